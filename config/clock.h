@@ -1,0 +1,19 @@
+#ifndef MMF_CONFIG_CLOCK_H
+#define MMF_CONFIG_CLOCK_H
+
+/* Time, injectable by tests. Deadlines and timers use the monotonic clock, so that a jump of
+ * the wall clock neither trips a watchdog nor sticks a timer. */
+
+#include <stdint.h>
+
+struct clock_source {
+    int64_t (*real_us)(void); /* microseconds since 1970-01-01T00:00:00Z */
+    int64_t (*mono_us)(void); /* microseconds, never backwards */
+};
+
+int64_t clock_real_us(void);
+int64_t clock_mono_us(void);
+/* Tests only; NULL puts the system's clocks back. */
+void clock_inject(const struct clock_source *source);
+
+#endif

@@ -1,0 +1,22 @@
+#ifndef MMF_CONFIG_DIGEST_H
+#define MMF_CONFIG_DIGEST_H
+
+/* SHA-256 (FIPS 180-4, by libcrypto) and the 64-bit checksum of a BLOB: the first eight bytes
+ * of its SHA-256, big-endian, as a signed 64-bit integer, which is what SQLite stores. */
+
+#include "config/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define DIGEST_BYTES     32
+#define DIGEST_HEX_BYTES 65 /* with the NUL */
+
+int64_t digest_checksum(const void *data, size_t bytes);
+void digest_hex(const void *data, size_t bytes, char ret_hex[DIGEST_HEX_BYTES]);
+/* Of a whole file, from offset 0, leaving fd's position alone; ERR_RETRY on a read error. */
+int digest_fd_hex(int fd, char ret_hex[DIGEST_HEX_BYTES], struct err *err);
+/* Of a regular file, opened by infile_open; errors name the path. */
+int digest_path_hex(const char *path, char ret_hex[DIGEST_HEX_BYTES], struct err *err);
+
+#endif

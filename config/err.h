@@ -1,0 +1,49 @@
+#ifndef MMF_CONFIG_ERR_H
+#define MMF_CONFIG_ERR_H
+
+/* Errors: one struct, filled once where the fault is found (object + operation + cause),
+ * wrapped with context on the way up, logged once in daemon/. A function that can fail returns
+ * `int` (an enum err_status, 0 = ERR_OK) and takes `struct err *err` last; its ret_ outputs are
+ * written only on ERR_OK. The status says what the caller does:
+ *
+ *   ERR_OK     go on
+ *   ERR_END    nothing more to read; not a fault
+ *   ERR_RETRY  a transient fault of ours (disk full, broker away): keep the work, try again
+ * later ERR_SKIP   a permanent fault of this input: dead letter with `reason`, go on with the
+ * next ERR_FATAL  drain and exit with `exit_code`; systemd restarts, or not (64, 78)
+ *
+ * Example: "item v1 (videos/3@41): open /srv/media/v1.mp4: No such file or directory".
+ */
+
+#include <stddef.h>
+
+enum err_status { ERR_OK = 0, ERR_END, ERR_RETRY, ERR_SKIP, ERR_FATAL };
+
+#define ERR_TEXT_BYTES   1024
+#define ERR_REASON_BYTES 24
+
+struct err {
+    enum err_status status;
+    int exit_code;                 /* sysexits.h, what a command line would exit with */
+    char reason[ERR_REASON_BYTES]; /* a word for counters and dead letters: "bad_json", "" */
+    char text[ERR_TEXT_BYTES];     /* one line, UTF-8, no newline at the end */
+};
+
+/* Each fills *err (err may be NULL when the caller does not care for the text) and returns the
+ * status, so that `return err_fatal(err, EX_CONFIG, "…")` reads as one thought. */
+int err_fatal(struct err *err, int exit_code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+int err_retry(struct err *err, int exit_code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+int err_skip(struct err *err, const char *reason, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Out of memory while doing `what`: ERR_RETRY, exit code EX_OSERR. */
+int err_oom(struct err *err, const char *what);
+
+/* Puts "context: " before the text; keeps status, exit code and reason. Returns the status. */
+int err_wrap(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+void err_clear(struct err *err);
+
+#endif

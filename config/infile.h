@@ -1,0 +1,14 @@
+#ifndef MMF_CONFIG_INFILE_H
+#define MMF_CONFIG_INFILE_H
+
+/* A file that somebody else named, to be read whole: a regular one, because a FIFO would make us
+ * wait for its writer and a device may have no end. */
+
+#include "config/err.h"
+
+#include <stdint.h>
+
+/* ERR_FATAL EX_NOINPUT: it cannot be opened; EX_DATAERR: it is no regular file. close(*ret_fd). */
+int infile_open(const char *path, int *ret_fd, int64_t *ret_bytes, struct err *err);
+
+#endif

@@ -1,0 +1,136 @@
+#include "config/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TEXT_BYTES 2048
+#define LINE_BYTES 4096
+
+static _Atomic int threshold = LOG_LEVEL_INFO;
+static _Atomic(log_writer *) current_writer;
+
+void log_set_level(enum log_level level)
+{
+    atomic_store(&threshold, (int)level);
+}
+
+void log_set_writer(log_writer *writer)
+{
+    atomic_store(&current_writer, writer);
+}
+
+int log_level_parse(const char *name)
+{
+    static const char *const names[] = {"error", "warning", "notice", "info", "debug"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (name != NULL && strcmp(name, names[i]) == 0)
+            return LOG_LEVEL_ERROR + (int)i;
+    }
+    return -1;
+}
+
+/* A line under construction; what does not fit is left out. One byte stays free for '\n'. */
+struct line {
+    char bytes[LINE_BYTES];
+    size_t n;
+};
+
+static void line_add(struct line *l, char c)
+{
+    unsigned char u = (unsigned char)c;
+
+    if (l->n < sizeof(l->bytes) - 1)
+        l->bytes[l->n++] = u < 0x20 || u == 0x7f ? ' ' : c;
+}
+
+static void line_add_text(struct line *l, const char *s)
+{
+    while (*s != '\0')
+        line_add(l, *s++);
+}
+
+/* Quoted when it would not read back as one word. */
+static void line_add_value(struct line *l, const char *value)
+{
+    bool quote = value[0] == '\0' || strpbrk(value, " \t\r\n\"\\") != NULL;
+
+    if (!quote) {
+        line_add_text(l, value);
+        return;
+    }
+    line_add(l, '"');
+    for (; *value != '\0'; value++) {
+        if (*value == '"' || *value == '\\')
+            line_add(l, '\\');
+        line_add(l, *value);
+    }
+    line_add(l, '"');
+}
+
+/* One write a line, so that lines of two threads do not mix. There is nowhere to report that
+ * the log itself cannot be written. */
+static void write_default(enum log_level level, const char *text,
+                          const struct log_field *fields, size_t n_fields)
+{
+    struct line l = {.n = 0};
+    size_t done = 0;
+
+    line_add(&l, '<');
+    line_add(&l, (char)('0' + (int)level));
+    line_add(&l, '>');
+    line_add_text(&l, text);
+    for (size_t i = 0; i < n_fields; i++) {
+        line_add(&l, ' ');
+        line_add_text(&l, fields[i].name);
+        line_add(&l, '=');
+        line_add_value(&l, fields[i].value != NULL ? fields[i].value : "");
+    }
+    l.bytes[l.n++] = '\n';
+    while (done < l.n) {
+        ssize_t n = write(STDERR_FILENO, l.bytes + done, l.n - done);
+
+        if (n < 0 && errno != EINTR)
+            return;
+        if (n > 0)
+            done += (size_t)n;
+    }
+}
+
+/* Drops a UTF-8 sequence that the buffer's end cut in two. */
+static void trim_cut_sequence(char *text, size_t n)
+{
+    size_t lead = n;
+
+    while (lead > 0 && n - lead < 3 && ((unsigned char)text[lead - 1] & 0xc0) == 0x80)
+        lead--;
+    if (lead > 0 && (unsigned char)text[lead - 1] >= 0xc0)
+        text[lead - 1] = '\0';
+}
+
+void log_write(enum log_level level, const struct log_field *fields, size_t n_fields,
+               const char *fmt, ...)
+{
+    log_writer *writer = atomic_load(&current_writer);
+    char text[TEXT_BYTES];
+    int saved_errno = errno;
+    va_list ap;
+    int n;
+
+    if ((int)level > atomic_load(&threshold))
+        return;
+    va_start(ap, fmt);
+    n = vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        text[0] = '\0';
+    else if (n >= (int)sizeof(text))
+        trim_cut_sequence(text, sizeof(text) - 1);
+    (writer != NULL ? writer : write_default)(level, text, fields, n_fields);
+    errno = saved_errno;
+}

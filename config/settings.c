@@ -1,0 +1,111 @@
+/* Defaults, single settings, and what must hold between settings. Reading a file is
+ * settings_file.c. */
+
+#include "config/settings_table.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+static int set_list(struct settings *s, const struct settings_key *k, const char *text,
+                    struct err *err)
+{
+    char *copy = strdup(text), *rest = copy, *part;
+    int status = ERR_OK;
+
+    if (copy == NULL)
+        return err_oom(err, k->path);
+    settings_value_free(s, k);
+    while (status == ERR_OK && (part = strsep(&rest, ",")) != NULL) {
+        if (part[0] != '\0')
+            status = settings_value_set(s, k, part, err);
+    }
+    free(copy);
+    return status;
+}
+
+int settings_set(struct settings *s, const char *path, const char *value, struct err *err)
+{
+    const struct settings_key *k = settings_table_find(path);
+
+    if (k == NULL)
+        return err_fatal(err, EX_CONFIG, "`%.80s` is not a setting", path);
+    if (k->type == SETTINGS_STRINGS || k->type == SETTINGS_PATHS || k->type == SETTINGS_INTS)
+        return set_list(s, k, value, err);
+    return settings_value_set(s, k, value, err);
+}
+
+int settings_init(struct settings *s)
+{
+    *s = (struct settings){0};
+    for (size_t i = 0; i < settings_table_n; i++) {
+        const struct settings_key *k = &settings_table[i];
+
+        if (k->type != SETTINGS_PROPERTIES &&
+            settings_set(s, k->path, k->fallback, NULL) != ERR_OK) {
+            settings_done(s);
+            return ERR_RETRY;
+        }
+    }
+    return ERR_OK;
+}
+
+void settings_done(struct settings *s)
+{
+    for (size_t i = 0; i < settings_table_n; i++)
+        settings_value_free(s, &settings_table[i]);
+    free(s->path);
+    *s = (struct settings){0};
+}
+
+static bool contains(const struct settings_strings *list, const char *value)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        if (strcmp(list->items[i], value) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int check_topics(const struct settings *s, struct err *err)
+{
+    const struct settings_strings *videos = &s->kafka.video_topics;
+    const struct settings_strings *interactions = &s->kafka.interaction_topics;
+
+    if (videos->n + interactions->n == 0)
+        return err_fatal(err, EX_CONFIG,
+                         "`kafka.video_topics` and `kafka.interaction_topics` are both empty: "
+                         "name a topic, or set `source = \"spool\"`");
+    for (size_t i = 0; i < videos->n; i++) {
+        if (contains(interactions, videos->items[i]))
+            return err_fatal(err, EX_CONFIG,
+                             "topic \"%s\" is in `kafka.video_topics` and in "
+                             "`kafka.interaction_topics`; one is enough, each event tells its "
+                             "type",
+                             videos->items[i]);
+    }
+    if (contains(videos, s->kafka.dlq_topic) || contains(interactions, s->kafka.dlq_topic))
+        return err_fatal(err, EX_CONFIG,
+                         "`kafka.dlq_topic` \"%s\" is also read from: dead letters would come "
+                         "back for ever; name another",
+                         s->kafka.dlq_topic);
+    if (videos->n == 0 && s->kafka.dlq_topic[0] == '\0')
+        return err_fatal(err, EX_CONFIG,
+                         "`kafka.dlq_topic` is empty and there is no video topic to name it "
+                         "after; set it");
+    return ERR_OK;
+}
+
+int settings_check(const struct settings *s, struct err *err)
+{
+    if (s->queue.low_percent >= s->queue.high_percent)
+        return err_fatal(err, EX_CONFIG,
+                         "`queue.low_percent` is %" PRId64
+                         ": must be below `queue.high_percent`, %" PRId64 " %%",
+                         s->queue.low_percent, s->queue.high_percent);
+    if (s->media.roots.n == 0)
+        return err_fatal(err, EX_CONFIG,
+                         "`media.roots` is empty: no media could be opened; name a folder");
+    return s->source == SETTINGS_SOURCE_KAFKA ? check_topics(s, err) : ERR_OK;
+}

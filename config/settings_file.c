@@ -1,0 +1,293 @@
+/* Reading the settings: the file's bytes → settings_text_prepare → libconfig → each setting
+ * through its entry of settings_table → settings_check. A new struct is filled and changes
+ * places with the caller's only when all is well, so that a bad file on SIGHUP changes nothing.
+ */
+
+#include "config/settings_table.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libconfig.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#define FILE_MAX_BYTES ((size_t)1 << 20)
+#define PATH_MAX_BYTES 128 /* of a key */
+
+struct walk {
+    struct settings *s;
+    int line; /* of the node that is being read */
+    struct err *err;
+};
+
+static int wrong_type(const struct settings_key *k, const config_setting_t *node,
+                      struct err *err)
+{
+    static const char *const wants[] = {
+        [SETTINGS_INT] = "a whole number",
+        [SETTINGS_BOOL] = "true or false",
+        [SETTINGS_WORD] = "a word in quotes",
+        [SETTINGS_STRING] = "a text in quotes",
+        [SETTINGS_PATH] = "a path in quotes",
+        [SETTINGS_STRINGS] = "a list of texts, [\"a\", \"b\"]",
+        [SETTINGS_PATHS] = "a list of paths, [\"/a\", \"/b\"]",
+        [SETTINGS_INTS] = "a list of whole numbers, [0, 1]",
+        [SETTINGS_PROPERTIES] = "a group, { security_protocol = \"SSL\"; }",
+    };
+    static const char *const is[] = {
+        [CONFIG_TYPE_NONE] = "empty",         [CONFIG_TYPE_GROUP] = "a group",
+        [CONFIG_TYPE_INT] = "a number",       [CONFIG_TYPE_INT64] = "a number",
+        [CONFIG_TYPE_FLOAT] = "a fraction",   [CONFIG_TYPE_STRING] = "a text",
+        [CONFIG_TYPE_BOOL] = "a truth value", [CONFIG_TYPE_ARRAY] = "a list",
+        [CONFIG_TYPE_LIST] = "a list",
+    };
+
+    return err_fatal(err, EX_CONFIG, "`%s` must be %s, and is %s", k->path, wants[k->type],
+                     is[config_setting_type(node)]);
+}
+
+/* A scalar as text: a number into `digits`, a string as it stands; NULL for a group or list. */
+static const char *scalar_text(const config_setting_t *node, char *digits, size_t bytes)
+{
+    switch (config_setting_type(node)) {
+    case CONFIG_TYPE_INT:
+    case CONFIG_TYPE_INT64:
+        snprintf(digits, bytes, "%lld", config_setting_get_int64(node));
+        return digits;
+    case CONFIG_TYPE_BOOL:
+        return config_setting_get_bool(node) ? "true" : "false";
+    case CONFIG_TYPE_STRING:
+        return config_setting_get_string(node);
+    default:
+        return NULL;
+    }
+}
+
+static bool fits(const struct settings_key *k, const config_setting_t *node)
+{
+    int type = config_setting_type(node);
+
+    switch (k->type) {
+    case SETTINGS_INT:
+    case SETTINGS_INTS:
+        return type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64;
+    case SETTINGS_BOOL:
+        return type == CONFIG_TYPE_BOOL;
+    case SETTINGS_WORD:
+    case SETTINGS_STRING:
+    case SETTINGS_STRINGS:
+    case SETTINGS_PATH:
+    case SETTINGS_PATHS:
+        return type == CONFIG_TYPE_STRING;
+    case SETTINGS_PROPERTIES:
+        return false;
+    }
+    return false;
+}
+
+static int load_scalar(struct walk *w, const struct settings_key *k,
+                       const config_setting_t *node)
+{
+    char digits[32];
+    const char *text = scalar_text(node, digits, sizeof(digits));
+
+    if (text == NULL || !fits(k, node))
+        return wrong_type(k, node, w->err);
+    if ((k->type == SETTINGS_PATH || k->type == SETTINGS_PATHS) && text[0] != '/' &&
+        text[0] != '\0')
+        return err_fatal(w->err, EX_CONFIG, "`%s` is \"%.200s\": write an absolute path",
+                         k->path, text);
+    return settings_value_set(w->s, k, text, w->err);
+}
+
+static int load_list(struct walk *w, const struct settings_key *k, const config_setting_t *node)
+{
+    int n = config_setting_length(node), status = ERR_OK;
+
+    if (!config_setting_is_array(node) && !config_setting_is_list(node))
+        return wrong_type(k, node, w->err);
+    settings_value_free(w->s, k);
+    for (int i = 0; i < n && status == ERR_OK; i++)
+        status = load_scalar(w, k, config_setting_get_elem(node, (unsigned)i));
+    return status;
+}
+
+static int load_properties(struct walk *w, const struct settings_key *k,
+                           const config_setting_t *node)
+{
+    int n = config_setting_length(node), status = ERR_OK;
+
+    if (!config_setting_is_group(node))
+        return wrong_type(k, node, w->err);
+    for (int i = 0; i < n && status == ERR_OK; i++) {
+        const config_setting_t *child = config_setting_get_elem(node, (unsigned)i);
+        const char *name = config_setting_name(child);
+        char digits[32];
+        const char *text = scalar_text(child, digits, sizeof(digits));
+
+        w->line = (int)config_setting_source_line(child);
+        if (text == NULL)
+            status = err_fatal(w->err, EX_CONFIG,
+                               "`kafka.properties.%.80s` must be a text, a whole number, true "
+                               "or false",
+                               name);
+        else
+            status = settings_property_append(&w->s->kafka.properties, name, text, w->err);
+    }
+    return status;
+}
+
+static int load_key(struct walk *w, const struct settings_key *k, const config_setting_t *node)
+{
+    switch (k->type) {
+    case SETTINGS_STRINGS:
+    case SETTINGS_PATHS:
+    case SETTINGS_INTS:
+        return load_list(w, k, node);
+    case SETTINGS_PROPERTIES:
+        return load_properties(w, k, node);
+    default:
+        return load_scalar(w, k, node);
+    }
+}
+
+static bool is_group_name(const char *name)
+{
+    size_t n = strlen(name);
+
+    for (size_t i = 0; i < settings_table_n; i++) {
+        if (strncmp(settings_table[i].path, name, n) == 0 && settings_table[i].path[n] == '.')
+            return true;
+    }
+    return false;
+}
+
+static int load_group(struct walk *w, const char *group, const config_setting_t *node);
+
+static int load_child(struct walk *w, const char *group, const config_setting_t *node)
+{
+    const char *name = config_setting_name(node);
+    const struct settings_key *k;
+    char path[PATH_MAX_BYTES];
+
+    w->line = (int)config_setting_source_line(node);
+    snprintf(path, sizeof(path), "%s%s%s", group, group[0] != '\0' ? "." : "", name);
+    k = settings_table_find(path);
+    if (k != NULL)
+        return load_key(w, k, node);
+    if (group[0] != '\0' || !is_group_name(name))
+        return settings_unknown_key(group, name, w->err);
+    if (!config_setting_is_group(node))
+        return err_fatal(w->err, EX_CONFIG, "`%s` is a group: write %s = { … };", name, name);
+    return load_group(w, name, node);
+}
+
+/* Two levels deep at most: a group's name is only looked up at the top. */
+static int load_group(struct walk *w, const char *group, const config_setting_t *node)
+{
+    int n = config_setting_length(node), status = ERR_OK;
+
+    for (int i = 0; i < n && status == ERR_OK; i++)
+        status = load_child(w, group, config_setting_get_elem(node, (unsigned)i));
+    return status;
+}
+
+static int load_text(struct settings *s, const char *file, const char *text, size_t bytes,
+                     struct err *err)
+{
+    char *prepared;
+    size_t line;
+    config_t tree;
+    struct walk w = {.s = s, .line = 0, .err = err};
+    int status = settings_text_prepare(text, bytes, &prepared, &line, err);
+
+    if (status != ERR_OK) {
+        err_wrap(err, "%s:%zu", file, line);
+        return status;
+    }
+    config_init(&tree);
+    if (config_read_string(&tree, prepared) != CONFIG_TRUE)
+        status = err_fatal(err, EX_CONFIG, "%s:%d: %s; write `name = value;`", file,
+                           config_error_line(&tree), config_error_text(&tree));
+    else if ((status = load_group(&w, "", config_root_setting(&tree))) != ERR_OK)
+        err_wrap(err, "%s:%d", file, w.line);
+    config_destroy(&tree);
+    free(prepared);
+    if (status == ERR_OK) {
+        status = settings_check(s, err);
+        if (status != ERR_OK)
+            err_wrap(err, "%s", file);
+    }
+    return status;
+}
+
+int settings_load_text(const char *file, const char *text, size_t bytes, struct settings *s,
+                       struct err *err)
+{
+    struct settings fresh;
+    int status;
+
+    if (settings_init(&fresh) != ERR_OK)
+        return err_oom(err, file);
+    fresh.path = strdup(file);
+    status =
+        fresh.path == NULL ? err_oom(err, file) : load_text(&fresh, file, text, bytes, err);
+    if (status != ERR_OK) {
+        settings_done(&fresh);
+        return status;
+    }
+    settings_done(s);
+    *s = fresh;
+    return ERR_OK;
+}
+
+/* At most FILE_MAX_BYTES + 1 bytes. */
+static int read_all(int fd, char *buffer, size_t *ret_bytes)
+{
+    size_t n = 0;
+
+    while (n <= FILE_MAX_BYTES) {
+        ssize_t got = read(fd, buffer + n, FILE_MAX_BYTES + 1 - n);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        if (got == 0)
+            break;
+        n += (size_t)got;
+    }
+    *ret_bytes = n;
+    return 0;
+}
+
+static int load_fd(int fd, const char *path, char *buffer, struct settings *s, struct err *err)
+{
+    size_t bytes = 0;
+    int failed = read_all(fd, buffer, &bytes);
+
+    if (failed < 0)
+        return err_fatal(err, EX_CONFIG, "%s: read: %s", path, strerror(-failed));
+    if (bytes > FILE_MAX_BYTES)
+        return err_fatal(err, EX_CONFIG, "%s: larger than 1 MiB; this is not a settings file",
+                         path);
+    return settings_load_text(path, buffer, bytes, s, err);
+}
+
+int settings_load(const char *path, struct settings *s, struct err *err)
+{
+    char *buffer;
+    int fd, status;
+
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return err_fatal(err, EX_CONFIG, "%s: open: %s; see metammfd.conf(5)", path,
+                         strerror(errno));
+    buffer = malloc(FILE_MAX_BYTES + 1);
+    status = buffer == NULL ? err_oom(err, path) : load_fd(fd, path, buffer, s, err);
+    free(buffer);
+    close(fd);
+    return status;
+}

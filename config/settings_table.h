@@ -1,0 +1,65 @@
+#ifndef MMF_CONFIG_SETTINGS_TABLE_H
+#define MMF_CONFIG_SETTINGS_TABLE_H
+
+/* Inside config/ and for its tests: the one table of all settings, and reading and writing a
+ * setting through its entry. Everything that knows the keys (parser, printer, defaults, the
+ * test of metammfd.conf and of the manual page) goes through here. */
+
+#include "config/err.h"
+#include "config/settings.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum settings_type {
+    SETTINGS_INT,        /* int64_t */
+    SETTINGS_BOOL,       /* bool */
+    SETTINGS_WORD,       /* int: word_base + index in words */
+    SETTINGS_STRING,     /* char * */
+    SETTINGS_PATH,       /* char *, absolute when it comes from a file */
+    SETTINGS_STRINGS,    /* struct settings_strings */
+    SETTINGS_PATHS,      /* struct settings_strings, absolute when they come from a file */
+    SETTINGS_INTS,       /* int64_t * at offset, size_t at offset_n */
+    SETTINGS_PROPERTIES, /* struct settings_strings of "name=value" */
+};
+
+struct settings_key {
+    const char *path; /* "store.batch_ms" */
+    enum settings_type type;
+    size_t offset, offset_n;
+    int64_t min, max;     /* of a number; of a string's bytes; of each element */
+    const char *unit;     /* "ms", "" = none */
+    const char *fallback; /* the default as settings_set takes it */
+    const char *const *words;
+    int word_base;
+    const char *(*check)(const char *value); /* what is wrong with it, NULL = nothing */
+    const char *help;                        /* one sentence */
+};
+
+extern const struct settings_key settings_table[];
+extern const size_t settings_table_n;
+
+/* NULL when there is none. */
+const struct settings_key *settings_table_find(const char *path);
+
+/* Sets a scalar, appends to a list. Errors name the key and the range, not the file. */
+int settings_value_set(struct settings *s, const struct settings_key *k, const char *text,
+                       struct err *err);
+void settings_value_free(struct settings *s, const struct settings_key *k);
+/* "1 … 100 %", "true or false", "kafka | spool", "at most 255 bytes"; returns text. */
+const char *settings_value_range(const struct settings_key *k, char *text, size_t bytes);
+
+/* "name=value" with '_' for '.': refused when the daemon owns the property. */
+int settings_property_append(struct settings_strings *list, const char *name, const char *value,
+                             struct err *err);
+int settings_strings_append(struct settings_strings *list, const char *value, struct err *err);
+
+/* The error for a name that group ("" = the top of the file) does not have. */
+int settings_unknown_key(const char *group, const char *name, struct err *err);
+
+/* A copy of the text that libconfig can be given: see settings_text.c. *ret_text is malloc'd;
+ * *ret_line is where it stopped, also on an error. */
+int settings_text_prepare(const char *text, size_t bytes, char **ret_text, size_t *ret_line,
+                          struct err *err);
+
+#endif

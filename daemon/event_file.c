@@ -1,0 +1,169 @@
+#include "daemon/event_file.h"
+
+#include "config/clock.h"
+#include "daemon/event.h"
+#include "daemon/ndjson.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+struct event_file {
+    int fd;
+    char topic[EVENT_FILE_TOPIC_BYTES];
+    struct ndjson *lines;
+    int64_t n_lines;
+    int64_t begun_at; /* the store's next line when it began */
+    uint32_t epoch;   /* of its turn in the ledger; 0 = not begun */
+};
+
+static int open_regular(int dir_fd, const char *name, int *ret_fd, struct err *err)
+{
+    struct stat st;
+    int links = dir_fd == AT_FDCWD ? 0 : O_NOFOLLOW;
+    int fd = openat(dir_fd, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | links);
+    if (fd < 0)
+        return err_fatal(err, EX_NOINPUT, "event file %s: open: %s", name, strerror(errno));
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return err_fatal(err, EX_NOINPUT, "event file %s: not a regular file", name);
+    }
+    *ret_fd = fd;
+    return ERR_OK;
+}
+
+static int prepare(struct event_file *f, int dir_fd, const char *name, struct err *err)
+{
+    memcpy(f->topic, "file:", 5);
+    int status;
+    if ((status = open_regular(dir_fd, name, &f->fd, err)) != ERR_OK ||
+        (status = digest_fd_hex(f->fd, f->topic + 5, err)) != ERR_OK)
+        return status;
+    return ndjson_open(f->fd, EVENT_BYTES_MAX, &f->lines, err);
+}
+
+int event_file_open(int dir_fd, const char *name, struct event_file **ret_f, struct err *err)
+{
+    struct event_file *f = calloc(1, sizeof(*f));
+    if (!f)
+        return err_oom(err, "event file");
+    f->fd = -1;
+    int status = prepare(f, dir_fd, name, err);
+    if (status != ERR_OK) {
+        event_file_close(f, NULL);
+        return status;
+    }
+    *ret_f = f;
+    return ERR_OK;
+}
+
+int event_file_fd(const struct event_file *f)
+{
+    return f->fd;
+}
+
+int64_t event_file_lines(const struct event_file *f)
+{
+    return f->n_lines;
+}
+
+struct next_query {
+    const char *topic;
+    int64_t next_offset;
+};
+
+static int read_next(struct store *st, void *arg, struct err *err)
+{
+    struct next_query *query = arg;
+    int status = store_next_offset(st, query->topic, 0, &query->next_offset, err);
+    return status == ERR_END ? ERR_OK : status;
+}
+
+int event_file_begin(struct event_file *f, struct pipeline *p, struct err *err)
+{
+    struct ledger *l = pipeline_ledger(p);
+    struct next_query query = {.topic = f->topic};
+    int status = ledger_claim(l, f->topic, 0, &f->epoch, err);
+    if (status != ERR_OK)
+        return status;
+    status = pipeline_write(p, read_next, &query, err);
+    f->begun_at = query.next_offset;
+    if (status == ERR_OK)
+        status = ledger_assign(l, f->topic, 0, query.next_offset, &f->epoch, err);
+    if (status != ERR_OK) {
+        ledger_revoke(l, f->topic, 0);
+        f->epoch = 0;
+    }
+    return status;
+}
+
+/* The line as an item, NULL when memory is out; an over-long one is dead before it is parsed. */
+static struct item *item_of_line(const struct event_file *f, const struct ndjson_line *line,
+                                 const char *media_root)
+{
+    struct item *item = item_new();
+    if (!item)
+        return NULL;
+    item->offset = line->number;
+    item->received_us = clock_real_us();
+    item->value_bytes = line->n_bytes;
+    item->topic = arena_strdup(&item->arena, f->topic);
+    item->value = arena_copy(&item->arena, line->text, line->n_bytes);
+    item->media_root = media_root ? arena_strdup(&item->arena, media_root) : NULL;
+    if (!item->topic || !item->value || (media_root && !item->media_root)) {
+        item_free(item);
+        return NULL;
+    }
+    if (line->too_long) {
+        struct err too_big;
+        err_skip(&too_big, "too_big",
+                 "event: a line of %lld bytes: expected at most %u; its first %zu are kept",
+                 (long long)line->full_bytes, EVENT_BYTES_MAX, line->n_bytes);
+        item_kill(item, "parse", &too_big);
+    }
+    return item;
+}
+
+int event_file_submit(struct event_file *f, struct pipeline *p, const char *media_root,
+                      struct err *err)
+{
+    struct ndjson_line line;
+    do {
+        int status = ndjson_next(f->lines, &line, err);
+        if (status != ERR_OK)
+            return status;
+        f->n_lines = line.number + 1;
+    } while (line.number < f->begun_at);
+
+    uint32_t epoch = 0;
+    if (!ledger_begin(pipeline_ledger(p), f->topic, 0, line.number, &epoch))
+        return err_oom(err, "event file: the place of a line in the ledger");
+
+    struct item *item = item_of_line(f, &line, media_root);
+    if (!item)
+        return err_oom(err, "event file: a line");
+    item->epoch = epoch;
+    pipeline_submit(p, item);
+    return ERR_OK;
+}
+
+bool event_file_is_settled(const struct event_file *f, struct pipeline *p)
+{
+    return ledger_in_flight_of(pipeline_ledger(p), f->topic, 0) == 0;
+}
+
+void event_file_close(struct event_file *f, struct pipeline *p)
+{
+    if (!f)
+        return;
+    if (p && f->epoch != 0)
+        ledger_revoke(pipeline_ledger(p), f->topic, 0);
+    ndjson_close(f->lines);
+    if (f->fd >= 0)
+        close(f->fd);
+    free(f);
+}

@@ -1,0 +1,38 @@
+#ifndef MMF_DAEMON_KAFKA_CONFIG_H
+#define MMF_DAEMON_KAFKA_CONFIG_H
+
+/* librdkafka's properties, from three layers: the daemon's defaults, then the user's
+ * kafka.properties, then the properties that the daemon owns because exactly-once depends on
+ * them. A user who sets an owned property is told so and the daemon does not start. */
+
+#include "config/err.h"
+#include "config/settings.h"
+
+#include <stddef.h>
+
+struct rd_kafka_conf_s; /* rd_kafka_conf_t */
+
+/* Values that must never be printed: kept so that every line from librdkafka can be cleaned. */
+struct kafka_secrets {
+    char **values;
+    size_t n;
+};
+void kafka_secrets_done(struct kafka_secrets *secrets);
+/* Replaces every secret inside text by '*'s, in place. */
+void kafka_secrets_redact(const struct kafka_secrets *secrets, char *text);
+
+enum kafka_role { KAFKA_CONSUMER, KAFKA_PRODUCER };
+
+/* A new configuration; secrets may already hold values and gains the ones used here. The caller
+ * gives *ret_conf to kafka_client_open or kafka_config_free. ERR_FATAL EX_CONFIG names the
+ * property, never a secret value. */
+int kafka_config_new(const struct settings *s, enum kafka_role role,
+                     struct kafka_secrets *secrets, struct rd_kafka_conf_s **ret_conf,
+                     struct err *err);
+void kafka_config_free(struct rd_kafka_conf_s *conf);
+/* For --check-config: builds both configurations and throws them away. */
+int kafka_config_check(const struct settings *s, struct err *err);
+/* The DLQ's topic: the setting, or <first video topic>.<group>.dlq. */
+void kafka_config_dlq_topic(const struct settings *s, char *ret_topic, size_t bytes);
+
+#endif

@@ -1,0 +1,141 @@
+#include "daemon/ndjson.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+/* The buffer holds [start, end) unread bytes; it has room for the longest line and its newline,
+ * so a full buffer without a newline is a line that is too long. */
+struct ndjson {
+    int fd;
+    bool at_end;
+    int64_t number; /* of the next line */
+    size_t start, end, size;
+    char buffer[];
+};
+
+int ndjson_open(int fd, size_t max_line_bytes, struct ndjson **ret_reader, struct err *err)
+{
+    size_t size = max_line_bytes + 2; /* "\r\n" */
+    if (size < 2 * NDJSON_HEAD_BYTES)
+        size = 2 * NDJSON_HEAD_BYTES;
+    struct ndjson *reader = calloc(1, sizeof(*reader) + size);
+    if (!reader)
+        return err_oom(err, "event file: buffer of a line");
+    reader->fd = fd;
+    reader->size = size;
+    *ret_reader = reader;
+    return ERR_OK;
+}
+
+void ndjson_close(struct ndjson *reader)
+{
+    free(reader);
+}
+
+/* Reads once behind `end`, after moving what is unread to the front. */
+static int fill(struct ndjson *r, struct err *err)
+{
+    memmove(r->buffer, r->buffer + r->start, r->end - r->start);
+    r->end -= r->start;
+    r->start = 0;
+    ssize_t n;
+    do
+        n = read(r->fd, r->buffer + r->end, r->size - r->end);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return err_retry(err, EX_IOERR, "event file: read after line %lld: %s",
+                         (long long)r->number, strerror(errno));
+    r->end += (size_t)n;
+    r->at_end = n == 0;
+    return ERR_OK;
+}
+
+/* Bytes of the next line without its newline, which is at that place unless the file ends.
+ * Fills until there is one, the buffer is full or the file ends. */
+static int find_line(struct ndjson *r, size_t *ret_bytes, bool *ret_whole, struct err *err)
+{
+    size_t searched = 0;
+    for (;;) {
+        const char *line = r->buffer + r->start;
+        const char *newline = memchr(line + searched, '\n', r->end - r->start - searched);
+        *ret_whole = newline != NULL;
+        *ret_bytes = newline ? (size_t)(newline - line) : r->end - r->start;
+        if (newline || r->at_end || r->end - r->start == r->size)
+            return ERR_OK;
+        searched = r->end - r->start;
+        int status = fill(r, err);
+        if (status != ERR_OK)
+            return status;
+    }
+}
+
+/* Reads past the rest of an over-long line, whose head stays at the front of the buffer. */
+static int skip_rest(struct ndjson *r, int64_t *ret_skipped, struct err *err)
+{
+    bool whole = false;
+    *ret_skipped = 0;
+    memmove(r->buffer, r->buffer + r->start, r->end - r->start);
+    r->start = r->end = NDJSON_HEAD_BYTES;
+    while (!whole && !r->at_end) {
+        ssize_t n;
+        do
+            n = read(r->fd, r->buffer + r->start, r->size - r->start);
+        while (n < 0 && errno == EINTR);
+        if (n < 0)
+            return err_retry(err, EX_IOERR, "event file: read in line %lld: %s",
+                             (long long)r->number, strerror(errno));
+        r->at_end = n == 0;
+        r->end = r->start + (size_t)n;
+        const char *newline = memchr(r->buffer + r->start, '\n', (size_t)n);
+        whole = newline != NULL;
+        size_t skipped = whole ? (size_t)(newline - r->buffer) - r->start : (size_t)n;
+        *ret_skipped += (int64_t)skipped;
+        if (whole)
+            r->start += skipped + 1;
+    }
+    if (!whole)
+        r->start = r->end;
+    return ERR_OK;
+}
+
+static int next_too_long(struct ndjson *r, struct ndjson_line *ret_line, struct err *err)
+{
+    int64_t in_buffer = (int64_t)(r->end - r->start), skipped;
+    int status = skip_rest(r, &skipped, err);
+    if (status != ERR_OK)
+        return status;
+    *ret_line = (struct ndjson_line){.text = r->buffer,
+                                     .n_bytes = NDJSON_HEAD_BYTES,
+                                     .number = r->number++,
+                                     .too_long = true,
+                                     .full_bytes = in_buffer + skipped};
+    return ERR_OK;
+}
+
+int ndjson_next(struct ndjson *r, struct ndjson_line *ret_line, struct err *err)
+{
+    for (;;) {
+        size_t n_bytes;
+        bool whole;
+        int status = find_line(r, &n_bytes, &whole, err);
+        if (status != ERR_OK)
+            return status;
+        if (!whole && n_bytes == r->size)
+            return next_too_long(r, ret_line, err);
+        if (!whole && n_bytes == 0)
+            return ERR_END;
+        const char *text = r->buffer + r->start;
+        r->start += n_bytes + whole;
+        int64_t number = r->number++;
+        if (n_bytes > 0 && text[n_bytes - 1] == '\r')
+            n_bytes--;
+        if (n_bytes == 0)
+            continue;
+        *ret_line = (struct ndjson_line){
+            .text = text, .n_bytes = n_bytes, .number = number, .full_bytes = (int64_t)n_bytes};
+        return ERR_OK;
+    }
+}

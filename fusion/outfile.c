@@ -1,0 +1,197 @@
+#include "fusion/outfile.h"
+
+#include "config/infile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+/* Of a descriptor, a name that can be linked. */
+#define PROC_FD "/proc/self/fd/"
+
+/* -1 where the file system or the folder does not want it, or nothing could name it later. */
+static int open_unnamed(const char *path)
+{
+    char *copy = access(PROC_FD, X_OK) == 0 ? strdup(path) : NULL;
+    int fd = copy ? open(dirname(copy), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0644) : -1;
+
+    free(copy);
+    return fd;
+}
+
+static int open_named(struct outfile *out)
+{
+    if (asprintf(&out->temp, "%s.XXXXXX", out->path) < 0) {
+        out->temp = NULL;
+        return -1;
+    }
+    int fd = mkostemp(out->temp, O_CLOEXEC);
+    if (fd < 0) { /* nothing was made under that name */
+        int fault = errno;
+        free(out->temp);
+        out->temp = NULL;
+        errno = fault;
+    }
+    return fd;
+}
+
+int outfile_open(const char *path, struct outfile *ret_out, struct err *err)
+{
+    struct outfile out = {.fd = -1, .path = strdup(path)};
+
+    if (out.path == NULL)
+        return err_oom(err, "name of an output file");
+    out.fd = open_unnamed(path);
+    if (out.fd < 0)
+        out.fd = open_named(&out);
+    if (out.fd >= 0 && fchmod(out.fd, 0644) == 0) {
+        *ret_out = out;
+        return ERR_OK;
+    }
+    int fault = errno;
+    outfile_abort(&out);
+    if (fault == ENOMEM)
+        return err_oom(err, "name of an output file");
+    if (fault == ENOSPC || fault == EDQUOT || fault == EIO)
+        return err_retry(err, EX_IOERR, "write %s: %s", path, strerror(fault));
+    return err_fatal(err, EX_CANTCREAT,
+                     "write %s: %s; check that its folder is there and "
+                     "writable",
+                     path, strerror(fault));
+}
+
+int outfile_write(struct outfile *out, const void *data, size_t bytes, struct err *err)
+{
+    const char *from = data;
+
+    while (bytes > 0) {
+        ssize_t n = write(out->fd, from, bytes);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_retry(err, EX_IOERR, "write %s: %s", out->path, strerror(errno));
+        from += n;
+        bytes -= (size_t)n;
+    }
+    return ERR_OK;
+}
+
+int outfile_sync_folder(const char *dir, struct err *err)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int status = ERR_OK;
+
+    if (fd < 0 || fsync(fd) != 0)
+        status = err_retry(err, EX_IOERR, "sync the folder %s: %s", dir, strerror(errno));
+    if (fd >= 0)
+        (void)close(fd); /* read-only: nothing is lost */
+    return status;
+}
+
+static int sync_parent(const char *path, struct err *err)
+{
+    char *copy = strdup(path);
+    int status = copy ? outfile_sync_folder(dirname(copy), err)
+                      : err_oom(err, "name of an output folder");
+
+    free(copy);
+    return status;
+}
+
+/* A link cannot replace a file, a rename can: a name for the moment between the two. The process and
+ * the descriptor make it ours; one that is there was left by a kill. */
+static int name_it(struct outfile *out)
+{
+    char from[32], *name;
+
+    if (asprintf(&name, "%s.%d-%d", out->path, (int)getpid(), out->fd) < 0)
+        return -1;
+    (void)snprintf(from, sizeof(from), PROC_FD "%d", out->fd);
+    int r = linkat(AT_FDCWD, from, AT_FDCWD, name, AT_SYMLINK_FOLLOW);
+    if (r != 0 && errno == EEXIST && unlink(name) == 0)
+        r = linkat(AT_FDCWD, from, AT_FDCWD, name, AT_SYMLINK_FOLLOW);
+    int fault = errno;
+    if (r == 0)
+        out->temp = name;
+    else
+        free(name);
+    errno = fault;
+    return r;
+}
+
+int outfile_commit(struct outfile *out, struct err *err)
+{
+    int status, fault = 0;
+
+    if (fsync(out->fd) != 0 || (out->temp == NULL && name_it(out) != 0))
+        fault = errno;
+    if (close(out->fd) != 0 && fault == 0)
+        fault = errno;
+    out->fd = -1;
+    if (fault == 0 && rename(out->temp, out->path) != 0)
+        fault = errno;
+    if (fault != 0)
+        return err_retry(err, EX_IOERR, "write %s: %s", out->path, strerror(fault));
+    free(out->temp);
+    out->temp = NULL;
+    status = sync_parent(out->path, err);
+    free(out->path);
+    out->path = NULL;
+    return status;
+}
+
+void outfile_abort(struct outfile *out)
+{
+    if (out->fd >= 0)
+        (void)close(out->fd); /* the file is about to go */
+    if (out->temp != NULL)
+        (void)unlink(out->temp);
+    free(out->temp);
+    free(out->path);
+    *out = (struct outfile){.fd = -1};
+}
+
+enum { COPY_BYTES = 1 << 20 };
+
+static int copy_all(int in, const char *from, struct outfile *out, struct err *err)
+{
+    char *buffer = malloc(COPY_BYTES);
+    int status = buffer == NULL ? err_oom(err, "copying a file") : ERR_OK;
+    ssize_t n = 1;
+
+    while (status == ERR_OK && n != 0) {
+        n = read(in, buffer, COPY_BYTES);
+        if (n > 0)
+            status = outfile_write(out, buffer, (size_t)n, err);
+        else if (n < 0 && errno != EINTR)
+            status = err_retry(err, EX_IOERR, "read %s: %s", from, strerror(errno));
+    }
+    free(buffer);
+    return status;
+}
+
+int outfile_copy(const char *from, const char *to, struct err *err)
+{
+    struct outfile out;
+    int64_t bytes;
+    int in, status = infile_open(from, &in, &bytes, err);
+
+    if (status != ERR_OK)
+        return status;
+    status = outfile_open(to, &out, err);
+    if (status == ERR_OK) {
+        status = copy_all(in, from, &out, err);
+        if (status == ERR_OK)
+            status = outfile_commit(&out, err);
+        outfile_abort(&out);
+    }
+    (void)close(in); /* read-only: nothing is lost */
+    return status;
+}

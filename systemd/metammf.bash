@@ -1,0 +1,49 @@
+# bash completion of metammf(1) and metammfd(8)
+
+_metammf_verbs() {
+    metammf --help 2>/dev/null | sed -n '/^Verbs:/,/^$/s/^  *\([a-z][a-z]*\)  *.*/\1/p'
+}
+
+_metammf() {
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb="" i
+    case $previous in
+        --config | -c | --store | --out | --model | --features | --media-root)
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+    esac
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+            --config | -c | --store) i=$((i + 1)) ;;
+            -*) ;;
+            *)
+                verb=${COMP_WORDS[i]}
+                break
+                ;;
+        esac
+    done
+    if [[ $current == -* ]]; then
+        local options
+        options=$(metammf $verb --help 2>/dev/null | grep -oE -- '--[a-z][a-z-]+' | sort -u)
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
+    elif [[ -z $verb ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_metammf_verbs)" -- "$current")
+    elif [[ $verb == dlq && $previous == dlq ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "list show retry purge" -- "$current")
+    else
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+    fi
+}
+
+_metammfd() {
+    local current=${COMP_WORDS[COMP_CWORD]}
+    if [[ $current == -* ]]; then
+        mapfile -t COMPREPLY < <(
+            compgen -W "--config --check-config --print-config --help --version" -- "$current")
+    else
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+    fi
+}
+
+complete -o filenames -F _metammf metammf
+complete -o filenames -F _metammfd metammfd

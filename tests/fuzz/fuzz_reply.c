@@ -1,0 +1,106 @@
+/* A worker's message from arbitrary bytes: read as a reply, a hello and (the worker's side) a
+ * request. Whatever is accepted is sound, and packs to bytes that are accepted again.
+ * Seeds are real messages. */
+
+#include "extract/protocol.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+/* Small vectors of a made-up build, so that the fuzzer spends its time on structure. */
+static const struct protocol_identity identity = {
+    .dim = {3, 2, 4},
+    .encoder_id = {"visual-1:000000000000", "acoustic-1:000000000000",
+                   "textual-1:000000000000"},
+};
+
+static void check_text(const char *s, size_t size)
+{
+    size_t n = strnlen(s, size);
+    if (n == size)
+        abort();
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] < 0x20 || s[i] >= 0x7f)
+            abort();
+    }
+}
+
+static void check_features(const struct features *f)
+{
+    if (f->mask > MODALITY_ALL || !(f->flags.coverage >= 0.0f && f->flags.coverage <= 1.0f) ||
+        f->extract_us < 0)
+        abort();
+    check_text(f->flags.container, sizeof(f->flags.container));
+    check_text(f->flags.video_codec, sizeof(f->flags.video_codec));
+    check_text(f->flags.audio_codec, sizeof(f->flags.audio_codec));
+    for (int m = 0; m < MODALITY_COUNT; m++) {
+        if ((f->mask & MODALITY_BIT(m)) == 0)
+            continue;
+        if (f->dim[m] != identity.dim[m])
+            abort();
+        for (int i = 0; i < f->dim[m]; i++) {
+            if (!isfinite(f->vec[m][i]))
+                abort();
+        }
+    }
+}
+
+static void try_reply(const uint8_t *data, size_t bytes)
+{
+    static struct protocol_reply reply, again;
+    static unsigned char buf[PROTOCOL_REPLY_BYTES_MAX];
+    struct err err = {0};
+    if (protocol_parse_reply(data, bytes, 9, &identity, &reply, &err) != ERR_OK) {
+        if (err.status != ERR_SKIP || err.text[0] == 0)
+            abort();
+        return;
+    }
+    if (reply.err.status == ERR_OK)
+        check_features(&reply.features);
+    else if (reply.err.status != ERR_SKIP && reply.err.status != ERR_RETRY)
+        abort();
+    check_text(reply.err.text, sizeof(reply.err.text));
+    check_text(reply.err.reason, sizeof(reply.err.reason));
+    size_t n = protocol_pack_reply(9, reply.rss_bytes, &reply.err, &reply.features, buf);
+    if (protocol_parse_reply(buf, n, 9, &identity, &again, &err) != ERR_OK ||
+        memcmp(&again.features, &reply.features, sizeof(reply.features)) != 0)
+        abort();
+}
+
+static void try_hello(const uint8_t *data, size_t bytes)
+{
+    struct protocol_hello hello;
+    struct err err = {0};
+    if (protocol_parse_hello(data, bytes, &identity, &hello, &err) == ERR_OK) {
+        if (memcmp(&hello.identity.dim, &identity.dim, sizeof(identity.dim)) != 0)
+            abort();
+        return;
+    }
+    check_text(err.text, sizeof(err.text));
+}
+
+static void try_request(const uint8_t *data, size_t bytes)
+{
+    static struct protocol_request request, again;
+    static unsigned char buf[PROTOCOL_REQUEST_BYTES_MAX];
+    struct err err = {0};
+    if (protocol_parse_request(data, bytes, &request, &err) != ERR_OK)
+        return;
+    size_t n = protocol_pack_request(request.seq, request.has_media, request.sha256,
+                                     &request.text, buf);
+    if (protocol_parse_request(buf, n, &again, &err) != ERR_OK ||
+        again.text.n_tags != request.text.n_tags)
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    try_reply(data, bytes);
+    try_hello(data, bytes);
+    try_request(data, bytes);
+    return 0;
+}

@@ -1,0 +1,76 @@
+#ifndef MMF_TESTS_REFRESH_FIXTURE_H
+#define MMF_TESTS_REFRESH_FIXTURE_H
+
+/* A store with items, interactions and an active model of any backbone, published as a trainer's
+ * candidate is, and the refresh thread on it. The model's weights are random: what is compared is
+ * arithmetic. Items are named i<n>, users u<n>. */
+
+#include "daemon/refresh.h"
+#include "fusion/trainee.h"
+#include "store/store.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+enum { REFRESH_VISUAL = 12, REFRESH_ACOUSTIC = 4 };
+
+struct refresh_fixture {
+    char folder[64], path[128], dir[128];
+    struct settings s;
+    struct store *st; /* the writer, under the lock */
+    pthread_mutex_t lock;
+    struct err err;
+    struct refresh *refresh; /* NULL = not running */
+    int64_t offset;
+    int64_t model_id;
+    int32_t width;   /* of the fused half of the models to train, 0 = 6 */
+    int32_t content; /* content columns of them */
+    int n_failures;  /* so many writes of the refresh thread fail first */
+    uint64_t n_writes;
+};
+
+#define refresh_ok(f, call)                                                                    \
+    do {                                                                                       \
+        if ((call) != ERR_OK)                                                                  \
+            fail_msg("%s: %s", #call, (f)->err.text);                                          \
+    } while (0)
+
+void fixture_open(struct refresh_fixture *f);
+void fixture_close(struct refresh_fixture *f);
+/* Items i<first> … with random features; pairs (user, item) in one batch. */
+void fixture_items(struct refresh_fixture *f, size_t first, size_t n);
+void fixture_pairs(struct refresh_fixture *f, const uint32_t (*pairs)[2], size_t n);
+void fixture_interact(struct refresh_fixture *f, const char *user, const char *item);
+void fixture_delete(struct refresh_fixture *f, const char *item);
+/* Trains on what the store holds (weights by the seed), publishes and activates. */
+void fixture_train(struct refresh_fixture *f, enum fusion_kind fusion,
+                   enum backbone_kind backbone, bool item_graph, uint64_t seed);
+void fixture_activate(struct refresh_fixture *f, int64_t model_id);
+void fixture_start(struct refresh_fixture *f);
+void fixture_stop(struct refresh_fixture *f);
+/* Waits until nothing is left to refresh. */
+void fixture_settle(struct refresh_fixture *f);
+/* The whole forward pass of the active model over everything that the store holds. */
+struct fixture_whole {
+    struct store_dataset data;
+    struct trainee_data td;
+    float *X;
+    struct csr_pair *pairs;
+    struct trainee *t;
+};
+void fixture_whole(struct refresh_fixture *f, struct fixture_whole *w);
+void fixture_whole_done(struct fixture_whole *w);
+/* How far a stored vector (item i…, user u…) is from the whole pass, of the largest value there; -1
+ * when there is no vector. */
+double fixture_difference(struct refresh_fixture *f, const struct fixture_whole *w,
+                          const char *name);
+/* One number of SQL, by a reader. */
+int64_t fixture_count(struct refresh_fixture *f, const char *sql);
+
+#endif

@@ -1,0 +1,258 @@
+/* The pool against a worker that misbehaves on command (hostile_worker.c): contained, killed in
+ * time, replaced at once, reported by its reason, and nothing left behind. */
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "hostile_pool.h"
+
+static unsigned n_late_respawns;
+
+static void assert_contained(struct pool *pool, const char *title, const char *reason,
+                             const char *words)
+{
+    int64_t recovery_ms;
+    run(pool, title);
+    if (result.err.status != ERR_SKIP || strcmp(result.err.reason, reason) != 0 ||
+        strstr(result.err.text, words) == NULL)
+        fail_msg("%s: expected %s (%s), got status %d, %s: %s", title, reason, words,
+                 (int)result.err.status, result.err.reason, result.err.text);
+    recovery_ms = time_recovery(pool);
+    if (recovery_ms > RESPAWN_MS)
+        n_late_respawns++;
+    run(pool, "ok");
+    assert_good();
+}
+
+static void pool_submit_good_job_gives_features(void **state)
+{
+    struct pool_stats stats;
+    char id[FEATURES_ENCODER_ID_MAX];
+    uint16_t dim;
+    run(*state, "ok");
+    assert_good();
+    pool_encoder_identity(MODALITY_TEXTUAL, &dim, id);
+    assert_int_equal(result.features.dim[MODALITY_TEXTUAL], dim);
+    assert_string_equal(result.features.encoder_id[MODALITY_TEXTUAL], id);
+    pool_stats(*state, &stats);
+    assert_int_equal(stats.n_workers, 2);
+    assert_true(stats.sandboxed);
+    assert_int_equal(stats.n_jobs, 1);
+}
+
+static void pool_submit_none_idle_asks_to_retry(void **state)
+{
+    struct pool_job job = {.id = 3, .media_fd = -1};
+    struct err err = {0};
+    submit(*state, 1, "ok", -1);
+    submit(*state, 2, "ok", -1);
+    assert_int_equal(pool_n_idle(*state), 0);
+    assert_int_equal(pool_submit(*state, &job, &err), ERR_RETRY);
+    assert_int_equal(pool_wait(*state, -1, 5000, &result, &err), ERR_OK);
+    uint64_t first = result.id;
+    assert_int_equal(pool_wait(*state, -1, 5000, &result, &err), ERR_OK);
+    assert_int_equal(first + result.id, 3);
+    assert_int_equal(pool_wait(*state, -1, 0, &result, &err), ERR_END);
+}
+
+static void pool_wait_readable_wake_fd_returns_end(void **state)
+{
+    int pipe_fds[2];
+    assert_int_equal(pipe(pipe_fds), 0);
+    assert_int_equal(write(pipe_fds[1], "x", 1), 1);
+    int64_t start_us = clock_mono_us();
+    assert_int_equal(pool_wait(*state, pipe_fds[0], 20000, &result, NULL), ERR_END);
+    assert_true(clock_mono_us() - start_us < 5000000);
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+}
+
+static void pool_submit_item_error_is_passed_on(void **state)
+{
+    run(*state, "skip");
+    assert_int_equal(result.err.status, ERR_SKIP);
+    assert_string_equal(result.err.reason, "media_codec");
+    run(*state, "io");
+    assert_int_equal(result.err.status, ERR_RETRY);
+    struct pool_stats stats;
+    pool_stats(*state, &stats);
+    assert_int_equal(stats.n_died, 0);
+}
+
+static void pool_submit_directory_or_writable_media_is_refused(void **state)
+{
+    char path[] = "/tmp/pool-XXXXXX";
+    int fd = mkstemp(path);
+    int dir_fd = open("/tmp", O_RDONLY | O_DIRECTORY);
+    assert_true(fd >= 0 && dir_fd >= 0);
+    submit(*state, 1, "ok", dir_fd);
+    assert_int_equal(pool_wait(*state, -1, 5000, &result, NULL), ERR_OK);
+    assert_string_equal(result.err.reason, "media");
+    submit(*state, 2, "ok", fd);
+    assert_int_equal(pool_wait(*state, -1, 5000, &result, NULL), ERR_OK);
+    assert_int_equal(result.err.status, ERR_SKIP);
+    int read_fd = open(path, O_RDONLY);
+    assert_true(read_fd >= 0);
+    submit(*state, 3, "ok", read_fd);
+    close(read_fd); /* the pool has its own */
+    assert_int_equal(pool_wait(*state, -1, 5000, &result, NULL), ERR_OK);
+    assert_good();
+    close(fd);
+    close(dir_fd);
+    unlink(path);
+}
+
+static void pool_worker_hang_is_killed_at_the_deadline(void **state)
+{
+    int64_t start_us = clock_mono_us();
+    assert_contained(*state, "hang", "worker_deadline", "400 ms");
+    int64_t took_ms = (clock_mono_us() - start_us) / 1000;
+    assert_in_range(took_ms, 2 * DEADLINE_MS, 2 * (DEADLINE_MS + 1000));
+    struct pool_stats stats;
+    pool_stats(*state, &stats);
+    assert_int_equal(stats.n_killed_deadline, 2);
+}
+
+static void pool_worker_cpu_loop_is_killed_by_its_limit(void **state)
+{
+    struct pool_options options = default_options();
+    (void)state;
+    options.deadline_ms = 20000;
+    options.cpu_seconds = 1;
+    struct pool *pool = open_pool(&options);
+    assert_contained(pool, "spin", "worker_cpu", "1 s of CPU");
+    pool_close(pool);
+}
+
+static void pool_worker_memory_bomb_is_contained(void **state)
+{
+#ifdef MMF_SANITIZE_BUILD
+    (void)state;
+    print_message("skipped: a sanitizer build has no limit of address space\n");
+    skip();
+#else
+    struct pool_options options = default_options();
+    (void)state;
+    options.deadline_ms = 20000; /* memory, not time, is to end it */
+    struct pool *pool = open_pool(&options);
+    int64_t before = fixture_rss_bytes();
+    assert_contained(pool, "memory", "worker_memory", "address space");
+    assert_true(fixture_rss_bytes() - before < (8 << 20));
+    pool_close(pool);
+#endif
+}
+
+static void pool_worker_death_is_reported_by_its_cause(void **state)
+{
+    assert_contained(*state, "exit", "worker_crash", "exited");
+#ifndef MMF_SANITIZE_BUILD /* its runtime turns signals into exits */
+    assert_contained(*state, "crash", "worker_crash", "SIGSEGV");
+    assert_contained(*state, "abort", "worker_crash", "SIGSYS");
+#endif
+}
+
+static void pool_worker_broken_reply_is_refused(void **state)
+{
+    assert_contained(*state, "garbage", "worker_reply", "magic");
+    assert_contained(*state, "huge", "worker_reply", "too long");
+    assert_contained(*state, "descriptor", "worker_reply", "files");
+    assert_contained(*state, "flood", "worker_reply", "early");
+    assert_contained(*state, "shut", "worker_reply", "closed its socket");
+    assert_contained(*state, "nan", "worker_reply", "finite");
+    assert_contained(*state, "dimension", "worker_reply", "length");
+    assert_contained(*state, "coverage", "worker_reply", "share");
+    assert_contained(*state, "codec", "worker_reply", "letters");
+    assert_contained(*state, "duration", "worker_reply", "absurd");
+    assert_contained(*state, "impostor", "worker_reply", "pool's");
+}
+
+static void pool_worker_forbidden_call_is_killed(void **state)
+{
+    static const char *const titles[] = {"socket",   "fork",    "execve",     "ptrace",
+                                         "kill",     "prlimit", "executable", "sendmsg",
+                                         "mprotect", "signal",  "dumpable",   "write"};
+    for (size_t i = 0; i < sizeof(titles) / sizeof(titles[0]); i++) {
+#ifdef MMF_SANITIZE_BUILD /* the sanitizer's filter admits these */
+        if (strcmp(titles[i], "mprotect") == 0 || strcmp(titles[i], "signal") == 0 ||
+            strcmp(titles[i], "dumpable") == 0 || strcmp(titles[i], "write") == 0)
+            continue;
+#endif
+        assert_contained(*state, titles[i], "worker_crash", "SIGSYS");
+    }
+}
+
+static void pool_worker_refused_call_gets_an_error(void **state)
+{
+    static const char *const titles[] = {"open", "stat", "create", "statm"};
+    for (size_t i = 0; i < sizeof(titles) / sizeof(titles[0]); i++) {
+        run(*state, titles[i]);
+        assert_good();
+    }
+    assert_int_equal(access("/tmp/hostile", F_OK), -1);
+}
+
+static void pool_worker_crash_once_is_retried_on_a_fresh_worker(void **state)
+{
+    struct pool_stats stats;
+    run(*state, "flaky");
+    assert_good();
+    pool_stats(*state, &stats);
+    assert_int_equal(stats.n_died, 1);
+    assert_int_equal(stats.n_spawned, 3);
+}
+
+/* Over the contained acts above; two of some thirty may lose their time slice to the
+ * machine's other work. */
+static void pool_respawns_come_within_100_ms(void **state)
+{
+    (void)state;
+    assert_in_range(n_late_respawns, 0, 2);
+}
+
+static void pool_many_crashes_leave_the_pool_whole(void **state)
+{
+    unsigned n_fds = fixture_n_fds();
+    int leader = fixture_leader();
+    unsigned n_late = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        run(*state, i % 2 == 0 ? "exit" : "garbage");
+        assert_int_equal(result.err.status, ERR_SKIP);
+        n_late += time_recovery(*state) > RESPAWN_MS;
+    }
+    assert_true(n_late <= 5); /* of 100, on a machine that does other work too */
+    assert_int_equal(fixture_n_fds(), n_fds);
+    struct fixture_session s = fixture_session(leader);
+    assert_int_equal(s.n_alive, 3);
+    assert_int_equal(s.n_zombies, 0);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, open_default, close_default)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(pool_submit_good_job_gives_features),
+        CASE(pool_submit_none_idle_asks_to_retry),
+        CASE(pool_wait_readable_wake_fd_returns_end),
+        CASE(pool_submit_item_error_is_passed_on),
+        CASE(pool_submit_directory_or_writable_media_is_refused),
+        CASE(pool_worker_hang_is_killed_at_the_deadline),
+        cmocka_unit_test(pool_worker_cpu_loop_is_killed_by_its_limit),
+        cmocka_unit_test(pool_worker_memory_bomb_is_contained),
+        CASE(pool_worker_death_is_reported_by_its_cause),
+        CASE(pool_worker_broken_reply_is_refused),
+        CASE(pool_worker_forbidden_call_is_killed),
+        CASE(pool_worker_refused_call_gets_an_error),
+        CASE(pool_worker_crash_once_is_retried_on_a_fresh_worker),
+        cmocka_unit_test(pool_respawns_come_within_100_ms),
+        CASE(pool_many_crashes_leave_the_pool_whole),
+    };
+    return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
+}

@@ -1,0 +1,254 @@
+/* The life of a pool: recycling, a flat memory, replaced processes, what an end leaves behind, and
+ * what it refuses to start with. */
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "hostile_pool.h"
+
+static void run_many(struct pool *pool, unsigned n_jobs)
+{
+    unsigned n_sent = 0, n_done = 0;
+    while (n_done < n_jobs) {
+        while (n_sent < n_jobs && pool_n_idle(pool) > 0)
+            submit(pool, n_sent++, "ok", -1);
+        if (pool_wait(pool, -1, 1000, &result, NULL) == ERR_OK) {
+            assert_good();
+            n_done++;
+        }
+    }
+}
+
+static void pool_thousand_jobs_recycle_and_stay_flat(void **state)
+{
+    struct pool_options options = default_options();
+    (void)state;
+    options.recycle_jobs = 50;
+    struct pool *pool = open_pool(&options);
+    int leader = fixture_leader();
+    run_many(pool, 100);
+    time_recovery(pool);
+    unsigned n_fds = fixture_n_fds();
+    int64_t own_bytes = fixture_rss_bytes();
+    int64_t workers_bytes = fixture_session(leader).rss_bytes;
+    run_many(pool, 1000);
+    time_recovery(pool);
+    struct pool_stats stats;
+    pool_stats(pool, &stats);
+    assert_in_range(stats.n_recycled, 20, 22);
+    assert_int_equal(stats.n_died, 0);
+    assert_int_equal(stats.n_workers, 2);
+    assert_int_equal(fixture_n_fds(), n_fds);
+    assert_true(fixture_rss_bytes() - own_bytes < (1 << 20));
+#ifndef MMF_SANITIZE_BUILD /* its quarantine grows */
+    assert_true(fixture_session(leader).rss_bytes - workers_bytes < (1 << 20));
+#else
+    (void)workers_bytes;
+#endif
+    pool_close(pool);
+}
+
+static void pool_worker_over_its_memory_mark_is_recycled(void **state)
+{
+    struct pool_options options = default_options();
+    struct pool_stats stats;
+    (void)state;
+    options.recycle_rss_bytes = 1;
+    struct pool *pool = open_pool(&options);
+    run_many(pool, 10);
+    pool_stats(pool, &stats);
+    assert_int_equal(stats.n_recycled, 10);
+    pool_close(pool);
+}
+
+static void pool_killed_zygote_is_replaced(void **state)
+{
+    int leader = fixture_leader();
+    assert_int_equal(kill(leader, SIGKILL), 0);
+    int64_t start_us = clock_mono_us();
+    while (clock_mono_us() - start_us < 10000000 &&
+           (fixture_leader() == leader || pool_n_idle(*state) < 2))
+        assert_int_equal(pool_wait(*state, -1, 1, &result, NULL), ERR_END);
+    assert_int_not_equal(fixture_leader(), leader);
+    run(*state, "ok");
+    assert_good();
+    assert_int_equal(fixture_session(leader).n_alive, 0);
+}
+
+static void pool_close_leaves_no_process_and_no_descriptor(void **state)
+{
+    unsigned n_fds = fixture_n_fds();
+    struct pool_options options = default_options();
+    (void)state;
+    struct pool *pool = open_pool(&options);
+    int leader = fixture_leader();
+    assert_int_equal(fixture_session(leader).n_alive, 3);
+    submit(pool, 1, "hang", -1);
+    submit(pool, 2, "spin", -1);
+    pool_close(pool);
+    struct fixture_session s = fixture_session(leader);
+    assert_int_equal(s.n_alive + s.n_zombies, 0);
+    assert_int_equal(fixture_n_fds(), n_fds);
+    pool_close(NULL);
+}
+
+static void pool_daemon_killed_takes_its_workers_along(void **state)
+{
+    int pipe_fds[2];
+    int leader = -1;
+    (void)state;
+    assert_int_equal(pipe(pipe_fds), 0);
+    pid_t daemon_pid = fork();
+    if (daemon_pid == 0) {
+        struct pool_options options = default_options();
+        struct pool *pool = NULL;
+        if (pool_open(&options, &pool, NULL) != ERR_OK)
+            _exit(1);
+        submit(pool, 1, "hang", -1);
+        leader = fixture_leader();
+        _exit(write(pipe_fds[1], &leader, sizeof(leader)) == sizeof(leader) ? pause() : 1);
+    }
+    assert_int_equal(read(pipe_fds[0], &leader, sizeof(leader)), sizeof(leader));
+    assert_int_equal(fixture_session(leader).n_alive, 3);
+    kill(daemon_pid, SIGKILL);
+    waitpid(daemon_pid, NULL, 0);
+    int64_t start_us = clock_mono_us();
+    while (fixture_session(leader).n_alive > 0 && clock_mono_us() - start_us < 2000000)
+        assert_int_equal(usleep(1000), 0);
+    assert_int_equal(fixture_session(leader).n_alive, 0);
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+}
+
+static void pool_open_bad_executable_is_a_configuration_error(void **state)
+{
+    struct pool_options options = default_options();
+    struct pool *pool = NULL;
+    struct err err = {0};
+    (void)state;
+    options.worker_path = "/nonexistent/metammf-extract";
+    assert_int_equal(pool_open(&options, &pool, &err), ERR_FATAL);
+    assert_int_equal(err.exit_code, EX_CONFIG);
+    assert_non_null(strstr(err.text, "extract.worker_path"));
+    options.worker_path = "/bin/true";
+    assert_int_equal(pool_open(&options, &pool, &err), ERR_FATAL);
+    assert_int_equal(err.exit_code, EX_CONFIG);
+    assert_null(pool);
+}
+
+/* A kernel without seccomp, for this process and what it starts: both ways to ask are answered
+ * as such a kernel would. */
+static void hide_seccomp(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_seccomp, 3, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prctl, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PR_SET_SECCOMP, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof(code) / sizeof(code[0]), code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        _exit(99);
+}
+
+/* Exit statuses of the child below: which expectation failed. */
+static int open_without_seccomp(void)
+{
+    struct pool_options options = default_options();
+    struct pool_job job = {.id = 1, .media_fd = -1, .text = {.title = "socket"}};
+    struct pool *pool = NULL;
+    struct pool_stats stats;
+    struct err err = {0};
+    if (pool_open(&options, &pool, &err) != ERR_FATAL || err.exit_code != EX_CONFIG ||
+        strstr(err.text, "extract.require_sandbox") == NULL)
+        return 1;
+    options.require_sandbox = false;
+    if (pool_open(&options, &pool, &err) != ERR_OK)
+        return 2;
+    pool_stats(pool, &stats);
+    if (stats.sandboxed)
+        return 3;
+    if (pool_submit(pool, &job, &err) != ERR_OK ||
+        pool_wait(pool, -1, 5000, &result, &err) != ERR_OK || result.err.status != ERR_OK)
+        return 4;
+    /* the act that the filter stops: this test can fail */
+    return result.features.flags.n_decode_errors == 1 ? 0 : 5;
+}
+
+static void pool_open_without_seccomp_refuses_unless_told(void **state)
+{
+    int status;
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0) {
+        hide_seccomp();
+        _exit(open_without_seccomp());
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    char command[PATH_MAX * 2];
+    snprintf(command, sizeof(command), "cp '%s' '%s'", from, to);
+    assert_int_equal(system(command), 0);
+}
+
+static void pool_worker_that_cannot_start_again_gives_the_job_back(void **state)
+{
+    char dir[] = "/tmp/pool-XXXXXX", path[64];
+    struct pool_options options = default_options();
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/worker", dir);
+    copy_file(HOSTILE_WORKER, path);
+    options.worker_path = path;
+    options.deadline_ms = 20000;
+    struct pool *pool = open_pool(&options);
+    submit(pool, 1, "hang", -1);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(kill(fixture_leader(), SIGKILL), 0);
+    assert_int_equal(pool_wait(pool, -1, 10000, &result, NULL), ERR_OK);
+    assert_int_equal(result.err.status, ERR_RETRY); /* our fault: no dead letter */
+    assert_non_null(strstr(result.err.text, path));
+    pool_close(pool);
+    rmdir(dir);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, open_default, close_default)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pool_thousand_jobs_recycle_and_stay_flat),
+        cmocka_unit_test(pool_worker_over_its_memory_mark_is_recycled),
+        CASE(pool_killed_zygote_is_replaced),
+        cmocka_unit_test(pool_close_leaves_no_process_and_no_descriptor),
+        cmocka_unit_test(pool_daemon_killed_takes_its_workers_along),
+        cmocka_unit_test(pool_open_bad_executable_is_a_configuration_error),
+        cmocka_unit_test(pool_open_without_seccomp_refuses_unless_told),
+        cmocka_unit_test(pool_worker_that_cannot_start_again_gives_the_job_back),
+    };
+    return cmocka_run_group_tests_name("pool_life", tests, NULL, NULL);
+}

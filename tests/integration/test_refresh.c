@@ -1,0 +1,430 @@
+/* The refresh thread on a store: vectors follow the interactions and equal a whole forward pass over
+ * everything that the store holds; strangers, restarts, flips, failures, deletions. */
+
+#include "refresh_fixture.h"
+
+#include "fusion/rng.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N_ITEMS = 30, N_USERS = 20, N_PAIRS = 120 };
+
+static void fill(struct refresh_fixture *f)
+{
+    uint32_t pairs[N_PAIRS][2];
+
+    fixture_open(f);
+    fixture_items(f, 0, N_ITEMS);
+    for (uint32_t i = 0; i < N_PAIRS; i++) {
+        pairs[i][0] = i * 7 % N_USERS;
+        pairs[i][1] = i * i * 11 % (N_ITEMS - 2); /* the last two have none */
+    }
+    fixture_pairs(f, pairs, N_PAIRS);
+}
+
+static void check(struct refresh_fixture *f, const char *const *names, size_t n)
+{
+    struct fixture_whole w;
+
+    fixture_whole(f, &w);
+    for (size_t i = 0; i < n; i++) {
+        double difference = fixture_difference(f, &w, names[i]);
+
+        if (difference < 0 || difference > 1e-5)
+            fail_msg("%s: off by %g", names[i], difference);
+    }
+    fixture_whole_done(&w);
+}
+
+static void check_alone(struct refresh_fixture *f, const char *name)
+{
+    check(f, &name, 1);
+}
+
+static int64_t seq(struct refresh_fixture *f)
+{
+    return fixture_count(f, "SELECT seq FROM counter");
+}
+
+static int64_t is_warm(struct refresh_fixture *f, const char *item)
+{
+    char sql[160];
+
+    snprintf(sql, sizeof(sql),
+             "SELECT e.state = 'warm' AND i.state = 'warm' FROM current_embedding e "
+             "JOIN item i USING(item_id) WHERE item_id = '%s'",
+             item);
+    return fixture_count(f, sql);
+}
+
+static const struct {
+    enum fusion_kind fusion;
+    enum backbone_kind backbone;
+} kinds[] = {{FUSION_CP, BACKBONE_LIGHTGCN},
+             {FUSION_DENSE, BACKBONE_SAGE},
+             {FUSION_NONE, BACKBONE_LIGHTGCN}};
+
+static void interactions_move_vectors_to_the_whole_pass(void **state)
+{
+    static const char *const touched[] = {"u3", "i7", "u99", "i30", "u4", "i28"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        struct refresh_fixture f;
+
+        fill(&f);
+        fixture_train(&f, kinds[i].fusion, kinds[i].backbone, false, 3);
+        assert_int_equal(is_warm(&f, "i7"), 1);
+        assert_int_equal(is_warm(&f, "i28"), 0);
+        fixture_start(&f);
+        fixture_settle(&f);
+        int64_t before = seq(&f);
+        fixture_items(&f, 30, 1); /* the model knows neither it nor user 99 */
+        /* In one transaction: a vector is made anew when its own node is touched, so that u99's
+         * would otherwise be of the time before u3 met i30. */
+        fixture_pairs(&f, (const uint32_t[][2]){{3, 7}, {99, 7}, {3, 30}, {4, 28}}, 4);
+        fixture_settle(&f);
+        check(&f, touched, sizeof(touched) / sizeof(touched[0]));
+        assert_true(seq(&f) > before);
+        assert_int_equal(is_warm(&f, "i30"), 1);
+        assert_int_equal(is_warm(&f, "i28"), 1);
+        assert_int_equal(is_warm(&f, "i29"), 0);
+        assert_int_equal(fixture_count(&f, "SELECT count(*) FROM touch"), 0);
+        before = seq(&f);
+        fixture_interact(&f, "u3", "i7"); /* no new edge */
+        fixture_settle(&f);
+        fixture_close(&f);
+    }
+}
+
+/* A user with one item has its vector. */
+static void check_vectors_equal(struct refresh_fixture *f, const char *user, const char *item)
+{
+    struct store_embedding e;
+    float *vec;
+    int32_t dim;
+
+    refresh_ok(f, store_get_embedding(f->st, item, &e, &f->err));
+    refresh_ok(f, store_get_user_vector(f->st, user, &vec, &dim, &f->err));
+    assert_int_equal(dim, e.dim);
+    for (int32_t j = 0; j < dim; j++)
+        assert_true(fabsf(vec[j] - e.vec[j]) < 1e-5F);
+    store_embedding_done(&e);
+    free(vec);
+}
+
+static void mf_folds_in_strangers_only(void **state)
+{
+    static const char *const same[] = {"u3", "i7", "i29"};
+    struct refresh_fixture f;
+
+    (void)state;
+    fill(&f);
+    fixture_train(&f, FUSION_CP, BACKBONE_MF, false, 3);
+    fixture_start(&f);
+    fixture_settle(&f);
+    int64_t before = seq(&f);
+    fixture_interact(&f, "u3", "i9");
+    fixture_settle(&f);
+    assert_int_equal(seq(&f), before);
+    check(&f, same, 3);
+    assert_int_equal(
+        fixture_count(&f, "SELECT count(*) FROM current_user_embedding WHERE user_id = 'u99'"),
+        0);
+    fixture_interact(&f, "u99", "i7");
+    fixture_settle(&f);
+    check_vectors_equal(&f, "u99", "i7");
+    fixture_close(&f);
+}
+
+/* With the item-item graph an item borrows from what it resembles: its row is the training's, or its
+ * own when it came later. */
+static void item_graph_goes_on_after_training(void **state)
+{
+    static const enum backbone_kind backbones[] = {BACKBONE_LIGHTGCN, BACKBONE_SAGE};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct refresh_fixture f;
+
+        fill(&f);
+        f.content = i == 0 ? 5 : 0;
+        fixture_train(&f, FUSION_CP, backbones[i], true, 3);
+        fixture_start(&f);
+        fixture_items(&f, 30, 2);
+        fixture_settle(&f);
+        assert_int_equal(is_warm(&f, "i31"), -1); /* the fixture has no ingest to fuse it */
+        fixture_pairs(&f, (const uint32_t[][2]){{3, 30}, {3, 7}}, 2);
+        fixture_settle(&f);
+        check_alone(&f, "i30");
+        check_alone(&f, "i7");
+        assert_int_equal(is_warm(&f, "i30"), 1);
+        fixture_close(&f);
+    }
+}
+
+/* What came while nobody refreshed: touches are in the store. */
+static void restart_catches_up(void **state)
+{
+    static const char *const touched[] = {"u1", "i2", "u98", "i3"};
+    struct refresh_fixture f;
+    struct refresh_status status;
+
+    (void)state;
+    fill(&f);
+    fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
+    fixture_start(&f);
+    fixture_settle(&f);
+    fixture_stop(&f);
+    fixture_interact(&f, "u1", "i2");
+    fixture_interact(&f, "u98", "i3");
+    assert_int_equal(fixture_count(&f, "SELECT count(*) FROM touch"), 2);
+    f.n_failures = 2;
+    fixture_start(&f);
+    fixture_settle(&f);
+    check(&f, touched, 4);
+    refresh_status(f.refresh, &status);
+    assert_true(status.n_vectors >= 4 && status.n_touches == 0 && status.staleness_s == 0);
+    fixture_close(&f);
+}
+
+/* Forwards, and back: pairs that the active model was not trained on are refreshed. */
+static void flips_need_nothing_else(void **state)
+{
+    static const char *const touched[] = {"u1", "i29", "u5", "i4"};
+    struct refresh_fixture f;
+
+    (void)state;
+    fill(&f);
+    fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
+    int64_t first = f.model_id;
+    fixture_start(&f);
+    fixture_interact(&f, "u1", "i29");
+    fixture_settle(&f);
+    fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 4);
+    fixture_settle(&f);
+    check(&f, touched, 2);
+    fixture_interact(&f, "u5", "i4");
+    fixture_items(&f, 7, 1); /* the same features anew: its place in the graph must come back */
+    fixture_settle(&f);
+    check(&f, touched, 4);
+    check(&f, (const char *const[]){"i7"}, 1);
+    assert_int_equal(is_warm(&f, "i7"), 1);
+    fixture_activate(&f, first);
+    fixture_settle(&f);
+    check(&f, touched, 4);
+    check(&f, (const char *const[]){"i7"}, 1);
+    fixture_close(&f);
+}
+
+/* Of every model. */
+static void rename_names(struct refresh_fixture *f, const char *from, const char *to)
+{
+    char command[256];
+
+    snprintf(command, sizeof(command),
+             "for d in %s/trained-*; do mv \"$d/%s\" \"$d/%s\" || exit 1; done", f->folder,
+             from, to);
+    assert_int_equal(system(command), 0);
+}
+
+/* A model whose files are not there cannot be followed; the one before it goes on with its own
+ * widths once it is active again. */
+static void model_that_cannot_be_followed_harms_nothing(void **state)
+{
+    static const char *const touched[] = {"u101", "u450", "i5"};
+    struct refresh_fixture f;
+    uint32_t pairs[500][2];
+
+    (void)state;
+    fill(&f);
+    refresh_ok(&f, settings_set(&f.s, "refresh.interval_ms", "100", &f.err));
+    fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
+    int64_t first = f.model_id;
+    f.width = 2;
+    fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 4);
+    int64_t second = f.model_id;
+    fixture_activate(&f, first);
+    fixture_start(&f);
+    fixture_settle(&f);
+    rename_names(&f, "users.txt", "away");
+    fixture_activate(&f, second);
+    assert_false(refresh_drain(f.refresh, 500));
+    fixture_activate(&f, first);
+    rename_names(&f, "away", "users.txt");
+    for (uint32_t i = 0; i < 500; i++) {
+        pairs[i][0] = 100 + i;
+        pairs[i][1] = 5;
+    }
+    fixture_pairs(&f, pairs, 500);
+    fixture_settle(&f);
+    check(&f, touched, 3);
+    fixture_close(&f);
+}
+
+/* A deleted item is no neighbour any more, from its users' next refresh on. */
+static void deleted_item_leaves_the_graph(void **state)
+{
+    static const char *const touched[] = {"u3", "i9"};
+    struct refresh_fixture f;
+
+    (void)state;
+    fill(&f);
+    fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
+    fixture_start(&f);
+    fixture_pairs(&f, (const uint32_t[][2]){{3, 9}, {3, 8}}, 2);
+    fixture_settle(&f);
+    check(&f, touched, 2);
+    fixture_delete(&f, "i8");
+    fixture_interact(&f, "u3", "i9");
+    fixture_settle(&f);
+    check(&f, touched, 2);
+    assert_int_equal(
+        fixture_count(&f, "SELECT count(*) FROM current_embedding WHERE item_id = 'i8'"), 0);
+    fixture_close(&f);
+}
+
+/* Interactions before an offset go; f->offset goes on with every event. */
+static void retain(struct refresh_fixture *f, int64_t offset)
+{
+    const struct store_retention day = {.interactions_days = 1};
+    bool more = true;
+
+    pthread_mutex_lock(&f->lock);
+    while (more)
+        refresh_ok(f, store_retain(f->st, &day, INT64_C(86400) * 1000000 + offset + 1, 7, &more,
+                                   &f->err));
+    pthread_mutex_unlock(&f->lock);
+    refresh_wake(f->refresh);
+}
+
+/* u1 - i1 - u2 - i2: two hops from i1 the degree of i2 counts, whose three other edges go. */
+static void check_retention(int64_t cache_bytes)
+{
+    static const uint32_t pairs[][2] = {{10, 2}, {11, 2}, {12, 2}, {2, 2}, {2, 1}, {1, 1}};
+    static const char *const touched[] = {"u1", "i1"};
+    struct refresh_fixture f;
+
+    fixture_open(&f);
+    f.s.refresh.cache_bytes = cache_bytes;
+    f.s.refresh.spread = 0; /* which would make them anew once more */
+    fixture_items(&f, 0, 4);
+    fixture_pairs(&f, pairs, 6);
+    fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
+    fixture_start(&f);
+    fixture_interact(&f, "u1", "i1");
+    fixture_settle(&f);
+    check(&f, touched, 2);
+    retain(&f, f.offset - 4);
+    assert_int_equal(fixture_count(&f, "SELECT count(*) FROM interaction"), 4);
+    fixture_interact(&f, "u1", "i1");
+    fixture_settle(&f);
+    check(&f, touched, 2);
+    assert_int_equal(fixture_count(&f, "SELECT count(*) FROM touch"), 0);
+    fixture_close(&f);
+}
+
+static void edges_that_retention_took_count_no_more(void **state)
+{
+    (void)state;
+    check_retention(1 << 20);
+    check_retention(1); /* degrees are kept whatever there is room for */
+}
+
+static void random_event(struct refresh_fixture *f, struct rng *rng)
+{
+    size_t what = rng_next(rng) % 8, n = 3 + rng_next(rng) % (N_ITEMS - 3);
+    char user[16], item[16];
+
+    snprintf(user, sizeof(user), "u%u", (unsigned)(rng_next(rng) % (N_USERS + 5)));
+    snprintf(item, sizeof(item), "i%zu", n);
+    if (what == 0)
+        fixture_delete(f, item);
+    else if (what == 1)
+        fixture_items(f, n, 1);
+    else
+        fixture_interact(f, user, item);
+    if (what == 7)
+        fixture_interact(f, user, item);
+}
+
+/* Strangers, the same again, deletions, items anew, retention, in any order: what is touched last
+ * equals the whole pass. Items 1 and 2 stay. */
+static void random_events_stay_exact(void **state)
+{
+    static const char *const touched[] = {"u1", "i1", "u21", "i2"};
+    static const int64_t cache_bytes[] = {1 << 20, 1};
+    struct rng rng;
+
+    (void)state;
+    rng_init(&rng, 11);
+    for (int c = 0; c < 2; c++) {
+        struct refresh_fixture f;
+
+        fill(&f);
+        f.s.refresh.cache_bytes = cache_bytes[c];
+        f.s.refresh.spread = 0;
+        fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
+        fixture_start(&f);
+        for (int round = 0; round < 3; round++) {
+            for (int i = 0; i < 40; i++) {
+                random_event(&f, &rng);
+                if (i % 20 == 0)
+                    fixture_settle(&f);
+            }
+            retain(&f, f.offset / 4);
+            fixture_pairs(&f, (const uint32_t[][2]){{1, 1}, {21, 2}}, 2);
+            fixture_settle(&f);
+            check(&f, touched, 4);
+        }
+        fixture_close(&f);
+    }
+}
+
+/* A neighbourhood beyond refresh.max_edges keeps its vector, and is counted. */
+static void too_large_a_neighbourhood_waits_for_training(void **state)
+{
+    struct refresh_fixture f;
+    struct refresh_status status;
+    uint32_t pairs[2000][2];
+
+    (void)state;
+    fill(&f);
+    for (uint32_t i = 0; i < 2000; i++) {
+        pairs[i][0] = 100 + i;
+        pairs[i][1] = 5;
+    }
+    fixture_pairs(&f, pairs, 2000);
+    fixture_train(&f, FUSION_NONE, BACKBONE_LIGHTGCN, false, 3);
+    refresh_ok(&f, settings_set(&f.s, "refresh.max_edges", "1000", &f.err));
+    fixture_start(&f);
+    fixture_settle(&f);
+    fixture_interact(&f, "u1", "i5");
+    fixture_interact(&f, "u1", "i29");
+    fixture_settle(&f);
+    refresh_status(f.refresh, &status);
+    assert_true(status.n_too_big > 0);
+    assert_int_equal(fixture_count(&f, "SELECT count(*) FROM touch"), 0);
+    fixture_close(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(interactions_move_vectors_to_the_whole_pass),
+        cmocka_unit_test(mf_folds_in_strangers_only),
+        cmocka_unit_test(item_graph_goes_on_after_training),
+        cmocka_unit_test(restart_catches_up),
+        cmocka_unit_test(flips_need_nothing_else),
+        cmocka_unit_test(model_that_cannot_be_followed_harms_nothing),
+        cmocka_unit_test(deleted_item_leaves_the_graph),
+        cmocka_unit_test(edges_that_retention_took_count_no_more),
+        cmocka_unit_test(random_events_stay_exact),
+        cmocka_unit_test(too_large_a_neighbourhood_waits_for_training),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

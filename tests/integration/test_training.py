@@ -1,0 +1,382 @@
+#!/usr/bin/env python3
+"""From imported files to recommendations: train, eval, recommend, model, and back again.
+
+Data is generated: three tastes, items whose features tell their taste, users who mostly keep to
+one. eval and recommend are held to a naive Python version over the store's public views.
+
+    test_training.py TOOLS
+"""
+
+import json
+import math
+import os
+import pathlib
+import random
+import signal
+import sqlite3
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+TOOLS = pathlib.Path(sys.argv.pop(1)).resolve()
+USERS, ITEMS, TASTES = 60, 90, 3
+
+
+def npy(path, rows):
+    head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({len(rows)}, {len(rows[0])}), }}"
+    head += " " * (63 - (10 + len(head)) % 64) + "\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() +
+                     b"".join(struct.pack(f"<{len(r)}f", *r) for r in rows))
+
+
+def features(r, item, dim):
+    return [r.gauss(3.0 if j % TASTES == item % TASTES else 0.0, 1.0) for j in range(dim)]
+
+
+class World:
+    """Items i0 … of which the last two have no interactions; users u0 …"""
+
+    def __init__(self, folder):
+        r = random.Random(7)
+        self.dir, self.db = folder, folder / "s.db"
+        ids = [f"i{n}" for n in range(ITEMS)]
+        (folder / "ids").write_text("".join(f"{i}\n" for i in ids))
+        npy(folder / "v.npy", [features(r, n, 8) for n in range(ITEMS)])
+        npy(folder / "a.npy", [features(r, n, 6) for n in range(ITEMS)])
+        pairs = []
+        for u in range(USERS):
+            liked = [i for i in range(ITEMS - 2) if i % TASTES == u % TASTES]
+            pairs += [(f"u{u}", f"i{i}") for i in r.sample(liked, 12)]
+        r.shuffle(pairs)
+        held, kept = pairs[:80], pairs[80:]
+        (folder / "train.tsv").write_text("".join(f"{u}\t{i}\n" for u, i in kept + held[:40]))
+        self.valid = held + [("stranger", "i1"), ("u1", "no such item"), ("u2", "i89")]
+        (folder / "valid.tsv").write_text("".join(f"{u}\t{i}\n" for u, i in self.valid))
+        self.kept = set(kept)
+
+    def run(self, *args, code=0):
+        r = subprocess.run([TOOLS / "metammf", "--store", self.db, *map(str, args)],
+                           capture_output=True, text=True)
+        if r.returncode != code:
+            raise AssertionError(f"{args}: exit {r.returncode}: {r.stderr}")
+        return json.loads(r.stdout) if "--json" in args else r.stdout + r.stderr
+
+    def fill(self):
+        self.run("import", "items", "--ids", self.dir / "ids", "--visual", self.dir / "v.npy",
+                 "--acoustic", self.dir / "a.npy", "--encoder", "made")
+        self.run("import", "interactions", self.dir / "train.tsv")
+
+    def train(self, *args):
+        return self.run("train", "--valid", self.dir / "valid.tsv", "--epochs", 4, "--json",
+                        "--threads", 1, *args)
+
+    def rows(self, sql, *args):
+        db = sqlite3.connect(f"file:{self.db}?mode=ro", uri=True)
+        try:
+            return db.execute(sql, args).fetchall()
+        finally:
+            db.close()
+
+    def vectors(self, view, name):
+        return {row[0]: struct.unpack(f"<{row[1]}f", row[2]) for row in
+                self.rows(f"SELECT {name}, dim, vec FROM {view}")}
+
+    def trained_on(self, model_id):
+        blob = self.rows("SELECT pairs FROM model_training WHERE model_id = ?", model_id)[0][0]
+        users = dict(self.rows("SELECT uid, user_id FROM user"))
+        items = dict(self.rows("SELECT rid, item_id FROM item"))
+        return {(users[u], items[i]) for u, i in struct.iter_unpack("<qq", blob)}
+
+
+def dot(a, b):
+    return sum(x * y for x, y in zip(a, b))
+
+
+def mean(rows):
+    return [sum(x) / len(rows) for x in zip(*rows)]
+
+
+class Oracle:
+    """The definitions of fusion/evaluate.h, naively."""
+
+    def __init__(self, world, model_id):
+        self.items = world.vectors("current_embedding", "item_id")
+        self.users = world.vectors("current_user_embedding", "user_id")
+        self.order = [r[0] for r in world.rows("SELECT item_id FROM item ORDER BY rid")]
+        self.seen = world.trained_on(model_id)
+        self.warm = {i for _, i in self.seen}
+        self.stranger = mean(list(self.users.values()))
+
+    def ranking(self, user, allowed):
+        vec = self.users.get(user, self.stranger)
+        names = [i for i in self.order if i in self.items and allowed(i) and
+                 (user, i) not in self.seen]
+        return sorted(names, key=lambda i: -dot(vec, self.items[i]))
+
+    def figures(self, pairs, keep, allowed, k):
+        wanted = {}
+        for user, item in set(pairs):
+            if keep(item):
+                wanted.setdefault(user, set()).add(item)
+        sums, hits_all = [0.0, 0.0, 0.0], 0
+        for user, items in wanted.items():
+            top = self.ranking(user, allowed)[:k]
+            gains = [1 / math.log2(at + 2) for at, i in enumerate(top) if i in items]
+            ideal = sum(1 / math.log2(at + 2) for at in range(min(k, len(items))))
+            hits_all += len(gains)
+            for at, x in enumerate((len(gains) / k, len(gains) / len(items),
+                                    sum(gains) / ideal)):
+                sums[at] += x / len(wanted)
+        total = sum(map(len, wanted.values()))
+        return dict(zip(("precision", "recall", "ndcg"), sums), hr=hits_all / total)
+
+
+class Training(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory(prefix="mmf-training-")
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.w = World(pathlib.Path(cls.folder.name))
+        cls.w.fill()
+        cls.first = cls.w.train("--backbone", "lightgcn")
+
+    def setUp(self):
+        if self.active() != self.first["model_id"]:
+            self.w.run("model", "promote", self.first["model_id"])
+
+    def active(self):
+        return self.w.rows("SELECT model_id FROM active_model")[0][0]
+
+    def assert_figures(self, got, want, what):
+        for name, value in want.items():
+            self.assertAlmostEqual(got[name], value, places=5, msg=f"{what} {name}")
+
+    def test_eval_equals_oracle(self):
+        e = self.w.run("eval", "--test", self.w.dir / "valid.tsv", "--k", "5,20", "--json")
+        o = Oracle(self.w, self.first["model_id"])
+        everything, cold = (lambda i: True), (lambda i: i not in o.warm)
+        slices = {"overall": (everything, everything), "cold": (cold, everything),
+                  "warm": (lambda i: i in o.warm, everything), "cold_only": (cold, cold)}
+        for name, (keep, allowed) in slices.items():
+            for k in (5, 20):
+                self.assert_figures(e[name][str(k)],
+                                    o.figures(self.w.valid, keep, allowed, k), f"{name} {k}")
+        self.assertEqual(e["users"], len({u for u, _ in self.w.valid}))
+        self.assertEqual((e["unknown_users"], e["unknown_items"]), (1, 1))
+        self.assertEqual(e["overall"]["20"], self.first["valid"]["overall"]["20"])
+
+    def test_valid_pairs_stay_out(self):
+        known = {(u, i) for u, i in
+                 self.w.rows("SELECT user_id, item_id FROM interaction_log")}
+        self.assertEqual(self.w.trained_on(self.first["model_id"]), self.w.kept)
+        self.assertFalse({("stranger", "i1"), ("u2", "i89")} & known)
+
+    def test_taste_is_learned(self):
+        self.assertGreater(self.first["valid"]["overall"]["20"]["recall"], 0.4)
+        epochs = [r[0] for r in self.w.rows(
+            "SELECT epoch FROM run_metric WHERE model_id = ? AND name = 'ndcg_20'",
+            self.first["model_id"])]
+        self.assertEqual(epochs, [2, 4])
+
+    def test_recommend_masks_what_was_seen(self):
+        o = Oracle(self.w, self.first["model_id"])
+        seen = {i for u, i in self.w.rows("SELECT user_id, item_id FROM interaction_log")
+                if u == "u3"}
+        got = self.w.run("recommend", "u3", "-k", 30, "--json")
+        want = [i for i in o.ranking("u3", lambda i: i not in seen)][:30]
+        self.assertEqual([x["item_id"] for x in got], want)
+        self.assertAlmostEqual(got[0]["score"], dot(o.users["u3"], o.items[want[0]]), places=5)
+        got = self.w.run("recommend", "nobody", "-k", 3, "--json")
+        self.assertEqual([x["item_id"] for x in got],
+                         o.ranking("nobody", lambda i: True)[:3])
+
+    def test_recommend_keeps_places_for_items_without_interactions(self):
+        o = Oracle(self.w, self.first["model_id"])
+        seen = {i for u, i in self.w.rows("SELECT user_id, item_id FROM interaction_log")
+                if u == "u3"}
+        cold = {i for i, in self.w.rows("SELECT item_id FROM current_embedding WHERE state = 'cold'")}
+        order = [i for i in o.ranking("u3", lambda i: i not in seen)]
+        self.assertGreater(len(cold), 3)
+        for k in (5, 30, len(order)):
+            for n in (0, 1, 3, len(cold)):
+                fresh = [i for i in order if i in cold][:min(n, k)]
+                earned = [i for i in order[:k] if i in cold]
+                rest = fresh[len(earned):]
+                warm = [i for i in order[:k] if i not in cold]
+                kept = set(earned + warm[:max(0, len(warm) - len(rest))])
+                got = self.w.run("recommend", "u3", "-k", k, "--fresh", n, "--json")
+                self.assertEqual([x["item_id"] for x in got],
+                                 [i for i in order[:k] if i in kept] + rest)
+
+    def test_promote_and_rollback(self):
+        before = self.w.vectors("current_embedding", "item_id")
+        second = self.w.train("--fusion", "static", "--backbone", "mf", "--no-promote")
+        self.assertEqual(self.active(), self.first["model_id"])
+        self.assertEqual(self.w.run("model", "promote", second["model_id"], "--json"),
+                         {"model_id": second["model_id"], "active": True})
+        self.assertNotEqual(self.w.vectors("current_embedding", "item_id"), before)
+        self.w.run("model", "rollback")
+        self.assertEqual(self.w.vectors("current_embedding", "item_id"), before)
+        states = {m["model_id"]: m["state"] for m in self.w.run("model", "list", "--json")}
+        self.assertEqual(states[second["model_id"]], "retired")
+        self.w.run("model", "promote", 4711, code=66)
+
+    def test_rollback_without_vectors(self):
+        """As after retention: they come back from the model's folder."""
+        before = self.w.vectors("current_embedding", "item_id")
+        users = self.w.vectors("current_user_embedding", "user_id")
+        self.w.train("--seed", 2)
+        db = sqlite3.connect(self.w.db)
+        with db:
+            for table in ("embedding", "user_embedding"):
+                db.execute(f"DELETE FROM {table} WHERE model_id = ?",
+                           (self.first["model_id"],))
+        db.close()
+        self.w.run("model", "rollback", self.first["model_id"])
+        self.assertEqual(self.w.vectors("current_embedding", "item_id"), before)
+        self.assertEqual(self.w.vectors("current_user_embedding", "user_id"), users)
+
+    def test_new_items_go_through_the_active_model(self):
+        r = random.Random(99)
+        new, visual, acoustic = (self.w.dir / n for n in ("new", "nv.npy", "na.npy"))
+        new.write_text("fresh\nodd\n")
+        npy(visual, [features(r, n, 8) for n in range(2)])
+        npy(acoustic, [features(r, n, 6) for n in range(2)])
+        self.w.run("import", "items", "--ids", new, "--visual", visual, "--acoustic", acoustic,
+                   "--encoder", "made")
+        got = self.w.run("get", "fresh", "--json")
+        self.assertEqual((got["state"], got["dim"], got["model_id"]),
+                         ("cold", 64, self.first["model_id"]))
+        other = self.w.train("--seed", 3, "--no-promote")["model_id"]
+        self.w.run("model", "promote", other)
+        self.assertEqual(self.w.run("get", "odd", "--json")["model_id"], other)
+
+    def test_identity_only_gives_new_items_nothing(self):
+        m = self.w.train("--fusion", "none", "--backbone", "mf")
+        self.assertEqual(m["options"]["dim"], 64)
+        items = self.w.vectors("current_embedding", "item_id")
+        self.assertEqual(set(items), {i for _, i in self.w.kept})
+        self.w.run("get", "i89", code=66)
+        e = self.w.run("eval", "--test", self.w.dir / "valid.tsv", "--json")
+        self.assertEqual(e["cold"]["20"]["recall"], 0)
+
+    def test_same_seed_same_file(self):
+        for backbone in ("sage", "mf"):
+            digests = [self.w.train("--seed", 5, "--backbone", backbone, "--no-promote")
+                       for _ in range(2)]
+            sums = [self.w.rows("SELECT sha256 FROM model WHERE model_id = ?", d["model_id"])
+                    for d in digests]
+            self.assertEqual(sums[0], sums[1])
+
+    def test_resume_ends_as_if_never_interrupted(self):
+        state = self.w.dir / "state"
+        for fusion, backbone, content in (("cp", "lightgcn", 5), ("dense", "sage", 0)):
+            args = ("--fusion", fusion, "--backbone", backbone, "--content", content,
+                    "--no-promote", "--epochs")
+            whole = self.w.train(*args, 7)
+            for epochs in (3, 4):
+                self.w.train(*args, epochs, "--checkpoint", state)
+                resumed = self.w.train(*args, 7, "--resume", state)
+                sums = self.w.rows("SELECT sha256 FROM model WHERE model_id IN (?, ?)",
+                                   whole["model_id"], resumed["model_id"])
+                self.assertEqual(sums[0], sums[1])
+                self.assertEqual(whole["valid"], resumed["valid"])
+                self.assertEqual([p["epoch"] for p in resumed["curve"]], [2, 4, 6, 7])
+            damaged = state.read_bytes()
+            state.write_bytes(damaged[:-9])
+            self.w.run("train", "--resume", state, "--threads", 1, "--epochs", 9, "--valid",
+                       self.w.dir / "valid.tsv", *args[:6], code=65)
+        self.w.run("train", "--resume", "/nonexistent", code=66)
+
+    def test_files_export_and_import(self):
+        out, file = self.w.dir / "out", self.w.dir / "m.safetensors"
+        self.w.train("--out", out, "--item-graph", "knn")
+        self.assertEqual(self.active(), self.first["model_id"])
+        m = self.w.run("model", "import", out, "--promote", "--json")
+        self.assertEqual(self.active(), m["model_id"])
+        self.w.run("model", "export", file)
+        self.assertEqual(file.read_bytes(), (out / "model.safetensors").read_bytes())
+        again = self.w.run("model", "import", file, "--promote", "--json")["model_id"]
+        self.assertEqual(len(self.w.vectors("current_embedding", "item_id")),
+                         self.w.rows("SELECT count(*) FROM item WHERE state <> 'no_features'")
+                         [0][0])
+        shown = self.w.run("model", "show", again, "--json")
+        self.assertEqual((shown["origin"], shown["state"]), ("imported", "active"))
+        file.write_bytes(file.read_bytes().replace(b"import:made:", b"import:else:"))
+        before = self.w.vectors("current_embedding", "item_id")
+        self.assertIn("stays active", self.w.run("model", "import", file, "--promote", code=65))
+        self.assertEqual(self.active(), again)
+        self.assertEqual(self.w.vectors("current_embedding", "item_id"), before)
+        (out / "items.npy").write_bytes(b"")
+        self.w.run("model", "import", out, code=65)
+
+    def test_pin(self):
+        self.w.run("model", "pin")
+        rows = {m["model_id"]: m["pinned"] for m in self.w.run("model", "list", "--json")}
+        self.assertEqual([m for m, p in rows.items() if p], [self.first["model_id"]])
+        self.w.run("model", "unpin")
+
+    def test_wrong_arguments(self):
+        for args in (["train", "--backbone", "gcn"], ["train", "--dim", "7"], ["model"],
+                     ["train", "x"], ["eval"], ["recommend"], ["model", "import"],
+                     ["eval", "--test", "f", "--k", "0"]):
+            self.w.run(*args, code=64)
+        self.w.run("train", "--valid", "/nonexistent", code=66)
+        self.w.run("eval", "--test", "/nonexistent", code=66)
+        self.w.run("eval", "--model", 4711, "--test", self.w.dir / "valid.tsv", code=66)
+        (self.w.dir / "bad").write_text("no tab here\n")
+        self.w.run("train", "--valid", self.w.dir / "bad", code=65)
+        self.w.run("eval", "--test", self.w.dir / "bad", code=65)
+
+
+class Interrupted(unittest.TestCase):
+    def test_sigterm_leaves_the_store_alone(self):
+        with tempfile.TemporaryDirectory(prefix="mmf-training-") as folder:
+            w = World(pathlib.Path(folder))
+            w.run("train", code=66)
+            w.fill()
+            state = w.dir / "state"
+            args = ["train", "--valid", w.dir / "valid.tsv", "--fusion", "none", "--threads",
+                    "1", "--json", "--epochs"]
+            p = subprocess.Popen([TOOLS / "metammf", "--store", w.db, *args, "1000000",
+                                  "--checkpoint", state], stderr=subprocess.PIPE, text=True)
+            p.stderr.readline()
+            p.send_signal(signal.SIGTERM)
+            self.assertEqual(p.wait(300), 75, p.stderr.read())
+            p.stderr.close()
+            self.assertEqual(w.rows("SELECT count(*) FROM model"), [(0,)])
+            self.assertEqual([f.name for f in pathlib.Path(folder).glob(".metammf-train-*")], [])
+            done = w.run(*args, 40, "--resume", state)
+            self.assertEqual(w.run(*args, 40)["curve"][0]["ndcg_20"],
+                             done["curve"][0]["ndcg_20"])
+
+
+class TikTok(unittest.TestCase):
+    """A short run on real data, when it is there."""
+
+    def test_short_run(self):
+        data = pathlib.Path(__file__).parents[2] / "../shared/data/tiktok"
+        data = pathlib.Path(os.environ.get("MMF_SHARED_DATA", data.parent)) / "tiktok"
+        if not (data / "trn.tsv").exists():
+            self.skipTest("no shared data")
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="mmf-training-") as folder:
+            w = World(pathlib.Path(folder))
+            ids = w.dir / "tiktok"
+            ids.write_text("".join(f"{n}\n" for n in range(6710)))
+            w.run("import", "items", "--ids", ids, "--visual", data / "image_feat.npy",
+                  "--acoustic", data / "audio_feat.npy")
+            w.run("import", "interactions", data / "trn.tsv")
+            m = w.run("train", "--fusion", "none", "--epochs", 4, "--valid", data / "val.tsv",
+                      "--json")
+            self.assertGreater(m["valid"]["overall"]["20"]["recall"], 0.02)
+            self.assertEqual(m["n_pairs"], 59541)
+        print(f"tiktok: recall@20 {m['valid']['overall']['20']['recall']:.4f} after 4 epochs, "
+              f"{time.monotonic() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    unittest.main()

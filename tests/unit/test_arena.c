@@ -1,0 +1,111 @@
+#include "config/arena.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void arena_alloc_any_size_is_zeroed_aligned_and_apart(void **state)
+{
+    unsigned char *blocks[500];
+    struct arena a = {0};
+
+    (void)state;
+    for (size_t i = 0; i < 500; i++) {
+        size_t bytes = i * 7 % 3001;
+
+        blocks[i] = arena_alloc(&a, bytes);
+        assert_non_null(blocks[i]);
+        assert_int_equal((uintptr_t)blocks[i] % 16, 0);
+        for (size_t j = 0; j < bytes; j++)
+            assert_int_equal(blocks[i][j], 0);
+        memset(blocks[i], (int)(i & 255), bytes);
+    }
+    for (size_t i = 0; i < 500; i++) {
+        for (size_t j = 0; j < i * 7 % 3001; j++)
+            assert_int_equal(blocks[i][j], i & 255);
+    }
+    arena_done(&a);
+}
+
+static void arena_alloc_after_reset_is_zeroed_again(void **state)
+{
+    struct arena a;
+    char *p;
+
+    (void)state;
+    arena_init(&a);
+    memset(arena_alloc(&a, 1000), 0xee, 1000);
+    memset(arena_alloc(&a, 100000), 0xee, 100000);
+    assert_int_equal(a.used_bytes, 101000);
+    arena_reset(&a);
+    assert_int_equal(a.used_bytes, 0);
+    p = arena_alloc(&a, 1000);
+    for (size_t i = 0; i < 1000; i++)
+        assert_int_equal(p[i], 0);
+    arena_done(&a);
+    assert_null(a.head);
+}
+
+static void arena_alloc_absurd_sizes_are_refused(void **state)
+{
+    struct arena a = {0};
+
+    (void)state;
+    assert_null(arena_alloc(&a, SIZE_MAX));
+    assert_null(arena_alloc(&a, SIZE_MAX - 15));
+    assert_null(arena_array(&a, SIZE_MAX / 2, 3));
+    assert_null(arena_array(&a, (size_t)1 << 33, (size_t)1 << 33));
+    assert_null(arena_strndup(&a, "x", SIZE_MAX));
+    assert_int_equal(a.used_bytes, 0);
+    assert_non_null(arena_array(&a, 0, SIZE_MAX));
+    arena_done(&a);
+}
+
+static void arena_strings_are_copied_and_ended(void **state)
+{
+    struct arena a = {0};
+    char source[] = "abcdef";
+    char *s, *t, *u;
+
+    (void)state;
+    s = arena_strndup(&a, source, 3);
+    t = arena_strdup(&a, source);
+    u = arena_printf(&a, "%s-%05d", source, 42);
+    memset(source, 'x', sizeof(source) - 1);
+    assert_string_equal(s, "abc");
+    assert_string_equal(t, "abcdef");
+    assert_string_equal(u, "abcdef-00042");
+    assert_memory_equal(arena_copy(&a, "a\0b", 3), "a\0b", 3);
+    assert_non_null(arena_copy(&a, NULL, 0));
+    assert_string_equal(arena_strndup(&a, NULL, 0), "");
+    arena_done(&a);
+}
+
+static void arena_done_twice_is_harmless(void **state)
+{
+    struct arena a = {0};
+
+    (void)state;
+    arena_done(&a);
+    arena_reset(&a);
+    assert_non_null(arena_alloc(&a, 0));
+    arena_done(&a);
+    arena_done(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(arena_alloc_any_size_is_zeroed_aligned_and_apart),
+        cmocka_unit_test(arena_alloc_after_reset_is_zeroed_again),
+        cmocka_unit_test(arena_alloc_absurd_sizes_are_refused),
+        cmocka_unit_test(arena_strings_are_copied_and_ended),
+        cmocka_unit_test(arena_done_twice_is_harmless),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

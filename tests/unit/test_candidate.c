@@ -1,0 +1,419 @@
+/* A candidate through files into a store: round trip, damaged files, and items that change while
+ * it is trained and published. */
+#include "daemon/candidate.h"
+
+#include "model_fixture.h"
+
+#include "fusion/fuse.h"
+
+#include <jansson.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+
+enum { DIM = FIXTURE_DIM, N_ITEMS = 3, N_USERS = 2 };
+
+struct bench {
+    struct fixture f;
+    struct store_dataset data;
+    struct candidate c;
+    float items[N_ITEMS * 2 * DIM], users[N_USERS * 2 * DIM];
+    uint32_t pairs[2][2];
+    int n_writes;
+    const char *changes; /* an item that gets other features before the first write */
+    bool retains;        /* retention runs to its end before each write */
+};
+
+static void make_model(struct bench *b, uint64_t seed)
+{
+    model_free(b->c.model);
+    fixture_model(&b->f, seed, &b->c.model);
+}
+
+/* What a trainer would leave: made-up vectors for a and b, none for c. */
+static void make_candidate(struct bench *b)
+{
+    struct store_dataset *d = &b->data;
+
+    assert_ok(&b->f, store_read_dataset(b->f.st, d, &b->f.err));
+    make_model(b, 1);
+    for (int i = 0; i < 2 * 2 * DIM; i++)
+        b->items[i] = b->users[i] = (float)(i + 1);
+    memcpy(b->pairs, d->pair, sizeof b->pairs);
+    b->c = (struct candidate){
+        .model = b->c.model,
+        .n_items = d->n_items,
+        .n_users = d->n_users,
+        .n_pairs = 2,
+        .dim = 2 * DIM,
+        .item_id = d->item_id,
+        .user_id = d->user_id,
+        .items = b->items,
+        .users = b->users,
+        .stamp = d->stamp,
+        .pair = b->pairs,
+        .metrics = json_pack("{s:{s:s}, s:[{s:i, s:f}], s:[i,i,i,i,i,i,i,i]}", "encoder_ids",
+                             "visual", FIXTURE_ENCODER, "curve", "epoch", 2, "ndcg", 0.25,
+                             "no_history", 1, 2, 3, 4, 5, 6, 7, 8)};
+    assert_ok(&b->f, candidate_write(b->f.dir, &b->c, &b->f.err));
+}
+
+static int set_up(void **state)
+{
+    static struct bench b;
+
+    b = (struct bench){0};
+    fixture_open(&b.f);
+    fixture_item(&b.f, "a", 1);
+    fixture_item(&b.f, "b", 2);
+    fixture_item(&b.f, "c", 3);
+    fixture_interact(&b.f, "u1", "a");
+    fixture_interact(&b.f, "u2", "b");
+    make_candidate(&b);
+    *state = &b;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct bench *b = *state;
+
+    json_decref(b->c.metrics);
+    model_free(b->c.model);
+    store_dataset_done(&b->data);
+    return fixture_close(&b->f);
+}
+
+static void retain(struct bench *b)
+{
+    const struct store_retention keep = {.model_versions = 1};
+    bool more = true;
+
+    while (more)
+        assert_ok(&b->f, store_retain(b->f.st, &keep, 0, 1000, &more, &b->f.err));
+}
+
+static int write_directly(void *ctx, candidate_write_fn *fn, void *arg, struct err *err)
+{
+    struct bench *b = ctx;
+
+    if (b->n_writes++ == 0 && b->changes)
+        fixture_item(&b->f, b->changes, 7);
+    if (b->retains)
+        retain(b);
+    return fn(b->f.st, arg, err);
+}
+
+static struct candidate_target target(struct bench *b)
+{
+    return (struct candidate_target){
+        .settings = &b->f.s, .reader = b->f.st, .write = write_directly, .ctx = b};
+}
+
+static int64_t publish(struct bench *b)
+{
+    struct candidate_target t = target(b);
+    struct candidate c;
+    int64_t model_id = 0;
+
+    assert_ok(&b->f, candidate_read(b->f.dir, &c, &b->f.err));
+    assert_ok(&b->f, candidate_publish(&c, &t, &model_id, &b->f.err));
+    candidate_done(&c);
+    return model_id;
+}
+
+static void read_gives_what_was_written(void **state)
+{
+    struct bench *b = *state;
+    struct candidate c;
+
+    assert_ok(&b->f, candidate_read(b->f.dir, &c, &b->f.err));
+    assert_int_equal(c.n_items, N_ITEMS);
+    assert_string_equal(c.item_id[2], "c");
+    assert_string_equal(c.user_id[1], "u2");
+    assert_memory_equal(c.items, b->items, sizeof b->items);
+    assert_memory_equal(c.stamp, b->data.stamp, sizeof(uint64_t) * N_ITEMS);
+    assert_int_equal(c.n_pairs, 2);
+    assert_true(c.warm[0] && c.warm[1] && !c.warm[2]);
+    float *mean = candidate_no_history(c.metrics, c.dim);
+    assert_true(mean && mean[7] == 8.0F);
+    free(mean);
+    candidate_done(&c);
+}
+
+static void spoil(const char *path, long at, int how)
+{
+    FILE *f = fopen(path, "r+");
+
+    assert_non_null(f);
+    if (how == 0) {
+        assert_int_equal(ftruncate(fileno(f), at), 0);
+    } else {
+        fseek(f, at, SEEK_SET);
+        int c = fgetc(f);
+        fseek(f, at, SEEK_SET);
+        fputc(c ^ 0x40, f);
+    }
+    fclose(f);
+}
+
+static void read_refuses_damaged_files(void **state)
+{
+    struct bench *b = *state;
+    static const char *const names[] = {"model.safetensors", "items.npy", "items.txt", "pairs",
+                                        "users.npy",         "users.txt", "stamps"};
+    struct candidate c;
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        for (int how = 0; how < 2; how++) {
+            char path[256];
+
+            assert_ok(&b->f, candidate_write(b->f.dir, &b->c, &b->f.err));
+            snprintf(path, sizeof path, "%s/%s", b->f.dir, names[i]);
+            spoil(path, 3, how);
+            assert_int_equal(candidate_read(b->f.dir, &c, &b->f.err), ERR_FATAL);
+            assert_int_equal(b->f.err.exit_code, EX_DATAERR);
+            assert_non_null(strstr(b->f.err.text, names[i]));
+        }
+    }
+    char path[256];
+    snprintf(path, sizeof path, "%s/metrics.json", b->f.dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(candidate_read(b->f.dir, &c, &b->f.err), ERR_FATAL);
+    assert_int_equal(b->f.err.exit_code, EX_NOINPUT);
+}
+
+/* Whoever reads a folder holds models_lock: a FIFO in it must not hold everybody up. */
+static void read_refuses_a_fifo_at_once(void **state)
+{
+    struct bench *b = *state;
+    static const char *const names[] = {"metrics.json", "model.safetensors", "items.npy",
+                                        "items.txt"};
+    struct candidate c;
+    char path[256];
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        assert_ok(&b->f, candidate_write(b->f.dir, &b->c, &b->f.err));
+        snprintf(path, sizeof path, "%s/%s", b->f.dir, names[i]);
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(mkfifo(path, 0600), 0);
+        assert_int_equal(candidate_read(b->f.dir, &c, &b->f.err), ERR_FATAL);
+        assert_int_equal(b->f.err.exit_code, EX_DATAERR);
+        assert_non_null(strstr(b->f.err.text, names[i]));
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
+static void read_refuses_rows_out_of_range(void **state)
+{
+    struct bench *b = *state;
+    struct candidate c;
+
+    b->pairs[1][1] = N_ITEMS;
+    assert_ok(&b->f, candidate_write(b->f.dir, &b->c, &b->f.err));
+    assert_int_equal(candidate_read(b->f.dir, &c, &b->f.err), ERR_FATAL);
+    assert_non_null(strstr(b->f.err.text, "pairs"));
+}
+
+static void publish_is_seen_after_the_flip_only(void **state)
+{
+    struct bench *b = *state;
+    struct candidate_target t = target(b);
+    struct store_embedding e;
+    struct store_pair *pairs;
+    size_t n;
+
+    int64_t model_id = publish(b);
+    assert_int_equal(store_get_embedding(b->f.st, "a", &e, &b->f.err), ERR_END);
+    assert_ok(&b->f, candidate_activate(&t, model_id, &b->f.err));
+    assert_ok(&b->f, store_get_embedding(b->f.st, "a", &e, &b->f.err));
+    assert_string_equal(e.state, "warm");
+    assert_memory_equal(e.vec, b->items, 2 * DIM * sizeof(float));
+    store_embedding_done(&e);
+    assert_ok(&b->f, store_get_training(b->f.st, model_id, &pairs, &n, &b->f.err));
+    assert_int_equal(n, 2);
+    free(pairs);
+}
+
+/* c had no vector in the files; b changed after they were made: both are fused. */
+static void activate_fuses_what_came_or_changed_meanwhile(void **state)
+{
+    struct bench *b = *state;
+    struct candidate_target t = target(b);
+    struct store_embedding e;
+    float X[DIM] = {7, 1, -7, 2}, want[2 * DIM];
+    uint8_t mask = MODALITY_BIT(MODALITY_VISUAL);
+
+    b->changes = "b";
+    int64_t model_id = publish(b);
+    fixture_item(&b->f, "late", 9);
+    assert_ok(&b->f, candidate_activate(&t, model_id, &b->f.err));
+    assert_ok(&b->f, fuse_items(b->c.model, X, &mask, 1, want, &b->f.err));
+    assert_ok(&b->f, store_get_embedding(b->f.st, "b", &e, &b->f.err));
+    assert_string_equal(e.state, "cold");
+    assert_memory_equal(e.vec, want, sizeof want);
+    store_embedding_done(&e);
+    assert_ok(&b->f, store_get_embedding(b->f.st, "c", &e, &b->f.err));
+    store_embedding_done(&e);
+    assert_ok(&b->f, store_get_embedding(b->f.st, "late", &e, &b->f.err));
+    store_embedding_done(&e);
+}
+
+static void run_sql(struct bench *b, const char *sql)
+{
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(b->f.path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+/* A publication that was cut off half way: promoting it puts the rest there. */
+static void activate_completes_what_a_crash_left(void **state)
+{
+    struct bench *b = *state;
+    struct candidate_target t = target(b);
+    struct store_embedding e;
+    float *user = NULL;
+    int32_t dim = 0;
+
+    int64_t model_id = publish(b);
+    run_sql(b, "DELETE FROM embedding WHERE rid = 1; DELETE FROM user_embedding");
+    assert_ok(&b->f, candidate_activate(&t, model_id, &b->f.err));
+    assert_ok(&b->f, store_get_embedding(b->f.st, "a", &e, &b->f.err));
+    assert_memory_equal(e.vec, b->items, 2 * DIM * sizeof(float));
+    store_embedding_done(&e);
+    assert_ok(&b->f, store_get_user_vector(b->f.st, "u2", &user, &dim, &b->f.err));
+    assert_memory_equal(user, b->users + 2 * DIM, 2 * DIM * sizeof(float));
+    free(user);
+}
+
+/* Three newer models, one after the other. */
+static void replace(struct bench *b)
+{
+    struct candidate_target t = target(b);
+
+    for (int i = 0; i < 3; i++) {
+        json_t *metrics = b->c.metrics;
+
+        make_model(b, (uint64_t)(2 + i));
+        b->items[0] = (float)(100 + i);
+        assert_ok(&b->f, candidate_write(b->f.dir, &b->c, &b->f.err));
+        assert_ptr_equal(metrics, b->c.metrics);
+        assert_ok(&b->f, candidate_activate(&t, publish(b), &b->f.err));
+    }
+}
+
+/* Back to the first model: with its vectors there, and after retention took them. */
+static void activate_goes_back(void **state)
+{
+    struct bench *b = *state;
+    struct candidate_target t = target(b);
+    struct store_embedding e;
+
+    int64_t first = publish(b);
+    assert_ok(&b->f, candidate_activate(&t, first, &b->f.err));
+    replace(b);
+    retain(b);
+    int64_t n = -1;
+    assert_ok(&b->f, store_count_vectors(b->f.st, first, STORE_SIDE_USERS, &n, &b->f.err));
+    assert_int_equal(n, 0);
+    b->retains = true; /* it would take what is put back */
+    assert_ok(&b->f, candidate_activate(&t, first, &b->f.err));
+    b->retains = false;
+    assert_ok(&b->f, store_get_embedding(b->f.st, "a", &e, &b->f.err));
+    assert_true(e.vec[0] == 1.0F && strcmp(e.state, "warm") == 0);
+    store_embedding_done(&e);
+    assert_ok(&b->f, store_count_vectors(b->f.st, first, STORE_SIDE_USERS, &n, &b->f.err));
+    assert_int_equal(n, N_USERS);
+    assert_int_equal(candidate_activate(&t, 99, &b->f.err), ERR_FATAL);
+}
+
+/* Who judges or refreshes a model must know what it was trained on, rolled back or not. */
+static void activate_puts_training_pairs_back(void **state)
+{
+    struct bench *b = *state;
+    struct candidate_target t = target(b);
+    struct store_pair *want, *got;
+    size_t n_want, n;
+
+    int64_t first = publish(b);
+    assert_ok(&b->f, store_get_training(b->f.st, first, &want, &n_want, &b->f.err));
+    assert_int_equal(n_want, 2);
+    assert_ok(&b->f, candidate_activate(&t, first, &b->f.err));
+    for (int vectors_gone = 0; vectors_gone < 2; vectors_gone++) {
+        replace(b);
+        if (vectors_gone)
+            retain(b);
+        else
+            run_sql(b, "DELETE FROM model_training");
+        assert_int_equal(store_get_training(b->f.st, first, &got, &n, &b->f.err), ERR_END);
+        b->retains = vectors_gone; /* it would take what is put back */
+        assert_ok(&b->f, candidate_activate(&t, first, &b->f.err));
+        b->retains = false;
+        assert_ok(&b->f, store_get_training(b->f.st, first, &got, &n, &b->f.err));
+        assert_int_equal(n, n_want);
+        assert_memory_equal(got, want, n * sizeof *got);
+        free(got);
+    }
+    free(want);
+}
+
+/* A pin that came while a model was published stands against a flip that nobody asked for. */
+static void activate_unless_pinned_leaves_a_pinned_model(void **state)
+{
+    struct bench *b = *state;
+    struct candidate_target t = target(b);
+    struct store_model active;
+
+    int64_t first = publish(b);
+    assert_ok(&b->f, candidate_activate(&t, first, &b->f.err));
+    make_model(b, 2);
+    assert_ok(&b->f, candidate_write(b->f.dir, &b->c, &b->f.err));
+    int64_t second = publish(b);
+    assert_ok(&b->f, store_pin_model(b->f.st, first, &b->f.err));
+    t.unless_pinned = true;
+    assert_int_equal(candidate_activate(&t, second, &b->f.err), ERR_RETRY);
+    assert_non_null(strstr(b->f.err.text, "pinned"));
+    assert_ok(&b->f, store_model_active(b->f.st, &active, &b->f.err));
+    assert_int_equal(active.model_id, first);
+    store_model_done(&active);
+    t.unless_pinned = false;
+    assert_ok(&b->f, candidate_activate(&t, second, &b->f.err));
+}
+
+/* What a retraining leaves of a model that the gate refused: a row alone. */
+static void activate_of_a_refused_model_says_so(void **state)
+{
+    struct bench *b = *state;
+    struct candidate_target t = target(b);
+    struct store_model row = {
+        .origin = STORE_MODEL_TRAINED, .backbone = "mf", .fusion = "cp", .sha256 = "0"};
+
+    assert_ok(&b->f, store_model_add(b->f.st, &row, &b->f.err));
+    assert_ok(&b->f, store_model_set_state(b->f.st, row.model_id, "rejected", NULL, &b->f.err));
+    assert_int_equal(candidate_activate(&t, row.model_id, &b->f.err), ERR_FATAL);
+    assert_int_equal(b->f.err.exit_code, EX_NOINPUT);
+    assert_non_null(strstr(b->f.err.text, "refused"));
+    store_model_done(&row);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(read_gives_what_was_written),
+        CASE(read_refuses_damaged_files),
+        CASE(read_refuses_a_fifo_at_once),
+        CASE(read_refuses_rows_out_of_range),
+        CASE(publish_is_seen_after_the_flip_only),
+        CASE(activate_fuses_what_came_or_changed_meanwhile),
+        CASE(activate_completes_what_a_crash_left),
+        CASE(activate_goes_back),
+        CASE(activate_puts_training_pairs_back),
+        CASE(activate_of_a_refused_model_says_so),
+        CASE(activate_unless_pinned_leaves_a_pinned_model),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

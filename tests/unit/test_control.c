@@ -1,0 +1,385 @@
+/* Both ends of the control socket in one process: the server's threads, the client here. */
+#include "daemon/control.h"
+#include "daemon/control_client.h"
+
+#include "config/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+struct world {
+    char dir[64], path[96];
+    struct control *control;
+    pthread_t acceptor;
+    atomic_bool stopping;
+    atomic_int n_given_up;
+};
+
+static int serve_echo(struct control_call *call, struct json_t **ret_result, struct err *err)
+{
+    (void)err;
+    *ret_result =
+        json_pack("{s:s?, s:i}", "text", control_string(call, "text"), "uid", (int)call->uid);
+    return ERR_OK;
+}
+
+static int serve_fail(struct control_call *call, struct json_t **ret_result, struct err *err)
+{
+    (void)call;
+    (void)ret_result;
+    return err_fatal(err, EX_DATAERR, "it is bad: mend it");
+}
+
+static int serve_steps(struct control_call *call, struct json_t **ret_result, struct err *err)
+{
+    (void)ret_result;
+    for (int i = 1; i <= 3; i++)
+        if (!control_progress(call, json_pack("{s:i}", "done", i)))
+            return err_retry(err, EX_TEMPFAIL, "given up");
+    return ERR_OK;
+}
+
+/* What the descriptor that came along holds. */
+static int serve_read(struct control_call *call, struct json_t **ret_result, struct err *err)
+{
+    char text[32] = "";
+
+    if (call->fd < 0)
+        return err_fatal(err, EX_USAGE, "no descriptor");
+    assert_true(pread(call->fd, text, sizeof(text) - 1, 0) >= 0);
+    *ret_result = json_string(text);
+    return ERR_OK;
+}
+
+/* Runs until the peer has gone or the server stops. */
+static int serve_forever(struct control_call *call, struct json_t **ret_result, struct err *err)
+{
+    struct world *w = call->ctx;
+
+    (void)ret_result;
+    while (control_progress(call, json_pack("{s:i}", "done", 0)))
+        poll(NULL, 0, 5);
+    atomic_fetch_add(&w->n_given_up, 1);
+    return err_retry(err, EX_TEMPFAIL, "given up");
+}
+
+static const struct control_command commands[] = {
+    {"echo", serve_echo}, {"fail", serve_fail},       {"steps", serve_steps},
+    {"read", serve_read}, {"forever", serve_forever}, {NULL, NULL},
+};
+
+static void *accept_main(void *arg)
+{
+    struct world *w = arg;
+    struct pollfd fd = {.fd = control_fd(w->control), .events = POLLIN};
+
+    while (!atomic_load(&w->stopping))
+        if (poll(&fd, 1, 10) > 0)
+            control_accept(w->control);
+    return NULL;
+}
+
+static void quiet(enum log_level level, const char *text, const struct log_field *fields,
+                  size_t n_fields)
+{
+    (void)level;
+    (void)text;
+    (void)fields;
+    (void)n_fields;
+}
+
+static int setup(void **state)
+{
+    struct world *w = calloc(1, sizeof(*w));
+    struct err err;
+
+    log_set_writer(quiet);
+    snprintf(w->dir, sizeof(w->dir), "/tmp/mmf-control-XXXXXX");
+    if (!mkdtemp(w->dir))
+        return -1;
+    snprintf(w->path, sizeof(w->path), "%s/c.sock", w->dir);
+    if (control_open(w->path, commands, w, &w->control, &err) != ERR_OK)
+        return -1;
+    *state = w;
+    return pthread_create(&w->acceptor, NULL, accept_main, w);
+}
+
+static void stop(struct world *w)
+{
+    atomic_store(&w->stopping, true);
+    pthread_join(w->acceptor, NULL);
+    control_close(w->control);
+    w->control = NULL;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+
+    if (w->control)
+        stop(w);
+    rmdir(w->dir);
+    free(w);
+    log_set_writer(NULL);
+    return 0;
+}
+
+static int connect_to(const struct world *w)
+{
+    struct err err;
+    int fd = -1;
+
+    assert_int_equal(control_connect(w->path, &fd, &err), ERR_OK);
+    return fd;
+}
+
+static void count_progress(void *ctx, const json_t *progress)
+{
+    int *n = ctx;
+
+    assert_int_equal(json_integer_value(json_object_get(progress, "done")), ++*n);
+}
+
+static void ask_command_gets_its_result(void **state)
+{
+    struct control_ask ask = {.fd = connect_to(*state), .pass_fd = -1};
+    json_t *result = NULL;
+    struct err err;
+
+    for (int i = 0; i < 3; i++) { /* one connection, several requests */
+        ask.request = json_pack("{s:s, s:s}", "command", "echo", "text", "grüße");
+        assert_int_equal(control_ask(&ask, &result, &err), ERR_OK);
+        assert_string_equal(json_string_value(json_object_get(result, "text")), "grüße");
+        assert_int_equal(json_integer_value(json_object_get(result, "uid")), geteuid());
+        json_decref(result);
+    }
+    close(ask.fd);
+}
+
+static void ask_failure_carries_text_and_exit_code(void **state)
+{
+    struct control_ask ask = {.fd = connect_to(*state),
+                              .pass_fd = -1,
+                              .request = json_pack("{s:s}", "command", "fail")};
+    struct err err;
+
+    assert_int_equal(control_ask(&ask, NULL, &err), ERR_FATAL);
+    assert_int_equal(err.exit_code, EX_DATAERR);
+    assert_string_equal(err.text, "it is bad: mend it");
+    close(ask.fd);
+}
+
+static void ask_progress_arrives_in_order(void **state)
+{
+    int n = 0;
+    struct control_ask ask = {.fd = connect_to(*state),
+                              .pass_fd = -1,
+                              .request = json_pack("{s:s}", "command", "steps"),
+                              .progress = count_progress,
+                              .ctx = &n};
+    json_t *result = NULL;
+    struct err err;
+
+    assert_int_equal(control_ask(&ask, &result, &err), ERR_OK);
+    assert_null(result);
+    assert_int_equal(n, 3);
+    close(ask.fd);
+}
+
+static void ask_descriptor_travels_along(void **state)
+{
+    const struct world *w = *state;
+    char path[128];
+    struct control_ask ask = {.fd = connect_to(w),
+                              .request = json_pack("{s:s}", "command", "read")};
+    json_t *result = NULL;
+    struct err err;
+
+    snprintf(path, sizeof(path), "%s/file", w->dir);
+    ask.pass_fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+    assert_true(ask.pass_fd >= 0);
+    assert_int_equal(write(ask.pass_fd, "hello", 5), 5);
+    unlink(path);
+    assert_int_equal(control_ask(&ask, &result, &err), ERR_OK);
+    assert_string_equal(json_string_value(result), "hello");
+    json_decref(result);
+    close(ask.pass_fd);
+    close(ask.fd);
+}
+
+static void check_refused(const struct world *w, const void *packet, size_t bytes)
+{
+    char answer[4096];
+    int fd = connect_to(w);
+    ssize_t n;
+
+    assert_int_equal(send(fd, packet, bytes, MSG_NOSIGNAL), bytes);
+    n = recv(fd, answer, sizeof(answer) - 1, 0);
+    assert_true(n > 0);
+    answer[n] = '\0';
+    assert_non_null(strstr(answer, "\"ok\":false"));
+    assert_non_null(strstr(answer, "\"exit_code\":64"));
+    close(fd);
+}
+
+static void garbage_is_refused_and_does_no_harm(void **state)
+{
+    static char big[CONTROL_PACKET_BYTES + 100];
+    static const char *const packets[] = {
+        "{",       "[1]", "{\"command\": 1}", "{\"command\": \"\"}", "{\"a\": 1, \"a\": 2}",
+        "\xff\xff"};
+
+    for (size_t i = 0; i < sizeof(packets) / sizeof(packets[0]); i++)
+        check_refused(*state, packets[i], strlen(packets[i]));
+    memset(big, ' ', sizeof(big));
+    memcpy(big, "{\"command\": \"echo\"}", 19);
+    check_refused(*state, big, sizeof(big)); /* valid but for its length */
+    ask_command_gets_its_result(state);
+}
+
+static size_t count_open(void)
+{
+    size_t n = 0;
+
+    for (int fd = 0; fd < 256; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+static void extra_descriptors_are_not_leaked(void **state)
+{
+    struct world *w = *state;
+    int fd = connect_to(w), pass[4] = {0, 1, 2, 0};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(pass))];
+    } control = {0};
+    struct iovec iov = {(char[]){"{\"command\": \"echo\"}"}, 19};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control.bytes,
+                         .msg_controllen = sizeof(control.bytes)};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+    char answer[256];
+    size_t before = 0;
+
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(pass));
+    memcpy(CMSG_DATA(c), pass, sizeof(pass));
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(sendmsg(fd, &msg, MSG_NOSIGNAL), 19);
+        assert_true(recv(fd, answer, sizeof(answer), 0) > 0);
+        if (i == 5)
+            before = count_open();
+    }
+    assert_true(count_open() <= before + 1); /* the last call's own is just being closed */
+    close(fd);
+}
+
+static void too_many_clients_are_told_to_come_again(void **state)
+{
+    struct control_ask ask = {.pass_fd = -1};
+    int fds[8];
+    struct err err;
+
+    for (size_t i = 0; i < 8; i++) {
+        fds[i] = connect_to(*state);
+        ask.fd = fds[i];
+        ask.request = json_pack("{s:s}", "command", "steps");
+        assert_int_equal(control_ask(&ask, NULL, &err), ERR_OK);
+    }
+    ask.fd = connect_to(*state);
+    ask.request = json_pack("{s:s}", "command", "steps");
+    assert_int_equal(control_ask(&ask, NULL, &err), ERR_FATAL);
+    assert_int_equal(err.exit_code, EX_TEMPFAIL);
+    assert_non_null(strstr(err.text, "too many"));
+    close(ask.fd);
+    for (size_t i = 0; i < 8; i++)
+        close(fds[i]);
+}
+
+static void close_ends_a_handler_that_runs(void **state)
+{
+    struct world *w = *state;
+    char packet[256];
+    int fd = connect_to(w);
+
+    assert_true(send(fd, "{\"command\": \"forever\"}", 22, MSG_NOSIGNAL) > 0);
+    assert_true(recv(fd, packet, sizeof(packet), 0) > 0); /* it runs */
+    stop(w);
+    assert_int_equal(atomic_load(&w->n_given_up), 1);
+    assert_int_equal(access(w->path, F_OK), -1);
+    close(fd);
+}
+
+static void a_peer_that_goes_ends_its_handler(void **state)
+{
+    struct world *w = *state;
+    char packet[256];
+    int fd = connect_to(w);
+
+    assert_true(send(fd, "{\"command\": \"forever\"}", 22, MSG_NOSIGNAL) > 0);
+    assert_true(recv(fd, packet, sizeof(packet), 0) > 0);
+    close(fd);
+    for (int i = 0; i < 2000 && atomic_load(&w->n_given_up) == 0; i++)
+        poll(NULL, 0, 5);
+    assert_int_equal(atomic_load(&w->n_given_up), 1);
+}
+
+static void open_socket_is_0660_and_taken_over_only_when_dead(void **state)
+{
+    const struct world *w = *state;
+    struct control *second = NULL;
+    struct stat info;
+    struct err err;
+    char stale[128];
+    int fd;
+
+    assert_int_equal(stat(w->path, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0660);
+    assert_int_equal(control_open(w->path, commands, NULL, &second, &err), ERR_FATAL);
+    assert_int_equal(err.exit_code, EX_TEMPFAIL);
+    snprintf(stale, sizeof(stale), "%s/stale", w->dir);
+    fd = open(stale, O_WRONLY | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(control_open(stale, commands, NULL, &second, &err), ERR_OK);
+    control_close(second);
+    assert_int_equal(control_connect(stale, &fd, &err), ERR_END);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(ask_command_gets_its_result, setup, teardown),
+        cmocka_unit_test_setup_teardown(ask_failure_carries_text_and_exit_code, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(ask_progress_arrives_in_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(ask_descriptor_travels_along, setup, teardown),
+        cmocka_unit_test_setup_teardown(garbage_is_refused_and_does_no_harm, setup, teardown),
+        cmocka_unit_test_setup_teardown(extra_descriptors_are_not_leaked, setup, teardown),
+        cmocka_unit_test_setup_teardown(too_many_clients_are_told_to_come_again, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(close_ends_a_handler_that_runs, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_peer_that_goes_ends_its_handler, setup, teardown),
+        cmocka_unit_test_setup_teardown(open_socket_is_0660_and_taken_over_only_when_dead,
+                                        setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,77 @@
+#include "config/digest.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* FIPS 180-4's examples. */
+#define ABC       "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+#define EMPTY     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+#define MILLION_A "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
+
+static void digest_hex_known_messages_match(void **state)
+{
+    char hex[DIGEST_HEX_BYTES];
+
+    (void)state;
+    digest_hex("abc", 3, hex);
+    assert_string_equal(hex, ABC);
+    digest_hex(NULL, 0, hex);
+    assert_string_equal(hex, EMPTY);
+}
+
+static void digest_checksum_is_first_eight_bytes_big_endian(void **state)
+{
+    (void)state;
+    assert_int_equal((uint64_t)digest_checksum("abc", 3), 0xba7816bf8f01cfea);
+    assert_int_equal((uint64_t)digest_checksum(NULL, 0), 0xe3b0c44298fc1c14);
+}
+
+static void digest_fd_hex_large_file_matches_and_keeps_position(void **state)
+{
+    char path[] = "/tmp/mmf-digest-XXXXXX", hex[DIGEST_HEX_BYTES];
+    int fd = mkstemp(path);
+    char *text = malloc(1000000);
+    struct err err = {0};
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(unlink(path), 0);
+    assert_non_null(text);
+    memset(text, 'a', 1000000);
+    assert_int_equal(write(fd, text, 1000000), 1000000);
+    assert_int_equal(lseek(fd, 17, SEEK_SET), 17);
+    assert_int_equal(digest_fd_hex(fd, hex, &err), ERR_OK);
+    assert_string_equal(hex, MILLION_A);
+    assert_int_equal(lseek(fd, 0, SEEK_CUR), 17);
+    free(text);
+    close(fd);
+}
+
+static void digest_fd_hex_unreadable_descriptor_is_retry(void **state)
+{
+    char hex[DIGEST_HEX_BYTES] = "untouched";
+    struct err err = {0};
+
+    (void)state;
+    assert_int_equal(digest_fd_hex(-1, hex, &err), ERR_RETRY);
+    assert_string_equal(hex, "untouched");
+    assert_non_null(strstr(err.text, "Bad file descriptor"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(digest_hex_known_messages_match),
+        cmocka_unit_test(digest_checksum_is_first_eight_bytes_big_endian),
+        cmocka_unit_test(digest_fd_hex_large_file_matches_and_keeps_position),
+        cmocka_unit_test(digest_fd_hex_unreadable_descriptor_is_retry),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,406 @@
+/* The extract thread with a pool and a store of the test's own: jobs are answered when the test
+ * says so. */
+
+#include "dispatch_fixture.h"
+
+#include "daemon/dispatch.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { QUIET_MS = 60 };
+
+/* ---- what every case has --------------------------------------------------------------------- */
+
+struct bench {
+    struct settings s;
+    struct queue *work, *done;
+    struct ledger *ledger;
+    struct dispatch *d;
+    uint32_t epoch;
+    int64_t offset;
+    char folder[64];
+    char *roots[1];
+};
+
+static void on_failed(void *arg, const struct err *err)
+{
+    (void)arg;
+    fail_msg("%s", err->text);
+}
+
+static int set_up(void **state)
+{
+    static struct bench b;
+    b = (struct bench){0};
+    memset(&stored, 0, sizeof(stored));
+    fake.n_busy = fake.n_answers = fake.n_submitted = 0;
+    fake.n_fail_retry = 0;
+    fake.fails_by_memory = false;
+    fake.answer_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    strcpy(b.folder, "/tmp/mmf-dispatch-XXXXXX");
+    assert_non_null(mkdtemp(b.folder));
+    b.roots[0] = b.folder;
+    b.s.media.roots = (struct settings_strings){b.roots, 1};
+    b.s.media.max_bytes = 1000;
+    b.s.queue.items = 400;
+    b.s.queue.bytes = 1 << 24;
+    struct queue_limits limits = {
+        .items = 100, .bytes = 1 << 24, .high_percent = 90, .low_percent = 30};
+    assert_int_equal(queue_open(&limits, &b.work, NULL), ERR_OK);
+    assert_int_equal(queue_open(&limits, &b.done, NULL), ERR_OK);
+    b.ledger = ledger_new();
+    ledger_assign(b.ledger, "t", 0, 0, &b.epoch, NULL);
+    struct dispatch_options o = {.work = b.work,
+                                 .done = b.done,
+                                 .ledger = b.ledger,
+                                 .settings = &b.s,
+                                 .failed = on_failed};
+    assert_int_equal(dispatch_open(&o, &b.d, NULL), ERR_OK);
+    *state = &b;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct bench *b = *state;
+    dispatch_close(b->d);
+    queue_close(b->work);
+    queue_close(b->done);
+    ledger_free(b->ledger);
+    close(fake.answer_fd);
+    return rmdir(b->folder);
+}
+
+static struct item *push(struct bench *b, enum item_kind kind, const char *item_id,
+                         const char *title)
+{
+    struct item *item = item_new();
+    assert_non_null(item);
+    item->topic = "t";
+    item->offset = b->offset++;
+    item->kind = kind;
+    item->item_id = item_id;
+    item->title = title;
+    item->named = ITEM_FIELD_TITLE;
+    assert_true(ledger_begin(b->ledger, "t", 0, item->offset, &item->epoch));
+    queue_push(b->work, item);
+    return item;
+}
+
+static struct item *pop(struct bench *b)
+{
+    struct item *item = queue_pop(b->done, FAKE_WAIT_MS);
+    assert_non_null(item);
+    return item;
+}
+
+static void settle(struct bench *b, struct item *item)
+{
+    dispatch_settled(b->d, item);
+    item_free(item);
+}
+
+static void nothing_comes(struct bench *b)
+{
+    assert_null(queue_pop(b->done, QUIET_MS));
+}
+
+/* ---- cases ------------------------------------------------------------------------------------ */
+
+static void what_needs_no_extraction_passes(void **state)
+{
+    struct bench *b = *state;
+    static const enum item_kind kinds[] = {ITEM_INTERACTION, ITEM_DEAD, ITEM_DELETED, ITEM_GAP,
+                                           ITEM_PUBLISHED};
+    for (size_t i = 0; i < 5; i++)
+        push(b, kinds[i], "v", NULL);
+    for (size_t i = 0; i < 4; i++) {
+        struct item *item = pop(b);
+        assert_int_equal(item->kind, kinds[i]);
+        assert_null(item->features);
+        settle(b, item);
+    }
+    settle(b, pop(b)); /* the publish, after the delete of the same item was settled */
+    assert_int_equal(fake.n_submitted, 0);
+}
+
+static void events_of_one_item_wait_for_the_settlement(void **state)
+{
+    struct bench *b = *state;
+    push(b, ITEM_PUBLISHED, "v", "first");
+    push(b, ITEM_UPDATED, "v", "second");
+    push(b, ITEM_PUBLISHED, "w", "other");
+    answer("first", NULL);
+    struct item *first = pop(b);
+    assert_string_equal(first->title, "first");
+    assert_non_null(first->features);
+    answer("other", NULL);
+    struct item *other = pop(b);
+    assert_string_equal(other->item_id, "w");
+    nothing_comes(b);
+    assert_int_equal(fake.n_submitted, 2); /* the second has not even begun */
+    settle(b, first);
+    answer("second", NULL);
+    settle(b, pop(b));
+    settle(b, other);
+}
+
+/* More events of one item than may be held at once. */
+static void a_hot_item_does_not_hold_back_others(void **state)
+{
+    struct bench *b = *state;
+    enum { N_HOT = DISPATCH_HELD_MAX + 44 };
+    for (int i = 0; i < N_HOT; i++)
+        push(b, ITEM_PUBLISHED, "hot", i == 0 ? "first" : "hot");
+    push(b, ITEM_PUBLISHED, "cool", "cool");
+    answer("cool", NULL);
+    settle(b, pop(b));
+    answer("first", NULL);
+    for (int i = 1; i < N_HOT; i++) {
+        struct item *item = pop(b);
+        assert_int_equal(item->offset, i - 1); /* in their order */
+        settle(b, item);
+        answer("hot", NULL);
+    }
+    settle(b, pop(b));
+}
+
+/* So many that those who wait would fill the queue once more: the rest stays in it. */
+static void what_waits_for_its_turn_is_bounded(void **state)
+{
+    struct bench *b = *state;
+    for (int i = 0; i < 500; i++)
+        push(b, ITEM_PUBLISHED, "hot", "hot");
+    answer("hot", NULL);
+    struct item *first = pop(b);
+    while (queue_length(b->work) > 500 - 1 - 400)
+        poll(NULL, 0, 1);
+    poll(NULL, 0, QUIET_MS);
+    assert_int_equal(queue_length(b->work), 500 - 1 - 400);
+    settle(b, first);
+}
+
+static void memory_that_is_out_makes_no_dead_letter(void **state)
+{
+    struct bench *b = *state;
+    fake.n_fail_retry = DISPATCH_RETRIES + 1;
+    fake.fails_by_memory = true;
+    push(b, ITEM_PUBLISHED, "v", "title");
+    answer("title", NULL);
+    struct item *item = pop(b);
+    assert_int_equal(item->kind, ITEM_PUBLISHED);
+    assert_int_equal(fake.n_submitted, DISPATCH_RETRIES + 2);
+    settle(b, item);
+}
+
+static int n_parse_fails;
+
+int __real_event_parse(struct item *item, struct err *err);
+int __wrap_event_parse(struct item *item, struct err *err);
+
+int __wrap_event_parse(struct item *item, struct err *err)
+{
+    if (n_parse_fails > 0) {
+        n_parse_fails--;
+        return err_oom(err, "the test");
+    }
+    return __real_event_parse(item, err);
+}
+
+/* As the source hands it over when there was no memory to parse it. */
+static void a_raw_event_is_parsed_again_before_later_ones(void **state)
+{
+    struct bench *b = *state;
+    static const char value[] = "{\"user_id\": \"u\", \"item_id\": \"v\"}";
+    n_parse_fails = 2;
+    struct item *raw = item_new();
+    raw->is_raw = true;
+    raw->topic = "t";
+    raw->value = value;
+    raw->value_bytes = strlen(value);
+    raw->offset = b->offset++;
+    assert_true(ledger_begin(b->ledger, "t", 0, raw->offset, &raw->epoch));
+    queue_push(b->work, raw);
+    push(b, ITEM_DELETED, "v", NULL);
+    struct item *item = pop(b);
+    assert_int_equal(item->kind, ITEM_INTERACTION);
+    assert_string_equal(item->user_id, "u");
+    assert_int_equal(n_parse_fails, 0);
+    settle(b, item);
+    settle(b, pop(b));
+}
+
+static void update_of_text_keeps_stored_features(void **state)
+{
+    struct bench *b = *state;
+    stored.item_id = "v";
+    stored.media_uri = "file:///nowhere/v.mp4";
+    stored.title = "old";
+    stored.encoder_id[MODALITY_VISUAL] = "enc:0";
+    push(b, ITEM_UPDATED, "v", "new");
+    answer("new", NULL);
+    struct item *item = pop(b);
+    assert_int_equal(item->kind, ITEM_UPDATED);
+    assert_string_equal(item->media_uri, stored.media_uri);
+    assert_int_equal(item->event_us, 1234500);
+    assert_int_equal(item->features->mask,
+                     MODALITY_BIT(MODALITY_VISUAL) | MODALITY_BIT(MODALITY_TEXTUAL));
+    assert_true(item->features->vec[MODALITY_VISUAL][0] == 1.0f);
+    assert_true(item->features->vec[MODALITY_TEXTUAL][0] == 5.0f);
+    settle(b, item);
+}
+
+static void update_after_another_encoder_opens_the_media(void **state)
+{
+    struct bench *b = *state;
+    stored.item_id = "v";
+    stored.media_uri = "file:///nowhere/v.mp4"; /* outside the root: a dead letter */
+    stored.encoder_id[MODALITY_VISUAL] = "enc:older";
+    push(b, ITEM_UPDATED, "v", "new");
+    struct item *item = pop(b);
+    assert_int_equal(item->kind, ITEM_DEAD);
+    assert_string_equal(item->err.reason, "media_path");
+    assert_string_equal(item->stage, "extract");
+    settle(b, item);
+}
+
+static void media_that_fails_becomes_a_dead_letter(void **state)
+{
+    struct bench *b = *state;
+    char uri[128];
+    snprintf(uri, sizeof(uri), "%s/none.mp4", b->folder);
+    struct item *item = item_new();
+    item->topic = "t";
+    item->item_id = "v";
+    item->media_uri = uri;
+    item->offset = b->offset++;
+    assert_true(ledger_begin(b->ledger, "t", 0, item->offset, &item->epoch));
+    queue_push(b->work, item);
+    item = pop(b);
+    assert_int_equal(item->kind, ITEM_DEAD);
+    assert_string_equal(item->err.reason, "media_missing");
+    settle(b, item);
+}
+
+/* Another item passes meanwhile: a large file takes long. */
+static void the_digest_of_media_is_the_workers_work(void **state)
+{
+    struct bench *b = *state;
+    char uri[128];
+    snprintf(uri, sizeof(uri), "%s/v.mp4", b->folder);
+    FILE *file = fopen(uri, "w");
+    assert_non_null(file);
+    fclose(file);
+    struct item *item = item_new();
+    item->topic = "t";
+    item->item_id = "v";
+    item->media_uri = uri;
+    item->sha256 = "00";
+    item->title = "digest";
+    item->offset = b->offset++;
+    assert_true(ledger_begin(b->ledger, "t", 0, item->offset, &item->epoch));
+    queue_push(b->work, item);
+    push(b, ITEM_PUBLISHED, "w", "other");
+    answer("other", NULL);
+    settle(b, pop(b));
+    answer("digest", NULL);
+    settle(b, pop(b));
+    assert_int_equal(fake.n_submitted, 2);
+    remove(uri);
+}
+
+static void transient_faults_are_tried_again(void **state)
+{
+    struct bench *b = *state;
+    fake.n_fail_retry = 2;
+    push(b, ITEM_PUBLISHED, "v", "title");
+    answer("title", NULL); /* the third try */
+    struct item *item = pop(b);
+    assert_int_equal(fake.n_submitted, 3);
+    assert_int_equal(item->kind, ITEM_PUBLISHED);
+    settle(b, item);
+}
+
+static void a_job_that_is_refused_becomes_a_dead_letter(void **state)
+{
+    struct bench *b = *state;
+    struct err err;
+    err_skip(&err, "media", "no stream");
+    push(b, ITEM_PUBLISHED, "v", "title");
+    answer("title", &err);
+    struct item *item = pop(b);
+    assert_int_equal(item->kind, ITEM_DEAD);
+    assert_string_equal(item->err.reason, "media");
+    settle(b, item);
+}
+
+static void stale_items_pass_without_extraction(void **state)
+{
+    struct bench *b = *state;
+    struct item *item = item_new();
+    item->topic = "t";
+    item->item_id = "v";
+    item->title = "title";
+    item->epoch = b->epoch + 1000;
+    queue_push(b->work, item);
+    settle(b, pop(b));
+    assert_int_equal(fake.n_submitted, 0);
+}
+
+static void a_full_done_queue_stops_the_intake(void **state)
+{
+    struct bench *b = *state;
+    for (int i = 0; i < 200; i++)
+        push(b, ITEM_INTERACTION, "v", NULL);
+    while (queue_length(b->done) < 90)
+        poll(NULL, 0, 1);
+    poll(NULL, 0, QUIET_MS);
+    assert_true(queue_length(b->done) < 200);
+    assert_true(queue_length(b->work) > 0);
+    for (int i = 0; i < 200; i++)
+        settle(b, pop(b));
+}
+
+static void close_frees_what_is_held(void **state)
+{
+    struct bench *b = *state;
+    for (int i = 0; i < 10; i++)
+        push(b, ITEM_PUBLISHED, i < 5 ? "v" : "w", "title");
+    while (queue_length(b->work) > 0)
+        poll(NULL, 0, 1);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(what_needs_no_extraction_passes),
+        CASE(events_of_one_item_wait_for_the_settlement),
+        CASE(a_hot_item_does_not_hold_back_others),
+        CASE(what_waits_for_its_turn_is_bounded),
+        CASE(memory_that_is_out_makes_no_dead_letter),
+        CASE(a_raw_event_is_parsed_again_before_later_ones),
+        CASE(update_of_text_keeps_stored_features),
+        CASE(update_after_another_encoder_opens_the_media),
+        CASE(media_that_fails_becomes_a_dead_letter),
+        CASE(the_digest_of_media_is_the_workers_work),
+        CASE(transient_faults_are_tried_again),
+        CASE(a_job_that_is_refused_becomes_a_dead_letter),
+        CASE(stale_items_pass_without_extraction),
+        CASE(a_full_done_queue_stops_the_intake),
+        CASE(close_frees_what_is_held),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

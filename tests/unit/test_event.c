@@ -1,0 +1,318 @@
+#include "daemon/event.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct item *with_value(const char *json)
+{
+    struct item *item = item_new();
+    assert_non_null(item);
+    item->value = json;
+    item->value_bytes = json ? strlen(json) : 0;
+    return item;
+}
+
+static struct item *parsed(const char *json)
+{
+    struct err err;
+    struct item *item = with_value(json);
+    if (event_parse(item, &err) != ERR_OK)
+        fail_msg("%s: %s", json, err.text);
+    return item;
+}
+
+static void refused(const char *json, const char *reason, const char *text)
+{
+    struct err err;
+    struct item *item = with_value(json);
+    assert_int_equal(event_parse(item, &err), ERR_SKIP);
+    assert_string_equal(err.reason, reason);
+    if (!strstr(err.text, text))
+        fail_msg("%s: expected \"%s\" in: %s", json, text, err.text);
+    item_free(item);
+}
+
+static void parse_bare_video_fills_every_field(void **state)
+{
+    (void)state;
+    struct item *item = parsed(
+        "{\"item_id\": \"v1\", \"media_uri\": \"file:///srv/v1.mp4\", \"title\": \"T\","
+        "\"description\": \"D\\n2\", \"tags\": [\"a\", \"#b\"], \"lang\": \"en\","
+        "\"sha256\": \"E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855\","
+        "\"published_at\": \"2026-01-02T03:04:05Z\", \"extra\": {\"x\": [1]}}");
+    assert_int_equal(item->kind, ITEM_PUBLISHED);
+    assert_string_equal(item->item_id, "v1");
+    assert_string_equal(item->media_uri, "file:///srv/v1.mp4");
+    assert_string_equal(item->title, "T");
+    assert_string_equal(item->description, "D\n2");
+    assert_int_equal(item->n_tags, 2);
+    assert_string_equal(item->tags[1], "#b");
+    assert_string_equal(item->lang, "en");
+    assert_int_equal(item->sha256[0], 'e');
+    assert_int_equal(item->event_us, INT64_C(1767323045000000));
+    item_free(item);
+}
+
+static void parse_bare_kind_is_told_by_type_or_fields(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json;
+        enum item_kind kind;
+    } cases[] = {
+        {"{\"item_id\": \"v\"}", ITEM_PUBLISHED},
+        {"{\"item_id\": \"v\", \"user_id\": \"u\"}", ITEM_INTERACTION},
+        {"{\"item_id\": \"v\", \"type\": \"video.published\", \"user_id\": 1}", ITEM_PUBLISHED},
+        {"{\"item_id\": \"v\", \"type\": \"video.updated\"}", ITEM_UPDATED},
+        {"{\"item_id\": \"v\", \"type\": \"video.deleted\", \"title\": 3}", ITEM_DELETED},
+        {"{\"item_id\": \"v\", \"type\": \"interaction\", \"user_id\": \"u\"}",
+         ITEM_INTERACTION},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct item *item = parsed(cases[i].json);
+        assert_int_equal(item->kind, cases[i].kind);
+        item_free(item);
+    }
+}
+
+static void parse_update_names_its_fields(void **state)
+{
+    (void)state;
+    struct item *item =
+        parsed("{\"type\": \"video.updated\", \"item_id\": \"v\", \"title\": null,"
+               "\"tags\": []}");
+    assert_int_equal(item->named, ITEM_FIELD_TITLE | ITEM_FIELD_TAGS);
+    assert_null(item->title);
+    item_free(item);
+}
+
+static void parse_interaction_has_defaults(void **state)
+{
+    (void)state;
+    struct item *item = parsed("{\"user_id\": \"u1\", \"item_id\": \"v1\"}");
+    assert_true(item->weight == 1.0);
+    assert_null(item->interaction_kind);
+    item_free(item);
+    item = parsed("{\"user_id\": \"u1\", \"item_id\": \"v1\", \"weight\": -2,"
+                  "\"kind\": \"dislike\", \"ts\": \"2026-01-02T03:04:05Z\"}");
+    assert_true(item->weight == -2.0);
+    assert_string_equal(item->interaction_kind, "dislike");
+    assert_int_equal(item->event_us, INT64_C(1767323045000000));
+    item_free(item);
+}
+
+static void parse_structured_cloudevent_reads_its_data(void **state)
+{
+    (void)state;
+    struct item *item =
+        parsed("{\"specversion\": \"1.0\", \"id\": \"1\", \"source\": \"/site\","
+               "\"type\": \"video.published\", \"time\": \"2026-01-02T03:04:05Z\","
+               "\"datacontenttype\": \"application/json; charset=utf-8\","
+               "\"data\": {\"item_id\": \"v1\", \"type\": \"short\"}}");
+    assert_int_equal(item->kind, ITEM_PUBLISHED);
+    assert_string_equal(item->item_id, "v1");
+    assert_int_equal(item->event_us, INT64_C(1767323045000000));
+    item_free(item);
+}
+
+static void parse_structured_cloudevent_bad_is_refused(void **state)
+{
+    (void)state;
+    refused("{\"specversion\": \"0.3\", \"id\": \"1\", \"source\": \"/s\","
+            "\"type\": \"interaction\", \"data\": {}}",
+            "bad_schema", "specversion");
+    refused("{\"specversion\": \"1.0\", \"source\": \"/s\", \"type\": \"x\", \"data\": {}}",
+            "bad_schema", "id: expected a string");
+    refused("{\"specversion\": \"1.0\", \"id\": \"1\", \"source\": \"/s\","
+            "\"type\": \"video.published\", \"data_base64\": \"e30=\"}",
+            "bad_schema", "data: expected an object, got nothing");
+    refused("{\"specversion\": \"1.0\", \"id\": \"1\", \"source\": \"/s\","
+            "\"type\": \"video.liked\", \"data\": {}}",
+            "bad_schema", "type: expected video.published");
+}
+
+static struct item *with_headers(const char *json, const struct item_header *headers, size_t n)
+{
+    struct item *item = with_value(json);
+    item->headers = headers;
+    item->n_headers = n;
+    return item;
+}
+
+static void parse_binary_cloudevent_reads_headers(void **state)
+{
+    (void)state;
+    const struct item_header headers[] = {{"ce_specversion", "1.0", 3},
+                                          {"ce_id", "1", 1},
+                                          {"ce_source", "/s", 2},
+                                          {"ce_type", "video.updated", 13},
+                                          {"content-type", "application/json", 16}};
+    struct item *item = with_headers("{\"item_id\": \"v\"}", headers, 5);
+    assert_int_equal(event_parse(item, NULL), ERR_OK);
+    assert_int_equal(item->kind, ITEM_UPDATED);
+    item_free(item);
+
+    struct err err;
+    for (size_t left_out = 0; left_out < 4; left_out++) {
+        struct item_header some[5];
+        memcpy(some, headers, sizeof(some));
+        some[left_out].name = "other";
+        if (left_out == 3)
+            some[3] = (struct item_header){"ce_type", NULL, 0};
+        item = with_headers("{\"item_id\": \"v\"}", some, 5);
+        assert_int_equal(event_parse(item, &err), ERR_SKIP);
+        assert_string_equal(err.reason, "bad_schema");
+        item_free(item);
+    }
+    const struct item_header avro[] = {{"ce_specversion", "1.0", 3},
+                                       {"ce_id", "1", 1},
+                                       {"ce_source", "/s", 2},
+                                       {"ce_type", "video.updated", 13},
+                                       {"content-type", "application/avro", 16}};
+    item = with_headers("{\"item_id\": \"v\"}", avro, 5);
+    assert_int_equal(event_parse(item, &err), ERR_SKIP);
+    item_free(item);
+}
+
+static int parse_key(const void *key, size_t n, struct item **ret_item)
+{
+    *ret_item = with_value(NULL);
+    (*ret_item)->key = key;
+    (*ret_item)->key_bytes = n;
+    return event_parse(*ret_item, NULL);
+}
+
+static void parse_tombstone_deletes_the_key(void **state)
+{
+    (void)state;
+    struct item *item;
+    assert_int_equal(parse_key("v\xc3\xa9", 3, &item), ERR_OK);
+    assert_int_equal(item->kind, ITEM_DELETED);
+    assert_string_equal(item->item_id, "v\xc3\xa9");
+    item_free(item);
+
+    static const struct {
+        const char *key;
+        size_t n;
+    } bad[] = {{NULL, 0}, {"", 0}, {"a\0b", 3}, {"\xff", 1}, {"a\n", 2}, {"\xc2\x85", 2}};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(parse_key(bad[i].key, bad[i].n, &item), ERR_SKIP);
+        item_free(item);
+    }
+    char longest[EVENT_ID_BYTES_MAX + 1];
+    memset(longest, 'x', sizeof(longest));
+    assert_int_equal(parse_key(longest, EVENT_ID_BYTES_MAX, &item), ERR_OK);
+    item_free(item);
+    assert_int_equal(parse_key(longest, EVENT_ID_BYTES_MAX + 1, &item), ERR_SKIP);
+    item_free(item);
+}
+
+static void parse_bad_json_tells_line_and_column(void **state)
+{
+    (void)state;
+    refused("", "bad_json", "line");
+    refused("{\"item_id\": \"v\",\n \"title\" 3}", "bad_json", "line 2");
+    refused("{\"item_id\": \"v\"} x", "bad_json", "column");
+    refused("{\"item_id\": \"\xff\"}", "bad_json", "line 1");
+    refused("{\"item_id\": \"v\", \"item_id\": \"w\"}", "bad_json", "duplicate");
+    refused("{\"item_id\": \"a\\u0000b\"}", "bad_json", "line 1");
+    refused("{\"item_id\": \"v\", \"weight\": 1e999}", "bad_json", "line 1");
+    refused("null", "bad_json", "line 1");
+    refused("{\"a\": NaN}", "bad_json", "line 1");
+}
+
+static void parse_wrong_types_name_the_field(void **state)
+{
+    (void)state;
+    refused("[]", "bad_schema", "value: expected a JSON object, got an array");
+    refused("{}", "bad_schema", "item_id: expected a string of 1 to 256 bytes");
+    refused("{\"item_id\": 5}", "bad_schema", "item_id");
+    refused("{\"item_id\": \"\"}", "bad_schema", "item_id");
+    refused("{\"item_id\": \"a\\tb\"}", "bad_schema", "item_id");
+    refused("{\"item_id\": \"v\", \"type\": 1}", "bad_schema", "type");
+    refused("{\"item_id\": \"v\", \"title\": 1}", "bad_schema", "title");
+    refused("{\"item_id\": \"v\", \"tags\": \"a\"}", "bad_schema", "tags");
+    refused("{\"item_id\": \"v\", \"tags\": [\"a\", 1]}", "bad_schema", "tags");
+    refused("{\"item_id\": \"v\", \"sha256\": \"abc\"}", "bad_schema", "sha256");
+    refused("{\"item_id\": \"v\", \"lang\": \"e n\"}", "bad_schema", "lang");
+    refused("{\"item_id\": \"v\", \"media_uri\": \"file:///a\\nb\"}", "bad_schema",
+            "media_uri");
+    refused("{\"item_id\": \"v\", \"published_at\": \"today\"}", "bad_schema", "published_at");
+    refused("{\"item_id\": \"v\", \"published_at\": 7}", "bad_schema", "published_at");
+    refused("{\"item_id\": \"v\", \"user_id\": 3}", "bad_schema", "user_id");
+    refused("{\"item_id\": \"v\", \"user_id\": \"u\", \"weight\": \"1\"}", "bad_schema",
+            "weight");
+    refused("{\"item_id\": \"v\", \"user_id\": \"u\", \"weight\": 1e7}", "bad_schema",
+            "weight");
+    refused("{\"item_id\": \"v\", \"user_id\": \"u\", \"kind\": \"a b\"}", "bad_schema",
+            "kind");
+}
+
+/* {"item_id": "v", "<field>": <n repeated> } */
+static void refused_when_repeated(const char *head, const char *each, size_t n,
+                                  const char *tail, const char *reason, const char *text)
+{
+    size_t bytes = strlen(head) + n * strlen(each) + strlen(tail) + 1;
+    char *json = malloc(bytes), *end = json;
+    assert_non_null(json);
+    end = stpcpy(end, head);
+    for (size_t i = 0; i < n; i++)
+        end = stpcpy(end, each);
+    stpcpy(end, tail);
+    refused(json, reason, text);
+    free(json);
+}
+
+static void parse_over_long_is_refused(void **state)
+{
+    (void)state;
+    refused_when_repeated("{\"item_id\": \"", "x", EVENT_ID_BYTES_MAX + 1, "\"}", "bad_schema",
+                          "item_id");
+    refused_when_repeated("{\"item_id\": \"v\", \"title\": \"", "x", EVENT_TITLE_BYTES_MAX + 1,
+                          "\"}", "bad_schema", "title: expected at most 4096 bytes, got 4097");
+    refused_when_repeated("{\"item_id\": \"v\", \"media_uri\": \"", "x",
+                          EVENT_URI_BYTES_MAX + 1, "\"}", "bad_schema", "media_uri");
+    refused_when_repeated("{\"item_id\": \"v\", \"tags\": [\"a\"", ",\"a\"", EVENT_TAGS_MAX,
+                          "]}", "bad_schema", "tags: expected at most 64, got 65");
+    refused_when_repeated("{\"a\": ", "[", 100000, "}", "bad_json", "maximum parsing depth");
+    refused_when_repeated("{\"a\": \"", "x", EVENT_BYTES_MAX, "\"}", "too_big", "bytes");
+}
+
+static void tags_survive_a_round_trip(void **state)
+{
+    (void)state;
+    const char *json;
+    struct item *item = parsed("{\"item_id\": \"v\", \"tags\": [\"a\\\"b\", \"\\u00e9\"]}");
+    assert_int_equal(event_tags_print(item, &json, NULL), ERR_OK);
+    assert_string_equal(json, "[\"a\\\"b\",\"\xc3\xa9\"]");
+    struct item *other = item_new();
+    assert_int_equal(event_tags_parse(other, json, NULL), ERR_OK);
+    assert_int_equal(other->n_tags, 2);
+    assert_string_equal(other->tags[0], "a\"b");
+    item_free(other);
+    item_free(item);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parse_bare_video_fills_every_field),
+        cmocka_unit_test(parse_bare_kind_is_told_by_type_or_fields),
+        cmocka_unit_test(parse_update_names_its_fields),
+        cmocka_unit_test(parse_interaction_has_defaults),
+        cmocka_unit_test(parse_structured_cloudevent_reads_its_data),
+        cmocka_unit_test(parse_structured_cloudevent_bad_is_refused),
+        cmocka_unit_test(parse_binary_cloudevent_reads_headers),
+        cmocka_unit_test(parse_tombstone_deletes_the_key),
+        cmocka_unit_test(parse_bad_json_tells_line_and_column),
+        cmocka_unit_test(parse_wrong_types_name_the_field),
+        cmocka_unit_test(parse_over_long_is_refused),
+        cmocka_unit_test(tags_survive_a_round_trip),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

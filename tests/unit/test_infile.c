@@ -1,0 +1,73 @@
+#include "config/infile.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void infile_open_regular_file_gives_its_size(void **state)
+{
+    char path[] = "/tmp/mmf-infile-XXXXXX", text[3];
+    int made = mkstemp(path), fd = -1;
+    int64_t bytes = 0;
+    struct err err = {0};
+
+    (void)state;
+    assert_true(made >= 0);
+    assert_int_equal(write(made, "abc", 3), 3);
+    close(made);
+    assert_int_equal(infile_open(path, &fd, &bytes, &err), ERR_OK);
+    assert_int_equal(bytes, 3);
+    assert_int_equal(read(fd, text, 3), 3);
+    assert_memory_equal(text, "abc", 3);
+    close(fd);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void refuse(const char *path, int exit_code, const char *why)
+{
+    int fd = -2;
+    int64_t bytes = -2;
+    struct err err = {0};
+
+    assert_int_equal(infile_open(path, &fd, &bytes, &err), ERR_FATAL);
+    assert_int_equal(err.exit_code, exit_code);
+    assert_non_null(strstr(err.text, path));
+    assert_non_null(strstr(err.text, why));
+    assert_true(fd == -2 && bytes == -2);
+}
+
+/* Opened for reading as usual, the FIFO would hold the test up for ever. */
+static void infile_open_what_is_no_file_is_refused_at_once(void **state)
+{
+    char folder[] = "/tmp/mmf-infile-XXXXXX", fifo[64];
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(fifo, sizeof(fifo), "%s/fifo", folder);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    refuse(fifo, EX_DATAERR, "not a regular file");
+    refuse(folder, EX_DATAERR, "not a regular file");
+    refuse("/dev/zero", EX_DATAERR, "not a regular file");
+    assert_int_equal(unlink(fifo), 0);
+    refuse(fifo, EX_NOINPUT, "No such file");
+    assert_int_equal(rmdir(folder), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(infile_open_regular_file_gives_its_size),
+        cmocka_unit_test(infile_open_what_is_no_file_is_refused_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

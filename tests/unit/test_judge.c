@@ -1,0 +1,182 @@
+/* Two models on the same held-out pairs, with vectors whose ranking is known. */
+#include "daemon/judge.h"
+
+#include "model_fixture.h"
+
+#include "daemon/candidate.h"
+
+#include <jansson.h>
+#include <sysexits.h>
+
+enum { D = 2 * FIXTURE_DIM, N_ITEMS = 4 };
+
+struct bench {
+    struct fixture f;
+    char held[128];
+};
+
+/* Users u0 and u1 have done a and b, c and d. */
+static int set_up(void **state)
+{
+    static struct bench b;
+    fixture_open(&b.f);
+    snprintf(b.held, sizeof b.held, "%s/held.tsv", b.f.folder);
+    for (int i = 0; i < N_ITEMS; i++) {
+        char id[2] = {(char)('a' + i), 0}, user[3] = {'u', (char)('0' + i / 2), 0};
+        fixture_item(&b.f, id, (float)i);
+        fixture_interact(&b.f, user, id);
+    }
+    FILE *f = fopen(b.held, "w");
+    assert_non_null(f);
+    fputs("u0\tb\nu1\td\nnobody\ta\n", f);
+    assert_int_equal(fclose(f), 0);
+    *state = &b;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct bench *b = *state;
+    return fixture_close(&b->f);
+}
+
+/* A candidate in which user n scores item i with score[n][i]; trained on the first n_pairs of the
+ * interactions, which are a, b of u0 and c, d of u1. */
+static void make_candidate(struct bench *b, float score[2][N_ITEMS], const uint32_t (*pairs)[2],
+                           size_t n_pairs)
+{
+    float items[N_ITEMS * D] = {0}, users[2 * D] = {0};
+    uint32_t pair[4][2];
+    struct store_dataset d;
+    assert_ok(&b->f, store_read_dataset(b->f.st, &d, &b->f.err));
+    struct candidate c = {.n_items = N_ITEMS,
+                          .n_users = 2,
+                          .n_pairs = n_pairs,
+                          .dim = D,
+                          .item_id = d.item_id,
+                          .user_id = d.user_id,
+                          .items = items,
+                          .users = users,
+                          .stamp = d.stamp,
+                          .pair = pair,
+                          .metrics = json_object()};
+    memcpy(pair, pairs, n_pairs * sizeof *pair);
+    for (int n = 0; n < 2; n++) {
+        users[n * D + n] = 1;
+        for (int i = 0; i < N_ITEMS; i++)
+            items[i * D + n] = score[n][i];
+    }
+    fixture_model(&b->f, 1, &c.model);
+    assert_ok(&b->f, candidate_write(b->f.dir, &c, &b->f.err));
+    model_free(c.model);
+    json_decref(c.metrics);
+    store_dataset_done(&d);
+}
+
+static int write_directly(void *ctx, candidate_write_fn *fn, void *arg, struct err *err)
+{
+    return fn(ctx, arg, err);
+}
+
+static int64_t publish(struct bench *b)
+{
+    struct candidate_target t = {
+        .settings = &b->f.s, .reader = b->f.st, .write = write_directly, .ctx = b->f.st};
+    struct candidate c;
+    int64_t id = 0;
+    assert_ok(&b->f, candidate_read(b->f.dir, &c, &b->f.err));
+    assert_ok(&b->f, candidate_publish(&c, &t, &id, &b->f.err));
+    assert_ok(&b->f, candidate_activate(&t, id, &b->f.err));
+    candidate_done(&c);
+    return id;
+}
+
+static void judge(struct bench *b, struct gate_case *ret)
+{
+    assert_ok(&b->f, judge_run(b->f.st, &b->f.s, b->f.dir, b->held, NULL, ret, &b->f.err));
+}
+
+static const uint32_t all[4][2] = {{0, 0}, {0, 1}, {1, 2}, {1, 3}};
+static float good[2][N_ITEMS] = {{9, 8, 1, 2}, {1, 2, 9, 8}};
+static float bad[2][N_ITEMS] = {{9, 1, 8, 2}, {8, 2, 9, 1}};
+
+static void judge_without_an_active_model_counts_every_item_as_cold(void **state)
+{
+    struct bench *b = *state;
+    struct gate_case g;
+    make_candidate(b, good, all, 4);
+    judge(b, &g);
+    assert_int_equal(g.n_users, 2);
+    assert_int_equal(g.n_pairs, 2); /* nobody is nobody */
+    assert_int_equal(g.n_cold_pairs, 2);
+    assert_true(g.candidate.ndcg_20 == 1.0); /* a is masked, b comes first */
+    assert_true(g.active.ndcg_20 == 0.0);
+}
+
+static void judge_compares_on_the_same_pairs_and_mask(void **state)
+{
+    struct bench *b = *state;
+    struct gate_case g;
+    make_candidate(b, bad, all, 4);
+    int64_t id = publish(b);
+    make_candidate(b, good, all, 4);
+    judge(b, &g);
+    assert_int_equal(g.active_id, id);
+    assert_int_equal(g.n_cold_pairs, 0);
+    assert_true(g.candidate.ndcg_20 == 1.0);
+    assert_float_equal(g.active.ndcg_20, 0.5, 1e-9); /* third of three: 1 / log2(4) */
+    assert_float_equal(g.candidate.rank, 1, 1e-9);
+    assert_float_equal(g.active.rank, 3, 1e-9);
+    assert_float_equal(g.error, 0, 1e-9); /* the same for both users */
+    assert_float_equal(g.rank_error, 0, 1e-9);
+    make_candidate(b, bad, all, 4);
+    judge(b, &g);
+    assert_true(g.candidate.ndcg_20 == g.active.ndcg_20);
+    assert_true(g.candidate.ndcg_10 == g.active.ndcg_10);
+}
+
+/* b and d are unknown to the active model, which is then judged by what it makes of their
+ * features; so is the candidate in the cold slice, where both have the same network. */
+static void judge_cold_items_are_fused_by_both(void **state)
+{
+    struct bench *b = *state;
+    const uint32_t some[2][2] = {{0, 0}, {1, 2}};
+    struct gate_case g;
+    make_candidate(b, bad, some, 2);
+    publish(b);
+    make_candidate(b, good, all, 4);
+    judge(b, &g);
+    assert_int_equal(g.n_cold_pairs, 2);
+    assert_true(g.candidate.ndcg_20 == 1.0);
+    assert_true(g.candidate.cold_ndcg_20 < 1.0);
+    make_candidate(b, bad, some, 2);
+    judge(b, &g);
+    assert_true(g.candidate.cold_ndcg_20 == g.active.cold_ndcg_20);
+    assert_float_equal(g.cold_error, 0, 1e-9);
+}
+
+static void judge_refuses_what_is_no_candidate(void **state)
+{
+    struct bench *b = *state;
+    struct gate_case g;
+    assert_int_equal(judge_run(b->f.st, &b->f.s, b->f.folder, b->held, NULL, &g, &b->f.err),
+                     ERR_FATAL);
+    assert_int_equal(b->f.err.exit_code, EX_NOINPUT);
+    make_candidate(b, good, all, 4);
+    assert_int_equal(judge_run(b->f.st, &b->f.s, b->f.dir, "/nonexistent", NULL, &g, &b->f.err),
+                     ERR_FATAL);
+    assert_int_equal(b->f.err.exit_code, EX_NOINPUT);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(judge_without_an_active_model_counts_every_item_as_cold),
+        CASE(judge_compares_on_the_same_pairs_and_mask),
+        CASE(judge_cold_items_are_fused_by_both),
+        CASE(judge_refuses_what_is_no_candidate),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,222 @@
+#include "daemon/media_open.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* /tmp/…/media/{clip.mp4, sub dir/a b.mp4, fifo, inside → clip.mp4, outside → ../secret,
+ * absolute → /etc/passwd}, /tmp/…/secret, /tmp/…/mediaother/clip.mp4 */
+struct folder {
+    char path[64];
+    char root[80];
+    const char *roots[2];
+};
+
+static void make_file(const struct folder *f, const char *name, size_t bytes)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/%s", f->path, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    for (size_t i = 0; i < bytes; i++)
+        fputc('x', file);
+    fclose(file);
+}
+
+static void make_folder(const struct folder *f, const char *name)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/%s", f->path, name);
+    assert_int_equal(mkdir(path, 0700), 0);
+}
+
+static void make_link(const struct folder *f, const char *name, const char *target)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/%s", f->path, name);
+    assert_int_equal(symlink(target, path), 0);
+}
+
+static int set_up(void **state)
+{
+    static struct folder f;
+    strcpy(f.path, "/tmp/mmf-media-XXXXXX");
+    assert_non_null(mkdtemp(f.path));
+    snprintf(f.root, sizeof(f.root), "%s/media", f.path);
+    f.roots[0] = "/nowhere/else";
+    f.roots[1] = f.root;
+    make_folder(&f, "media");
+    make_folder(&f, "media/sub dir");
+    make_folder(&f, "mediaother");
+    make_file(&f, "secret", 10);
+    make_file(&f, "media/clip.mp4", 100);
+    make_file(&f, "media/sub dir/a b.mp4", 10);
+    make_file(&f, "mediaother/clip.mp4", 10);
+    make_link(&f, "media/inside", "clip.mp4");
+    make_link(&f, "media/outside", "../secret");
+    make_link(&f, "media/absolute", "/etc/passwd");
+    char fifo[PATH_MAX];
+    snprintf(fifo, sizeof(fifo), "%s/fifo", f.root);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    *state = &f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct folder *f = *state;
+    static const char *const names[] = {"media/fifo",     "media/inside",
+                                        "media/outside",  "media/absolute",
+                                        "media/clip.mp4", "media/sub dir/a b.mp4",
+                                        "media/sub dir",  "mediaother/clip.mp4",
+                                        "mediaother",     "media",
+                                        "secret",         "."};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof(path), "%s/%s", f->path, names[i]);
+        remove(names[i][0] == '.' ? f->path : path);
+    }
+    return access(f->path, F_OK) == 0;
+}
+
+static int open_with(struct folder *f, const char *relative, const char *uri, int *ret_fd,
+                     struct err *err)
+{
+    struct media_roots roots = {
+        .paths = f->roots, .n = 2, .relative = relative, .max_bytes = 100};
+    return media_open(&roots, uri, ret_fd, err);
+}
+
+/* %s in the format is the folder's path. */
+static const char *uri_of(const struct folder *f, const char *format)
+{
+    static char uri[PATH_MAX];
+    const char *mark = strstr(format, "@");
+    snprintf(uri, sizeof(uri), "%.*s%s%s", (int)(mark - format), format, f->path, mark + 1);
+    return uri;
+}
+
+static void opens(struct folder *f, const char *relative, const char *uri)
+{
+    struct err err;
+    int fd;
+    if (open_with(f, relative, uri, &fd, &err) != ERR_OK)
+        fail_msg("%s: %s", uri, err.text);
+    assert_int_equal(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+    assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    close(fd);
+}
+
+static void refuses(struct folder *f, const char *relative, const char *uri, const char *reason)
+{
+    struct err err;
+    int fd;
+    assert_int_equal(open_with(f, relative, uri, &fd, &err), ERR_SKIP);
+    if (strcmp(err.reason, reason) != 0)
+        fail_msg("%s: expected %s: %s (%s)", uri, reason, err.reason, err.text);
+}
+
+static void open_under_a_root_succeeds(void **state)
+{
+    struct folder *f = *state;
+    opens(f, NULL, uri_of(f, "file://@/media/clip.mp4"));
+    opens(f, NULL, uri_of(f, "file:@/media/clip.mp4"));
+    opens(f, NULL, uri_of(f, "FILE://localhost@/media/clip.mp4"));
+    opens(f, NULL, uri_of(f, "file://@/media/sub%20dir/a%20b.mp4"));
+    opens(f, NULL, uri_of(f, "@/media/sub dir/a b.mp4"));
+    opens(f, NULL, uri_of(f, "file://@/media//clip.mp4"));
+    opens(f, NULL, uri_of(f, "file://@/media/inside"));
+}
+
+static void open_relative_needs_a_media_root(void **state)
+{
+    struct folder *f = *state;
+    opens(f, f->root, "clip.mp4");
+    opens(f, f->root, "sub dir/a b.mp4");
+    refuses(f, NULL, "clip.mp4", "media_path");
+    refuses(f, f->root, "../secret", "media_path");
+}
+
+static void open_outside_the_roots_is_refused(void **state)
+{
+    struct folder *f = *state;
+    refuses(f, NULL, uri_of(f, "file://@/secret"), "media_path");
+    refuses(f, NULL, uri_of(f, "file://@/mediaother/clip.mp4"), "media_path");
+    refuses(f, NULL, uri_of(f, "file://@/media/../secret"), "media_path");
+    refuses(f, NULL, uri_of(f, "file://@/media/%2e%2e/secret"), "media_path");
+    refuses(f, NULL, uri_of(f, "file://@/media/sub dir/.."), "media_path");
+    refuses(f, NULL, uri_of(f, "file://@/media"), "media_path");
+    refuses(f, NULL, "file:///etc/passwd", "media_path");
+    refuses(f, NULL, uri_of(f, "file://@/media/outside"), "media_denied");
+    refuses(f, NULL, uri_of(f, "file://@/media/absolute"), "media_denied");
+}
+
+static void open_malformed_is_refused(void **state)
+{
+    struct folder *f = *state;
+    refuses(f, NULL, uri_of(f, "file://host@/media/clip.mp4"), "media_path");
+    refuses(f, NULL, uri_of(f, "file://@/media/clip%2"), "media_path");
+    refuses(f, NULL, uri_of(f, "file://@/media/clip%zz.mp4"), "media_path");
+    refuses(f, NULL, uri_of(f, "file://@/media/clip.mp4%00.jpg"), "media_path");
+    refuses(f, NULL, uri_of(f, "file://@/media/clip.mp4?x"), "media_path");
+    refuses(f, NULL, "file:clip.mp4", "media_path");
+    refuses(f, NULL, "http://example.org/v.mp4", "scheme");
+    refuses(f, NULL, "https://example.org/v.mp4", "scheme");
+    refuses(f, NULL, "concat:a|b", "scheme");
+}
+
+static void open_not_a_regular_file_is_refused(void **state)
+{
+    struct folder *f = *state;
+    refuses(f, NULL, uri_of(f, "file://@/media/fifo"), "media_not_file");
+    refuses(f, NULL, uri_of(f, "file://@/media/sub dir"), "media_not_file");
+    refuses(f, NULL, uri_of(f, "file://@/media/none.mp4"), "media_missing");
+    refuses(f, NULL, uri_of(f, "file://@/media/clip.mp4/x"), "media_missing");
+}
+
+static void open_over_the_limit_is_refused(void **state)
+{
+    struct folder *f = *state;
+    make_file(f, "media/clip.mp4", 101);
+    refuses(f, NULL, uri_of(f, "file://@/media/clip.mp4"), "media_too_big");
+}
+
+static void open_without_the_root_says_retry(void **state)
+{
+    (void)state;
+    struct err err;
+    int fd;
+    const char *gone = "/nowhere/at/all";
+    struct media_roots roots = {.paths = &gone, .n = 1, .max_bytes = 100};
+    assert_int_equal(media_open(&roots, "file:///nowhere/at/all/v.mp4", &fd, &err), ERR_RETRY);
+}
+
+static void probe_works_here(void **state)
+{
+    (void)state;
+    assert_int_equal(media_open_probe(NULL), ERR_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(open_under_a_root_succeeds),
+        cmocka_unit_test(open_relative_needs_a_media_root),
+        cmocka_unit_test(open_outside_the_roots_is_refused),
+        cmocka_unit_test(open_malformed_is_refused),
+        cmocka_unit_test(open_not_a_regular_file_is_refused),
+        cmocka_unit_test(open_over_the_limit_is_refused),
+        cmocka_unit_test(open_without_the_root_says_retry),
+        cmocka_unit_test(probe_works_here),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,161 @@
+#include "daemon/metrics.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char *print(void)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+
+    assert_non_null(out);
+    assert_int_equal(metrics_print(out), 0);
+    assert_int_equal(fclose(out), 0);
+    return text;
+}
+
+/* A whole line of the output. */
+static int has_line(const char *line)
+{
+    char *text = print(), wanted[300];
+    int found;
+
+    snprintf(wanted, sizeof(wanted), "\n%s\n", line);
+    found = strstr(text, wanted) != NULL;
+    free(text);
+    return found;
+}
+
+static int reset(void **state)
+{
+    (void)state;
+    metrics_reset();
+    return 0;
+}
+
+static void histogram_value_on_a_bound_is_counted_below_it(void **state)
+{
+    (void)state;
+    metrics_queryable_us(20000); /* le is inclusive */
+    metrics_queryable_us(20001);
+    assert_true(has_line("metammf_upload_to_queryable_seconds_bucket{le=\"0.01\"} 0"));
+    assert_true(has_line("metammf_upload_to_queryable_seconds_bucket{le=\"0.02\"} 1"));
+    assert_true(has_line("metammf_upload_to_queryable_seconds_bucket{le=\"0.05\"} 2"));
+    assert_true(has_line("metammf_upload_to_queryable_seconds_bucket{le=\"+Inf\"} 2"));
+    assert_true(has_line("metammf_upload_to_queryable_seconds_sum 0.040001"));
+    assert_true(has_line("metammf_upload_to_queryable_seconds_count 2"));
+}
+
+static void histogram_extreme_values_stay_inside(void **state)
+{
+    (void)state;
+    metrics_stage_us(METRICS_EXTRACT, INT64_C(3600) * 1000000);
+    metrics_stage_us(METRICS_EXTRACT, -5); /* the wall clock went back */
+    assert_true(
+        has_line("metammf_stage_duration_seconds_bucket{stage=\"extract\",le=\"60\"} 1"));
+    assert_true(
+        has_line("metammf_stage_duration_seconds_bucket{stage=\"extract\",le=\"+Inf\"} 2"));
+    assert_true(has_line("metammf_stage_duration_seconds_sum{stage=\"extract\"} 3600.000000"));
+    assert_true(has_line("metammf_stage_duration_seconds_count{stage=\"fuse\"} 0"));
+}
+
+static void event_file_topics_share_one_label(void **state)
+{
+    (void)state;
+    metrics_event("file:0123");
+    metrics_event("file:4567");
+    metrics_event("retry:7:videos");
+    metrics_event("videos");
+    assert_true(has_line("metammf_events_total{topic=\"file\"} 2"));
+    assert_true(has_line("metammf_events_total{topic=\"retry\"} 1"));
+    assert_true(has_line("metammf_events_total{topic=\"videos\"} 1"));
+}
+
+static void event_many_topics_are_bounded(void **state)
+{
+    char topic[32], *text;
+    size_t n = 0;
+
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        snprintf(topic, sizeof(topic), "topic-%d", i);
+        metrics_event(topic);
+    }
+    text = print();
+    for (const char *c = text; (c = strstr(c, "metammf_events_total{")) != NULL; c++)
+        n++;
+    free(text);
+    assert_int_equal(n, 32);
+    assert_true(has_line("metammf_events_total{topic=\"other\"} 169"));
+}
+
+static void label_hostile_text_is_escaped(void **state)
+{
+    (void)state;
+    metrics_dead_letter("a\"b\\c\nd");
+    assert_true(has_line("metammf_dead_letters_total{reason=\"a\\\"b\\\\c\\nd\"} 1"));
+}
+
+static void item_counts_are_read_back(void **state)
+{
+    (void)state;
+    metrics_item(METRICS_DEAD);
+    metrics_item(METRICS_DEAD);
+    metrics_item(METRICS_NO_SIGNAL);
+    metrics_interaction();
+    metrics_missing_modality(1);
+    metrics_missing_modality(99);
+    assert_int_equal(metrics_items(METRICS_DEAD), 2);
+    assert_int_equal(metrics_interactions(), 1);
+    assert_true(has_line("metammf_items_total{result=\"no_signal\"} 1"));
+    assert_true(has_line("metammf_missing_modality_total{modality=\"acoustic\"} 1"));
+}
+
+#define THREADS 4
+#define ROUNDS  5000
+
+static void *hammer(void *arg)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        metrics_event(arg);
+        metrics_item(METRICS_STORED);
+        metrics_queryable_us(i);
+    }
+    return NULL;
+}
+
+static void counting_from_threads_loses_nothing(void **state)
+{
+    static char topic[] = "videos";
+    pthread_t threads[THREADS];
+
+    (void)state;
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, hammer, topic), 0);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_int_equal(metrics_items(METRICS_STORED), THREADS * ROUNDS);
+    assert_true(has_line("metammf_events_total{topic=\"videos\"} 20000"));
+    assert_true(has_line("metammf_upload_to_queryable_seconds_count 20000"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(histogram_value_on_a_bound_is_counted_below_it, reset),
+        cmocka_unit_test_setup(histogram_extreme_values_stay_inside, reset),
+        cmocka_unit_test_setup(event_file_topics_share_one_label, reset),
+        cmocka_unit_test_setup(event_many_topics_are_bounded, reset),
+        cmocka_unit_test_setup(label_hostile_text_is_escaped, reset),
+        cmocka_unit_test_setup(item_counts_are_read_back, reset),
+        cmocka_unit_test_setup(counting_from_threads_loses_nothing, reset),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

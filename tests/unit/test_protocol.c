@@ -1,0 +1,298 @@
+#include "extract/layout.h"
+#include "extract/protocol.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <cmocka.h>
+
+static struct protocol_identity identity;
+static struct features features;
+static struct protocol_reply reply;
+static unsigned char buf[PROTOCOL_REQUEST_BYTES_MAX];
+
+static int set_up(void **state)
+{
+    (void)state;
+    for (int m = 0; m < MODALITY_COUNT; m++) {
+        layout_identity((enum modality)m, &identity.dim[m], identity.encoder_id[m]);
+        features.dim[m] = identity.dim[m];
+        for (int i = 0; i < identity.dim[m]; i++)
+            features.vec[m][i] = (float)(i - 40) / 7.0f;
+    }
+    features.mask = MODALITY_ALL;
+    features.extract_us = 90000;
+    features.flags = (struct features_flags){.partial = true,
+                                             .retimed = true,
+                                             .n_frames = 8,
+                                             .n_planned = 8,
+                                             .n_keyframes = 51,
+                                             .coverage = 1.0f,
+                                             .max_gap_ms = 120,
+                                             .duration_ms = 4000,
+                                             .audio_ms = 3990,
+                                             .n_decode_errors = 2,
+                                             .width = 1280,
+                                             .height = 720,
+                                             .container = "mov,mp4,m4a",
+                                             .video_codec = "h264",
+                                             .audio_codec = "aac"};
+    return 0;
+}
+
+static size_t pack(void)
+{
+    struct err ok = {0};
+    return protocol_pack_reply(9, 61000000, &ok, &features, buf);
+}
+
+/* A copy of exactly n bytes, so that a sanitizer sees a read past the end. */
+static int parse_copy(size_t n_bytes)
+{
+    unsigned char *copy = malloc(n_bytes > 0 ? n_bytes : 1);
+    struct err err = {0};
+    assert_non_null(copy);
+    memcpy(copy, buf, n_bytes);
+    int status = protocol_parse_reply(copy, n_bytes, 9, &identity, &reply, &err);
+    free(copy);
+    if (status != ERR_OK) {
+        assert_int_equal(status, ERR_SKIP);
+        assert_string_equal(err.reason, "worker_reply");
+    }
+    return status;
+}
+
+static void assert_sound(void)
+{
+    assert_true(reply.features.mask <= MODALITY_ALL);
+    for (int m = 0; m < MODALITY_COUNT; m++) {
+        if ((reply.features.mask & MODALITY_BIT(m)) == 0)
+            continue;
+        assert_int_equal(reply.features.dim[m], identity.dim[m]);
+        assert_string_equal(reply.features.encoder_id[m], identity.encoder_id[m]);
+        for (int i = 0; i < identity.dim[m]; i++)
+            assert_true(isfinite(reply.features.vec[m][i]));
+    }
+    assert_true(reply.features.flags.coverage >= 0.0f && reply.features.flags.coverage <= 1.0f);
+    assert_true(reply.features.extract_us >= 0);
+}
+
+static void protocol_parse_reply_packed_features_are_the_same(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_copy(pack()), ERR_OK);
+    assert_int_equal(reply.rss_bytes, 61000000);
+    assert_int_equal(reply.err.status, ERR_OK);
+    assert_int_equal(reply.features.mask, MODALITY_ALL);
+    assert_int_equal(reply.features.extract_us, 90000);
+    assert_memory_equal(reply.features.vec, features.vec, sizeof(features.vec));
+    assert_memory_equal(&reply.features.flags, &features.flags, sizeof(features.flags));
+    assert_sound();
+}
+
+static void protocol_parse_reply_missing_modality_stays_missing(void **state)
+{
+    (void)state;
+    features.mask = MODALITY_BIT(MODALITY_ACOUSTIC);
+    assert_int_equal(parse_copy(pack()), ERR_OK);
+    features.mask = MODALITY_ALL;
+    assert_int_equal(reply.features.mask, MODALITY_BIT(MODALITY_ACOUSTIC));
+    assert_int_equal(reply.features.dim[MODALITY_VISUAL], 0);
+    assert_string_equal(reply.features.encoder_id[MODALITY_VISUAL], "");
+}
+
+static void protocol_parse_reply_item_error_keeps_reason_and_cleans_text(void **state)
+{
+    struct err skip = {0};
+    (void)state;
+    err_skip(&skip, "media_codec", "media: no stream");
+    memcpy(skip.text, "a\x1b[2Jb\x80", 8);
+    size_t n = protocol_pack_reply(9, 1, &skip, NULL, buf);
+    assert_int_equal(parse_copy(n), ERR_OK);
+    assert_int_equal(reply.err.status, ERR_SKIP);
+    assert_string_equal(reply.err.reason, "media_codec");
+    assert_string_equal(reply.err.text, "a?[2Jb?");
+}
+
+static void protocol_parse_reply_pools_own_reason_is_refused(void **state)
+{
+    struct err skip = {0};
+    (void)state;
+    err_skip(&skip, "worker_crash", "I am the pool");
+    assert_int_equal(parse_copy(protocol_pack_reply(9, 1, &skip, NULL, buf)), ERR_SKIP);
+    err_skip(&skip, "", "no reason");
+    assert_int_equal(parse_copy(protocol_pack_reply(9, 1, &skip, NULL, buf)), ERR_SKIP);
+    err_fatal(&skip, EX_SOFTWARE, "stop the daemon");
+    assert_int_equal(parse_copy(protocol_pack_reply(9, 1, &skip, NULL, buf)), ERR_SKIP);
+}
+
+static void protocol_parse_reply_other_request_is_refused(void **state)
+{
+    struct err ok = {0};
+    (void)state;
+    size_t n = protocol_pack_reply(8, 1, &ok, &features, buf);
+    assert_int_equal(parse_copy(n), ERR_SKIP);
+}
+
+static void protocol_parse_reply_truncated_anywhere_is_refused(void **state)
+{
+    (void)state;
+    size_t n = pack();
+    memset(&reply, 0x55, sizeof(reply));
+    static struct protocol_reply before;
+    before = reply;
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(parse_copy(i), ERR_SKIP);
+    assert_memory_equal(&reply, &before, sizeof(reply)); /* outputs only on success */
+    buf[n] = 0;
+    assert_int_equal(parse_copy(n + 1), ERR_SKIP);
+}
+
+static void protocol_parse_reply_flipped_byte_is_refused_or_harmless(void **state)
+{
+    unsigned n_accepted = 0;
+    (void)state;
+    size_t n = pack();
+    static const unsigned char masks[] = {0xff, 0x80, 0x01, 0x40};
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < sizeof(masks); k++) {
+            buf[i] ^= masks[k];
+            if (parse_copy(n) == ERR_OK) {
+                assert_true(i >= 16); /* magic, version, kind, seq */
+                assert_sound();
+                n_accepted++;
+            }
+            buf[i] ^= masks[k];
+        }
+    }
+    assert_true(n_accepted > n); /* the vectors' own bytes: other numbers, as finite */
+}
+
+static void protocol_parse_reply_wrong_vectors_are_refused(void **state)
+{
+    (void)state;
+    features.vec[1][3] = NAN;
+    assert_int_equal(parse_copy(pack()), ERR_SKIP);
+    features.vec[1][3] = -INFINITY;
+    assert_int_equal(parse_copy(pack()), ERR_SKIP);
+    features.vec[1][3] = 0.0f;
+    features.dim[1]--;
+    assert_int_equal(parse_copy(pack()), ERR_SKIP);
+    features.dim[1]++;
+    features.mask = 8 | MODALITY_ALL;
+    assert_int_equal(parse_copy(pack()), ERR_SKIP);
+    features.mask = MODALITY_ALL;
+    assert_int_equal(parse_copy(pack()), ERR_OK);
+}
+
+static void protocol_parse_hello_own_build_is_accepted(void **state)
+{
+    struct protocol_hello hello = {.filter = PROTOCOL_FILTER_STRICT, .landlock_abi = 4}, got;
+    struct err err = {0};
+    (void)state;
+    hello.identity = identity;
+    size_t n = protocol_pack_hello(&hello, buf);
+    assert_int_equal(protocol_parse_hello(buf, n, &identity, &got, &err), ERR_OK);
+    assert_int_equal(got.filter, PROTOCOL_FILTER_STRICT);
+    assert_int_equal(got.landlock_abi, 4);
+    for (size_t i = 0; i < n; i++)
+        assert_int_not_equal(protocol_parse_hello(buf, i, &identity, &got, &err), ERR_OK);
+}
+
+static void protocol_parse_hello_other_build_is_fatal(void **state)
+{
+    struct protocol_hello hello = {.filter = PROTOCOL_FILTER_STRICT}, got;
+    struct err err = {0};
+    (void)state;
+    hello.identity = identity;
+    hello.identity.dim[2]--;
+    size_t n = protocol_pack_hello(&hello, buf);
+    assert_int_equal(protocol_parse_hello(buf, n, &identity, &got, &err), ERR_FATAL);
+    assert_int_equal(err.exit_code, EX_CONFIG);
+    assert_non_null(strstr(err.text, "textual"));
+}
+
+static void protocol_parse_hello_refusal_gives_the_workers_words(void **state)
+{
+    struct protocol_hello got;
+    struct err why = {0}, err = {0};
+    (void)state;
+    err_fatal(&why, EX_CONFIG, "sandbox: seccomp: Function not implemented");
+    size_t n = protocol_pack_refusal(&why, buf);
+    assert_int_equal(protocol_parse_hello(buf, n, &identity, &got, &err), ERR_FATAL);
+    assert_non_null(strstr(err.text, "Function not implemented"));
+}
+
+static void protocol_parse_request_packed_text_is_the_same(void **state)
+{
+    const char *tags[] = {"sea", "boat"};
+    struct features_text text = {
+        .title = "Harbour", .description = "", .tags = tags, .n_tags = 2};
+    struct protocol_request got;
+    struct err err = {0};
+    (void)state;
+    size_t n = protocol_pack_request(11, true, "e3b0", &text, buf);
+    assert_int_equal(protocol_parse_request(buf, n, &got, &err), ERR_OK);
+    assert_int_equal(got.seq, 11);
+    assert_true(got.has_media);
+    assert_string_equal(got.sha256, "e3b0");
+    assert_string_equal(got.text.title, "Harbour");
+    assert_string_equal(got.text.description, "");
+    assert_null(got.text.lang);
+    assert_int_equal(got.text.n_tags, 2);
+    assert_string_equal(got.text.tags[1], "boat");
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(protocol_parse_request(buf, i, &got, &err), ERR_SKIP);
+}
+
+static void protocol_pack_request_long_text_is_cut_between_characters(void **state)
+{
+    static char title[3 * PROTOCOL_TITLE_BYTES_MAX], description[3 << 20];
+    const char *tags[PROTOCOL_TAGS_MAX + 50];
+    struct features_text text = {.title = title,
+                                 .description = description,
+                                 .tags = tags,
+                                 .n_tags = PROTOCOL_TAGS_MAX + 50,
+                                 .lang = title};
+    struct protocol_request got;
+    struct err err = {0};
+    (void)state;
+    for (size_t i = 0; i + 3 < sizeof(title); i += 3)
+        memcpy(title + i, "\xe6\xb5\xb7", 3); /* one character of three bytes */
+    memset(description, 'd', sizeof(description) - 1);
+    for (size_t i = 0; i < PROTOCOL_TAGS_MAX + 50; i++)
+        tags[i] = description;
+    size_t n = protocol_pack_request(1, false, NULL, &text, buf);
+    assert_true(n <= PROTOCOL_REQUEST_BYTES_MAX);
+    assert_int_equal(protocol_parse_request(buf, n, &got, &err), ERR_OK);
+    assert_null(got.sha256);
+    assert_int_equal(strlen(got.text.title), PROTOCOL_TITLE_BYTES_MAX / 3 * 3);
+    assert_int_equal(strlen(got.text.description), PROTOCOL_DESCRIPTION_BYTES_MAX);
+    assert_int_equal(strlen(got.text.lang), PROTOCOL_LANG_BYTES_MAX / 3 * 3);
+    assert_int_equal(got.text.n_tags, PROTOCOL_TAGS_MAX);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(protocol_parse_reply_packed_features_are_the_same),
+        cmocka_unit_test(protocol_parse_reply_missing_modality_stays_missing),
+        cmocka_unit_test(protocol_parse_reply_item_error_keeps_reason_and_cleans_text),
+        cmocka_unit_test(protocol_parse_reply_pools_own_reason_is_refused),
+        cmocka_unit_test(protocol_parse_reply_other_request_is_refused),
+        cmocka_unit_test(protocol_parse_reply_truncated_anywhere_is_refused),
+        cmocka_unit_test(protocol_parse_reply_flipped_byte_is_refused_or_harmless),
+        cmocka_unit_test(protocol_parse_reply_wrong_vectors_are_refused),
+        cmocka_unit_test(protocol_parse_hello_own_build_is_accepted),
+        cmocka_unit_test(protocol_parse_hello_other_build_is_fatal),
+        cmocka_unit_test(protocol_parse_hello_refusal_gives_the_workers_words),
+        cmocka_unit_test(protocol_parse_request_packed_text_is_the_same),
+        cmocka_unit_test(protocol_pack_request_long_text_is_cut_between_characters),
+    };
+    return cmocka_run_group_tests_name("protocol", tests, set_up, NULL);
+}

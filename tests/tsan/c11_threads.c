@@ -5,10 +5,6 @@
  * not seen begin crashes at its first allocation. glibc's C11 types are the POSIX ones under
  * another name, so each function is one call. Linked into every executable with librdkafka when
  * MMF_SANITIZE names thread; nothing else uses it.
- *
- * librdkafka itself is not instrumented: its atomic reference counts are not seen, so that a lock
- * destroyed after the last reference looks like a race. Reports inside it are suppressed; those
- * between our threads are not.
  */
 
 #include <errno.h>
@@ -16,13 +12,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <threads.h>
-
-const char *__tsan_default_suppressions(void);
-
-const char *__tsan_default_suppressions(void)
-{
-    return "race:librdkafka.so.1\n";
-}
 
 _Static_assert(sizeof(mtx_t) == sizeof(pthread_mutex_t), "glibc: mtx_t is a pthread_mutex_t");
 _Static_assert(sizeof(cnd_t) == sizeof(pthread_cond_t), "glibc: cnd_t is a pthread_cond_t");

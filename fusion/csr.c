@@ -16,7 +16,7 @@ int csr_pair_order(const void *a, const void *b)
     return (x->col > y->col) - (x->col < y->col);
 }
 
-static int csr_new(struct csr *c, uint32_t n_rows, uint32_t n_cols, size_t nnz, struct err *err)
+int csr_new(uint32_t n_rows, uint32_t n_cols, size_t nnz, struct csr *c, struct err *err)
 {
     *c = (struct csr){.n_rows = n_rows, .n_cols = n_cols, .nnz = nnz};
     c->start = calloc((size_t)n_rows + 1, sizeof(*c->start));
@@ -79,7 +79,7 @@ int csr_from_pairs(const struct csr_pair *pairs, size_t n_pairs, uint32_t n_rows
         if (pairs[i].row >= n_rows || pairs[i].col >= n_cols)
             return err_fatal(err, EX_SOFTWARE, "pair %zu: (%u, %u) is outside (%u, %u)", i,
                              pairs[i].row, pairs[i].col, n_rows, n_cols);
-    int status = csr_new(&c, n_rows, n_cols, n_pairs, err);
+    int status = csr_new(n_rows, n_cols, n_pairs, &c, err);
     if (status)
         return status;
     struct csr_pair *sorted = malloc((n_pairs ? n_pairs : 1) * sizeof(*sorted));
@@ -108,7 +108,7 @@ int csr_from_pairs(const struct csr_pair *pairs, size_t n_pairs, uint32_t n_rows
 int csr_transpose(const struct csr *csr, struct csr *ret_t, struct err *err)
 {
     struct csr t;
-    int status = csr_new(&t, csr->n_cols, csr->n_rows, csr->nnz, err);
+    int status = csr_new(csr->n_cols, csr->n_rows, csr->nnz, &t, err);
     if (status)
         return status;
     if (csr->value) {
@@ -134,19 +134,19 @@ int csr_transpose(const struct csr *csr, struct csr *ret_t, struct err *err)
     return ERR_OK;
 }
 
-bool csr_has(const struct csr *csr, uint32_t row, uint32_t col)
+size_t csr_find(const struct csr *csr, uint32_t row, uint32_t col)
 {
     size_t lo = csr->start[row], hi = csr->start[row + 1];
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
         if (csr->col[mid] == col)
-            return true;
+            return mid;
         if (csr->col[mid] < col)
             lo = mid + 1;
         else
             hi = mid;
     }
-    return false;
+    return SIZE_MAX;
 }
 
 void csr_done(struct csr *csr)

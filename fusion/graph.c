@@ -14,16 +14,30 @@
 
 enum { CHUNK = 256, PART_ROWS = 512 };
 
+static int new_degrees(struct graph *g, struct err *err)
+{
+    g->rsqrt_degree = calloc((size_t)g->n_nodes + 1, sizeof(float));
+    g->inv_degree = calloc((size_t)g->n_nodes + 1, sizeof(float));
+    g->scale = calloc((size_t)g->n_nodes + 1, sizeof(float));
+    return g->rsqrt_degree && g->inv_degree && g->scale ? ERR_OK : err_oom(err, "a graph");
+}
+
+static void take_degrees(struct graph *g)
+{
+    for (uint32_t i = 0; i < g->n_nodes; i++) {
+        float degree = (float)csr_degree(&g->adjacency, i);
+        g->inv_degree[i] = degree > 0 ? 1 / degree : 0;
+        g->rsqrt_degree[i] = degree > 0 ? 1 / __builtin_sqrtf(degree) : 0;
+        g->scale[i] = degree > 0 ? g->rsqrt_degree[i] : 1;
+    }
+}
+
 int graph_new(const struct csr_pair *pairs, size_t n_pairs, uint32_t n_users, uint32_t n_items,
               struct graph *ret_g, struct err *err)
 {
     struct graph g = {.n_users = n_users, .n_items = n_items, .n_nodes = n_users + n_items};
     struct csr_pair *both = malloc((n_pairs ? n_pairs : 1) * 2 * sizeof(*both));
-    g.rsqrt_degree = calloc((size_t)g.n_nodes + 1, sizeof(float));
-    g.inv_degree = calloc((size_t)g.n_nodes + 1, sizeof(float));
-    g.scale = calloc((size_t)g.n_nodes + 1, sizeof(float));
-    int status =
-        both && g.rsqrt_degree && g.inv_degree && g.scale ? ERR_OK : err_oom(err, "a graph");
+    int status = both ? new_degrees(&g, err) : err_oom(err, "a graph");
     for (size_t i = 0; !status && i < n_pairs; i++) {
         both[2 * i] = (struct csr_pair){pairs[i].row, n_users + pairs[i].col};
         both[2 * i + 1] = (struct csr_pair){n_users + pairs[i].col, pairs[i].row};
@@ -35,14 +49,52 @@ int graph_new(const struct csr_pair *pairs, size_t n_pairs, uint32_t n_users, ui
         graph_done(&g);
         return status;
     }
-    for (uint32_t i = 0; i < g.n_nodes; i++) {
-        float degree = (float)csr_degree(&g.adjacency, i);
-        g.inv_degree[i] = degree > 0 ? 1 / degree : 0;
-        g.rsqrt_degree[i] = degree > 0 ? 1 / __builtin_sqrtf(degree) : 0;
-        g.scale[i] = degree > 0 ? g.rsqrt_degree[i] : 1;
-    }
+    take_degrees(&g);
     *ret_g = g;
     return ERR_OK;
+}
+
+int graph_new_like(const struct graph *g, struct graph *ret_room, struct err *err)
+{
+    struct graph room = {.n_users = g->n_users, .n_items = g->n_items, .n_nodes = g->n_nodes};
+    int status = csr_new(g->adjacency.n_rows, g->adjacency.n_cols, g->adjacency.nnz,
+                         &room.adjacency, err);
+    if (!status)
+        status = new_degrees(&room, err);
+    if (status)
+        graph_done(&room);
+    else
+        *ret_room = room;
+    return status;
+}
+
+static void mark(const struct graph *g, uint32_t from, uint32_t to, struct csr *ret_marked)
+{
+    size_t at = csr_find(&g->adjacency, from, to);
+    if (at != SIZE_MAX)
+        ret_marked->col[at] = UINT32_MAX;
+}
+
+void graph_without(const struct graph *g, const uint32_t *users, const uint32_t *items,
+                   size_t n, struct graph *room)
+{
+    const struct csr *all = &g->adjacency;
+    struct csr *some = &room->adjacency;
+    size_t to = 0;
+    memcpy(some->col, all->col, all->nnz * sizeof(*some->col));
+    for (size_t k = 0; k < n; k++) {
+        mark(g, users[k], g->n_users + items[k], some);
+        mark(g, g->n_users + items[k], users[k], some);
+    }
+    for (uint32_t row = 0; row < all->n_rows; row++) {
+        some->start[row] = to;
+        for (size_t e = all->start[row]; e < all->start[row + 1]; e++) {
+            some->col[to] = some->col[e];
+            to += some->col[e] != UINT32_MAX;
+        }
+    }
+    some->start[all->n_rows] = some->nnz = to;
+    take_degrees(room);
 }
 
 void graph_done(struct graph *g)

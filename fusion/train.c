@@ -1,4 +1,4 @@
-/* An epoch visits every training pair once in a seeded order; each gets one negative, drawn
+/* An epoch visits every training pair once in a seeded order; each gets its negatives, drawn
  * uniformly among the items that its user has not in training (as the authors') but somebody has:
  * an item that nobody could choose yet would only ever be pushed away. */
 
@@ -18,7 +18,7 @@ struct loop {
     struct trainee *t;
     struct csr seen;                         /* (users, items) */
     uint32_t *order;                         /* (n_pairs) */
-    uint32_t *users, *positives, *negatives; /* (batch) */
+    uint32_t *users, *positives, *negatives; /* (batch), (batch), (batch, K) */
     uint32_t *warm, n_warm;                  /* items of the pairs, ascending */
     float *best;                             /* (n_weights) */
     const struct csr_pair *valid;
@@ -54,7 +54,7 @@ static uint32_t draw_negative(struct loop *l, uint32_t user)
 
 static double run_epoch(struct loop *l)
 {
-    size_t n = l->data->n_pairs, n_steps = 0;
+    size_t n = l->data->n_pairs, n_steps = 0, K = l->t->o.negatives;
     double loss = 0;
     rng_shuffle(&l->t->rng, l->order, n);
     for (size_t first = 0; first < n; first += l->o->batch) {
@@ -63,7 +63,8 @@ static double run_epoch(struct loop *l)
             const struct csr_pair *pair = &l->data->pairs[l->order[first + b]];
             l->users[b] = pair->row;
             l->positives[b] = pair->col;
-            l->negatives[b] = draw_negative(l, pair->row);
+            for (size_t k = 0; k < K; k++)
+                l->negatives[b * K + k] = draw_negative(l, pair->row);
         }
         loss += trainee_step(l->t, l->users, l->positives, l->negatives, B);
         n_steps++;
@@ -315,7 +316,7 @@ static int loop_init(struct loop *l, struct err *err)
     if (status)
         return status;
     l->order = malloc((n + 1) * sizeof(*l->order));
-    l->users = malloc(3 * B * sizeof(*l->users));
+    l->users = malloc((2 + l->t->o.negatives) * B * sizeof(*l->users));
     l->warm = malloc((l->data->n_items + 1) * sizeof(*l->warm));
     l->best = gemm_alloc(l->t->n_weights);
     if (!l->order || !l->users || !l->warm || !l->best)

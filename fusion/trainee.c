@@ -114,7 +114,7 @@ static void network_backward(struct trainee *t, uint32_t n_steps)
 
 static struct sage_conv conv(struct trainee *t, int c, bool training)
 {
-    return (struct sage_conv){.g = &t->graph,
+    return (struct sage_conv){.g = t->step_graph,
                               .team = t->team,
                               .in = c ? t->conv_out[0] : t->E,
                               .out = t->conv_out[c],
@@ -150,7 +150,7 @@ static void backbone_forward(struct trainee *t, bool some, bool training)
     if (t->o.shape.backbone == BACKBONE_SAGE)
         sage_forward_both(t, near, training);
     else if (t->o.shape.backbone == BACKBONE_LIGHTGCN)
-        graph_lightgcn(&t->graph, hops, t->in, t->E, NULL, near, t->team, t->out, t->work);
+        graph_lightgcn(t->step_graph, hops, t->in, t->E, NULL, near, t->team, t->out, t->work);
     else
         memcpy(t->out, t->in, n_nodes(t) * t->D * sizeof(float));
     if (!t->knn.nnz)
@@ -173,7 +173,7 @@ static void backbone_backward(struct trainee *t, bool training)
     if (t->o.shape.backbone == BACKBONE_SAGE)
         sage_backward_both(t, t->near, training);
     else if (t->o.shape.backbone == BACKBONE_LIGHTGCN)
-        graph_lightgcn(&t->graph, hops, t->d_out, t->E, t->near, NULL, t->team, t->d_in,
+        graph_lightgcn(t->step_graph, hops, t->d_out, t->E, t->near, NULL, t->team, t->d_in,
                        t->work);
     else
         memcpy(t->d_in, t->d_out, n_nodes(t) * t->D * sizeof(float));
@@ -189,8 +189,9 @@ static void mark_batch(struct trainee *t, const uint32_t *users, const uint32_t 
     for (size_t b = 0; b < B; b++) {
         graph_rows_add(&t->batch, users[b]);
         graph_rows_add(&t->batch, first_item + positives[b]);
-        graph_rows_add(&t->batch, first_item + negatives[b]);
     }
+    for (size_t n = 0; n < B * t->o.negatives; n++)
+        graph_rows_add(&t->batch, first_item + negatives[n]);
     graph_rows_close(&t->batch);
     if (!t->knn.nnz)
         return;
@@ -202,36 +203,69 @@ static void mark_batch(struct trainee *t, const uint32_t *users, const uint32_t 
     graph_rows_close(t->near);
 }
 
-/* ---- BPR ---- */
-
-/* softplus(-x) and its slope; or -log(σ(x) + 1e-10), which stops at 23.03 and forgets a triple that
- * is far on the wrong side. */
-static double bpr(double x, bool reference, double *ret_slope)
+/* A pair whose edge is there answers itself: its item is a part of its user's vector, for a user of
+ * one pair all of it. What is to be told are pairs that are no edges. */
+static void choose_graph(struct trainee *t, const uint32_t *users, const uint32_t *positives,
+                         size_t B)
 {
-    double sigma = 1 / (1 + exp(-x)), wrong = 1 / (1 + exp(x));
-    *ret_slope = reference ? -sigma * wrong / (sigma + 1e-10) : -wrong;
-    if (reference)
-        return -log(sigma + 1e-10);
-    return x < 0 ? log1p(exp(x)) - x : log1p(exp(-x));
+    t->step_graph = &t->graph;
+    if (!t->masked.n_nodes)
+        return;
+    graph_without(&t->graph, users, positives, B, &t->masked);
+    t->step_graph = &t->masked;
 }
 
-/* One triple: the loss, and its gradient added to the three rows of d_out. */
-static double triple(struct trainee *t, uint32_t user, uint32_t positive, uint32_t negative,
-                     float weight)
+/* ---- the loss of a pair (user, positive) against its negatives ---- */
+
+/* x (K): by how much the positive's score is above each negative's. log(1 + Σ exp(-x_k)), its slopes;
+ * for K = 1 BPR's softplus(-x). */
+static double softmax_loss(const double *x, size_t K, double *ret_slope)
 {
-    size_t D = t->D, first_item = t->data->n_users;
-    size_t iu = user * D, ip = (first_item + positive) * D, in = (first_item + negative) * D;
-    const float *u = t->out + iu, *p = t->out + ip, *n = t->out + in;
-    float *du = t->d_out + iu, *dp = t->d_out + ip, *dn = t->d_out + in;
-    double x = 0, dx;
-    for (size_t j = 0; j < D; j++)
-        x += (double)u[j] * (double)(p[j] - n[j]);
-    double loss = bpr(x, t->o.reference_loss, &dx);
-    float slope = weight * (float)dx;
-    for (size_t j = 0; j < D; j++) {
-        du[j] += slope * (p[j] - n[j]);
-        dp[j] += slope * u[j];
-        dn[j] -= slope * u[j];
+    double top = 0, sum;
+    for (size_t k = 0; k < K; k++)
+        top = -x[k] > top ? -x[k] : top;
+    sum = exp(-top);
+    for (size_t k = 0; k < K; k++) {
+        ret_slope[k] = exp(-x[k] - top);
+        sum += ret_slope[k];
+    }
+    for (size_t k = 0; k < K; k++)
+        ret_slope[k] /= -sum;
+    return top + log(sum);
+}
+
+/* -log(σ(x) + 1e-10), which stops at 23.03 and forgets a triple that is far on the wrong side. */
+static double reference_bpr(double x, double *ret_slope)
+{
+    double sigma = 1 / (1 + exp(-x)), wrong = 1 / (1 + exp(x));
+    *ret_slope = -sigma * wrong / (sigma + 1e-10);
+    return -log(sigma + 1e-10);
+}
+
+/* The loss, and weight times its gradient added to the rows of d_out. */
+static double pair_loss(struct trainee *t, uint32_t user, uint32_t positive,
+                        const uint32_t *negatives, float weight)
+{
+    size_t D = t->D, K = t->o.negatives, first_item = t->data->n_users;
+    size_t iu = user * D, ip = (first_item + positive) * D;
+    const float *u = t->out + iu, *p = t->out + ip;
+    float *du = t->d_out + iu, *dp = t->d_out + ip;
+    double x[TRAINEE_NEGATIVES_MAX] = {0}, dx[TRAINEE_NEGATIVES_MAX];
+    for (size_t k = 0; k < K; k++) {
+        const float *n = t->out + (first_item + negatives[k]) * D;
+        for (size_t j = 0; j < D; j++)
+            x[k] += (double)u[j] * (double)(p[j] - n[j]);
+    }
+    double loss = t->o.reference_loss ? reference_bpr(x[0], dx) : softmax_loss(x, K, dx);
+    for (size_t k = 0; k < K; k++) {
+        size_t in = (first_item + negatives[k]) * D;
+        const float *n = t->out + in;
+        float *dn = t->d_out + in, slope = weight * (float)dx[k];
+        for (size_t j = 0; j < D; j++) {
+            du[j] += slope * (p[j] - n[j]);
+            dp[j] += slope * u[j];
+            dn[j] -= slope * u[j];
+        }
     }
     return loss;
 }
@@ -242,7 +276,8 @@ static void add_row(float *g, const float *w, size_t n, float scale)
         g[j] += scale * w[j];
 }
 
-/* The gradient of decay/(2B) Σ |w|² over the ID rows of the triples, each as often as it comes. */
+/* The gradient of decay/(2B) Σ |w|² over the ID rows of the pairs and their negatives, each as often
+ * as it comes. */
 static void batch_decay(struct trainee *t, const uint32_t *users, const uint32_t *positives,
                         const uint32_t *negatives, size_t B)
 {
@@ -250,9 +285,11 @@ static void batch_decay(struct trainee *t, const uint32_t *users, const uint32_t
     float scale = t->o.decay / (float)B;
     for (size_t b = 0; b < B; b++) {
         size_t u = t->user + users[b] * E, p = t->item + positives[b] * id;
-        size_t n = t->item + negatives[b] * id;
         add_row(t->g + u, t->w + u, E, scale);
         add_row(t->g + p, t->w + p, id, scale);
+    }
+    for (size_t b = 0; b < B * t->o.negatives; b++) {
+        size_t n = t->item + negatives[b] * id;
         add_row(t->g + n, t->w + n, id, scale);
     }
 }
@@ -262,12 +299,14 @@ static double gradient(struct trainee *t, const uint32_t *users, const uint32_t 
 {
     double loss = 0;
     mark_batch(t, users, positives, negatives, B);
+    choose_graph(t, users, positives, B);
     inputs_forward(t, training);
     backbone_forward(t, true, training);
     memset(t->g + t->item, 0, (t->n_weights - t->item) * sizeof(float));
     memset(t->d_out, 0, n_nodes(t) * t->D * sizeof(float));
     for (size_t b = 0; b < B; b++)
-        loss += triple(t, users[b], positives[b], negatives[b], 1 / (float)B);
+        loss +=
+            pair_loss(t, users[b], positives[b], negatives + b * t->o.negatives, 1 / (float)B);
     backbone_backward(t, training);
     inputs_backward(t);
     if (t->o.decay_kind == DECAY_BATCH)
@@ -325,6 +364,7 @@ double trainee_step(struct trainee *t, const uint32_t *users, const uint32_t *po
 void trainee_forward(struct trainee *t)
 {
     t->is_fused = false;
+    t->step_graph = &t->graph;
     inputs_forward(t, false);
     backbone_forward(t, false, false);
 }

@@ -1,8 +1,8 @@
 #ifndef MMF_FUSION_TRAINEE_H
 #define MMF_FUSION_TRAINEE_H
 
-/* A model while it trains: its weights in one flat array, and one step of BPR over the whole
- * graph. Legend: U users, I items, N = U+I nodes (users first), F input columns, C content columns,
+/* A model while it trains: its weights in one flat array, and one step over the whole graph.
+ * Legend: U users, I items, N = U+I nodes (users first), F input columns, C content columns,
  * E = d_L + C + id_dim width of a node's input, D width of its output.
  *
  *   x_u = user row, its content columns zero
@@ -10,7 +10,8 @@
  *         half at unit length when the shape says so
  *   Z   = backbone(x)                mf: x;  lightgcn: mean of layers;  sage: two SAGEConv (mean)
  *   Y_i = Z_i + strength Σ_j S_ij Z_j      the item-item graph, when there is one
- *   L   = mean softplus(-(Y_u·Y_i - Y_u·Y_j))      BPR over pairs (u, i) and negatives j
+ *   L   = mean log(1 + Σ_k exp(Y_u·Y_jk - Y_u·Y_i))   over pairs (u, i), each with K negatives j:
+ *         a sampled softmax; with K = 1 BPR, softplus(-(Y_u·Y_i - Y_u·Y_j))
  *
  * Matrix products are OpenBLAS's, on as many threads as it was told. */
 
@@ -29,11 +30,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { TRAINEE_NEGATIVES_MAX = 64 };
+
 /* What `decay` does. */
 enum decay_kind {
     DECAY_AUTO, /* BATCH for lightgcn without fusion, else COUPLED */
     DECAY_COUPLED, /* every weight's gradient += decay·w: torch.optim.Adam's weight_decay, MetaMMF's */
-    DECAY_BATCH, /* loss += decay/(2B) Σ |w|² over the ID rows of the triples: LightGCN's */
+    DECAY_BATCH, /* loss += decay/(2B) Σ |w|² over the ID rows of pairs and negatives: LightGCN's */
 };
 
 /* A new field that changes what is learned also belongs in checkpoint_key (checkpoint.c). */
@@ -49,6 +52,9 @@ struct trainee_options {
     float net_lr;              /* of the fusion network; 0 = lr */
     float id_dropout;          /* share of the items whose ID half is hidden in a step */
     float item_specific_scale; /* of T or C at the start, relative to Xavier */
+    uint32_t negatives;        /* K, at most TRAINEE_NEGATIVES_MAX; 0 = 1 with DECAY_BATCH
+                                * (LightGCN's BPR), else 8 */
+    bool hide_positives;       /* the pairs of a step are no edges in it */
     bool item_graph;
     struct knn_options knn;
     float knn_strength;
@@ -85,6 +91,8 @@ struct trainee {
     struct rng rng;
     struct adam adam, net_adam; /* of identities and backbone, of the network */
     struct graph graph;
+    struct graph masked;            /* room for it without the pairs of a step; or empty */
+    const struct graph *step_graph; /* what the backbone sees, one of the two */
     struct team *team;
     struct graph_rows batch;        /* the nodes of the step's loss */
     struct graph_rows *near, reach; /* with those that they borrow from; &batch or &reach */
@@ -114,7 +122,8 @@ struct trainee {
 
 int trainee_new(const struct trainee_options *o, const struct trainee_data *data,
                 struct trainee **ret_t, struct err *err);
-/* One optimiser step on a batch; returns the mean loss. users, positives, negatives (B): rows. */
+/* One optimiser step on a batch; returns the mean loss. Rows: users, positives (B), negatives
+ * (B, K). */
 double trainee_step(struct trainee *t, const uint32_t *users, const uint32_t *positives,
                     const uint32_t *negatives, size_t B);
 /* Without dropout: t->out (N, D) holds what is published. */

@@ -7,6 +7,7 @@
 #include "fusion/similar.h"
 #include "fusion/trainee.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ void trainee_options_paper(struct trainee_options *o)
         .decay = 1e-6F,
         .id_dropout = 0.3F,
         .item_specific_scale = 1,
+        .negatives = 1,
         .knn = {.k = 10, .weight = {0.7F, 0.3F, 0.3F}},
         .knn_strength = 2,
         .fuse_every = 1,
@@ -39,6 +41,8 @@ void trainee_options_init(struct trainee_options *o)
     o->meta_gain = 0.3F;
     o->fuse_every = 5;
     o->average = 0.98F;
+    o->negatives = 0;
+    o->hide_positives = true;
     o->item_graph = true;
 }
 
@@ -128,6 +132,9 @@ static void complete_shape(struct trainee *t)
                               : DECAY_COUPLED;
     if (t->o.id_std <= 0 && t->o.decay_kind == DECAY_BATCH)
         t->o.id_std = 0.1F;
+    if (!t->o.negatives)
+        t->o.negatives = t->o.decay_kind == DECAY_BATCH ? 1 : 8;
+    assert(t->o.negatives <= TRAINEE_NEGATIVES_MAX);
     t->adam = (struct adam){.lr = t->o.lr,
                             .decay = t->o.decay_kind == DECAY_COUPLED ? t->o.decay : 0};
     t->net_adam = t->adam;
@@ -233,6 +240,8 @@ static int prepare(struct trainee *t, struct err *err)
 {
     const struct trainee_data *d = t->data;
     int status = graph_new(d->pairs, d->n_pairs, d->n_users, d->n_items, &t->graph, err);
+    if (!status && t->o.hide_positives && t->o.shape.hops)
+        status = graph_new_like(&t->graph, &t->masked, err);
     if (!status && t->o.shape.F)
         status = standardise(t, err);
     if (!status && t->n_content)
@@ -426,6 +435,7 @@ void trainee_free(struct trainee *t)
     if (!t)
         return;
     graph_done(&t->graph);
+    graph_done(&t->masked);
     csr_done(&t->knn);
     graph_rows_done(&t->batch);
     graph_rows_done(&t->reach);

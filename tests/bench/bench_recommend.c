@@ -112,6 +112,8 @@ static const struct knob knobs[] = {
     {"unit", BOOL, MODEL(shape.unit_length)},
     {"idrop", F32, MODEL(id_dropout)},
     {"specific", F32, MODEL(item_specific_scale)},
+    {"negatives", U32, MODEL(negatives)},
+    {"hide_edges", BOOL, MODEL(hide_positives)},
     {"knn", BOOL, MODEL(item_graph)},
     {"k", U32, MODEL(knn.k)},
     {"visual", F32, MODEL(knn.weight[0])},

@@ -170,6 +170,7 @@ static void open_world(struct world *w, int32_t content)
         w->pairs[i] = (struct csr_pair){i % U, (i * i + i) % (I - 1)};
     w->data = (struct trainee_data){w->X, w->mask, U, I, w->pairs, 12};
     trainee_options_init(&w->o);
+    w->o.negatives = 1;
     w->o.knn.k = 3;
     w->o.fuse_every = 1;
     w->o.shape = (struct model_shape){.fusion = FUSION_STATIC,

@@ -115,6 +115,51 @@ static void graph_lightgcn_some_rows_on_three_threads_are_the_same_bytes(void **
     team_free(team);
 }
 
+/* Pairs in any order, one of them twice and one that is no edge. */
+static void graph_without_equals_the_graph_of_the_other_pairs(void **state)
+{
+    enum { HIDDEN = 900 };
+    static uint32_t users[HIDDEN + 2], items[HIDDEN + 2];
+    const struct csr *a = &graph.adjacency;
+    struct csr_pair *rest = malloc(a->nnz * sizeof(*rest));
+    struct graph room, want;
+    size_t n = 0, n_hidden = 0;
+
+    (void)state;
+    assert_non_null(rest);
+    for (uint32_t u = 0; u < U; u++)
+        for (size_t e = a->start[u]; e < a->start[u + 1]; e++)
+            if ((u < 3 || e % 5 == 0) && n_hidden < HIDDEN) { /* user 0 loses all */
+                users[HIDDEN - 1 - n_hidden] = u;
+                items[HIDDEN - 1 - n_hidden++] = a->col[e] - U;
+            } else {
+                rest[n++] = (struct csr_pair){u, a->col[e] - U};
+            }
+    assert_int_equal(n_hidden, HIDDEN);
+    users[HIDDEN] = users[5];
+    items[HIDDEN] = items[5];
+    users[HIDDEN + 1] = U - 1;
+    items[HIDDEN + 1] = I - 1;
+    assert_int_equal(graph_new_like(&graph, &room, NULL), ERR_OK);
+    assert_int_equal(graph_new(rest, n, U, I, &want, NULL), ERR_OK);
+    for (int again = 0; again < 2; again++) { /* nothing of the first time remains */
+        graph_without(&graph, users, items, again ? HIDDEN + 2 : 40, &room);
+        if (!again)
+            assert_int_equal(room.adjacency.nnz, a->nnz - 80);
+    }
+    assert_int_equal(room.adjacency.nnz, want.adjacency.nnz);
+    assert_memory_equal(room.adjacency.start, want.adjacency.start,
+                        (N + 1) * sizeof(*want.adjacency.start));
+    assert_memory_equal(room.adjacency.col, want.adjacency.col,
+                        want.adjacency.nnz * sizeof(*want.adjacency.col));
+    assert_memory_equal(room.rsqrt_degree, want.rsqrt_degree, N * sizeof(float));
+    assert_memory_equal(room.inv_degree, want.inv_degree, N * sizeof(float));
+    assert_memory_equal(room.scale, want.scale, N * sizeof(float));
+    graph_done(&room);
+    graph_done(&want);
+    free(rest);
+}
+
 static void graph_gather_every_kernel_gives_the_same_bytes(void **state)
 {
 #if defined(__x86_64__)
@@ -293,6 +338,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(graph_lightgcn_any_depth_and_width_equals_the_definition),
         cmocka_unit_test(graph_lightgcn_some_rows_on_three_threads_are_the_same_bytes),
+        cmocka_unit_test(graph_without_equals_the_graph_of_the_other_pairs),
         cmocka_unit_test(graph_gather_every_kernel_gives_the_same_bytes),
         cmocka_unit_test(sage_backward_with_dropout_equals_differences),
         cmocka_unit_test(sage_backward_on_three_threads_is_the_same_bytes),

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { N_USERS = 6, N_ITEMS = 9, N_TRIPLES = 7 };
+enum { N_USERS = 6, N_ITEMS = 9, N_TRIPLES = 7, N_NEGATIVES = 3 };
 
 static size_t read_rows(const char *folder, const char *file, unsigned n_cols, unsigned *values)
 {
@@ -48,7 +48,7 @@ struct golden_case {
     struct csr_pair pairs[32];
     uint8_t mask[N_ITEMS];
     struct npy X;
-    uint32_t users[N_TRIPLES], positives[N_TRIPLES], negatives[N_TRIPLES];
+    uint32_t users[N_TRIPLES], positives[N_TRIPLES], negatives[N_NEGATIVES * N_TRIPLES];
 };
 
 static void read_case(struct golden_case *c)
@@ -234,6 +234,68 @@ static void trainee_gradient_item_graph_equals_differences(void **state)
         memcpy(c.t->w, weights, c.t->n_weights * sizeof(*weights));
         check_differences(&c);
         free(weights);
+        close_case(&c);
+    }
+}
+
+/* The first negative of each triple is the dumps'; the others are any item. */
+static void trainee_gradient_several_negatives_equals_differences(void **state)
+{
+    struct golden_case c;
+
+    (void)state;
+    open_case(&c, "cp_lightgcn_unit");
+    for (size_t b = N_TRIPLES; b-- > 0;)
+        for (uint32_t k = 0; k < N_NEGATIVES; k++)
+            c.negatives[b * N_NEGATIVES + k] = (c.negatives[b] + 2 * k) % N_ITEMS;
+    c.t->o.negatives = N_NEGATIVES;
+    check_differences(&c);
+    close_case(&c);
+}
+
+/* The pairs of a step hidden from the graph: loss and gradients of a training whose graph never had
+ * them; the published vectors come from the whole graph. */
+static void trainee_hidden_positives_equal_a_graph_without_them(void **state)
+{
+    static const char *const some[] = {"cp_lightgcn_unit", "cp_sage_unit"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(some) / sizeof(*some); i++) {
+        struct golden_case c;
+        struct csr_pair rest[sizeof(c.pairs) / sizeof(*c.pairs)];
+        struct trainee *hiding, *without;
+        struct err err = {0};
+        size_t n = 0;
+
+        open_case(&c, some[i]);
+        for (size_t p = 0; p < c.data.n_pairs; p++) {
+            bool is_in_step = false;
+            for (size_t b = 0; b < N_TRIPLES; b++)
+                is_in_step |= c.pairs[p].row == c.users[b] && c.pairs[p].col == c.positives[b];
+            if (!is_in_step)
+                rest[n++] = c.pairs[p];
+        }
+        assert_in_range(n, 1, c.data.n_pairs - 1);
+        struct trainee_data data = c.data;
+        data.pairs = rest;
+        data.n_pairs = n;
+        struct trainee_options o = c.t->o;
+        assert_int_equal(trainee_new(&o, &data, &without, &err), ERR_OK);
+        o.hide_positives = true;
+        assert_int_equal(trainee_new(&o, &c.data, &hiding, &err), ERR_OK);
+        double hidden =
+            trainee_gradient(hiding, c.users, c.positives, c.negatives, N_TRIPLES, true);
+        assert_true(hidden == trainee_gradient(without, c.users, c.positives, c.negatives,
+                                               N_TRIPLES, true));
+        assert_memory_equal(hiding->g, without->g, hiding->n_weights * sizeof(float));
+        trainee_forward(hiding);
+        memcpy(c.t->w, hiding->w, hiding->n_weights * sizeof(float));
+        memcpy(c.t->X, hiding->X, c.X.n_rows * c.X.n_cols * sizeof(float));
+        trainee_forward(c.t);
+        assert_memory_equal(hiding->out, c.t->out,
+                            (N_USERS + N_ITEMS) * c.t->D * sizeof(float));
+        trainee_free(hiding);
+        trainee_free(without);
         close_case(&c);
     }
 }
@@ -444,6 +506,8 @@ int main(void)
         cmocka_unit_test(trainee_gradient_item_graph_equals_differences),
         cmocka_unit_test(trainee_gradient_square_sage_equals_differences),
         cmocka_unit_test(train_run_tells_of_each_step),
+        cmocka_unit_test(trainee_gradient_several_negatives_equals_differences),
+        cmocka_unit_test(trainee_hidden_positives_equal_a_graph_without_them),
         cmocka_unit_test(similar_cold_item_equals_the_training),
         cmocka_unit_test(trainee_meta_gain_equals_differences_and_folds),
         cmocka_unit_test(trainee_step_window_moves_network_at_its_end),

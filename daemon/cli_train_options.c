@@ -18,6 +18,7 @@ enum {
     OPTION_BATCH,
     OPTION_LR,
     OPTION_DECAY,
+    OPTION_NEGATIVES,
     OPTION_ID_DROPOUT,
     OPTION_OUT,
     OPTION_NO_PROMOTE,
@@ -59,9 +60,15 @@ static const struct argp_option options[] = {
     {"epochs", OPTION_EPOCHS, "N", 0,
      "At most; stops before when NDCG@20 on the held-out pairs no longer rises (200)", 2},
     {"batch", OPTION_BATCH, "N", 0, "Pairs a step (3000, fewer for little data)", 2},
-    {"lr", OPTION_LR, "X", 0, "Learning rate of Adam (0.001)", 2},
+    {"lr", OPTION_LR, "X", 0, "Learning rate of Adam (0.005; the fusion network's is 0.001)",
+     2},
     {"decay", OPTION_DECAY, "X", 0,
-     "L2 (1e-6): on every weight; on the rows of a step for lightgcn without fusion", 2},
+     "L2 (3e-6): on every weight; on the rows of a step for lightgcn without fusion", 2},
+    {"negatives", OPTION_NEGATIVES, "N", 0,
+     "Items that the user has not, drawn for each pair of a step: its own item has to stand "
+     "out "
+     "among them (8; 1 is BPR, what lightgcn without fusion takes)",
+     2},
     {"id-dropout", OPTION_ID_DROPOUT, "X", 0,
      "Share of the items whose identity is hidden in a step, so that the fused half learns to "
      "stand alone (0.3)",
@@ -162,6 +169,9 @@ static error_t parse_training(int key, char *arg, struct argp_state *state,
         return 0;
     case OPTION_BATCH:
         r->batch = cli_number(state, "--batch", arg, 1, 10000000);
+        return 0;
+    case OPTION_NEGATIVES:
+        r->negatives = cli_number(state, "--negatives", arg, 1, TRAINEE_NEGATIVES_MAX);
         return 0;
     case OPTION_LR:
         r->lr = real(state, "--lr", arg, 10);

@@ -54,7 +54,8 @@ struct trainee_options {
     float item_specific_scale; /* of T or C at the start, relative to Xavier */
     uint32_t negatives;        /* K, at most TRAINEE_NEGATIVES_MAX; 0 = 1 with DECAY_BATCH
                                 * (LightGCN's BPR), else 8 */
-    bool hide_positives;       /* the pairs of a step are no edges in it */
+    bool hide_positives;       /* the pairs of a step are no edges in it; not with DECAY_BATCH,
+                                * which is LightGCN as published */
     bool item_graph;
     struct knn_options knn;
     float knn_strength;

@@ -41,6 +41,8 @@ void trainee_options_init(struct trainee_options *o)
     o->meta_gain = 0.3F;
     o->fuse_every = 5;
     o->average = 0.98F;
+    o->decay = 3e-6F;
+    o->knn.k = 20;
     o->negatives = 0;
     o->hide_positives = true;
     o->item_graph = true;
@@ -132,6 +134,7 @@ static void complete_shape(struct trainee *t)
                               : DECAY_COUPLED;
     if (t->o.id_std <= 0 && t->o.decay_kind == DECAY_BATCH)
         t->o.id_std = 0.1F;
+    t->o.hide_positives &= t->o.decay_kind != DECAY_BATCH;
     if (!t->o.negatives)
         t->o.negatives = t->o.decay_kind == DECAY_BATCH ? 1 : 8;
     assert(t->o.negatives <= TRAINEE_NEGATIVES_MAX);

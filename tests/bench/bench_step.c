@@ -17,7 +17,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { USERS = 55485, ITEMS = 5986, FEATURES = 2276, BATCH = 3000, TEST = 20000 };
+enum {
+    USERS = 55485,
+    ITEMS = 5986,
+    FEATURES = 2276,
+    BATCH = 3000,
+    TEST = 20000,
+    NEGATIVES = 8
+};
 static const size_t EDGES = 991606;
 
 struct config {
@@ -32,6 +39,8 @@ static struct trainee *make(const struct config *c, struct trainee_data *data)
     struct err err = {0};
 
     trainee_options_paper(&o);
+    o.hide_positives = true; /* as in the recipe of trainee_options_init */
+    o.negatives = NEGATIVES;
     o.shape.fusion = (enum fusion_kind)fusion_kind_parse(c->fusion);
     o.shape.backbone = (enum backbone_kind)backbone_kind_parse(c->backbone);
     o.shape.modality_dim[0] = 2048;
@@ -69,7 +78,7 @@ static void fill(struct trainee_data *data, const struct config *c)
 
 static double step_s(struct trainee *t, size_t n_steps)
 {
-    static uint32_t rows[3 * BATCH];
+    static uint32_t rows[(2 + NEGATIVES) * BATCH];
     double best = 1e9;
 
     for (size_t step = 0; step < n_steps; step++) {
@@ -77,7 +86,8 @@ static double step_s(struct trainee *t, size_t n_steps)
             const struct csr_pair *p = &t->data->pairs[rng_below(&t->rng, t->data->n_pairs)];
             rows[b] = p->row;
             rows[BATCH + b] = p->col;
-            rows[2 * BATCH + b] = (uint32_t)rng_below(&t->rng, ITEMS);
+            for (size_t k = 0; k < NEGATIVES; k++)
+                rows[(2 + k) * BATCH + b] = (uint32_t)rng_below(&t->rng, ITEMS);
         }
         double start = bench_cpu_s();
         trainee_step(t, rows, rows + BATCH, rows + 2 * BATCH, BATCH);

@@ -42,7 +42,6 @@ void trainee_options_init(struct trainee_options *o)
     o->fuse_every = 5;
     o->average = 0.98F;
     o->decay = 3e-6F;
-    o->knn.k = 20;
     o->negatives = 0;
     o->hide_positives = true;
     o->item_graph = true;

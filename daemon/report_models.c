@@ -187,8 +187,7 @@ void report_print_curve(FILE *out, const json_t *r)
                 json_field_int(curve, "model_id"));
         plot_curve(out, points, "ndcg_20", "curve-ndcg", "validation NDCG@20", "NDCG@20", "a",
                    memory);
-        plot_curve(out, points, "loss", "curve-loss", "training loss", "loss", "b",
-                   memory);
+        plot_curve(out, points, "loss", "curve-loss", "training loss", "loss", "b", memory);
         print_points(out, points);
     }
     free(memory);

@@ -28,7 +28,7 @@ struct training_request {
     int64_t dim;       /* learned numbers of a vector, even: half fused, half identity */
     int64_t content;   /* content columns beside them (fusion/content.h) */
     int64_t layers;    /* of LightGCN's propagation */
-    int64_t negatives; /* a pair */
+    int64_t negatives; /* of each pair */
     double lr, decay, id_dropout; /* negative = choose */
     const char *valid;            /* pairs held out; NULL = 10 % a user, seeded */
     bool warm;                    /* start from the active model */

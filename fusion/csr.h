@@ -2,7 +2,7 @@
 #define MMF_FUSION_CSR_H
 
 /* Compressed sparse rows: the interactions (users × items), the item-item graph. Columns of a row
- * ascend and are distinct. Plain data; immutable once made. */
+ * ascend and are distinct. Plain data; immutable once made, but for the room of graph_new_like. */
 
 #include "config/err.h"
 
@@ -24,7 +24,7 @@ struct csr_pair {
 /* For qsort and bsearch: by row, then by column. */
 int csr_pair_order(const void *a, const void *b);
 
-/* Room for nnz entries without values; what they are is undefined, every row is empty. */
+/* Room for nnz entries without values, to be filled by the caller. */
 int csr_new(uint32_t n_rows, uint32_t n_cols, size_t nnz, struct csr *ret_csr, struct err *err);
 /* From pairs in any order; a pair given twice counts once. ERR_FATAL EX_SOFTWARE for a pair out
  * of range, ERR_RETRY without memory. */

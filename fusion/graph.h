@@ -35,8 +35,8 @@ int graph_new(const struct csr_pair *pairs /* user row, item row */, size_t n_pa
               uint32_t n_users, uint32_t n_items, struct graph *ret_g, struct err *err);
 /* Room for g without some of its edges. */
 int graph_new_like(const struct graph *g, struct graph *ret_room, struct err *err);
-/* room ← g without the edges of n pairs; a pair that is none of g's edges changes nothing. The
- * degrees are those that remain. */
+/* room, made like g, ← g without the edges of n pairs of its users and items; a pair that is none
+ * of its edges changes nothing. The degrees are those that remain. */
 void graph_without(const struct graph *g, const uint32_t *users, const uint32_t *items,
                    size_t n, struct graph *room);
 void graph_done(struct graph *g);

@@ -310,13 +310,13 @@ static int run(struct loop *l, train_progress *progress, void *arg, struct err *
 
 static int loop_init(struct loop *l, struct err *err)
 {
-    size_t n = l->data->n_pairs, B = l->o->batch;
+    size_t n = l->data->n_pairs, B = l->o->batch < n ? l->o->batch : n;
     int status =
         csr_from_pairs(l->data->pairs, n, l->data->n_users, l->data->n_items, &l->seen, err);
     if (status)
         return status;
     l->order = malloc((n + 1) * sizeof(*l->order));
-    l->users = malloc((2 + l->t->o.negatives) * B * sizeof(*l->users));
+    l->users = malloc(((2 + l->t->o.negatives) * B + 1) * sizeof(*l->users));
     l->warm = malloc((l->data->n_items + 1) * sizeof(*l->warm));
     l->best = gemm_alloc(l->t->n_weights);
     if (!l->order || !l->users || !l->warm || !l->best)

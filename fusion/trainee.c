@@ -1,4 +1,4 @@
-/* One step, top to bottom: inputs_forward, backbone_forward (with the item-item graph), the loss,
+/* One step, top to bottom: mark_batch, choose_graph, inputs_forward, backbone_forward (with the item-item graph), the loss,
  * and the same backwards. Memory and model files are in trainee_new.c. */
 
 #include "fusion/trainee.h"
@@ -203,15 +203,17 @@ static void mark_batch(struct trainee *t, const uint32_t *users, const uint32_t 
     graph_rows_close(t->near);
 }
 
-/* A pair whose edge is there answers itself: its item is a part of its user's vector, for a user of
- * one pair all of it. What is to be told are pairs that are no edges. */
+/* A pair whose edge is there answers itself: its item is a part of its user's vector, for a user
+ * of one pair all of it. What is to be told are pairs that are no edges. A batch of more than a
+ * quarter of the pairs keeps the rest of its edges: something has to be told by. */
 static void choose_graph(struct trainee *t, const uint32_t *users, const uint32_t *positives,
                          size_t B)
 {
+    size_t quarter = t->data->n_pairs / 4;
     t->step_graph = &t->graph;
     if (!t->masked.n_nodes)
         return;
-    graph_without(&t->graph, users, positives, B, &t->masked);
+    graph_without(&t->graph, users, positives, B < quarter ? B : quarter, &t->masked);
     t->step_graph = &t->masked;
 }
 
@@ -250,7 +252,7 @@ static double pair_loss(struct trainee *t, uint32_t user, uint32_t positive,
     size_t iu = user * D, ip = (first_item + positive) * D;
     const float *u = t->out + iu, *p = t->out + ip;
     float *du = t->d_out + iu, *dp = t->d_out + ip;
-    double x[TRAINEE_NEGATIVES_MAX] = {0}, dx[TRAINEE_NEGATIVES_MAX];
+    double x[TRAINEE_NEGATIVES_MAX] = {0}, dx[TRAINEE_NEGATIVES_MAX] = {0};
     for (size_t k = 0; k < K; k++) {
         const float *n = t->out + (first_item + negatives[k]) * D;
         for (size_t j = 0; j < D; j++)

@@ -48,13 +48,14 @@ struct trainee_options {
     enum decay_kind decay_kind;
     float
         id_std; /* of the ID rows at the start; 0 = .1 with DECAY_BATCH (LightGCN's), else Xavier */
-    bool reference_loss;       /* BPR as -log(σ(x) + 1e-10), the authors', for parity only */
+    bool reference_loss;       /* BPR as -log(σ(x) + 1e-10), the authors'; for parity, K = 1 */
     float net_lr;              /* of the fusion network; 0 = lr */
     float id_dropout;          /* share of the items whose ID half is hidden in a step */
     float item_specific_scale; /* of T or C at the start, relative to Xavier */
     uint32_t negatives;        /* K, at most TRAINEE_NEGATIVES_MAX; 0 = 1 with DECAY_BATCH
                                 * (LightGCN's BPR), else 8 */
-    bool hide_positives;       /* the pairs of a step are no edges in it; not with DECAY_BATCH,
+    bool hide_positives;       /* the pairs of a step (of a batch above a quarter of
+                                * all pairs: its first ones) are no edges in it; not with DECAY_BATCH,
                                 * which is LightGCN as published */
     bool item_graph;
     struct knn_options knn;

@@ -242,7 +242,7 @@ static int prepare(struct trainee *t, struct err *err)
 {
     const struct trainee_data *d = t->data;
     int status = graph_new(d->pairs, d->n_pairs, d->n_users, d->n_items, &t->graph, err);
-    if (!status && t->o.hide_positives && t->o.shape.hops)
+    if (!status && t->o.hide_positives && t->o.shape.backbone != BACKBONE_MF)
         status = graph_new_like(&t->graph, &t->masked, err);
     if (!status && t->o.shape.F)
         status = standardise(t, err);

@@ -65,9 +65,8 @@ static const struct argp_option options[] = {
     {"decay", OPTION_DECAY, "X", 0,
      "L2 (3e-6): on every weight; on the rows of a step for lightgcn without fusion", 2},
     {"negatives", OPTION_NEGATIVES, "N", 0,
-     "Items that the user has not, drawn for each pair of a step: its own item has to stand "
-     "out "
-     "among them (8; 1 is BPR, what lightgcn without fusion takes)",
+     "Items that the user has not, drawn for each pair of a step, among which its own has to "
+     "stand out (8; 1 is BPR, what lightgcn without fusion takes)",
      2},
     {"id-dropout", OPTION_ID_DROPOUT, "X", 0,
      "Share of the items whose identity is hidden in a step, so that the fused half learns to "

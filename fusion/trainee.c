@@ -1,5 +1,6 @@
-/* One step, top to bottom: mark_batch, choose_graph, inputs_forward, backbone_forward (with the item-item graph), the loss,
- * and the same backwards. Memory and model files are in trainee_new.c. */
+/* One step, top to bottom: mark_batch, choose_graph, inputs_forward, backbone_forward (with the
+ * item-item graph), the loss, and the same backwards. Memory and model files are in
+ * trainee_new.c. */
 
 #include "fusion/trainee.h"
 
@@ -219,8 +220,8 @@ static void choose_graph(struct trainee *t, const uint32_t *users, const uint32_
 
 /* ---- the loss of a pair (user, positive) against its negatives ---- */
 
-/* x (K): by how much the positive's score is above each negative's. log(1 + Σ exp(-x_k)), its slopes;
- * for K = 1 BPR's softplus(-x). */
+/* x (K): by how much the positive's score is above each negative's. log(1 + Σ exp(-x_k)) and its
+ * slopes; for K = 1 BPR's softplus(-x). */
 static double softmax_loss(const double *x, size_t K, double *ret_slope)
 {
     double top = 0, sum;
@@ -278,8 +279,8 @@ static void add_row(float *g, const float *w, size_t n, float scale)
         g[j] += scale * w[j];
 }
 
-/* The gradient of decay/(2B) Σ |w|² over the ID rows of the pairs and their negatives, each as often
- * as it comes. */
+/* The gradient of decay/(2B) Σ |w|² over the ID rows of the pairs and their negatives, each as
+ * often as it comes. */
 static void batch_decay(struct trainee *t, const uint32_t *users, const uint32_t *positives,
                         const uint32_t *negatives, size_t B)
 {

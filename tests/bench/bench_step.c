@@ -39,7 +39,7 @@ static struct trainee *make(const struct config *c, struct trainee_data *data)
     struct err err = {0};
 
     trainee_options_paper(&o);
-    o.hide_positives = true; /* as in the recipe of trainee_options_init */
+    o.hide_positives = true; /* with fusion, the recipe of trainee_options_init */
     o.negatives = NEGATIVES;
     o.shape.fusion = (enum fusion_kind)fusion_kind_parse(c->fusion);
     o.shape.backbone = (enum backbone_kind)backbone_kind_parse(c->backbone);

@@ -174,6 +174,20 @@ def read_topic(tools, bootstrap, topic, n):
 
 # ---- the daemon ----------------------------------------------------------------------------
 
+def descendants(pid):
+    """The processes that pid has started, and theirs, as long as they run."""
+    parents = {}
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                parents[int(path.parent.name)] = int(parent)
+    found = {pid}
+    while more := {p for p, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
 CONFIG = """
 source = "kafka";
 log_level = "debug";
@@ -248,6 +262,15 @@ class Daemon:
         if code != 0:
             raise AssertionError(f"SIGTERM: exit status {code}\n{self.log_tail()}")
         return time.monotonic() - start
+
+    def wait_log(self, text, seconds=60):
+        """Until this start of the daemon has logged the text."""
+        def is_there():
+            self.check_alive()
+            log = (self.folder / "daemon.log").read_text(errors="replace")
+            return text in log.rpartition("---- start")[2]
+
+        wait_for(f"\"{text}\" in the log", is_there, seconds)
 
     def check_alive(self):
         if self.process.poll() is not None:

@@ -231,6 +231,12 @@ const struct settings_key settings_table[] = {
      "Mix an item's vector with those of its nearest neighbours by features, without which a new "
      "item is hardly ever recommended; costs time that grows with the square of the catalogue. "
      "Nothing under fusion none."},
+    {"training.cold_length_percent", SETTINGS_INT, AT(training.cold_length_percent),
+     WITHIN(0, 1000, "%"), "125", PLAIN,
+     "What the vector of an item without interactions is brought to, of the mean length of the "
+     "others; with n interactions divided by sqrt(1 + n). More shows new items to more users "
+     "and takes the places from known ones; 0 leaves them as short as they come. Nothing under "
+     "fusion none."},
     {"training.epochs", SETTINGS_INT, AT(training.epochs), WITHIN(1, 100000, "epochs"), "200",
      PLAIN,
      "At most so many; it stops early when NDCG@20 gets no better."},

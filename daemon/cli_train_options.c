@@ -20,6 +20,7 @@ enum {
     OPTION_DECAY,
     OPTION_NEGATIVES,
     OPTION_ID_DROPOUT,
+    OPTION_COLD_LENGTH,
     OPTION_OUT,
     OPTION_NO_PROMOTE,
     OPTION_WARM,
@@ -71,6 +72,12 @@ static const struct argp_option options[] = {
     {"id-dropout", OPTION_ID_DROPOUT, "X", 0,
      "Share of the items whose identity is hidden in a step, so that the fused half learns to "
      "stand alone (0.3)",
+     2},
+    {"cold-length", OPTION_COLD_LENGTH, "PERCENT", 0,
+     "Of the mean length of items that somebody has: what the vector of an item without "
+     "interactions is brought to, with n of them divided by sqrt(1+n), so that new items are "
+     "seen "
+     "before anybody knows them (125; 0 = as long as it comes)",
      2},
     {"warm", OPTION_WARM, NULL, 0, "Start from the active model instead of from nothing", 2},
     {"threads", OPTION_THREADS, "N", 0, "Threads (one a processor)", 2},
@@ -181,6 +188,9 @@ static error_t parse_training(int key, char *arg, struct argp_state *state,
     case OPTION_ID_DROPOUT:
         r->id_dropout = real(state, "--id-dropout", arg, 1);
         return 0;
+    case OPTION_COLD_LENGTH:
+        r->cold_length_percent = cli_number(state, "--cold-length", arg, 0, 1000);
+        return 0;
     case OPTION_CHECKPOINT:
     case OPTION_RESUME:
         r->checkpoint = arg;
@@ -253,6 +263,7 @@ void cli_train_parse(struct cli *cli, int argc, char **argv, struct cli_train *r
                                       .seed = 1,
                                       .lr = -1,
                                       .decay = -1,
-                                      .id_dropout = -1}};
+                                      .id_dropout = -1,
+                                      .cold_length_percent = -1}};
     cli_parse(&argp, argc, argv, &ret_t->input);
 }

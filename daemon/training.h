@@ -29,6 +29,7 @@ struct training_request {
     int64_t content;   /* content columns beside them (fusion/content.h) */
     int64_t layers;    /* of LightGCN's propagation */
     int64_t negatives; /* of each pair */
+    int64_t cold_length_percent;  /* fusion/cold.h; negative = choose */
     double lr, decay, id_dropout; /* negative = choose */
     const char *valid;            /* pairs held out; NULL = 10 % a user, seeded */
     bool warm;                    /* start from the active model */

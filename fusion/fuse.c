@@ -3,6 +3,7 @@
 
 #include "fusion/fuse.h"
 
+#include "fusion/cold.h"
 #include "fusion/content.h"
 #include "fusion/fuse_plan.h"
 #include "fusion/model_internal.h"
@@ -376,6 +377,8 @@ static int run_items(struct fuse_context *c, const float *X, const uint8_t *mask
         for (size_t i = 0; i < n; i++) {
             if (mask[b + i] == 0)
                 memset(c->h + i * c->ldh, 0, cols * sizeof(float));
+            else if (whole)
+                cold_lengthen(c->h + i * c->ldh, cols, c->model->shape.cold_length, 0);
         }
         copy_rows(c->h, c->ldh, n, cols, ret_E + b * cols);
     }

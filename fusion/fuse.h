@@ -34,6 +34,7 @@ int fuse_forward(const struct model *model, const float *X /* (B, F) */, size_t 
  *             (e))); dropout is for training only
  * A model that was trained with the item-item graph adds what the item borrows from its nearest
  * neighbours (similar.h).
+ * A trained model brings what is shorter to its cold_length (cold.h).
  * A model of the authors (no mmf.mean) is applied as they do: no standardising, no unit length. */
 int fuse_items(const struct model *model, const float *X /* (B, F) */,
                const uint8_t *mask /* (B) */, size_t B, float *ret_E /* (B, D) */,

@@ -136,13 +136,14 @@ int model_set(struct model *model, const char *key, const char *value, struct er
 int model_set_shape(struct model *model, const struct model_shape *shape, struct err *err)
 {
     const int32_t *m = shape->modality_dim;
-    char dims[64], hops[16], id_dim[16], content[32], key[64];
+    char dims[64], hops[16], id_dim[16], content[32], cold[32], key[64];
     int status;
 
     snprintf(dims, sizeof(dims), "%d,%d,%d", m[0], m[1], m[2]);
     snprintf(hops, sizeof(hops), "%d", shape->hops);
     snprintf(id_dim, sizeof(id_dim), "%d", shape->id_dim);
     snprintf(content, sizeof(content), "%.9g", (double)shape->content_scale);
+    snprintf(cold, sizeof(cold), "%.9g", (double)shape->cold_length);
     const struct safetensors_pair pairs[] = {
         {"mmf.fusion", fusion_kind_name(shape->fusion)},
         {"mmf.backbone", backbone_kind_name(shape->backbone)},
@@ -151,11 +152,13 @@ int model_set_shape(struct model *model, const struct model_shape *shape, struct
         {"mmf.unit_length", shape->unit_length ? "true" : "false"},
         {"mmf.hops", hops},
         {"mmf.id_dim", id_dim},
-        {"mmf.content_scale", content},
+        {"mmf.content_scale", shape->content_dim ? content : NULL},
+        {"mmf.cold_length", shape->cold_length > 0 ? cold : NULL},
     };
-    size_t n = sizeof(pairs) / sizeof(pairs[0]) - (shape->content_dim == 0);
 
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+        if (pairs[i].value == NULL)
+            continue;
         status = model_set(model, pairs[i].key, pairs[i].value, err);
         if (status != ERR_OK)
             return status;

@@ -39,6 +39,7 @@ struct model_shape {
     float content_scale;                 /* their length */
     int32_t id_dim;                      /* ID half; 0 in model_seed = width[L] */
     int32_t D;                           /* item embedding after the backbone */
+    float cold_length;                   /* cold.h; 0 = vectors as they come */
     int32_t hops;                        /* propagation layers: 2 for sage, 0 for mf */
     bool trained;                        /* false: seeded, never trained */
     bool has_statistics; /* mmf.mean, mmf.std: a model of ours, not the authors' */

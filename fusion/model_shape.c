@@ -3,6 +3,7 @@
  * names known here are the ones that model_internal.h lists; any other name outside "mmf." means a
  * different architecture, whose embeddings would be wrong, and is refused. */
 
+#include "fusion/cold.h"
 #include "fusion/content.h"
 #include "fusion/model_internal.h"
 
@@ -114,7 +115,7 @@ static bool name_known(const char *name, int32_t n_layers)
     return strncmp(name, "mmf.", 4) == 0 || is_one_of(name, names, 12);
 }
 
-static int check_names(const struct model *m, struct err *err)
+static int check_names(struct model *m, struct err *err)
 {
     for (size_t i = 0; i < m->n_tensors; i++) {
         const struct model_tensor *t = &m->tensors[i];
@@ -486,15 +487,13 @@ static int read_flags(struct model *m, struct err *err)
 int model_finish(struct model *m, struct err *err)
 {
     static int (*const steps[])(struct model *, struct err *) = {
-        derive_layers,   derive_mlp,       check_layers,    content_derive, derive_id_dim,
-        derive_backbone, check_statistics, read_modalities, read_encoders,  read_flags};
+        derive_layers,   check_names,   derive_mlp,      check_layers,
+        content_derive,  derive_id_dim, derive_backbone, check_statistics,
+        read_modalities, read_encoders, cold_derive,     read_flags};
     int status = ERR_OK;
 
     m->shape = (struct model_shape){0};
-    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && status == ERR_OK; i++) {
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && status == ERR_OK; i++)
         status = steps[i](m, err);
-        if (i == 0 && status == ERR_OK)
-            status = check_names(m, err);
-    }
     return status;
 }

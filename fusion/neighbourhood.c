@@ -7,6 +7,8 @@
 
 #include "fusion/neighbourhood_internal.h"
 
+#include "fusion/cold.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -271,6 +273,8 @@ int neighbourhood_vectors(struct neighbourhood *h, const int64_t *nodes, size_t 
         ret_degree[i] = v->degree;
         if (h->source.similar && neighbourhood_is_item(nodes[i]))
             status = add_similar(h, nodes[i], y, err);
+        if (neighbourhood_is_item(nodes[i]))
+            cold_lengthen(y, h->D, h->cold_length, v->degree);
     }
     return status;
 }

@@ -12,6 +12,7 @@
  *             its items (Paterek, KDD Cup 2007: a user is what it has watched); under lightgcn and
  *             sage an unknown user is a node with input zero, and propagation does the same
  *   item-item graph: Y_i = Z_i + strength Σ_j S_ij Z_j, for items only
+ *   an item that is still shorter than cold.h wants is brought to that length
  *
  * Edges and inputs are asked for once and kept until they are forgotten: whoever changes the graph
  * says so. Not thread-safe. */

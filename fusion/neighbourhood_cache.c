@@ -77,6 +77,7 @@ int neighbourhood_new(const struct model *model, const struct neighbourhood_sour
     h->E = model_feature_width(s) + (size_t)s->id_dim;
     h->D = (size_t)s->D;
     h->strength = strength;
+    h->cold_length = s->cold_length;
     int status = ERR_OK;
     for (int c = 0; c < 2 && status == ERR_OK && s->backbone == BACKBONE_SAGE; c++)
         status = read_conv(model, c, &h->conv[c], err);

@@ -30,7 +30,7 @@ struct neighbourhood {
     enum backbone_kind backbone;
     uint32_t hops;
     size_t E, D;
-    float strength;
+    float strength, cold_length;
     struct conv conv[2];
 
     struct node *nodes; /* (room) */

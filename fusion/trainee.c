@@ -4,6 +4,8 @@
 
 #include "fusion/trainee.h"
 
+#include "fusion/cold.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -364,10 +366,38 @@ double trainee_step(struct trainee *t, const uint32_t *users, const uint32_t *po
     return loss;
 }
 
+static uint32_t n_interactions(const struct trainee *t, uint32_t item)
+{
+    return (uint32_t)csr_degree(&t->graph.adjacency, t->data->n_users + item);
+}
+
+void trainee_lengthen(struct trainee *t, float length)
+{
+    for (uint32_t i = 0; i < t->data->n_items; i++)
+        cold_lengthen(t->out + (t->data->n_users + i) * t->D, t->D, length,
+                      n_interactions(t, i));
+}
+
+/* The mean over t->out's items with interactions, times what the options say. */
+static float cold_length(const struct trainee *t)
+{
+    double sum = 0;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < t->data->n_items; i++) {
+        if (n_interactions(t, i) == 0)
+            continue;
+        sum += (double)norm(t->out + (t->data->n_users + i) * t->D, t->D);
+        n++;
+    }
+    return n ? t->o.cold_length * (float)(sum / n) : 0;
+}
+
 void trainee_forward(struct trainee *t)
 {
     t->is_fused = false;
     t->step_graph = &t->graph;
     inputs_forward(t, false);
     backbone_forward(t, false, false);
+    t->o.shape.cold_length = t->o.cold_length > 0 ? cold_length(t) : 0;
+    trainee_lengthen(t, t->o.shape.cold_length);
 }

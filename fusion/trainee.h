@@ -10,6 +10,7 @@
  *         half at unit length when the shape says so
  *   Z   = backbone(x)                mf: x;  lightgcn: mean of layers;  sage: two SAGEConv (mean)
  *   Y_i = Z_i + strength Σ_j S_ij Z_j      the item-item graph, when there is one
+ *         Y_i is published, and judged, at the length of cold.h, and trained without
  *   L   = mean log(1 + Σ_k exp(Y_u·Y_jk - Y_u·Y_i))   over pairs (u, i), each with K negatives j:
  *         a sampled softmax; with K = 1 BPR, softplus(-(Y_u·Y_i - Y_u·Y_j))
  *
@@ -60,7 +61,9 @@ struct trainee_options {
     bool item_graph;
     struct knn_options knn;
     float knn_strength;
-    float meta_gain; /* deviation of each number of the meta information over the catalogue,
+    float cold_length; /* cold.h, in mean lengths of the items with interactions; 0 = none. Not
+                        * without fusion, where an item without interactions is noise */
+    float meta_gain;   /* deviation of each number of the meta information over the catalogue,
                           * whose mean is then 0 (fusenet.h); 0 = as the extractor gives it */
     uint32_t
         fuse_every; /* steps that share one pass through the fusion network, which then moves
@@ -130,6 +133,9 @@ double trainee_step(struct trainee *t, const uint32_t *users, const uint32_t *po
                     const uint32_t *negatives, size_t B);
 /* Without dropout: t->out (N, D) holds what is published. */
 void trainee_forward(struct trainee *t);
+/* Brings the items of t->out to a length (cold.h); trainee_forward did it with the one that goes
+ * with the model. */
+void trainee_lengthen(struct trainee *t, float length);
 /* Exchanges the weights and their average; nothing without one. Between two calls evaluation and
  * export see the average. */
 void trainee_swap_average(struct trainee *t);

@@ -7,7 +7,6 @@
 #include "fusion/similar.h"
 #include "fusion/trainee.h"
 
-#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +44,7 @@ void trainee_options_init(struct trainee_options *o)
     o->negatives = 0;
     o->hide_positives = true;
     o->item_graph = true;
+    o->cold_length = 1.25F;
 }
 
 static size_t max_size(size_t a, size_t b)
@@ -134,9 +134,10 @@ static void complete_shape(struct trainee *t)
     if (t->o.id_std <= 0 && t->o.decay_kind == DECAY_BATCH)
         t->o.id_std = 0.1F;
     t->o.hide_positives &= t->o.decay_kind != DECAY_BATCH;
+    if (!t->n_fused)
+        t->o.cold_length = 0;
     if (!t->o.negatives)
         t->o.negatives = t->o.decay_kind == DECAY_BATCH ? 1 : 8;
-    assert(t->o.negatives <= TRAINEE_NEGATIVES_MAX);
     t->adam = (struct adam){.lr = t->o.lr,
                             .decay = t->o.decay_kind == DECAY_COUPLED ? t->o.decay : 0};
     t->net_adam = t->adam;
@@ -274,6 +275,9 @@ int trainee_new(const struct trainee_options *o, const struct trainee_data *data
                          "training with fusion %s needs features; import items "
                          "with features or use --fusion none",
                          fusion_kind_name(o->shape.fusion));
+    if (o->negatives > TRAINEE_NEGATIVES_MAX)
+        return err_fatal(err, EX_USAGE, "training with %u negatives a pair: at most %d",
+                         o->negatives, TRAINEE_NEGATIVES_MAX);
     struct trainee *t = calloc(1, sizeof(*t));
     if (!t)
         return err_oom(err, "training");

@@ -116,6 +116,7 @@ static const struct knob knobs[] = {
     {"hide_edges", BOOL, MODEL(hide_positives)},
     {"knn", BOOL, MODEL(item_graph)},
     {"k", U32, MODEL(knn.k)},
+    {"cold", F32, MODEL(cold_length)},
     {"visual", F32, MODEL(knn.weight[0])},
     {"acoustic", F32, MODEL(knn.weight[1])},
     {"strength", F32, MODEL(knn_strength)},

@@ -443,7 +443,7 @@ void fixture_whole(struct refresh_fixture *f, struct fixture_whole *w)
     struct trainee_options o =
         options(model_shape(model)->fusion, model_shape(model)->backbone, false, 1);
     o.shape.content_dim = model_shape(model)->content_dim;
-    o.meta_gain = 0; /* the file has the normalisation folded in */
+    o.meta_gain = o.cold_length = 0; /* the file has the one folded in, and says the other */
     refresh_ok(f, trainee_new(&o, &w->td, &w->t, &f->err));
     uint32_t *users = map_names(w->data.user_id, w->data.n_users, c.user_id, c.n_users);
     uint32_t *items = map_names(w->data.item_id, w->data.n_items, c.item_id, c.n_items);
@@ -452,6 +452,7 @@ void fixture_whole(struct refresh_fixture *f, struct fixture_whole *w)
     standardise(w->t, model);
     trainee_forward(w->t);
     add_item_graph(w->t, model, items, c.n_items);
+    trainee_lengthen(w->t, model_shape(model)->cold_length);
     free(users);
     free(items);
     candidate_done(&c);
@@ -485,11 +486,10 @@ double fixture_difference(struct refresh_fixture *f, const struct fixture_whole 
     const float *want = whole_row(w, name);
     struct store_embedding e = {0};
     double worst = 0, scale = 0;
-    int status;
 
     pthread_mutex_lock(&f->lock);
-    status = name[0] == 'i' ? store_get_embedding(f->st, name, &e, &f->err)
-                            : store_get_user_vector(f->st, name, &e.vec, &e.dim, &f->err);
+    int status = name[0] == 'i' ? store_get_embedding(f->st, name, &e, &f->err)
+                                : store_get_user_vector(f->st, name, &e.vec, &e.dim, &f->err);
     pthread_mutex_unlock(&f->lock);
     for (size_t j = 0; status == ERR_OK && j < w->t->D; j++) {
         scale = fmax(scale, fabs((double)want[j]));

@@ -271,6 +271,9 @@ static void model_load_content_that_does_not_fit_is_refused(void **state)
         m = fixture_parts(&with, 5);
         assert_int_equal(model_set(m, "mmf.content_scale", lengths[i], NULL), ERR_OK);
         assert_refused(m, "mmf.content_scale", "length");
+        m = fixture_parts(&with, 5);
+        assert_int_equal(model_set(m, "mmf.cold_length", lengths[i], NULL), ERR_OK);
+        assert_refused(m, "mmf.cold_length", "length");
     }
     m = fixture_parts(&with, 5);
     drop(m, "mmf.content");

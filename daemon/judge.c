@@ -32,6 +32,7 @@ struct judge {
     uint32_t *test_item;       /* (n_held) */
     struct csr seen;           /* (n_test, candidate.n_items) */
     uint8_t *warm;             /* (candidate.n_items) in the active model */
+    uint32_t *n_known;         /* (candidate.n_items) interactions that are not held out */
     uint32_t *position[2][2];  /* (n_held) active, candidate; overall, among the cold items */
 };
 
@@ -141,14 +142,16 @@ static uint8_t lay_out(const struct store_dataset *d, size_t row,
     return feature_row(shape, part, x);
 }
 
-/* The cold items of `items` (n_items, D) as the model would fuse them at their upload. */
-static int fuse_cold(const struct judge *j, const struct model *model, float *items,
-                     struct err *err)
+/* The cold items of `items` (n_items, D) as the model would fuse them at their upload, or with the
+ * interactions that they have by now. */
+static int fuse_cold(const struct judge *j, const struct model *model, bool at_upload,
+                     float *items, struct err *err)
 {
     const struct model_shape *shape = model_shape(model);
     size_t F = (size_t)shape->F, D = (size_t)shape->D;
     float *X = malloc(FUSE_ROWS * F * sizeof(*X) + 1), *E = malloc(FUSE_ROWS * D * sizeof(*E));
     uint8_t mask[FUSE_ROWS];
+    uint32_t known[FUSE_ROWS];
     size_t rows[FUSE_ROWS], n = 0;
     int r = X && E ? ERR_OK : err_oom(err, "judging: cold items");
 
@@ -160,11 +163,12 @@ static int fuse_cold(const struct judge *j, const struct model *model, float *it
             memset(items + i * D, 0, D * sizeof(*items));
         if (row != UINT32_MAX) {
             mask[n] = lay_out(&j->d, row, shape, X + n * F);
+            known[n] = at_upload ? 0 : j->n_known[i];
             rows[n++] = i;
         }
         if (n && (n == FUSE_ROWS || i + 1 == j->candidate.n_items)) {
             beat_on(j, "judging: vectors of cold items");
-            r = fuse_items(model, X, mask, n, E, err);
+            r = fuse_later_items(model, X, mask, known, n, E, err);
             for (size_t k = 0; r == ERR_OK && k < n; k++)
                 memcpy(items + rows[k] * D, E + k * D, D * sizeof(*items));
             n = 0;
@@ -265,16 +269,22 @@ static int judge_active(const struct judge *j, struct gate_case *g, struct err *
         return ERR_OK;
     float *users = user_rows(j, c, &j->active_users);
     float *items = item_rows(j, c, &j->active_items);
-    int r = users && items ? fuse_cold(j, c->model, items, err) : err_oom(err, "judging");
+    int r =
+        users && items ? fuse_cold(j, c->model, false, items, err) : err_oom(err, "judging");
     if (r == ERR_OK)
         r = evaluate(j, users, items, c->dim, &e, err);
     if (r == ERR_OK) {
         take_overall(&e, &g->active);
-        take_cold(&e, &g->active);
         r = find_positions(j, users, items, c->dim, NULL, j->position[0][0], err);
     }
     if (r == ERR_OK)
+        r = fuse_cold(j, c->model, true, items, err);
+    if (r == ERR_OK)
+        r = evaluate(j, users, items, c->dim, &e, err);
+    if (r == ERR_OK) {
+        take_cold(&e, &g->active);
         r = find_positions(j, users, items, c->dim, j->warm, j->position[0][1], err);
+    }
     free(users);
     free(items);
     return r;
@@ -298,7 +308,7 @@ static int judge_candidate(const struct judge *j, struct gate_case *g, struct er
         r = find_positions(j, users, items, c->dim, NULL, j->position[1][0], err);
     }
     if (r == ERR_OK)
-        r = fuse_cold(j, c->model, items, err);
+        r = fuse_cold(j, c->model, true, items, err);
     if (r == ERR_OK)
         r = evaluate(j, users, items, c->dim, &e, err);
     if (r == ERR_OK) {
@@ -400,6 +410,28 @@ static int find_warm(struct judge *j, struct err *err)
     return ERR_OK;
 }
 
+static int count_known(struct judge *j, struct err *err)
+{
+    uint32_t *row = malloc((j->d.n_items + 1) * sizeof(*row));
+
+    j->n_known = calloc(j->candidate.n_items + 1, sizeof(*j->n_known));
+    if (!row || !j->n_known) {
+        free(row);
+        return err_oom(err, "judging");
+    }
+    for (size_t i = 0; i < j->d.n_items; i++)
+        row[i] = tsv_index_find(&j->items, j->d.item_id[i]);
+    for (size_t i = 0; i < j->d.n_pairs; i++) {
+        const struct csr_pair pair = {j->d.pair[i][0], row[j->d.pair[i][1]]};
+
+        if (pair.col != UINT32_MAX &&
+            !bsearch(&pair, j->held, j->n_held, sizeof(pair), csr_pair_order))
+            j->n_known[pair.col]++;
+    }
+    free(row);
+    return ERR_OK;
+}
+
 static void judge_done(struct judge *j)
 {
     struct tsv_index *const all[] = {&j->d_items,      &j->d_users,         &j->items,
@@ -416,6 +448,7 @@ static void judge_done(struct judge *j)
     free(j->start);
     free(j->test_item);
     free(j->warm);
+    free(j->n_known);
     for (int i = 0; i < 4; i++)
         free(j->position[i / 2][i % 2]);
 }
@@ -433,7 +466,7 @@ int judge_run(struct store *st, const struct settings *s, const char *candidate_
         (r = store_read_dataset(st, &j.d, err)) == ERR_OK &&
         (r = index_names(&j, err)) == ERR_OK && (r = find_warm(&j, err)) == ERR_OK &&
         (r = read_holdout(&j, holdout, err)) == ERR_OK && (r = mask_seen(&j, err)) == ERR_OK &&
-        (r = make_positions(&j, err)) == ERR_OK) {
+        (r = count_known(&j, err)) == ERR_OK && (r = make_positions(&j, err)) == ERR_OK) {
         beat_on(&j, "judging the candidate");
         r = judge_candidate(&j, &g, err);
     }

@@ -351,9 +351,10 @@ static void backbone_block(struct fuse_context *c, size_t n)
     conv_block(c, 1, c->e, c->h, n);
 }
 
-/* What the features give, or whole embeddings. */
-static int run_items(struct fuse_context *c, const float *X, const uint8_t *mask, size_t B,
-                     size_t cols, bool whole, float *ret_E, struct err *err)
+/* What the features give, or whole embeddings. n_interactions (B), NULL = none of any. */
+static int run_items(struct fuse_context *c, const float *X, const uint8_t *mask,
+                     const uint32_t *n_interactions, size_t B, size_t cols, bool whole,
+                     float *ret_E, struct err *err)
 {
     const size_t F = (size_t)c->model->shape.F;
     int status = ERR_OK;
@@ -378,7 +379,8 @@ static int run_items(struct fuse_context *c, const float *X, const uint8_t *mask
             if (mask[b + i] == 0)
                 memset(c->h + i * c->ldh, 0, cols * sizeof(float));
             else if (whole)
-                cold_lengthen(c->h + i * c->ldh, cols, c->model->shape.cold_length, 0);
+                cold_lengthen(c->h + i * c->ldh, cols, c->model->shape.cold_length,
+                              n_interactions ? n_interactions[b + i] : 0);
         }
         copy_rows(c->h, c->ldh, n, cols, ret_E + b * cols);
     }
@@ -394,13 +396,14 @@ static int run_items(struct fuse_context *c, const float *X, const uint8_t *mask
 int fuse_items_in(struct fuse_context *c, const float *X, const uint8_t *mask, size_t B,
                   float *ret_E, struct err *err)
 {
-    return run_items(c, X, mask, B, (size_t)c->model->shape.D, true, ret_E, err);
+    return run_items(c, X, mask, NULL, B, (size_t)c->model->shape.D, true, ret_E, err);
 }
 
 int fuse_features_in(struct fuse_context *c, const float *X, const uint8_t *mask, size_t B,
                      float *ret_E, struct err *err)
 {
-    return run_items(c, X, mask, B, model_feature_width(&c->model->shape), false, ret_E, err);
+    return run_items(c, X, mask, NULL, B, model_feature_width(&c->model->shape), false, ret_E,
+                     err);
 }
 
 int fuse_norms(const struct model *model, const float *X, uint8_t mask, float *ret_s,
@@ -450,15 +453,21 @@ int fuse_forward(const struct model *model, const float *X, size_t B, float *ret
     return status;
 }
 
-int fuse_items(const struct model *model, const float *X, const uint8_t *mask, size_t B,
-               float *ret_E, struct err *err)
+int fuse_later_items(const struct model *model, const float *X, const uint8_t *mask,
+                     const uint32_t *n_interactions, size_t B, float *ret_E, struct err *err)
 {
     struct fuse_context *c;
     int status = fuse_context_new(model, B, &c, err);
 
     if (status != ERR_OK)
         return status;
-    status = fuse_items_in(c, X, mask, B, ret_E, err);
+    status = run_items(c, X, mask, n_interactions, B, (size_t)model->shape.D, true, ret_E, err);
     fuse_context_free(c);
     return status;
+}
+
+int fuse_items(const struct model *model, const float *X, const uint8_t *mask, size_t B,
+               float *ret_E, struct err *err)
+{
+    return fuse_later_items(model, X, mask, NULL, B, ret_E, err);
 }

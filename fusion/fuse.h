@@ -40,6 +40,11 @@ int fuse_items(const struct model *model, const float *X /* (B, F) */,
                const uint8_t *mask /* (B) */, size_t B, float *ret_E /* (B, D) */,
                struct err *err);
 
+/* The same of items that have interactions by now, n_interactions (B), of which the model knows
+ * nothing: they count for the length alone (cold.h). NULL = none. */
+int fuse_later_items(const struct model *model, const float *X, const uint8_t *mask,
+                     const uint32_t *n_interactions, size_t B, float *ret_E, struct err *err);
+
 /* e (D) is the zero vector, which stands for none. */
 static inline bool fuse_is_zero(const float *e, int32_t D)
 {

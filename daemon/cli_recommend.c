@@ -65,8 +65,8 @@ static const struct argp argp = {
     "USER",
     "Prints the items that the active model would show to a user, best first.\v"
     "The score is the product of the user's and the item's vector. Items that the user has "
-    "interacted with are left out, items without any interaction are not; since those are "
-    "rarely among the best, --fresh keeps places for them, so that they are seen at all. A "
+    "interacted with are left out, items without any interaction are not; --fresh keeps places "
+    "for those beside the ones that they get by themselves (train --cold-length). A "
     "user whom the model does not know gets the mean of its users. With --json: [{item_id, "
     "score}]. Needs a trained model: metammf train.\n\n"
     "Example:\n  metammf --store /var/lib/metammfd/metammf.db recommend u1 -k 5",

@@ -233,10 +233,10 @@ const struct settings_key settings_table[] = {
      "Nothing under fusion none."},
     {"training.cold_length_percent", SETTINGS_INT, AT(training.cold_length_percent),
      WITHIN(0, 1000, "%"), "125", PLAIN,
-     "What the vector of an item without interactions is brought to, of the mean length of the "
+     "The least length of the vector of an item without interactions, of the mean length of the "
      "others; with n interactions divided by sqrt(1 + n). More shows new items to more users "
      "and takes the places from known ones; 0 leaves them as short as they come. Nothing under "
-     "fusion none."},
+     "fusion none and backbone mf."},
     {"training.epochs", SETTINGS_INT, AT(training.epochs), WITHIN(1, 100000, "epochs"), "200",
      PLAIN,
      "At most so many; it stops early when NDCG@20 gets no better."},

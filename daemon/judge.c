@@ -7,6 +7,7 @@
 #include "daemon/chance.h"
 #include "daemon/feature_row.h"
 #include "daemon/tsv.h"
+#include "fusion/cold.h"
 #include "fusion/evaluate.h"
 #include "fusion/fuse.h"
 #include "fusion/rank.h"
@@ -142,10 +143,10 @@ static uint8_t lay_out(const struct store_dataset *d, size_t row,
     return feature_row(shape, part, x);
 }
 
-/* The cold items of `items` (n_items, D) as the model would fuse them at their upload, or with the
- * interactions that they have by now. */
-static int fuse_cold(const struct judge *j, const struct model *model, bool at_upload,
-                     float *items, struct err *err)
+/* The cold items of `items` (n_items, D) as the model would fuse them with so many interactions
+ * (candidate.n_items) each; NULL = at their upload. */
+static int fuse_cold(const struct judge *j, const struct model *model,
+                     const uint32_t *n_interactions, float *items, struct err *err)
 {
     const struct model_shape *shape = model_shape(model);
     size_t F = (size_t)shape->F, D = (size_t)shape->D;
@@ -163,7 +164,7 @@ static int fuse_cold(const struct judge *j, const struct model *model, bool at_u
             memset(items + i * D, 0, D * sizeof(*items));
         if (row != UINT32_MAX) {
             mask[n] = lay_out(&j->d, row, shape, X + n * F);
-            known[n] = at_upload ? 0 : j->n_known[i];
+            known[n] = n_interactions ? n_interactions[i] : 0;
             rows[n++] = i;
         }
         if (n && (n == FUSE_ROWS || i + 1 == j->candidate.n_items)) {
@@ -177,6 +178,17 @@ static int fuse_cold(const struct judge *j, const struct model *model, bool at_u
     free(X);
     free(E);
     return r;
+}
+
+/* What fuse_cold made with interactions, as at the upload. */
+static void lengthen_cold(const struct judge *j, const struct model *model, float *items)
+{
+    const struct model_shape *shape = model_shape(model);
+
+    for (size_t i = 0; i < j->candidate.n_items; i++)
+        if (!j->warm[i])
+            cold_lengthen(items + i * (size_t)shape->D, (size_t)shape->D, shape->cold_length,
+                          0);
 }
 
 /* Rows of the test users, those whom the model does not know with its vector of no history. */
@@ -269,18 +281,18 @@ static int judge_active(const struct judge *j, struct gate_case *g, struct err *
         return ERR_OK;
     float *users = user_rows(j, c, &j->active_users);
     float *items = item_rows(j, c, &j->active_items);
-    int r =
-        users && items ? fuse_cold(j, c->model, false, items, err) : err_oom(err, "judging");
+    int r = users && items ? fuse_cold(j, c->model, j->n_known, items, err)
+                           : err_oom(err, "judging");
     if (r == ERR_OK)
         r = evaluate(j, users, items, c->dim, &e, err);
     if (r == ERR_OK) {
         take_overall(&e, &g->active);
         r = find_positions(j, users, items, c->dim, NULL, j->position[0][0], err);
     }
-    if (r == ERR_OK)
-        r = fuse_cold(j, c->model, true, items, err);
-    if (r == ERR_OK)
+    if (r == ERR_OK) {
+        lengthen_cold(j, c->model, items);
         r = evaluate(j, users, items, c->dim, &e, err);
+    }
     if (r == ERR_OK) {
         take_cold(&e, &g->active);
         r = find_positions(j, users, items, c->dim, j->warm, j->position[0][1], err);
@@ -308,7 +320,7 @@ static int judge_candidate(const struct judge *j, struct gate_case *g, struct er
         r = find_positions(j, users, items, c->dim, NULL, j->position[1][0], err);
     }
     if (r == ERR_OK)
-        r = fuse_cold(j, c->model, true, items, err);
+        r = fuse_cold(j, c->model, NULL, items, err);
     if (r == ERR_OK)
         r = evaluate(j, users, items, c->dim, &e, err);
     if (r == ERR_OK) {

@@ -7,11 +7,10 @@
  * Ranked are the items that the candidate has seen, with everything masked that a user has done
  * but for what is held out. Of the active model count the vectors that it was trained to; items
  * that it was not trained on (the cold slice) are fused from their stored features, as long as
- * their interactions of today make them (fusion/cold.h). For the
- * figure of the cold slice the candidate's vectors of the same items are fused as well, so that
- * both are judged as if these items had just been uploaded; there they compete with each other
- * only, because among all items a backbone that keeps them short ranks none of them, and the
- * figure would be 0 whatever the fusion is worth. A user whom the active model does
+ * their interactions of today make them (fusion/cold.h). For the figure of the cold slice the
+ * candidate's vectors of the same items are fused as well, so that both are judged as if these
+ * items had just been uploaded; there they compete with each other only, because among all items
+ * few stand high enough for a figure that is more than chance. A user whom the active model does
  * not know has its vector of no history. */
 
 #include "config/err.h"

@@ -7,6 +7,7 @@
 #include "fusion/train_sizes.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -275,13 +276,13 @@ static json_t *options_json(const struct train_options *o, const struct trainee 
     for (int32_t n = 1; trainee->n_fused && n <= s->L; n++)
         (void)json_array_append_new(widths, json_integer(s->width[n]));
     return json_pack(
-        "{s:s, s:s, s:s, s:i, s:i, s:i, s:o, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:i}", "fusion",
+        "{s:s, s:s, s:s, s:i, s:i, s:i, s:o, s:i, s:i, s:i, s:f, s:f, s:f, s:i, s:i}", "fusion",
         fusion_kind_name(s->fusion), "backbone", backbone_kind_name(s->backbone), "item_graph",
         o->model.item_graph ? "knn" : "none", "dim", (int)s->D, "content", (int)s->content_dim,
         "layers", (int)s->hops, "widths", widths, "batch", (int)o->batch, "epochs",
         (int)o->max_epochs, "negatives", (int)trainee->o.negatives, "lr", (double)o->model.lr,
         "decay", (double)o->model.decay, "id_dropout", (double)o->model.id_dropout,
-        "cold_length_percent", 100 * (double)trainee->o.cold_length, "threads",
+        "cold_length_percent", (int)lroundf(100 * trainee->o.cold_length), "threads",
         (int)o->model.threads);
 }
 

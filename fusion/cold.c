@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <sysexits.h>
 
+#define LENGTH_MAX 1e6F
+
 void cold_lengthen(float *y, size_t D, float length, uint32_t n_interactions)
 {
     double squares = 0, least = (double)length / sqrt(1 + (double)n_interactions);
@@ -13,9 +15,9 @@ void cold_lengthen(float *y, size_t D, float length, uint32_t n_interactions)
         squares += (double)y[j] * (double)y[j];
     if (squares == 0 || squares >= least * least)
         return;
-    float scale = (float)(least / sqrt(squares));
+    double scale = least / sqrt(squares);
     for (size_t j = 0; j < D; j++)
-        y[j] *= scale;
+        y[j] = (float)((double)y[j] * scale);
 }
 
 int cold_derive(struct model *m, struct err *err)
@@ -26,7 +28,7 @@ int cold_derive(struct model *m, struct err *err)
 
     if (text == NULL)
         return ERR_OK;
-    if (sscanf(text, "%f%c", length, &tail) == 1 && isfinite(*length) && *length > 0)
+    if (sscanf(text, "%f%c", length, &tail) == 1 && *length > 0 && *length <= LENGTH_MAX)
         return ERR_OK;
     return err_fatal(err, EX_DATAERR, "model %s: mmf.cold_length is not a length", m->path);
 }

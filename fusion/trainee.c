@@ -373,9 +373,11 @@ static uint32_t n_interactions(const struct trainee *t, uint32_t item)
 
 void trainee_lengthen(struct trainee *t, float length)
 {
-    for (uint32_t i = 0; i < t->data->n_items; i++)
-        cold_lengthen(t->out + (t->data->n_users + i) * t->D, t->D, length,
-                      n_interactions(t, i));
+    for (uint32_t i = 0; i < t->data->n_items; i++) {
+        uint32_t n = n_interactions(t, i);
+        if (n > 0 || t->data->mask[i]) /* else nothing but an identity that nobody trained */
+            cold_lengthen(t->out + (t->data->n_users + i) * t->D, t->D, length, n);
+    }
 }
 
 /* The mean over t->out's items with interactions, times what the options say. */

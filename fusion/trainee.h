@@ -62,7 +62,8 @@ struct trainee_options {
     struct knn_options knn;
     float knn_strength;
     float cold_length; /* cold.h, in mean lengths of the items with interactions; 0 = none. Not
-                        * without fusion, where an item without interactions is noise */
+                        * without fusion, where an item without interactions is noise, and not under mf,
+                        * where interactions move no item and the length would never fade */
     float meta_gain;   /* deviation of each number of the meta information over the catalogue,
                           * whose mean is then 0 (fusenet.h); 0 = as the extractor gives it */
     uint32_t

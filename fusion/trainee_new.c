@@ -134,7 +134,7 @@ static void complete_shape(struct trainee *t)
     if (t->o.id_std <= 0 && t->o.decay_kind == DECAY_BATCH)
         t->o.id_std = 0.1F;
     t->o.hide_positives &= t->o.decay_kind != DECAY_BATCH;
-    if (!t->n_fused)
+    if (!t->n_fused || s->backbone == BACKBONE_MF)
         t->o.cold_length = 0;
     if (!t->o.negatives)
         t->o.negatives = t->o.decay_kind == DECAY_BATCH ? 1 : 8;

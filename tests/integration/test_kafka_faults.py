@@ -8,7 +8,7 @@ Mock cluster (a simulation): broker_down, errors, dlq_errors, rebalance, back_pr
 Real broker:                 restart, gap, gap_memory, no_dlq_topic, dlq_awkward, recreated
 
 Each case ends with the ledger against the database (kafkatest.py), unless it must end the daemon.
---count is the number of faults; $MMF_FAULTS_COUNT overrides it.
+--count is the number of faults, where a case has more than one; $MMF_FAULTS_COUNT overrides it.
 """
 
 import argparse
@@ -178,10 +178,11 @@ def back_pressure(options, folder):
     case.daemon.start()
     case.daemon.wait_log("partitions assigned")
     workers = kt.descendants(case.daemon.process.pid)
+    assert workers
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)
     case.feed(rate=0).finish()
-    case.daemon.wait_log("partitions paused")
+    case.daemon.wait_log("partitions paused", 25)  # before the first clip's deadline of 30 s
     for pid in workers:
         os.kill(pid, signal.SIGCONT)
     case.wait_until_stored(case.ends())

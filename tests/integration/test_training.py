@@ -254,6 +254,14 @@ class Training(unittest.TestCase):
         self.w.run("model", "promote", other)
         self.assertEqual(self.w.run("get", "odd", "--json")["model_id"], other)
 
+    def test_cold_length_reaches_what_is_published(self):
+        lengths = []
+        for percent in (0, 400):
+            m = self.w.train("--seed", 3, "--backbone", "lightgcn", "--cold-length", percent)
+            self.assertEqual(m["options"]["cold_length_percent"], percent)
+            lengths.append(math.hypot(*self.w.vectors("current_embedding", "item_id")["i89"]))
+        self.assertGreater(lengths[1], 2 * lengths[0])
+
     def test_identity_only_gives_new_items_nothing(self):
         m = self.w.train("--fusion", "none", "--backbone", "mf")
         self.assertEqual(m["options"]["dim"], 64)

@@ -4,8 +4,11 @@
 #include "model_fixture.h"
 
 #include "daemon/candidate.h"
+#include "fusion/fuse.h"
+#include "fusion/model_internal.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <sysexits.h>
 
 enum { D = 2 * FIXTURE_DIM, N_ITEMS = 4 };
@@ -13,12 +16,14 @@ enum { D = 2 * FIXTURE_DIM, N_ITEMS = 4 };
 struct bench {
     struct fixture f;
     char held[128];
+    const char *cold_length; /* of the candidates' models; NULL = none */
 };
 
 /* Users u0 and u1 have done a and b, c and d. */
 static int set_up(void **state)
 {
     static struct bench b;
+    b.cold_length = NULL;
     fixture_open(&b.f);
     snprintf(b.held, sizeof b.held, "%s/held.tsv", b.f.folder);
     for (int i = 0; i < N_ITEMS; i++) {
@@ -67,6 +72,8 @@ static void make_candidate(struct bench *b, float score[2][N_ITEMS], const uint3
             items[i * D + n] = score[n][i];
     }
     fixture_model(&b->f, 1, &c.model);
+    if (b->cold_length)
+        assert_ok(&b->f, model_set(c.model, "mmf.cold_length", b->cold_length, &b->f.err));
     assert_ok(&b->f, candidate_write(b->f.dir, &c, &b->f.err));
     model_free(c.model);
     json_decref(c.metrics);
@@ -155,6 +162,38 @@ static void judge_cold_items_are_fused_by_both(void **state)
     assert_float_equal(g.cold_error, 0, 1e-9);
 }
 
+/* b is unknown to the active model and 1000 long at its upload; c is known and scores .85 of that
+ * with u0. When somebody has done b, it is 1000 / sqrt(2) long and changes places with c, whatever
+ * the sign; u1's list stays. */
+static void judge_later_items_are_as_long_as_their_interactions(void **state)
+{
+    struct bench *b = *state;
+    const uint32_t some[2][2] = {{0, 0}, {1, 2}};
+    const float x[FIXTURE_DIM] = {1, 1, -1, 2};
+    const uint8_t mask = MODALITY_BIT(0);
+    float e[D], score[2][N_ITEMS], length = 0;
+    struct gate_case at_upload, later;
+    struct model *model;
+    fixture_model(&b->f, 1, &model);
+    assert_ok(&b->f, fuse_items(model, x, &mask, 1, e, &b->f.err));
+    model_free(model);
+    for (size_t j = 0; j < D; j++)
+        length += e[j] * e[j];
+    memcpy(score, bad, sizeof score);
+    score[0][2] = 850 * e[0] / sqrtf(length);
+    b->cold_length = "1000";
+    make_candidate(b, score, some, 2);
+    publish(b);
+    make_candidate(b, good, all, 4);
+    judge(b, &at_upload);
+    fixture_interact(&b->f, "u2", "b");
+    judge(b, &later);
+    assert_true(e[0] > 0 ? later.active.rank > at_upload.active.rank + 0.1
+                         : later.active.rank < at_upload.active.rank - 0.1);
+    assert_true(later.active.cold_ndcg_20 == at_upload.active.cold_ndcg_20);
+    assert_true(later.candidate.rank == at_upload.candidate.rank);
+}
+
 static void judge_refuses_what_is_no_candidate(void **state)
 {
     struct bench *b = *state;
@@ -176,6 +215,7 @@ int main(void)
         CASE(judge_without_an_active_model_counts_every_item_as_cold),
         CASE(judge_compares_on_the_same_pairs_and_mask),
         CASE(judge_cold_items_are_fused_by_both),
+        CASE(judge_later_items_are_as_long_as_their_interactions),
         CASE(judge_refuses_what_is_no_candidate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

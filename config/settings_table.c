@@ -228,9 +228,9 @@ const struct settings_key settings_table[] = {
      "all items, or no features at all."},
     {"training.item_graph", SETTINGS_WORD, AT(training.item_graph), WITHIN(0, 0, ""), "knn",
      settings_item_graph_words, 0, NULL,
-     "Mix an item's vector with those of its nearest neighbours by features, without which a new "
-     "item is hardly ever recommended; costs time that grows with the square of the catalogue. "
-     "Nothing under fusion none."},
+     "Mix an item's vector with those of its nearest neighbours by features, without which new "
+     "items are recommended less often and less well; costs time that grows with the square of "
+     "the catalogue. Nothing under fusion none."},
     {"training.cold_length_percent", SETTINGS_INT, AT(training.cold_length_percent),
      WITHIN(0, 1000, "%"), "125", PLAIN,
      "The least length of the vector of an item without interactions, of the mean length of the "

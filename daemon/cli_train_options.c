@@ -74,11 +74,10 @@ static const struct argp_option options[] = {
      "stand alone (0.3)",
      2},
     {"cold-length", OPTION_COLD_LENGTH, "PERCENT", 0,
-     "The least length of the vector of an item without interactions, of the mean length of "
-     "the "
-     "others; with n interactions divided by sqrt(1+n). More shows new items to more users "
-     "before "
-     "anybody knows them (125; 0 = as short as they come); for lightgcn and sage with a fusion",
+     "How long the vector of an item without interactions is at least, of the mean length of "
+     "the others; with n interactions divided by sqrt(1+n). More shows new items to more users "
+     "before anybody knows them (125; 0 = as short as they come); for lightgcn and sage with "
+     "a fusion",
      2},
     {"warm", OPTION_WARM, NULL, 0, "Start from the active model instead of from nothing", 2},
     {"threads", OPTION_THREADS, "N", 0, "Threads (one a processor)", 2},

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <sysexits.h>
 
-#define LENGTH_MAX 1e6F
+#define LENGTH_MAX 1e6F /* of a file: beyond it is no vector that a training makes */
 
 void cold_lengthen(float *y, size_t D, float length, uint32_t n_interactions)
 {

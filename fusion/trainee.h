@@ -134,7 +134,7 @@ double trainee_step(struct trainee *t, const uint32_t *users, const uint32_t *po
                     const uint32_t *negatives, size_t B);
 /* Without dropout: t->out (N, D) holds what is published. */
 void trainee_forward(struct trainee *t);
-/* Brings the items of t->out to a length (cold.h); trainee_forward did it with the one that goes
+/* cold_lengthen for the items of t->out, which trainee_forward has done with the length that goes
  * with the model. */
 void trainee_lengthen(struct trainee *t, float length);
 /* Exchanges the weights and their average; nothing without one. Between two calls evaluation and

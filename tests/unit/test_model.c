@@ -271,9 +271,6 @@ static void model_load_content_that_does_not_fit_is_refused(void **state)
         m = fixture_parts(&with, 5);
         assert_int_equal(model_set(m, "mmf.content_scale", lengths[i], NULL), ERR_OK);
         assert_refused(m, "mmf.content_scale", "length");
-        m = fixture_parts(&with, 5);
-        assert_int_equal(model_set(m, "mmf.cold_length", lengths[i], NULL), ERR_OK);
-        assert_refused(m, "mmf.cold_length", "length");
     }
     m = fixture_parts(&with, 5);
     drop(m, "mmf.content");
@@ -282,6 +279,19 @@ static void model_load_content_that_does_not_fit_is_refused(void **state)
     m = fixture_parts(&with, 5);
     fixture_add(m, &rng, "user", 4, 8);
     assert_refused(m, "user", "item embedding");
+}
+
+static void model_load_cold_length_that_is_none_is_refused(void **state)
+{
+    static const char *const lengths[] = {"0", "-1", "nan", "inf", "1e7", "", "2 metres"};
+    const struct fixture_spec spec = {FUSION_CP, BACKBONE_LIGHTGCN, false, true, 0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        struct model *m = fixture_parts(&spec, 5);
+        assert_int_equal(model_set(m, "mmf.cold_length", lengths[i], NULL), ERR_OK);
+        assert_refused(m, "mmf.cold_length", "length");
+    }
 }
 
 /* A clean error, or a model that can be used. */
@@ -432,6 +442,7 @@ int main(void)
         cmocka_unit_test(model_load_convolutions_that_do_not_fit_are_refused),
         cmocka_unit_test(model_load_parts_missing_or_strange_are_refused),
         cmocka_unit_test(model_load_content_that_does_not_fit_is_refused),
+        cmocka_unit_test(model_load_cold_length_that_is_none_is_refused),
         cmocka_unit_test(model_load_metadata_that_contradicts_is_refused),
         cmocka_unit_test(model_load_every_truncation_is_a_clean_error),
         cmocka_unit_test(model_load_mutations_are_clean),

@@ -237,6 +237,10 @@ const struct settings_key settings_table[] = {
      "others; with n interactions divided by sqrt(1 + n). More shows new items to more users "
      "and takes the places from known ones; 0 leaves them as short as they come. Nothing under "
      "fusion none and backbone mf."},
+    {"training.members", SETTINGS_INT, AT(training.members), WITHIN(1, 16, "trainings"), "1",
+     PLAIN,
+     "Trainings, alike but for the seed, whose mean is the model: better lists for as many times "
+     "the CPU time and the length of a vector."},
     {"training.epochs", SETTINGS_INT, AT(training.epochs), WITHIN(1, 100000, "epochs"), "200",
      PLAIN,
      "At most so many; it stops early when NDCG@20 gets no better."},

@@ -26,9 +26,10 @@
 struct train {
     struct cli_train a;
     bool is_terminal;
-    uint32_t first_epoch;        /* that was finished before, after --resume not 0 */
+    uint32_t member, n_members;
+    uint32_t n_epochs;           /* finished by now, of all members */
     int64_t started_us, told_us; /* monotonic */
-    double best;                 /* NDCG@20 */
+    double best;                 /* NDCG@20 of the member */
 };
 
 static volatile sig_atomic_t interrupted;
@@ -49,15 +50,19 @@ static void tell(struct train *t, uint32_t epoch, uint32_t max_epochs,
                  const struct train_point *point)
 {
     double elapsed = (double)(clock_mono_us() - t->started_us) * 1e-6;
-    char left[32], figures[96] = "";
+    double n_left = (max_epochs - epoch) + (t->n_members - 1 - t->member) * (double)max_epochs;
+    char left[32], member[32] = "", figures[96] = "";
 
-    format_left(elapsed / (epoch - t->first_epoch) * (max_epochs - epoch), left);
+    format_left(elapsed / t->n_epochs * n_left, left);
+    if (t->n_members > 1)
+        (void)snprintf(member, sizeof member, "training %u/%u, ", t->member + 1, t->n_members);
     if (point && point->ndcg > 0)
         (void)snprintf(figures, sizeof figures, "  recall@20 %.4f  ndcg@20 %.4f%s",
                        point->recall, point->ndcg, point->best ? " best" : "");
     else if (t->best > 0)
         (void)snprintf(figures, sizeof figures, "  best ndcg@20 %.4f", t->best);
-    fprintf(stderr, "%sepoch %u/%u%s", t->is_terminal ? "\r" : "", epoch, max_epochs, figures);
+    fprintf(stderr, "%s%sepoch %u/%u%s", t->is_terminal ? "\r" : "", member, epoch, max_epochs,
+            figures);
     if (point)
         fprintf(stderr, "  loss %.4f", point->loss);
     fprintf(stderr, "  at most %s left%s", left, t->is_terminal ? "\033[K" : "\n");
@@ -70,8 +75,7 @@ static bool on_epoch(void *arg, uint32_t epoch, const struct train_point *point)
     uint32_t max_epochs = t->a.r.epochs > 0 ? (uint32_t)t->a.r.epochs : TRAINING_EPOCHS;
     int64_t now_us = clock_mono_us(), every_us = t->is_terminal ? 100000 : 5000000;
 
-    if (t->first_epoch == UINT32_MAX)
-        t->first_epoch = epoch - 1;
+    t->n_epochs++;
     if (point && point->ndcg > t->best)
         t->best = point->ndcg;
     if (point || now_us - t->told_us >= every_us) {
@@ -100,6 +104,14 @@ static void on_step(void *arg, uint32_t epoch, size_t step, size_t n_steps)
 
     (void)snprintf(what, sizeof(what), "epoch %u, step", epoch);
     beat(arg, what, step, n_steps);
+}
+
+static void on_member(void *arg, uint32_t member)
+{
+    struct train *t = arg;
+
+    t->member = member;
+    t->best = 0;
 }
 
 static void on_graph(void *arg, size_t n_done, size_t n_items)
@@ -182,6 +194,8 @@ static int train_into(struct train *t, const char *dir, json_t **ret_metrics, st
     t->a.r.progress = on_epoch;
     t->a.r.graph = on_graph;
     t->a.r.step = on_step;
+    t->a.r.member = on_member;
+    t->n_members = t->a.r.members > 1 ? (uint32_t)t->a.r.members : 1;
     t->a.r.arg = t;
     catch_signals();
     r = training_run(st, &cli->settings, &t->a.r, dir, ret_metrics, err);
@@ -294,7 +308,7 @@ static int ask_daemon(struct cli *cli, struct err *err)
 
 int cli_train(struct cli *cli, int argc, char **argv)
 {
-    struct train t = {.first_epoch = UINT32_MAX};
+    struct train t = {0};
     json_t *metrics = NULL;
     int64_t model_id = 0;
     struct err err;

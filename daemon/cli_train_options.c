@@ -1,6 +1,8 @@
 /* The options of metammf train. */
 #include "daemon/cli_train.h"
 
+#include "fusion/ensemble.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +23,7 @@ enum {
     OPTION_NEGATIVES,
     OPTION_ID_DROPOUT,
     OPTION_COLD_LENGTH,
+    OPTION_MEMBERS,
     OPTION_OUT,
     OPTION_NO_PROMOTE,
     OPTION_WARM,
@@ -79,10 +82,16 @@ static const struct argp_option options[] = {
      "before anybody knows them (125; 0 = as short as they come); for lightgcn and sage with "
      "a fusion",
      2},
+    {"members", OPTION_MEMBERS, "N", 0,
+     "Trainings, alike but for the seed, whose mean is the model: better lists for N times the "
+     "time and the length of a vector (1)",
+     2},
     {"warm", OPTION_WARM, NULL, 0, "Start from the active model instead of from nothing", 2},
     {"threads", OPTION_THREADS, "N", 0, "Threads (one a processor)", 2},
     {"checkpoint", OPTION_CHECKPOINT, "FILE", 0,
-     "Keep the state of the training there: every minute, at the end, and when interrupted", 2},
+     "Keep the state of the training there: every minute, at the end, and when interrupted; of "
+     "further members in FILE.2 and so on",
+     2},
     {"resume", OPTION_RESUME, "FILE", 0,
      "Go on from a checkpoint, with the same options and data; ends as if never interrupted",
      2},
@@ -191,6 +200,9 @@ static error_t parse_training(int key, char *arg, struct argp_state *state,
     case OPTION_COLD_LENGTH:
         r->cold_length_percent = cli_number(state, "--cold-length", arg, 0, 1000);
         return 0;
+    case OPTION_MEMBERS:
+        r->members = cli_number(state, "--members", arg, 1, ENSEMBLE_MAX);
+        return 0;
     case OPTION_CHECKPOINT:
     case OPTION_RESUME:
         r->checkpoint = arg;
@@ -230,6 +242,9 @@ static error_t parse_train(int key, char *arg, struct argp_state *state)
         if (t->r.content > 0 && t->r.fusion == FUSION_NONE)
             argp_error(state,
                        "--content needs a fusion: with --fusion none features are not used");
+        if (t->r.content > 0 && t->r.members > 1)
+            argp_error(state,
+                       "--content goes with one member: leave --content or --members out");
         return 0;
     default: {
         error_t e = parse_model(key, arg, state, &t->r);

@@ -247,7 +247,7 @@ static int run_child(struct round *r, const char *const *argv,
 }
 
 struct words {
-    char trainer[PATH_MAX], seed[24], epochs[24], threads[24], cold_length[24];
+    char trainer[PATH_MAX], seed[24], epochs[24], threads[24], cold_length[24], members[24];
 };
 
 /* The child's settings are the daemon's: where the store and the models are. */
@@ -289,6 +289,8 @@ static int train(struct round *r, const struct words *w, struct err *err)
                                w->threads,
                                "--cold-length",
                                w->cold_length,
+                               "--members",
+                               w->members,
                                s->training.warm_start ? "--warm" : NULL,
                                NULL};
     const char *argv[8 + sizeof(own) / sizeof(own[0])];
@@ -461,6 +463,7 @@ static int run(struct round *r, struct err *err)
     (void)snprintf(w.threads, sizeof(w.threads), "%" PRId64, r->s->training.threads);
     (void)snprintf(w.cold_length, sizeof(w.cold_length), "%" PRId64,
                    r->s->training.cold_length_percent);
+    (void)snprintf(w.members, sizeof(w.members), "%" PRId64, r->s->training.members);
     if ((status = open_store(r, err)) != ERR_OK || (status = check_pin(r, err)) != ERR_OK ||
         (status = pipeline_write(r->r->pipeline, retrain_reject_leftovers,
                                  (void *)(uintptr_t)r->s, err)) != ERR_OK ||

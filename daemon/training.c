@@ -1,13 +1,14 @@
-#include "daemon/training.h"
+#include "daemon/training_internal.h"
 
-#include "daemon/active_model.h"
-#include "daemon/candidate.h"
 #include "daemon/evaluation.h"
+#include "fusion/ensemble.h"
 #include "fusion/fuse.h"
 #include "fusion/train_sizes.h"
 
 #include <jansson.h>
+#include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -90,74 +91,6 @@ static int choose(const struct training_request *r, const struct training_data *
     return ERR_OK;
 }
 
-/* ---- where to start from ------------------------------------------------------------------- */
-
-struct start {
-    struct store_model row; /* the active model */
-    struct model *model;    /* warm: what to start from */
-    struct candidate files; /* its folder: whose rows it holds */
-    uint32_t *user_map, *item_map;
-};
-
-static void start_done(struct start *s)
-{
-    store_model_done(&s->row);
-    model_free(s->model);
-    candidate_done(&s->files);
-    free(s->user_map);
-    free(s->item_map);
-}
-
-/* Row here → row there by name. */
-static int map_rows(char *const *here, size_t n, char *const *there, size_t n_there,
-                    uint32_t **ret_map, struct err *err)
-{
-    struct tsv_index index;
-    uint32_t *map = calloc(n + 1, sizeof *map);
-    int r = map ? tsv_index_new(there, n_there, &index, err) : err_oom(err, "a warm start");
-
-    if (r != ERR_OK) {
-        free(map);
-        return r;
-    }
-    for (size_t i = 0; i < n; i++)
-        map[i] = tsv_index_find(&index, here[i]);
-    tsv_index_done(&index);
-    *ret_map = map;
-    return ERR_OK;
-}
-
-/* A model without its folder (seeded, imported) gives its network, but no rows. */
-static int load_warm(struct start *s, const struct settings *settings,
-                     const struct training_data *t, struct err *err)
-{
-    char dir[PATH_MAX];
-    int r = active_model_load(&s->row, settings, &s->model, err);
-
-    if (r == ERR_OK)
-        r = candidate_folder(settings, &s->row, dir, err);
-    if (r == ERR_OK)
-        r = candidate_read(dir, &s->files, err);
-    if (r != ERR_OK && r != ERR_END)
-        return r;
-    r = map_rows(t->d.user_id, t->d.n_users, s->files.user_id, s->files.n_users, &s->user_map,
-                 err);
-    return r == ERR_OK ? map_rows(t->d.item_id, t->d.n_items, s->files.item_id,
-                                  s->files.n_items, &s->item_map, err)
-                       : r;
-}
-
-static int find_start(struct store *reader, const struct settings *settings,
-                      const struct training_request *r, const struct training_data *t,
-                      struct start *s, struct err *err)
-{
-    int status = store_model_active(reader, &s->row, err);
-
-    if (status == ERR_END)
-        return ERR_OK;
-    return status == ERR_OK && r->warm ? load_warm(s, settings, t, err) : status;
-}
-
 /* ---- what is published --------------------------------------------------------------------- */
 
 static uint8_t *mark_users(const struct training_data *t)
@@ -178,18 +111,7 @@ static uint8_t *mark_items(const struct training_data *t)
     return warm;
 }
 
-/* An item without a training pair has no identity, as one that arrives tomorrow has none. */
-static void forget_cold(struct trainee *t, const uint8_t *warm)
-{
-    size_t id = (size_t)t->o.shape.id_dim;
-
-    for (size_t i = 0; i < t->data->n_items; i++)
-        if (!warm[i])
-            memset(t->w + t->item + i * id, 0, id * sizeof *t->w);
-    trainee_forward(t);
-}
-
-/* The same items by the path that new ones take, so that both have the same bytes. */
+/* Items without a training pair by the path that new ones take, so that both have the same bytes. */
 static int fuse_cold(const struct training_data *t, const struct model *model,
                      const uint8_t *warm, float *items /* (I, D) */, struct err *err)
 {
@@ -210,57 +132,48 @@ static int fuse_cold(const struct training_data *t, const struct model *model,
 
 struct result {
     struct model *model;
-    float *items, *users; /* (I, D), (U, D) */
-    float *mean;          /* (D) of the users with a training pair */
+    float *vectors; /* (U + I, D) users, then items */
+    float *mean;    /* (D) of the users with a training pair */
     uint32_t (*pair)[2];
 };
 
 static void result_done(struct result *x)
 {
     model_free(x->model);
-    free(x->items);
-    free(x->users);
+    free(x->vectors);
     free(x->mean);
     free(x->pair);
 }
 
-static int take_vectors(const struct training_data *t, struct trainee *trainee,
-                        const uint8_t *warm, const uint8_t *has, struct result *x,
-                        struct err *err)
+/* Users without a training pair have none to publish. */
+static void take_users(const struct training_data *t, const uint8_t *has, size_t D,
+                       struct result *x)
 {
-    size_t D = trainee->D, U = t->d.n_users, I = t->d.n_items;
-
-    x->items = malloc((I * D + 1) * sizeof *x->items);
-    x->users = malloc((U * D + 1) * sizeof *x->users);
-    x->mean = calloc(D + 1, sizeof *x->mean);
-    x->pair = calloc(t->n_train + 1, sizeof *x->pair);
-    if (!x->items || !x->users || !x->mean || !x->pair)
-        return err_oom(err, "the vectors to publish");
-    memcpy(x->users, trainee->out, U * D * sizeof *x->users);
-    memcpy(x->items, trainee->out + U * D, I * D * sizeof *x->items);
-    evaluation_mean(x->users, has, U, (int32_t)D, x->mean);
-    for (size_t u = 0; u < U; u++)
+    evaluation_mean(x->vectors, has, t->d.n_users, (int32_t)D, x->mean);
+    for (size_t u = 0; u < t->d.n_users; u++)
         if (!has[u])
-            memset(x->users + u * D, 0, D * sizeof *x->users);
+            memset(x->vectors + u * D, 0, D * sizeof *x->vectors);
     for (size_t i = 0; i < t->n_train; i++) {
         x->pair[i][0] = t->train[i].row;
         x->pair[i][1] = t->train[i].col;
     }
-    return fuse_cold(t, x->model, warm, x->items, err);
 }
 
-static int make_result(const struct training_data *t, struct trainee *trainee, struct result *x,
-                       struct err *err)
+static int make_result(const struct training_data *t, const struct ensemble *members,
+                       const struct trainee *last, struct result *x, struct err *err)
 {
     uint8_t *warm = mark_items(t), *has = mark_users(t);
-    int r = warm && has ? ERR_OK : err_oom(err, "the vectors to publish");
+    int r = ensemble_join(members, last, &x->model, &x->vectors, err);
+    size_t D = r == ERR_OK ? (size_t)model_shape(x->model)->D : 0;
 
+    x->mean = calloc(D + 1, sizeof *x->mean);
+    x->pair = calloc(t->n_train + 1, sizeof *x->pair);
+    if (r == ERR_OK && (!warm || !has || !x->mean || !x->pair))
+        r = err_oom(err, "the vectors to publish");
     if (r == ERR_OK) {
-        forget_cold(trainee, warm);
-        r = trainee_export(trainee, &x->model, err);
+        take_users(t, has, D, x);
+        r = fuse_cold(t, x->model, warm, x->vectors + t->d.n_users * D, err);
     }
-    if (r == ERR_OK)
-        r = take_vectors(t, trainee, warm, has, x, err);
     free(warm);
     free(has);
     return r;
@@ -268,7 +181,8 @@ static int make_result(const struct training_data *t, struct trainee *trainee, s
 
 /* ---- metrics.json -------------------------------------------------------------------------- */
 
-static json_t *options_json(const struct train_options *o, const struct trainee *trainee)
+static json_t *options_json(const struct train_options *o, const struct trainee *trainee,
+                            const struct model_shape *joined)
 {
     const struct model_shape *s = &trainee->o.shape;
     json_t *widths = json_array();
@@ -276,22 +190,23 @@ static json_t *options_json(const struct train_options *o, const struct trainee 
     for (int32_t n = 1; trainee->n_fused && n <= s->L; n++)
         (void)json_array_append_new(widths, json_integer(s->width[n]));
     return json_pack(
-        "{s:s, s:s, s:s, s:i, s:i, s:i, s:o, s:i, s:i, s:i, s:f, s:f, s:f, s:i, s:i}", "fusion",
-        fusion_kind_name(s->fusion), "backbone", backbone_kind_name(s->backbone), "item_graph",
-        o->model.item_graph ? "knn" : "none", "dim", (int)s->D, "content", (int)s->content_dim,
-        "layers", (int)s->hops, "widths", widths, "batch", (int)o->batch, "epochs",
-        (int)o->max_epochs, "negatives", (int)trainee->o.negatives, "lr", (double)o->model.lr,
-        "decay", (double)o->model.decay, "id_dropout", (double)o->model.id_dropout,
-        "cold_length_percent", (int)lroundf(100 * trainee->o.cold_length), "threads",
-        (int)o->model.threads);
+        "{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:o, s:i, s:i, s:i, s:f, s:f, s:f, s:i, s:i}",
+        "fusion", fusion_kind_name(s->fusion), "backbone", backbone_kind_name(s->backbone),
+        "item_graph", o->model.item_graph ? "knn" : "none", "dim", (int)joined->D, "members",
+        (int)joined->members, "content", (int)s->content_dim, "layers", (int)s->hops, "widths",
+        widths, "batch", (int)o->batch, "epochs", (int)o->max_epochs, "negatives",
+        (int)trainee->o.negatives, "lr", (double)o->model.lr, "decay", (double)o->model.decay,
+        "id_dropout", (double)o->model.id_dropout, "cold_length_percent",
+        (int)lroundf(100 * trainee->o.cold_length), "threads", (int)o->model.threads);
 }
 
-static json_t *curve_json(const struct train_result *result)
+/* Epochs count on from one member to the next. */
+static json_t *curve_json(const struct train_point *points, size_t n)
 {
     json_t *curve = json_array();
 
-    for (size_t i = 0; curve && i < result->n_points; i++) {
-        const struct train_point *p = &result->curve[i];
+    for (size_t i = 0; curve && i < n; i++) {
+        const struct train_point *p = &points[i];
 
         (void)json_array_append_new(
             curve, json_pack("{s:i, s:f, s:f, s:f, s:f, s:f}", "epoch", (int)p->epoch, "loss",
@@ -326,25 +241,32 @@ struct run {
     bool stopped; /* by the caller's progress */
     struct training_data data;
     struct train_options o;
-    struct start start;
-    struct train_result trained;
+    struct training_start start;
+    struct ensemble members;
+    struct train_result last;  /* of the last member */
+    struct train_point *curve; /* (n_points) of all of them */
+    size_t n_points;
+    uint32_t n_epochs;   /* of all of them */
+    uint32_t best_epoch; /* of the first */
+    double seconds;
     struct result result;
 };
 
 static json_t *metrics_json(const struct run *run)
 {
     const struct training_data *t = &run->data;
-    const struct train_result *x = &run->trained;
+    const struct model_shape *joined = model_shape(run->result.model);
     json_t *seed = json_integer((json_int_t)run->r->seed);
 
     return json_pack("{s:o, s:o, s:o, s:I, s:i, s:i, s:f, s:I, s:I, s:I, s:I, s:o, s:o}",
-                     "options", options_json(&run->o, x->trainee), "seed", seed, "encoder_ids",
-                     encoders_json(&x->trainee->o.shape), "parent",
-                     (json_int_t)run->start.row.model_id, "epochs", (int)x->n_epochs,
-                     "best_epoch", (int)x->best_epoch, "seconds", x->seconds, "n_items",
+                     "options", options_json(&run->o, run->last.trainee, joined), "seed", seed,
+                     "encoder_ids", encoders_json(joined), "parent",
+                     (json_int_t)run->start.row.model_id, "epochs", (int)run->n_epochs,
+                     "best_epoch", (int)run->best_epoch, "seconds", run->seconds, "n_items",
                      (json_int_t)t->d.n_items, "n_users", (json_int_t)t->d.n_users, "n_pairs",
                      (json_int_t)t->n_train, "n_valid_pairs", (json_int_t)t->n_test, "curve",
-                     curve_json(x), "no_history", mean_json(&run->result, x->trainee->D));
+                     curve_json(run->curve, run->n_points), "no_history",
+                     mean_json(&run->result, (size_t)joined->D));
 }
 
 /* "valid": the figures that `metammf eval` gives for the published vectors. */
@@ -370,15 +292,16 @@ static int write_candidate(struct run *run, const char *dir, struct json_t **ret
 {
     const struct training_data *t = &run->data;
     const struct result *x = &run->result;
+    const size_t D = (size_t)model_shape(x->model)->D;
     struct candidate c = {.model = x->model,
                           .n_items = t->d.n_items,
                           .n_users = t->d.n_users,
                           .n_pairs = t->n_train,
-                          .dim = (int32_t)run->trained.trainee->D,
+                          .dim = model_shape(x->model)->D,
                           .item_id = t->d.item_id,
                           .user_id = t->d.user_id,
-                          .items = x->items,
-                          .users = x->users,
+                          .items = x->vectors + t->d.n_users * D,
+                          .users = x->vectors,
                           .stamp = t->d.stamp,
                           .pair = x->pair,
                           .metrics = metrics_json(run)};
@@ -403,27 +326,102 @@ static bool watch(void *arg, uint32_t epoch, const struct train_point *point)
     return !run->stopped;
 }
 
+/* Each has a checkpoint of its own: FILE, FILE.2, FILE.3 …; what is not there yet begins. */
+static int member_checkpoint(const struct training_request *r, uint32_t member,
+                             char path[PATH_MAX], struct train_options *o, struct err *err)
+{
+    if (!r->checkpoint || member == 0)
+        return ERR_OK;
+    int n = snprintf(path, PATH_MAX, "%s.%u", r->checkpoint, member + 1);
+    if (n < 0 || n >= PATH_MAX)
+        return err_fatal(err, EX_USAGE, "checkpoint %s: the name is too long", r->checkpoint);
+    o->checkpoint = path;
+    o->resume = r->resume && access(path, F_OK) == 0;
+    return ERR_OK;
+}
+
+/* What an earlier training left there would else be gone on with after this one is interrupted. */
+static void forget_checkpoints(const struct training_request *r)
+{
+    char path[PATH_MAX];
+
+    for (int member = 2; r->checkpoint && !r->resume && member <= ENSEMBLE_MAX; member++)
+        if (snprintf(path, sizeof path, "%s.%d", r->checkpoint, member) < (int)sizeof path)
+            (void)unlink(path);
+}
+
+/* The member's curve behind those before it. */
+static int add_curve(struct run *run, struct err *err)
+{
+    const struct train_result *x = &run->last;
+    size_t n = run->n_points + x->n_points;
+    struct train_point *curve = realloc(run->curve, (n + 1) * sizeof *curve);
+
+    if (!curve)
+        return err_oom(err, "the learning curve");
+    run->curve = curve;
+    for (size_t i = 0; i < x->n_points; i++) {
+        struct train_point *p = &curve[run->n_points++];
+
+        *p = x->curve[i];
+        p->epoch += run->n_epochs;
+        p->seconds += run->seconds;
+    }
+    run->n_epochs += x->n_epochs;
+    run->seconds += x->seconds;
+    return ERR_OK;
+}
+
+static int train_member(struct run *run, uint32_t member, const struct trainee_data *data,
+                        struct err *err)
+{
+    const struct training_data *t = &run->data;
+    const struct training_request *r = run->r;
+    struct train_options o = run->o;
+    struct train_warm warm;
+    char path[PATH_MAX];
+    bool warms;
+
+    o.model.seed = ensemble_seed(r->seed, member);
+    train_result_done(&run->last);
+    int status = member_checkpoint(r, member, path, &o, err);
+    if (status == ERR_OK)
+        status = training_start_member(&run->start, member, &warms, &warm, err);
+    if (status == ERR_OK && r->member)
+        r->member(r->arg, member);
+    if (status == ERR_OK)
+        status = train_run(&o, data, t->valid, t->n_valid, warms ? &warm : NULL, watch, run,
+                           &run->last, err);
+    if (status != ERR_OK)
+        return status;
+    if (run->stopped)
+        return err_retry(err, EX_TEMPFAIL, "training interrupted after epoch %u%s%s",
+                         run->last.n_epochs, r->checkpoint ? ": go on with --resume " : "",
+                         r->checkpoint ? r->checkpoint : "");
+    if (member == 0)
+        run->best_epoch = run->last.best_epoch;
+    status = ensemble_add(&run->members, run->last.trainee, err);
+    return status == ERR_OK ? add_curve(run, err) : status;
+}
+
 static int train(struct run *run, struct err *err)
 {
     const struct training_data *t = &run->data;
-    const struct start *s = &run->start;
-    struct trainee_data data = {.X = t->X,
-                                .mask = t->d.mask,
-                                .n_users = (uint32_t)t->d.n_users,
-                                .n_items = (uint32_t)t->d.n_items,
-                                .pairs = t->train,
-                                .n_pairs = t->n_train};
-    const struct train_warm warm = {s->model, s->user_map, s->item_map};
+    const struct trainee_data data = {.X = t->X,
+                                      .mask = t->d.mask,
+                                      .n_users = (uint32_t)t->d.n_users,
+                                      .n_items = (uint32_t)t->d.n_items,
+                                      .pairs = t->train,
+                                      .n_pairs = t->n_train};
+    uint32_t n = run->r->members > 0 ? (uint32_t)run->r->members : 1;
+    int r = ERR_OK;
 
+    forget_checkpoints(run->r);
     train_set_blas_threads(run->o.model.threads);
-    int r = train_run(&run->o, &data, t->valid, t->n_valid, s->model ? &warm : NULL, watch, run,
-                      &run->trained, err);
-    if (r == ERR_OK && run->stopped)
-        return err_retry(err, EX_TEMPFAIL, "training interrupted after epoch %u%s%s",
-                         run->trained.n_epochs,
-                         run->r->checkpoint ? ": go on with --resume " : "",
-                         run->r->checkpoint ? run->r->checkpoint : "");
-    return r == ERR_OK ? make_result(t, run->trained.trainee, &run->result, err) : r;
+    for (uint32_t member = 0; r == ERR_OK && member < n; member++)
+        r = train_member(run, member, &data, err);
+    return r == ERR_OK ? make_result(t, &run->members, run->last.trainee, &run->result, err)
+                       : r;
 }
 
 int training_run(struct store *reader, const struct settings *s,
@@ -436,14 +434,16 @@ int training_run(struct store *reader, const struct settings *s,
     if (status == ERR_OK)
         status = choose(r, &run.data, &run.o, err);
     if (status == ERR_OK)
-        status = find_start(reader, s, r, &run.data, &run.start, err);
+        status = training_start_find(reader, s, r, &run.data, &run.start, err);
     if (status == ERR_OK)
         status = train(&run, err);
     if (status == ERR_OK)
         status = write_candidate(&run, dir, ret_metrics, err);
-    train_result_done(&run.trained);
+    train_result_done(&run.last);
+    ensemble_done(&run.members);
+    free(run.curve);
     result_done(&run.result);
-    start_done(&run.start);
+    training_start_done(&run.start);
     training_data_done(&run.data);
     return status;
 }

@@ -29,6 +29,7 @@ struct training_request {
     int64_t content;   /* content columns beside them (fusion/content.h) */
     int64_t layers;    /* of LightGCN's propagation */
     int64_t negatives; /* of each pair */
+    int64_t members;   /* fusion/ensemble.h */
     int64_t cold_length_percent;  /* fusion/cold.h; negative = choose */
     double lr, decay, id_dropout; /* negative = choose */
     const char *valid;            /* pairs held out; NULL = 10 % a user, seeded */
@@ -40,7 +41,8 @@ struct training_request {
     /* As knn_options' on_block and train_options' on_step; NULL = none. */
     void (*graph)(void *arg, size_t n_done, size_t n_items);
     void (*step)(void *arg, uint32_t epoch, size_t step, size_t n_steps);
-    void *arg; /* of both */
+    void (*member)(void *arg, uint32_t member); /* begins; from 0 */
+    void *arg;                                  /* of all of them */
 };
 
 /* ---- training_data.c -------------------------------------------------------------------------

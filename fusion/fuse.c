@@ -298,13 +298,21 @@ static void content_block(struct fuse_context *c, size_t n)
     }
 }
 
+/* The fused halves of one item, each member's to length 1. */
+static void unit_halves(const struct model_shape *s, float *h)
+{
+    const size_t out = (size_t)s->width[s->L] / (size_t)s->members;
+
+    for (size_t m = 0; m < (size_t)s->members; m++)
+        unit_length(h + m * out, out);
+}
+
 /* What the features of n <= rows items give, [fused ‖ content], in c->h; rows without any modality
  * zero. */
 static void features_block(struct fuse_context *c, const float *X, const uint8_t *mask,
                            size_t n)
 {
     const struct model_shape *s = &c->model->shape;
-    const size_t out = (size_t)s->width[s->L];
 
     standardise(c, X, mask, n);
     forward_block(c, c->x, c->ldx, n, NULL);
@@ -313,7 +321,7 @@ static void features_block(struct fuse_context *c, const float *X, const uint8_t
         if (mask[b] == 0)
             memset(c->h + b * c->ldh, 0, model_feature_width(s) * sizeof(float));
         else if (s->unit_length)
-            unit_length(c->h + b * c->ldh, out);
+            unit_halves(s, c->h + b * c->ldh);
     }
 }
 

@@ -136,7 +136,7 @@ int model_set(struct model *model, const char *key, const char *value, struct er
 int model_set_shape(struct model *model, const struct model_shape *shape, struct err *err)
 {
     const int32_t *m = shape->modality_dim;
-    char dims[64], hops[16], id_dim[16], content[32], cold[32], key[64];
+    char dims[64], hops[16], id_dim[16], content[32], cold[32], members[16], key[64];
     int status;
 
     snprintf(dims, sizeof(dims), "%d,%d,%d", m[0], m[1], m[2]);
@@ -144,6 +144,7 @@ int model_set_shape(struct model *model, const struct model_shape *shape, struct
     snprintf(id_dim, sizeof(id_dim), "%d", shape->id_dim);
     snprintf(content, sizeof(content), "%.9g", (double)shape->content_scale);
     snprintf(cold, sizeof(cold), "%.9g", (double)shape->cold_length);
+    snprintf(members, sizeof(members), "%d", shape->members);
     const struct safetensors_pair pairs[] = {
         {"mmf.fusion", fusion_kind_name(shape->fusion)},
         {"mmf.backbone", backbone_kind_name(shape->backbone)},
@@ -154,6 +155,7 @@ int model_set_shape(struct model *model, const struct model_shape *shape, struct
         {"mmf.id_dim", id_dim},
         {"mmf.content_scale", shape->content_dim ? content : NULL},
         {"mmf.cold_length", shape->cold_length > 0 ? cold : NULL},
+        {"mmf.members", shape->members > 1 ? members : NULL},
     };
 
     for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {

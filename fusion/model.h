@@ -40,10 +40,11 @@ struct model_shape {
     int32_t id_dim;                      /* ID half; 0 in model_seed = width[L] */
     int32_t D;                           /* item embedding after the backbone */
     float cold_length;                   /* cold.h; 0 = vectors as they come */
-    int32_t hops;                        /* propagation layers: 2 for sage, 0 for mf */
-    bool trained;                        /* false: seeded, never trained */
+    int32_t members;     /* trainings side by side (ensemble.h), 1 = no ensemble */
+    int32_t hops;        /* propagation layers: 2 for sage, 0 for mf */
+    bool trained;        /* false: seeded, never trained */
     bool has_statistics; /* mmf.mean, mmf.std: a model of ours, not the authors' */
-    bool unit_length;    /* the fused half is scaled to length 1 */
+    bool unit_length;    /* the fused half, each member's, is scaled to length 1 */
     bool cp_collapsed;   /* C is stored as the authors' (R·S, 1) */
     char encoder_id[MODALITY_COUNT][64]; /* "" = unknown */
 };

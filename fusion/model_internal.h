@@ -23,7 +23,7 @@
  *   mmf.content (F, content_dim)                content.h; the length is metadata mmf.content_scale
  * Metadata: mmf.fusion, mmf.backbone, mmf.modality_dim "2048,128,100", mmf.encoder_id.visual …,
  * mmf.trained, mmf.unit_length, mmf.hops, mmf.id_dim, mmf.content_scale,
- * mmf.cold_length. */
+ * mmf.cold_length, mmf.members. */
 
 #include "fusion/model.h"
 #include "fusion/safetensors.h"
@@ -65,7 +65,7 @@ int model_add_shape(struct model *model, const char *name, int n_dims, const siz
                     float **ret_data, struct err *err);
 int model_set(struct model *model, const char *key, const char *value, struct err *err);
 /* Writes the fields of *shape that tensors cannot tell (kinds, modalities, encoders, trained,
- * unit_length, hops, id_dim, content_scale, cold_length) as metadata. */
+ * unit_length, hops, id_dim, content_scale, cold_length, members) as metadata. */
 int model_set_shape(struct model *model, const struct model_shape *shape, struct err *err);
 /* NULL when there is none. name as printf. */
 const struct model_tensor *model_tensor(const struct model *model, const char *name, ...)

@@ -5,6 +5,7 @@
 
 #include "fusion/cold.h"
 #include "fusion/content.h"
+#include "fusion/ensemble.h"
 #include "fusion/model_internal.h"
 
 #include <inttypes.h>
@@ -487,9 +488,9 @@ static int read_flags(struct model *m, struct err *err)
 int model_finish(struct model *m, struct err *err)
 {
     static int (*const steps[])(struct model *, struct err *) = {
-        derive_layers,   check_names,   derive_mlp,      check_layers,
-        content_derive,  derive_id_dim, derive_backbone, check_statistics,
-        read_modalities, read_encoders, cold_derive,     read_flags};
+        derive_layers, check_names,     derive_mlp,       check_layers,    content_derive,
+        derive_id_dim, derive_backbone, check_statistics, read_modalities, read_encoders,
+        cold_derive,   ensemble_derive, read_flags};
     int status = ERR_OK;
 
     m->shape = (struct model_shape){0};

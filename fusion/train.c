@@ -104,7 +104,7 @@ static int test_mask(const struct trainee *t, struct test *test, struct err *err
     uint32_t n_users = t->data->n_users;
     size_t n = 0, nnz = 0;
     for (uint32_t i = 0; i < t->data->n_items; i++)
-        test->warm[i] = csr_degree(adjacency, n_users + i) > 0;
+        test->warm[i] = t->n_interactions[i] > 0;
     for (uint32_t u = 0; u < test->n_users; u++)
         nnz += csr_degree(adjacency, test->user[u]);
     struct csr_pair *pairs = malloc((nnz + 1) * sizeof(*pairs));
@@ -282,7 +282,8 @@ static int take_point(struct loop *l, struct train_point *point, bool *ret_go_on
 
 static int run(struct loop *l, train_progress *progress, void *arg, struct err *err)
 {
-    bool go_on = true;
+    bool go_on =
+        !(l->n_valid && l->r->n_points && out_of_patience(l)); /* else it was resumed */
     uint32_t every = l->o->evaluate_every ? l->o->evaluate_every : 1;
     while (l->r->n_epochs < l->o->max_epochs && go_on) {
         l->loss += run_epoch(l);
@@ -322,7 +323,7 @@ static int loop_init(struct loop *l, struct err *err)
     if (!l->order || !l->users || !l->warm || !l->best)
         return err_oom(err, "training");
     for (uint32_t i = 0; i < l->data->n_items; i++)
-        if (csr_degree(&l->t->graph.adjacency, l->data->n_users + i) > 0)
+        if (l->t->n_interactions[i] > 0)
             l->warm[l->n_warm++] = i;
     l->positives = l->users + B;
     l->negatives = l->positives + B;

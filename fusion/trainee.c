@@ -4,8 +4,6 @@
 
 #include "fusion/trainee.h"
 
-#include "fusion/cold.h"
-
 #include <math.h>
 #include <string.h>
 
@@ -366,32 +364,13 @@ double trainee_step(struct trainee *t, const uint32_t *users, const uint32_t *po
     return loss;
 }
 
-static uint32_t n_interactions(const struct trainee *t, uint32_t item)
+struct cold_items trainee_items(const struct trainee *t)
 {
-    return (uint32_t)csr_degree(&t->graph.adjacency, t->data->n_users + item);
-}
-
-void trainee_lengthen(struct trainee *t, float length)
-{
-    for (uint32_t i = 0; i < t->data->n_items; i++) {
-        uint32_t n = n_interactions(t, i);
-        if (n > 0 || t->data->mask[i]) /* else nothing but an identity that nobody trained */
-            cold_lengthen(t->out + (t->data->n_users + i) * t->D, t->D, length, n);
-    }
-}
-
-/* The mean over t->out's items with interactions, times what the options say. */
-static float cold_length(const struct trainee *t)
-{
-    double sum = 0;
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < t->data->n_items; i++) {
-        if (n_interactions(t, i) == 0)
-            continue;
-        sum += (double)norm(t->out + (t->data->n_users + i) * t->D, t->D);
-        n++;
-    }
-    return n ? t->o.cold_length * (float)(sum / n) : 0;
+    return (struct cold_items){.n = t->data->n_items,
+                               .D = t->D,
+                               .Y = t->out + (size_t)t->data->n_users * t->D,
+                               .n_interactions = t->n_interactions,
+                               .mask = t->data->mask};
 }
 
 void trainee_forward(struct trainee *t)
@@ -400,6 +379,17 @@ void trainee_forward(struct trainee *t)
     t->step_graph = &t->graph;
     inputs_forward(t, false);
     backbone_forward(t, false, false);
-    t->o.shape.cold_length = t->o.cold_length > 0 ? cold_length(t) : 0;
-    trainee_lengthen(t, t->o.shape.cold_length);
+    const struct cold_items items = trainee_items(t);
+    t->o.shape.cold_length =
+        t->o.cold_length > 0 ? t->o.cold_length * cold_mean_length(&items) : 0;
+    cold_lengthen_items(&items, t->o.shape.cold_length);
+}
+
+void trainee_forget_cold(struct trainee *t)
+{
+    size_t id = (size_t)t->o.shape.id_dim;
+    for (uint32_t i = 0; i < t->data->n_items; i++)
+        if (t->n_interactions[i] == 0)
+            memset(t->w + t->item + i * id, 0, id * sizeof(*t->w));
+    trainee_forward(t);
 }

@@ -18,6 +18,7 @@
 
 #include "config/err.h"
 #include "fusion/adam.h"
+#include "fusion/cold.h"
 #include "fusion/csr.h"
 #include "fusion/fusenet.h"
 #include "fusion/graph.h"
@@ -99,6 +100,7 @@ struct trainee {
     struct graph graph;
     struct graph masked;            /* room for it without the pairs of a step; or empty */
     const struct graph *step_graph; /* what the backbone sees, one of the two */
+    uint32_t *n_interactions;       /* (I) training pairs of each item */
     struct team *team;
     struct graph_rows batch;        /* the nodes of the step's loss */
     struct graph_rows *near, reach; /* with those that they borrow from; &batch or &reach */
@@ -134,9 +136,11 @@ double trainee_step(struct trainee *t, const uint32_t *users, const uint32_t *po
                     const uint32_t *negatives, size_t B);
 /* Without dropout: t->out (N, D) holds what is published. */
 void trainee_forward(struct trainee *t);
-/* cold_lengthen for the items of t->out, which trainee_forward has done with the length that goes
- * with the model. */
-void trainee_lengthen(struct trainee *t, float length);
+/* An item without a training pair loses its identity, as one that arrives tomorrow has none; and
+ * trainee_forward. */
+void trainee_forget_cold(struct trainee *t);
+/* Those of t->out, which trainee_forward has brought to the length that goes with the model. */
+struct cold_items trainee_items(const struct trainee *t);
 /* Exchanges the weights and their average; nothing without one. Between two calls evaluation and
  * export see the average. */
 void trainee_swap_average(struct trainee *t);

@@ -127,6 +127,7 @@ static void complete_shape(struct trainee *t)
     s->D = (int32_t)t->D;
     s->has_statistics = true;
     s->trained = true;
+    s->members = 1;
     if (t->o.decay_kind == DECAY_AUTO)
         t->o.decay_kind = s->backbone == BACKBONE_LIGHTGCN && s->fusion == FUSION_NONE
                               ? DECAY_BATCH
@@ -239,10 +240,23 @@ static int seed(struct trainee *t, struct err *err)
     return status;
 }
 
+static int count_interactions(struct trainee *t, struct err *err)
+{
+    uint32_t n_users = t->data->n_users, n_items = t->data->n_items;
+    t->n_interactions = malloc((n_items + 1) * sizeof(*t->n_interactions));
+    if (!t->n_interactions)
+        return err_oom(err, "the items' interactions");
+    for (uint32_t i = 0; i < n_items; i++)
+        t->n_interactions[i] = (uint32_t)csr_degree(&t->graph.adjacency, n_users + i);
+    return ERR_OK;
+}
+
 static int prepare(struct trainee *t, struct err *err)
 {
     const struct trainee_data *d = t->data;
     int status = graph_new(d->pairs, d->n_pairs, d->n_users, d->n_items, &t->graph, err);
+    if (!status)
+        status = count_interactions(t, err);
     if (!status && t->o.hide_positives && t->o.shape.backbone != BACKBONE_MF)
         status = graph_new_like(&t->graph, &t->masked, err);
     if (!status && t->o.shape.F)
@@ -455,6 +469,7 @@ void trainee_free(struct trainee *t)
                        t->work,    t->average, t->P,     t->content};
     for (size_t i = 0; i < sizeof(floats) / sizeof(*floats); i++)
         free(floats[i]);
+    free(t->n_interactions);
     free(t->id_kept);
     free(t->drop[0]);
     free(t->drop[1]);

@@ -9,14 +9,15 @@
  * val.tsv looks; a uniform split lets popularity win), decide when to stop and are reported. With
  * test=FILE all of trn.tsv trains for `epochs` epochs and FILE is evaluated once. With hide=1 a
  * tenth of the items loses every pair, and the pairs lost are reported too, ranked among all items
- * and among the hidden ones. Run n has seed and split seed `seed` + n. The names: `knobs` below. */
+ * and among the hidden ones. Run n has seed and split seed `seed` + n, and `members` trainings that are
+ * judged as one. The names: bench_recommend_options.c. */
 
+#include "bench_recommend.h"
 #include "floor.h"
 #include "planted.h"
 #include "split.h"
 
-#include "fusion/npy.h"
-#include "fusion/train.h"
+#include "fusion/ensemble.h"
 
 #include <errno.h>
 #include <math.h>
@@ -26,34 +27,11 @@
 #include <string.h>
 #include <time.h>
 
-struct pairs {
-    struct csr_pair *pair;
-    size_t n;
-};
-
-struct bench {
-    struct train_options train;
-    const char *folder, *test;
-    uint32_t runs, seed, held, hide, quiet, diagnose, floor;
-    int32_t width[MODEL_LAYERS_MAX];
-    struct npy image, audio;
-    float *X;      /* (n_items, F) */
-    uint8_t *mask; /* (n_items) */
-    uint32_t n_users, n_items;
-    struct pairs all, test_pairs;
-};
-
 /* What one run trains and is judged on. */
 struct task {
     struct pairs train, held, hidden;
     uint8_t *is_hidden; /* (n_items) */
 };
-
-_Noreturn static void die(const char *what, const char *why)
-{
-    fprintf(stderr, "bench_recommend: %s: %s\n", what, why);
-    exit(EXIT_FAILURE);
-}
 
 static void *need(void *memory)
 {
@@ -67,132 +45,6 @@ static double cpu_s(void)
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* ---- options ---- */
-
-enum kind { U32, I32, F32, BOOL };
-struct knob {
-    const char *name;
-    enum kind kind;
-    size_t offset;
-};
-#define TRAIN(field) offsetof(struct bench, train.field)
-#define MODEL(field) offsetof(struct bench, train.model.field)
-static const struct knob knobs[] = {
-    {"runs", U32, offsetof(struct bench, runs)},
-    {"seed", U32, offsetof(struct bench, seed)},
-    {"held", U32, offsetof(struct bench, held)},
-    {"hide", U32, offsetof(struct bench, hide)},
-    {"quiet", U32, offsetof(struct bench, quiet)},
-    {"w1", I32, offsetof(struct bench, width[0])},
-    {"w2", I32, offsetof(struct bench, width[1])},
-    {"w3", I32, offsetof(struct bench, width[2])},
-    {"w4", I32, offsetof(struct bench, width[3])},
-    {"epochs", U32, TRAIN(max_epochs)},
-    {"batch", U32, TRAIN(batch)},
-    {"every", U32, TRAIN(evaluate_every)},
-    {"patience", U32, TRAIN(patience)},
-    {"decay_kind", U32, MODEL(decay_kind)},
-    {"id_std", F32, MODEL(id_std)},
-    {"gain", F32, MODEL(meta_gain)},
-    {"floor", U32, offsetof(struct bench, floor)},
-    {"net_lr", F32, MODEL(net_lr)},
-    {"every_fuse", U32, MODEL(fuse_every)},
-    {"diagnose", U32, offsetof(struct bench, diagnose)},
-    {"average", F32, MODEL(average)},
-    {"lr", F32, MODEL(lr)},
-    {"decay", F32, MODEL(decay)},
-    {"hops", I32, MODEL(shape.hops)},
-    {"id", I32, MODEL(shape.id_dim)},
-    {"S", I32, MODEL(shape.S)},
-    {"R", I32, MODEL(shape.R)},
-    {"content", I32, MODEL(shape.content_dim)},
-    {"content_scale", F32, MODEL(shape.content_scale)},
-    {"unit", BOOL, MODEL(shape.unit_length)},
-    {"idrop", F32, MODEL(id_dropout)},
-    {"specific", F32, MODEL(item_specific_scale)},
-    {"negatives", U32, MODEL(negatives)},
-    {"hide_edges", BOOL, MODEL(hide_positives)},
-    {"knn", BOOL, MODEL(item_graph)},
-    {"k", U32, MODEL(knn.k)},
-    {"cold", F32, MODEL(cold_length)},
-    {"visual", F32, MODEL(knn.weight[0])},
-    {"acoustic", F32, MODEL(knn.weight[1])},
-    {"strength", F32, MODEL(knn_strength)},
-};
-
-static void set_knob(struct bench *b, const struct knob *k, const char *value)
-{
-    char *field = (char *)b + k->offset, *end;
-    double v = strtod(value, &end);
-    uint32_t u = (uint32_t)v;
-    int32_t i = (int32_t)v;
-    float f = (float)v;
-    bool is_on = v > 0;
-    if (*end || end == value)
-        die(k->name, "not a number");
-    switch (k->kind) {
-    case U32:
-        memcpy(field, &u, sizeof(u));
-        break;
-    case I32:
-        memcpy(field, &i, sizeof(i));
-        break;
-    case F32:
-        memcpy(field, &f, sizeof(f));
-        break;
-    case BOOL:
-        memcpy(field, &is_on, sizeof(is_on));
-        break;
-    }
-}
-
-static void set_option(struct bench *b, const char *name, const char *value)
-{
-    if (!strcmp(name, "test")) {
-        b->test = value;
-    } else if (!strcmp(name, "fusion") || !strcmp(name, "backbone")) {
-        bool is_fusion = name[0] == 'f';
-        int kind = is_fusion ? fusion_kind_parse(value) : backbone_kind_parse(value);
-        if (kind < 0)
-            die(name, value);
-        if (is_fusion)
-            b->train.model.shape.fusion = (enum fusion_kind)kind;
-        else
-            b->train.model.shape.backbone = (enum backbone_kind)kind;
-    } else {
-        size_t n = sizeof(knobs) / sizeof(*knobs), i = 0;
-        while (i < n && strcmp(knobs[i].name, name) != 0)
-            i++;
-        if (i == n)
-            die(name, "no such option");
-        set_knob(b, &knobs[i], value);
-    }
-}
-
-static void parse(struct bench *b, int argc, char **argv)
-{
-    train_options_init(&b->train);
-    trainee_options_paper(&b->train.model);
-    b->train.evaluate_every = 1;
-    b->runs = b->seed = 1;
-    b->held = 2500;
-    if (argc < 2)
-        die("arguments", "the folder of the data is needed");
-    b->folder = argv[1];
-    for (int i = 2; i < argc; i++) {
-        char name[32];
-        size_t n = strcspn(argv[i], "=");
-        if (!argv[i][n] || n >= sizeof(name))
-            die(argv[i], "name=value is needed");
-        memcpy(name, argv[i], n);
-        name[n] = 0;
-        set_option(b, name, argv[i] + n + 1);
-    }
-    struct model_shape *s = &b->train.model.shape;
-    for (s->L = 0; s->L < MODEL_LAYERS_MAX && b->width[s->L]; s->L++)
-        s->width[s->L + 1] = b->width[s->L];
 }
 
 /* ---- data ---- */
@@ -433,57 +285,66 @@ static void diagnose(struct trainee *t, const struct pairs *held)
     free(own);
 }
 
-/* As it is published: an item without a training pair has no identity. */
-static void forget_cold(struct trainee *t)
+static void print_run(const struct bench *b, const struct task *task,
+                      const struct ensemble *members, struct train_result *last)
 {
-    size_t id = (size_t)t->o.shape.id_dim;
-    for (uint32_t i = 0; i < t->data->n_items; i++)
-        if (!csr_degree(&t->graph.adjacency, t->data->n_users + i))
-            memset(t->w + t->item + i * id, 0, id * sizeof(*t->w));
-    trainee_forward(t);
+    struct trainee joined = *last->trainee;
+    struct model *model;
+    struct err err = {0};
+    if (ensemble_join(members, last->trainee, &model, &joined.out, &err))
+        die("joining", err.text);
+    joined.D *= members->n;
+    print_pairs("held", &joined, &task->held);
+    print_pairs("hidden", &joined, &task->hidden);
+    print_hidden_only(b, &joined, task);
+    print_pairs("test", &joined, &b->test_pairs);
+    if (b->diagnose)
+        diagnose(last->trainee, &task->held);
+    printf("\n");
+    fflush(stdout);
+    free(joined.out);
+    model_free(model);
 }
 
 static void run(const struct bench *b, uint32_t seed)
 {
     struct task task = {0};
     struct train_options o = b->train;
-    struct train_result r;
+    struct train_result r = {0};
+    struct ensemble members = {0};
     struct err err = {0};
     bool quiet = b->quiet > 0;
     make_task(b, seed, &task);
-    o.model.seed = seed;
-    if (b->floor) {
-        print_floor(b, &task);
-        task_done(&task);
-        return;
-    }
     struct trainee_data data = {.X = b->X,
                                 .mask = b->mask,
                                 .n_users = b->n_users,
                                 .n_items = b->n_items,
                                 .pairs = task.train.pair,
                                 .n_pairs = task.train.n};
+    if (b->floor)
+        print_floor(b, &task);
     double start = cpu_s();
-    if (train_run(&o, &data, task.held.pair, task.held.n, NULL, say, &quiet, &r, &err))
-        die("training", err.text);
-    forget_cold(r.trainee);
-    printf("seed %u best %u of %u, %.1f s", seed, r.best_epoch, r.n_epochs, cpu_s() - start);
-    print_pairs("held", r.trainee, &task.held);
-    print_pairs("hidden", r.trainee, &task.hidden);
-    print_hidden_only(b, r.trainee, &task);
-    print_pairs("test", r.trainee, &b->test_pairs);
-    if (b->diagnose)
-        diagnose(r.trainee, &task.held);
-    printf("\n");
-    fflush(stdout);
+    for (uint32_t m = 0; m < b->members && !b->floor; m++) {
+        train_result_done(&r);
+        o.model.seed = ensemble_seed(seed, m);
+        if (train_run(&o, &data, task.held.pair, task.held.n, NULL, say, &quiet, &r, &err) ||
+            ensemble_add(&members, r.trainee, &err))
+            die("training", err.text);
+        printf("%s %u of %u", m ? "," : "best", r.best_epoch, r.n_epochs);
+    }
+    if (!b->floor) {
+        printf(", seed %u, %.1f s", seed, cpu_s() - start);
+        print_run(b, &task, &members, &r);
+    }
     train_result_done(&r);
+    ensemble_done(&members);
     task_done(&task);
 }
 
 int main(int argc, char **argv)
 {
     struct bench b = {0};
-    parse(&b, argc, argv);
+    bench_recommend_parse(&b, argc, argv);
     if (!strcmp(b.folder, "planted") || !strcmp(b.folder, "control"))
         load_planted(&b, b.folder[0] == 'p');
     else

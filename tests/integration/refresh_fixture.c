@@ -384,7 +384,6 @@ static size_t later_row(struct trainee *t, const uint32_t *from, size_t n_from, 
     assert_true(X && mask);
     for (size_t i = 0; i <= n_from; i++) {
         size_t row = i < n_from ? from[i] : more;
-
         memcpy(X + i * F, t->X + row * F, F * sizeof(*X));
         mask[i] = t->data->mask[row];
     }
@@ -440,9 +439,9 @@ void fixture_whole(struct refresh_fixture *f, struct fixture_whole *w)
     *w = (struct fixture_whole){0};
     read_data(f, w);
     read_active(f, &model, &c);
-    struct trainee_options o =
-        options(model_shape(model)->fusion, model_shape(model)->backbone, false, 1);
-    o.shape.content_dim = model_shape(model)->content_dim;
+    const struct model_shape *shape = model_shape(model);
+    struct trainee_options o = options(shape->fusion, shape->backbone, false, 1);
+    o.shape.content_dim = shape->content_dim;
     o.meta_gain = o.cold_length = 0; /* the file has the one folded in, and says the other */
     refresh_ok(f, trainee_new(&o, &w->td, &w->t, &f->err));
     uint32_t *users = map_names(w->data.user_id, w->data.n_users, c.user_id, c.n_users);
@@ -452,7 +451,8 @@ void fixture_whole(struct refresh_fixture *f, struct fixture_whole *w)
     standardise(w->t, model);
     trainee_forward(w->t);
     add_item_graph(w->t, model, items, c.n_items);
-    trainee_lengthen(w->t, model_shape(model)->cold_length);
+    const struct cold_items published = trainee_items(w->t);
+    cold_lengthen_items(&published, shape->cold_length);
     free(users);
     free(items);
     candidate_done(&c);

@@ -281,9 +281,10 @@ class Training(unittest.TestCase):
 
     def test_resume_ends_as_if_never_interrupted(self):
         state = self.w.dir / "state"
-        for fusion, backbone, content in (("cp", "lightgcn", 5), ("dense", "sage", 0)):
-            args = ("--fusion", fusion, "--backbone", backbone, "--content", content,
-                    "--no-promote", "--epochs")
+        for fusion, backbone, more in (("cp", "lightgcn", ("--content", 5)),
+                                       ("cp", "lightgcn", ("--members", 2)),
+                                       ("dense", "sage", ("--content", 0))):
+            args = ("--fusion", fusion, "--backbone", backbone, *more, "--no-promote", "--epochs")
             whole = self.w.train(*args, 7)
             for epochs in (3, 4):
                 self.w.train(*args, epochs, "--checkpoint", state)
@@ -292,12 +293,45 @@ class Training(unittest.TestCase):
                                    whole["model_id"], resumed["model_id"])
                 self.assertEqual(sums[0], sums[1])
                 self.assertEqual(whole["valid"], resumed["valid"])
-                self.assertEqual([p["epoch"] for p in resumed["curve"]], [2, 4, 6, 7])
+                self.assertEqual([p["epoch"] for p in resumed["curve"]],
+                                 [p["epoch"] for p in whole["curve"]])
             damaged = state.read_bytes()
             state.write_bytes(damaged[:-9])
             self.w.run("train", "--resume", state, "--threads", 1, "--epochs", 9, "--valid",
                        self.w.dir / "valid.tsv", *args[:6], code=65)
         self.w.run("train", "--resume", "/nonexistent", code=66)
+
+    def test_resume_of_members(self):
+        state, second = self.w.dir / "state", self.w.dir / "state.2"
+        args = ("--members", 2, "--no-promote", "--checkpoint", state)
+        whole = self.w.train("--epochs", 200, *args)
+        self.assertLess(whole["epochs"], 400)  # both stopped by themselves
+        for member in (None, second):  # nothing to be done; the second one from its beginning
+            if member:
+                member.unlink()
+            resumed = self.w.train("--epochs", 200, *args[:3], "--resume", state)
+            self.assertEqual(resumed["epochs"], whole["epochs"])
+            self.assertEqual(resumed["valid"], whole["valid"])
+        self.w.train("--epochs", 2, "--no-promote", "--checkpoint", state)
+        self.assertFalse(second.exists())  # of another training
+
+    def test_members_are_one_model(self):
+        one = self.w.train("--seed", 3, "--no-promote")
+        m = self.w.train("--seed", 3, "--members", 3)
+        self.assertEqual((m["options"]["members"], m["options"]["dim"]),
+                         (3, 3 * one["options"]["dim"]))
+        losses = [[p["loss"] for p in x["curve"]][:len(one["curve"])] for x in (one, m)]
+        self.assertEqual(losses[0], losses[1])
+        self.assertGreater(m["epochs"], one["epochs"])
+        epochs = [p["epoch"] for p in m["curve"]]
+        self.assertEqual(epochs, sorted(set(epochs)))
+        self.assertEqual({len(v) for v in self.w.vectors("current_embedding", "item_id").values()},
+                         {m["options"]["dim"]})
+        self.w.run("verify", "-n", 90)
+        self.assertEqual(self.w.run("eval", "--test", self.w.dir / "valid.tsv", "--json")
+                         ["overall"], m["valid"]["overall"])
+        warm = self.w.train("--members", 2, "--warm", "--epochs", 2)
+        self.assertLess(warm["curve"][0]["loss"], m["curve"][0]["loss"])
 
     def test_files_export_and_import(self):
         out, file = self.w.dir / "out", self.w.dir / "m.safetensors"

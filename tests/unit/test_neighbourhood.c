@@ -305,7 +305,10 @@ static void forget_both_ends_of_a_new_edge_equals_whole_graph(void **state)
     assert_int_equal(graph_new(w.pairs, N_PAIRS, N_USERS, N_ITEMS, &w.t->graph, &err), ERR_OK);
     w.t->o.cold_length = 0; /* the model's is of the graph that it was trained on */
     trainee_forward(w.t);
-    trainee_lengthen(w.t, model_shape(w.model)->cold_length);
+    for (uint32_t i = 0; i < N_ITEMS; i++)
+        w.t->n_interactions[i] = (uint32_t)csr_degree(&w.t->graph.adjacency, N_USERS + i);
+    const struct cold_items items = trainee_items(w.t);
+    cold_lengthen_items(&items, model_shape(w.model)->cold_length);
     size_t n_asked = w.n_asked;
     neighbourhood_forget(w.h, neighbourhood_user(5));
     neighbourhood_forget(w.h, neighbourhood_item(7));

@@ -241,10 +241,26 @@ static void print_figures(const json_t *metrics)
     }
 }
 
+static json_int_t integer(const json_t *object, const char *name)
+{
+    return json_integer_value(json_object_get(object, name));
+}
+
+static void print_course(const struct train *t, const json_t *metrics)
+{
+    double seconds = json_real_value(json_object_get(metrics, "seconds"));
+
+    if (t->n_members > 1)
+        printf("%u trainings, %" JSON_INTEGER_FORMAT " epochs in %.1f s", t->n_members,
+               integer(metrics, "epochs"), seconds);
+    else
+        printf("%" JSON_INTEGER_FORMAT " epochs in %.1f s, best %" JSON_INTEGER_FORMAT,
+               integer(metrics, "epochs"), seconds, integer(metrics, "best_epoch"));
+}
+
 static int print_text(const struct train *t, const json_t *metrics, int64_t model_id)
 {
     const json_t *o = json_object_get(metrics, "options");
-    json_int_t epochs = json_integer_value(json_object_get(metrics, "epochs"));
 
     if (t->a.out)
         printf("files in %s", t->a.out);
@@ -254,18 +270,14 @@ static int print_text(const struct train *t, const json_t *metrics, int64_t mode
     printf(": %s, %s, item graph %s, %" JSON_INTEGER_FORMAT " numbers\n",
            json_string_value(json_object_get(o, "fusion")),
            json_string_value(json_object_get(o, "backbone")),
-           json_string_value(json_object_get(o, "item_graph")),
-           json_integer_value(json_object_get(o, "dim")));
+           json_string_value(json_object_get(o, "item_graph")), integer(o, "dim"));
     printf("%" JSON_INTEGER_FORMAT " pairs of %" JSON_INTEGER_FORMAT
-           " users and %" JSON_INTEGER_FORMAT " items, %" JSON_INTEGER_FORMAT
-           " epochs in %.1f s, best %" JSON_INTEGER_FORMAT "; on %" JSON_INTEGER_FORMAT
-           " held-out pairs:\n",
-           json_integer_value(json_object_get(metrics, "n_pairs")),
-           json_integer_value(json_object_get(metrics, "n_users")),
-           json_integer_value(json_object_get(metrics, "n_items")), epochs,
-           json_real_value(json_object_get(metrics, "seconds")),
-           json_integer_value(json_object_get(metrics, "best_epoch")),
-           json_integer_value(json_object_get(metrics, "n_valid_pairs")));
+           " users and %" JSON_INTEGER_FORMAT " items, ",
+           integer(metrics, "n_pairs"), integer(metrics, "n_users"),
+           integer(metrics, "n_items"));
+    print_course(t, metrics);
+    printf("; on %" JSON_INTEGER_FORMAT " held-out pairs:\n",
+           integer(metrics, "n_valid_pairs"));
     print_figures(metrics);
     return cli_finish();
 }

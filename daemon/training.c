@@ -14,7 +14,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { DIM = 64 };
+enum { DIM = 64, MEMBERS_FLOATS_MAX = 1 << 28 };
 
 /* ---- choices ------------------------------------------------------------------------------- */
 
@@ -53,6 +53,24 @@ static void choose_shape(const struct training_request *r, const struct training
     choose_widths(r, t->F, shape);
 }
 
+/* Of an ensemble's tensors T (ensemble.h), zeros included; known before hours are spent. */
+static int check_members(const struct training_request *r, int32_t F,
+                         const struct model_shape *s, struct err *err)
+{
+    const double n = r->members > 1 ? (double)r->members : 1, S = 5;
+    double in = F, floats = 0;
+
+    for (int32_t l = 1; l <= s->L; in = n * s->width[l++])
+        floats += n * S * in * n * s->width[l];
+    if (s->fusion != FUSION_DENSE || n == 1 || floats <= MEMBERS_FLOATS_MAX)
+        return ERR_OK;
+    return err_fatal(
+        err, EX_USAGE,
+        "%d members of dense fusion with %d columns would be %.1f GB of tensors as "
+        "one model: take fewer, or --fusion cp",
+        (int)n, (int)F, floats * sizeof(float) / 1e9);
+}
+
 /* Options of fusion/ from the request and the data: every choice is made here. */
 static int choose(const struct training_request *r, const struct training_data *t,
                   struct train_options *ret_o, struct err *err)
@@ -88,7 +106,7 @@ static int choose(const struct training_request *r, const struct training_data *
                          "no item has features: import items with features, or train with "
                          "--fusion none --item-graph none");
     *ret_o = o;
-    return ERR_OK;
+    return check_members(r, t->F, &o.model.shape, err);
 }
 
 /* ---- what is published --------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 """A simulated site: real features and real interactions of micro-videos, played to a real daemon.
 
     simulate_site.py BIN DATA FOLDER [--steps 6] [--epochs 40] [--backbone lightgcn] [--late 20]
+                     [--members 1]
 
 SIMULATED: the interactions of DATA/trn.tsv carry no times, and the file is sorted by user and item;
 they are played in one seeded shuffled order. LATE % of the items, chosen by a seeded draw, are
@@ -76,7 +77,7 @@ class Site:
             extract = {{ workers = 1; }};
             training = {{ interval_s = 0; new_interactions = {n_new}; min_new_interactions = {n_new};
                           retry_s = 20; epochs = {a.epochs}; backbone = "{a.backbone}";
-                          item_graph = "{a.item_graph}"; nice = {a.nice}; heartbeat_s = 1800; min_cold_pairs = 100; }};
+                          item_graph = "{a.item_graph}"; members = {a.members}; nice = {a.nice}; heartbeat_s = 1800; min_cold_pairs = 100; }};
             """)
 
     def start(self):
@@ -204,6 +205,7 @@ def main():
     p.add_argument("--epochs", type=int, default=40, help="at most; early stopping ends them")
     p.add_argument("--backbone", default="lightgcn")
     p.add_argument("--item-graph", default="knn")
+    p.add_argument("--members", type=int, default=1, help="trainings whose mean is a model")
     p.add_argument("--late", type=int, default=20, help="per cent of the items")
     p.add_argument("--nice", type=int, default=10, help="of the trainer")
     p.add_argument("--patience", type=int, default=1800, help="seconds for one retraining")

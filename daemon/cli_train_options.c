@@ -84,7 +84,7 @@ static const struct argp_option options[] = {
      2},
     {"members", OPTION_MEMBERS, "N", 0,
      "Trainings, alike but for the seed, whose mean is the model: better lists for N times the "
-     "time and the length of a vector (1)",
+     "time and the length of a vector, and somewhat more for each item that arrives (1)",
      2},
     {"warm", OPTION_WARM, NULL, 0, "Start from the active model instead of from nothing", 2},
     {"threads", OPTION_THREADS, "N", 0, "Threads (one a processor)", 2},

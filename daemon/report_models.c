@@ -133,18 +133,19 @@ static void plot_curve(FILE *out, const json_t *points, const char *name, const 
     if (!any_value(y, n))
         return;
     const struct report_series series = {title, style, y, NULL};
-    const struct report_lines lines = {.id = id,
-                                       .title = title,
-                                       .about =
-                                           "A line over the epochs; the table has the numbers.",
-                                       .x_label = "epoch",
-                                       .y_label = y_label,
-                                       .x = x,
-                                       .n = n,
-                                       .series = &series,
-                                       .n_series = 1,
-                                       .height = 210,
-                                       .whole_x = true};
+    const struct report_lines lines = {
+        .id = id,
+        .title = title,
+        .about = "A line over the epochs, of several members one after the other; the "
+                 "table has the numbers.",
+        .x_label = "epoch",
+        .y_label = y_label,
+        .x = x,
+        .n = n,
+        .series = &series,
+        .n_series = 1,
+        .height = 210,
+        .whole_x = true};
     fputs("<figure>", out);
     report_plot_lines(out, &lines);
     fputs("</figure>\n", out);

@@ -1,6 +1,7 @@
 #include "daemon/training_internal.h"
 
 #include "daemon/evaluation.h"
+#include "fusion/checkpoint.h"
 #include "fusion/ensemble.h"
 #include "fusion/fuse.h"
 #include "fusion/train_sizes.h"
@@ -57,7 +58,7 @@ static void choose_shape(const struct training_request *r, const struct training
 static int check_members(const struct training_request *r, int32_t F,
                          const struct model_shape *s, struct err *err)
 {
-    const double n = r->members > 1 ? (double)r->members : 1, S = 5;
+    const double n = r->members > 1 ? (double)r->members : 1, S = MODEL_S;
     double in = F, floats = 0;
 
     for (int32_t l = 1; l <= s->L; in = n * s->width[l++])
@@ -93,8 +94,6 @@ static int choose(const struct training_request *r, const struct training_data *
     o.model.negatives = (uint32_t)r->negatives;
     if (r->cold_length_percent >= 0)
         o.model.cold_length = (float)r->cold_length_percent / 100;
-    o.checkpoint = r->checkpoint;
-    o.resume = r->resume;
     o.model.knn.on_block = r->graph;
     o.model.knn.on_block_arg = r->arg;
     o.on_step = r->step;
@@ -120,18 +119,9 @@ static uint8_t *mark_users(const struct training_data *t)
     return has;
 }
 
-static uint8_t *mark_items(const struct training_data *t)
-{
-    uint8_t *warm = calloc(t->d.n_items + 1, 1);
-
-    for (size_t i = 0; warm && i < t->n_train; i++)
-        warm[t->train[i].col] = 1;
-    return warm;
-}
-
 /* Items without a training pair by the path that new ones take, so that both have the same bytes. */
 static int fuse_cold(const struct training_data *t, const struct model *model,
-                     const uint8_t *warm, float *items /* (I, D) */, struct err *err)
+                     const uint32_t *n_interactions, float *items /* (I, D) */, struct err *err)
 {
     const struct model_shape *shape = model_shape(model);
     size_t F = (size_t)t->F, D = (size_t)shape->D;
@@ -142,7 +132,7 @@ static int fuse_cold(const struct training_data *t, const struct model *model,
         return ERR_OK;
     r = fuse_context_new(model, 1, &context, err);
     for (size_t i = 0; r == ERR_OK && i < t->d.n_items; i++)
-        if (!warm[i])
+        if (n_interactions[i] == 0)
             r = fuse_items_in(context, t->X + i * F, &t->d.mask[i], 1, items + i * D, err);
     fuse_context_free(context);
     return r;
@@ -177,22 +167,21 @@ static void take_users(const struct training_data *t, const uint8_t *has, size_t
     }
 }
 
-static int make_result(const struct training_data *t, const struct ensemble *members,
+static int make_result(const struct training_data *t, struct ensemble *members,
                        const struct trainee *last, struct result *x, struct err *err)
 {
-    uint8_t *warm = mark_items(t), *has = mark_users(t);
+    uint8_t *has = mark_users(t);
     int r = ensemble_join(members, last, &x->model, &x->vectors, err);
     size_t D = r == ERR_OK ? (size_t)model_shape(x->model)->D : 0;
 
     x->mean = calloc(D + 1, sizeof *x->mean);
     x->pair = calloc(t->n_train + 1, sizeof *x->pair);
-    if (r == ERR_OK && (!warm || !has || !x->mean || !x->pair))
+    if (r == ERR_OK && (!has || !x->mean || !x->pair))
         r = err_oom(err, "the vectors to publish");
     if (r == ERR_OK) {
         take_users(t, has, D, x);
-        r = fuse_cold(t, x->model, warm, x->vectors + t->d.n_users * D, err);
+        r = fuse_cold(t, x->model, last->n_interactions, x->vectors + t->d.n_users * D, err);
     }
-    free(warm);
     free(has);
     return r;
 }
@@ -344,28 +333,35 @@ static bool watch(void *arg, uint32_t epoch, const struct train_point *point)
     return !run->stopped;
 }
 
-/* Each has a checkpoint of its own: FILE, FILE.2, FILE.3 …; what is not there yet begins. */
-static int member_checkpoint(const struct training_request *r, uint32_t member,
-                             char path[PATH_MAX], struct train_options *o, struct err *err)
+static uint32_t n_members(const struct training_request *r)
 {
-    if (!r->checkpoint || member == 0)
-        return ERR_OK;
-    int n = snprintf(path, PATH_MAX, "%s.%u", r->checkpoint, member + 1);
-    if (n < 0 || n >= PATH_MAX)
-        return err_fatal(err, EX_USAGE, "checkpoint %s: the name is too long", r->checkpoint);
-    o->checkpoint = path;
-    o->resume = r->resume && access(path, F_OK) == 0;
-    return ERR_OK;
+    return r->members > 1 ? (uint32_t)r->members : 1;
 }
 
-/* What an earlier training left there would else be gone on with after this one is interrupted. */
-static void forget_checkpoints(const struct training_request *r)
+/* Each member has a checkpoint of its own: FILE, FILE.2, FILE.3 … */
+static int member_checkpoint(const struct training_request *r, uint32_t member,
+                             char ret_path[PATH_MAX], struct err *err)
+{
+    int n = member ? snprintf(ret_path, PATH_MAX, "%s.%u", r->checkpoint, member + 1)
+                   : snprintf(ret_path, PATH_MAX, "%s", r->checkpoint);
+
+    return n >= 0 && n < PATH_MAX
+               ? ERR_OK
+               : err_fatal(err, EX_USAGE, "checkpoint %s: the name is too long", r->checkpoint);
+}
+
+/* What an earlier training left there would be gone on with after this one is interrupted. */
+static int forget_checkpoints(const struct training_request *r, struct err *err)
 {
     char path[PATH_MAX];
+    int status = ERR_OK;
 
-    for (int member = 2; r->checkpoint && !r->resume && member <= ENSEMBLE_MAX; member++)
-        if (snprintf(path, sizeof path, "%s.%d", r->checkpoint, member) < (int)sizeof path)
+    for (uint32_t m = 1; r->checkpoint && status == ERR_OK && m < n_members(r); m++) {
+        status = member_checkpoint(r, m, path, err);
+        if (status == ERR_OK && !r->resume && checkpoint_is(path))
             (void)unlink(path);
+    }
+    return status;
 }
 
 /* The member's curve behind those before it. */
@@ -390,6 +386,18 @@ static int add_curve(struct run *run, struct err *err)
     return ERR_OK;
 }
 
+static int interrupted(const struct run *run, uint32_t member, struct err *err)
+{
+    const char *checkpoint = run->r->checkpoint;
+    char which[32] = "";
+
+    if (n_members(run->r) > 1)
+        (void)snprintf(which, sizeof which, " %u of %u", member + 1, n_members(run->r));
+    return err_retry(err, EX_TEMPFAIL, "training%s interrupted after epoch %u%s%s", which,
+                     run->last.n_epochs, checkpoint ? ": go on with --resume " : "",
+                     checkpoint ? checkpoint : "");
+}
+
 static int train_member(struct run *run, uint32_t member, const struct trainee_data *data,
                         struct err *err)
 {
@@ -402,7 +410,11 @@ static int train_member(struct run *run, uint32_t member, const struct trainee_d
 
     o.model.seed = ensemble_seed(r->seed, member);
     train_result_done(&run->last);
-    int status = member_checkpoint(r, member, path, &o, err);
+    int status = r->checkpoint ? member_checkpoint(r, member, path, err) : ERR_OK;
+    if (status == ERR_OK && r->checkpoint) {
+        o.checkpoint = path; /* a later member's may not be there yet */
+        o.resume = r->resume && (member == 0 || access(path, F_OK) == 0);
+    }
     if (status == ERR_OK)
         status = training_start_member(&run->start, member, &warms, &warm, err);
     if (status == ERR_OK && r->member)
@@ -413,9 +425,7 @@ static int train_member(struct run *run, uint32_t member, const struct trainee_d
     if (status != ERR_OK)
         return status;
     if (run->stopped)
-        return err_retry(err, EX_TEMPFAIL, "training interrupted after epoch %u%s%s",
-                         run->last.n_epochs, r->checkpoint ? ": go on with --resume " : "",
-                         r->checkpoint ? r->checkpoint : "");
+        return interrupted(run, member, err);
     if (member == 0)
         run->best_epoch = run->last.best_epoch;
     status = ensemble_add(&run->members, run->last.trainee, err);
@@ -431,12 +441,10 @@ static int train(struct run *run, struct err *err)
                                       .n_items = (uint32_t)t->d.n_items,
                                       .pairs = t->train,
                                       .n_pairs = t->n_train};
-    uint32_t n = run->r->members > 0 ? (uint32_t)run->r->members : 1;
-    int r = ERR_OK;
+    int r = forget_checkpoints(run->r, err);
 
-    forget_checkpoints(run->r);
     train_set_blas_threads(run->o.model.threads);
-    for (uint32_t member = 0; r == ERR_OK && member < n; member++)
+    for (uint32_t member = 0; r == ERR_OK && member < n_members(run->r); member++)
         r = train_member(run, member, &data, err);
     return r == ERR_OK ? make_result(t, &run->members, run->last.trainee, &run->result, err)
                        : r;

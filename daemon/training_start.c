@@ -61,13 +61,15 @@ int training_start_find(struct store *reader, const struct settings *settings,
 int training_start_member(struct training_start *s, uint32_t member, bool *ret_warms,
                           struct train_warm *ret_warm, struct err *err)
 {
+    uint32_t n = s->model ? (uint32_t)model_shape(s->model)->members : 0;
+    int r = ERR_OK;
+
     model_free(s->member);
     s->member = NULL;
-    *ret_warms = s->model && member < (uint32_t)model_shape(s->model)->members;
-    if (!*ret_warms)
-        return ERR_OK;
-    int r = ensemble_member(s->model, member, &s->member, err);
-    *ret_warm = (struct train_warm){s->member, s->user_map, s->item_map};
+    *ret_warms = member < n;
+    if (*ret_warms && n > 1)
+        r = ensemble_member(s->model, member, &s->member, err);
+    *ret_warm = (struct train_warm){n > 1 ? s->member : s->model, s->user_map, s->item_map};
     return r;
 }
 

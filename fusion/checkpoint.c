@@ -226,3 +226,15 @@ int checkpoint_load(const char *path, struct checkpoint *c, uint64_t key, struct
     (void)fclose(f);
     return status;
 }
+
+bool checkpoint_is(const char *path)
+{
+    uint64_t magic = 0;
+    FILE *f = fopen(path, "re");
+
+    if (f == NULL)
+        return false;
+    bool is = fread(&magic, sizeof(magic), 1, f) == 1 && magic == MAGIC;
+    (void)fclose(f);
+    return is;
+}

@@ -37,5 +37,7 @@ int checkpoint_save(const char *path, const struct checkpoint *c, uint64_t key,
  * there is no such file, EX_DATAERR for one that is damaged or of another training; then the
  * memory may be half filled. */
 int checkpoint_load(const char *path, struct checkpoint *c, uint64_t key, struct err *err);
+/* Whether the file is a checkpoint at all, of whatever training. */
+bool checkpoint_is(const char *path);
 
 #endif

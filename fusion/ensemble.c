@@ -7,7 +7,6 @@
 #include "fusion/model_internal.h"
 #include "fusion/trainee.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -21,28 +20,29 @@ enum axis {
 
 struct layout {
     const char *name;
+    int n_dims; /* in the file */
     enum axis axis[3];
 };
 
-/* Of a layer, by the part of the name behind "layer_N."; layer 1 takes features. */
+/* Of a layer, by the part of the name behind "layer_N."; layer 1 takes features. T_1 is a block. */
 static const struct layout layers[] = {
-    {"M_1", {EACH, EACH}}, {"T_1", {EACH, EACH, EACH}}, {"A", {EACH, EACH}},
-    {"B", {EACH, EACH}},   {"C", {EACH, EACH}},
+    {"M_1", 2, {EACH, EACH}}, {"T_1", 2, {EACH, EACH, EACH}}, {"A", 2, {EACH, EACH}},
+    {"B", 2, {EACH, EACH}},   {"C", 2, {EACH, EACH}},
 };
 static const struct layout others[] = {
-    {"mlp_signal.0.weight", {EACH, SHARED}},
-    {"mlp_signal.0.bias", {EACH}},
-    {"mlp_signal.2.weight", {EACH, EACH}},
-    {"mlp_signal.2.bias", {EACH}},
-    {"item_E", {SHARED, EACH}},
-    {"user", {SHARED, NODE}},
-    {"conv1.lin_l.weight", {EACH, NODE}},
-    {"conv1.lin_l.bias", {EACH}},
-    {"conv1.lin_r.weight", {EACH, NODE}},
-    {"conv2.lin_l.weight", {EACH, EACH}},
-    {"conv2.lin_l.bias", {EACH}},
-    {"conv2.lin_r.weight", {EACH, EACH}},
-    {"mmf.knn.z", {SHARED, VECTOR}},
+    {"mlp_signal.0.weight", 2, {EACH, SHARED}},
+    {"mlp_signal.0.bias", 1, {EACH}},
+    {"mlp_signal.2.weight", 2, {EACH, EACH}},
+    {"mlp_signal.2.bias", 1, {EACH}},
+    {"item_E", 2, {SHARED, EACH}},
+    {"user", 2, {SHARED, NODE}},
+    {"conv1.lin_l.weight", 2, {EACH, NODE}},
+    {"conv1.lin_l.bias", 1, {EACH}},
+    {"conv1.lin_r.weight", 2, {EACH, NODE}},
+    {"conv2.lin_l.weight", 2, {EACH, EACH}},
+    {"conv2.lin_l.bias", 1, {EACH}},
+    {"conv2.lin_r.weight", 2, {EACH, EACH}},
+    {"mmf.knn.z", 2, {SHARED, VECTOR}},
 };
 
 static const struct layout *find(const struct layout *in, size_t n, const char *name)
@@ -57,7 +57,7 @@ static const struct layout *find(const struct layout *in, size_t n, const char *
 static struct layout layout_of(const char *name)
 {
     const struct layout *found;
-    struct layout l = {name, {SHARED, SHARED, SHARED}};
+    struct layout l = {name, 0, {SHARED, SHARED, SHARED}};
     bool first_layer = strncmp(name, "layer_1.", 8) == 0;
 
     if (strncmp(name, "layer_", 6) != 0) {
@@ -80,9 +80,11 @@ struct place {
     uint32_t n, member;
 };
 
-static bool is_shared(const struct layout *l)
+static enum axis resolve(const struct place *p, enum axis axis)
 {
-    return l->axis[0] == SHARED && l->axis[1] == SHARED;
+    if (axis != VECTOR)
+        return axis;
+    return p->shape->backbone == BACKBONE_SAGE ? EACH : NODE;
 }
 
 /* Where index i of a member's axis, `size` long, is. */
@@ -90,8 +92,7 @@ static size_t at(const struct place *p, enum axis axis, size_t size, size_t i)
 {
     const size_t fused = model_feature_width(p->shape), id = (size_t)p->shape->id_dim;
 
-    if (axis == VECTOR)
-        axis = p->shape->backbone == BACKBONE_SAGE ? EACH : NODE;
+    axis = resolve(p, axis);
     if (axis == SHARED)
         return i;
     if (axis == EACH)
@@ -104,23 +105,36 @@ static size_t joined_size(const struct place *p, enum axis axis, size_t size)
     return axis == SHARED ? size : p->n * size;
 }
 
-/* A tensor's sizes in one member. t: a member's, or the joined model's. */
-static void member_sizes(const struct place *p, const struct layout *l,
-                         const struct model_tensor *t, bool is_joined, size_t ret_size[3])
+/* A tensor's sizes in one member, of a member's tensor (parts 1) or of the joined model's (parts n).
+ * False: it is shared, or not shaped as its name says, which is then no part of the network (a
+ * stray one of a file from elsewhere). */
+static bool member_sizes(const struct place *p, const struct layout *l,
+                         const struct model_tensor *t, uint32_t parts, size_t ret_size[3])
 {
-    const uint32_t parts = is_joined ? p->n : 1;
+    const size_t node = model_feature_width(p->shape) + (size_t)p->shape->id_dim;
+    const bool is_block = strcmp(l->name, "T_1") == 0;
 
-    ret_size[0] = t->shape[0];
-    ret_size[1] = t->n_dims > 1 ? t->shape[1] : 1;
-    ret_size[2] = 1;
-    for (int a = 0; a < 2; a++)
-        ret_size[a] /= l->axis[a] == SHARED ? 1 : parts;
-    if (strcmp(l->name, "T_1") == 0) { /* (S, in·out) */
+    if (l->n_dims == 0 || t->n_dims != l->n_dims)
+        return false;
+    ret_size[1] = ret_size[2] = 1;
+    for (int a = 0; a < t->n_dims; a++) {
+        const enum axis axis = resolve(p, l->axis[a]);
+
+        ret_size[a] =
+            axis == SHARED || (is_block && a == 1) ? t->shape[a] : t->shape[a] / parts;
+        if ((axis == EACH && !(is_block && a == 1) && t->shape[a] % parts != 0) ||
+            (axis == NODE && ret_size[a] != node))
+            return false;
+    }
+    if (is_block) { /* (S, in·out) */
         int layer = t->name[strlen("layer_")] - '0';
+        size_t in_parts = l->axis[1] == SHARED ? 1 : parts;
 
         ret_size[1] = (size_t)p->shape->width[layer - 1];
         ret_size[2] = (size_t)p->shape->width[layer];
+        return t->shape[1] == in_parts * ret_size[1] * parts * ret_size[2];
     }
+    return true;
 }
 
 /* Between a member's tensor and its places in the joined one. */
@@ -157,6 +171,16 @@ uint64_t ensemble_seed(uint64_t seed, uint32_t member)
 
 /* ---- joining --------------------------------------------------------------------------------- */
 
+/* Of later members; the first one's are the joined model's. */
+static void drop_shared(struct model *m)
+{
+    for (size_t i = 0; i < m->n_tensors; i++)
+        if (layout_of(m->tensors[i].name).n_dims == 0) {
+            free(m->tensors[i].data);
+            m->tensors[i].data = NULL;
+        }
+}
+
 int ensemble_add(struct ensemble *e, struct trainee *t, struct err *err)
 {
     const size_t n = (size_t)t->graph.n_nodes * t->D;
@@ -168,7 +192,7 @@ int ensemble_add(struct ensemble *e, struct trainee *t, struct err *err)
                          ENSEMBLE_MAX);
     t->o.cold_length = 0; /* the length is the joined vectors' */
     trainee_forget_cold(t);
-    int status = trainee_export(t, &e->model[e->n], err);
+    int status = trainee_export_parts(t, &e->model[e->n], err);
     t->o.cold_length = cold_length;
     if (status != ERR_OK)
         return status;
@@ -177,7 +201,10 @@ int ensemble_add(struct ensemble *e, struct trainee *t, struct err *err)
         model_free(e->model[e->n]);
         return err_oom(err, "the members of an ensemble");
     }
-    memcpy(e->out[e->n++], t->out, n * sizeof(float));
+    memcpy(e->out[e->n], t->out, n * sizeof(float));
+    if (e->n > 0)
+        drop_shared(e->model[e->n]);
+    e->n++;
     return ERR_OK;
 }
 
@@ -192,27 +219,28 @@ static int copy_tensor(const struct model_tensor *t, struct model *to, struct er
     return status;
 }
 
-static int join_tensor(const struct ensemble *e, const struct model_tensor *t,
-                       struct model *joined, struct err *err)
+/* The members' memory of it is given back. */
+static int join_tensor(struct ensemble *e, size_t tensor, struct model *joined, struct err *err)
 {
+    const struct model_tensor *t = &e->model[0]->tensors[tensor];
     const struct layout l = layout_of(t->name);
     struct place p = {model_shape(e->model[0]), e->n, 0};
     size_t size[3], shape[2];
     float *data;
+    int status;
 
-    if (is_shared(&l))
-        return copy_tensor(t, joined, err);
-    member_sizes(&p, &l, t, false, size);
-    shape[0] = joined_size(&p, l.axis[0], size[0]);
-    shape[1] = joined_size(&p, l.axis[1], size[1]) * joined_size(&p, l.axis[2], size[2]);
-    int status = model_add_shape(joined, t->name, t->n_dims, shape, &data, err);
-    for (; status == ERR_OK && p.member < e->n; p.member++) {
-        const struct model_tensor *own = model_tensor(e->model[p.member], "%s", t->name);
-
-        if (own == NULL || own->n_elements != t->n_elements)
-            return err_fatal(err, EX_SOFTWARE, "the members of an ensemble differ in %s",
-                             t->name);
-        copy(&p, &l, size, own->data, data, true);
+    if (!member_sizes(&p, &l, t, 1, size)) {
+        status = copy_tensor(t, joined, err);
+    } else {
+        shape[0] = joined_size(&p, l.axis[0], size[0]);
+        shape[1] = joined_size(&p, l.axis[1], size[1]) * joined_size(&p, l.axis[2], size[2]);
+        status = model_add_shape(joined, t->name, t->n_dims, shape, &data, err);
+        for (; status == ERR_OK && p.member < e->n; p.member++)
+            copy(&p, &l, size, e->model[p.member]->tensors[tensor].data, data, true);
+    }
+    for (uint32_t m = 0; m < e->n; m++) {
+        free(e->model[m]->tensors[tensor].data);
+        e->model[m]->tensors[tensor].data = NULL;
     }
     return status;
 }
@@ -229,44 +257,55 @@ static int copy_texts(const struct model *from, struct model *to, struct err *er
     return status;
 }
 
-static int join_model(const struct ensemble *e, float cold_length, struct model *joined,
+/* All but the packed weights. */
+static int join_model(struct ensemble *e, float cold_length, struct model **ret_model,
                       struct err *err)
 {
     const struct model *first = e->model[0];
     struct model_shape shape = first->shape;
-    int status = copy_texts(first, joined, err);
+    struct model *joined = NULL;
+    int status = model_new_empty(first->path, &joined, err);
 
     shape.members = (int32_t)e->n;
     shape.id_dim *= (int32_t)e->n;
     shape.cold_length = cold_length;
     if (status == ERR_OK)
+        status = copy_texts(first, joined, err);
+    if (status == ERR_OK)
         status = model_set_shape(joined, &shape, err);
     for (size_t i = 0; status == ERR_OK && i < first->n_tensors; i++)
-        status = join_tensor(e, &first->tensors[i], joined, err);
+        status = join_tensor(e, i, joined, err);
     if (status == ERR_OK)
         status = model_finish(joined, err);
-    return status == ERR_OK ? model_prepare(joined, err) : status;
+    if (status == ERR_OK)
+        *ret_model = joined;
+    else
+        model_free(joined);
+    return status;
 }
 
 /* The members' vectors, side by side. */
-static float *join_vectors(const struct ensemble *e, const struct trainee *t)
+static float *join_vectors(struct ensemble *e, const struct trainee *t)
 {
-    static const struct layout l = {"", {SHARED, VECTOR, SHARED}};
+    static const struct layout l = {"", 2, {SHARED, VECTOR, SHARED}};
     const size_t size[3] = {t->graph.n_nodes, t->D, 1};
     struct place p = {model_shape(e->model[0]), e->n, 0};
     float *out = malloc((size[0] * size[1] * e->n + 1) * sizeof(*out));
 
-    for (; out && p.member < e->n; p.member++)
+    for (; out && p.member < e->n; p.member++) {
         copy(&p, &l, size, e->out[p.member], out, true);
+        free(e->out[p.member]);
+        e->out[p.member] = NULL;
+    }
     return out;
 }
 
-int ensemble_join(const struct ensemble *e, const struct trainee *t, struct model **ret_model,
+int ensemble_join(struct ensemble *e, const struct trainee *t, struct model **ret_model,
                   float **ret_out, struct err *err)
 {
     float *out = join_vectors(e, t), length;
     struct cold_items items = trainee_items(t);
-    struct model *joined;
+    struct model *joined = NULL;
 
     if (out == NULL)
         return err_oom(err, "the vectors of an ensemble");
@@ -274,9 +313,10 @@ int ensemble_join(const struct ensemble *e, const struct trainee *t, struct mode
     items.Y = out + t->data->n_users * items.D;
     length = t->o.cold_length * cold_mean_length(&items);
     cold_lengthen_items(&items, length);
-    int status = model_new_empty("trained model", &joined, err);
-    if (status == ERR_OK && (status = join_model(e, length, joined, err)) != ERR_OK)
+    int status = join_model(e, length, &joined, err);
+    if (status == ERR_OK && (status = model_prepare(joined, err)) != ERR_OK)
         model_free(joined);
+    ensemble_done(e);
     if (status != ERR_OK) {
         free(out);
         return status;
@@ -304,9 +344,8 @@ static int take_tensor(const struct place *p, const struct model_tensor *t,
     size_t size[3], shape[2];
     float *data;
 
-    if (is_shared(&l))
+    if (!member_sizes(p, &l, t, p->n, size))
         return copy_tensor(t, member, err);
-    member_sizes(p, &l, t, true, size);
     shape[0] = size[0];
     shape[1] = size[1] * size[2];
     int status = model_add_shape(member, t->name, t->n_dims, shape, &data, err);
@@ -356,23 +395,20 @@ int ensemble_member(const struct model *joined, uint32_t member, struct model **
 
 int ensemble_derive(struct model *m, struct err *err)
 {
-    const char *text = model_text(m, "mmf.members");
+    const int32_t n = model_number(m, "mmf.members", ENSEMBLE_MAX);
     struct model_shape *s = &m->shape;
-    int32_t n;
-    char tail;
 
     s->members = 1;
-    if (text == NULL)
+    if (n == -1 || n == 1)
         return ERR_OK;
-    bool fits = sscanf(text, "%d%c", &n, &tail) == 1 && n >= 1 && n <= ENSEMBLE_MAX &&
-                s->content_dim == 0;
+    bool fits = n > 1 && s->content_dim == 0;
     for (int32_t l = 1; fits && l <= s->L; l++)
         fits = s->width[l] % n == 0;
     if (!fits || s->id_dim % n || s->S % n || s->R % n || s->D % n)
         return err_fatal(err, EX_DATAERR,
                          "model %s: mmf.members %s is no number of parts, at most %d, that the "
                          "widths are made of",
-                         m->path, text, ENSEMBLE_MAX);
+                         m->path, model_text(m, "mmf.members"), ENSEMBLE_MAX);
     s->members = n;
     return ERR_OK;
 }

@@ -21,7 +21,7 @@
 
 struct trainee;
 
-enum { ENSEMBLE_MAX = 16 };
+enum { ENSEMBLE_MAX = 16 }; /* as training.members in config/ */
 
 /* The trainings so far. */
 struct ensemble {
@@ -37,8 +37,8 @@ uint64_t ensemble_seed(uint64_t seed, uint32_t member);
  * Members are of one shape and the same data, without content columns unless there is one. */
 int ensemble_add(struct ensemble *e, struct trainee *t, struct err *err);
 /* The model, and what it publishes: *ret_out (users + items, N·D), items at the length of cold.h, t
- * being the last member. */
-int ensemble_join(const struct ensemble *e, const struct trainee *t, struct model **ret_model,
+ * being the last member. e is empty afterwards, for the sake of memory. */
+int ensemble_join(struct ensemble *e, const struct trainee *t, struct model **ret_model,
                   float **ret_out, struct err *err);
 void ensemble_done(struct ensemble *e);
 

@@ -26,6 +26,8 @@ int backbone_kind_parse(const char *name);            /* -1 */
 
 #define MODEL_LAYERS_MAX 8
 
+enum { MODEL_S = 5, MODEL_R = 16 }; /* when nobody chooses: the paper's */
+
 struct model; /* opaque: owns the mapped tensors and the packed copies */
 
 struct model_shape {

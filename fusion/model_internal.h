@@ -71,6 +71,8 @@ int model_set_shape(struct model *model, const struct model_shape *shape, struct
 const struct model_tensor *model_tensor(const struct model *model, const char *name, ...)
     __attribute__((format(printf, 2, 3)));
 const char *model_text(const struct model *model, const char *key);
+/* A whole number in [0, max] as metadata; -1 when absent; -2 when it is none. */
+int32_t model_number(const struct model *model, const char *key, long max);
 
 /* model_shape.c: derives model->shape and checks every tensor against it. */
 int model_finish(struct model *model, struct err *err);

@@ -166,9 +166,9 @@ static struct model_shape complete(const struct model_shape *shape)
     if (s.fusion == FUSION_NONE)
         s.fusion = FUSION_CP;
     if (s.S == 0)
-        s.S = 5;
+        s.S = MODEL_S;
     if (s.R == 0)
-        s.R = 16;
+        s.R = MODEL_R;
     if (s.L == 0) {
         s.L = 4;
         memcpy(s.width + 1, widths, sizeof(widths));

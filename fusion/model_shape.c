@@ -278,8 +278,7 @@ static int check_layers(struct model *m, struct err *err)
     return status;
 }
 
-/* A whole number in [0, max] as metadata; -1 when absent; -2 when it is none. */
-static int32_t text_number(const struct model *m, const char *key, long max)
+int32_t model_number(const struct model *m, const char *key, long max)
 {
     const char *text = model_text(m, key);
     char *end;
@@ -329,7 +328,7 @@ static int derive_id_dim(struct model *m, struct err *err)
     const struct model_tensor *item = model_tensor(m, "item_E");
     const struct model_tensor *r = model_tensor(m, "conv1.lin_r.weight");
     const struct model_tensor *user = model_tensor(m, "user");
-    int32_t said = text_number(m, "mmf.id_dim", DIM_MAX);
+    int32_t said = model_number(m, "mmf.id_dim", DIM_MAX);
     const struct model_tensor *taker = r != NULL ? r : user;
     size_t features = model_feature_width(s);
 
@@ -371,7 +370,7 @@ static int derive_backbone(struct model *m, struct err *err)
     s->backbone = (enum backbone_kind)kind;
     s->hops = kind == BACKBONE_SAGE ? 2 : 0;
     if (kind == BACKBONE_LIGHTGCN) {
-        s->hops = text_number(m, "mmf.hops", 16);
+        s->hops = model_number(m, "mmf.hops", 16);
         if (s->hops == -1)
             s->hops = 3;
         if (s->hops < 1)

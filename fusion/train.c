@@ -285,11 +285,16 @@ static int run(struct loop *l, train_progress *progress, void *arg, struct err *
     bool go_on =
         !(l->n_valid && l->r->n_points && out_of_patience(l)); /* else it was resumed */
     uint32_t every = l->o->evaluate_every ? l->o->evaluate_every : 1;
+    struct train_point point;
+    if (l->since && l->r->n_epochs >= l->o->max_epochs) { /* kept before its last point */
+        int status = take_point(l, &point, &go_on, err);
+        if (status)
+            return status;
+    }
     while (l->r->n_epochs < l->o->max_epochs && go_on) {
         l->loss += run_epoch(l);
         l->since++;
         bool last = ++l->r->n_epochs == l->o->max_epochs, due = l->r->n_epochs % every == 0;
-        struct train_point point;
         /* The last point of a short training is none of a longer one's. */
         int status = last && !due ? keep(l, true, err) : ERR_OK;
         if (!status && (due || last))

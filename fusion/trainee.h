@@ -151,6 +151,8 @@ double trainee_gradient(struct trainee *t, const uint32_t *users, const uint32_t
 /* The model as a file holds it: network, IDs, users, statistics, the item-item graph. After
  * trainee_forward. */
 int trainee_export(const struct trainee *t, struct model **ret_model, struct err *err);
+/* The same without the packed weights of fuse_*, for more to be done with it (model_internal.h). */
+int trainee_export_parts(const struct trainee *t, struct model **ret_model, struct err *err);
 /* Starts from another model's weights where names and shapes agree: the network, and the rows of
  * users and items named by the maps (row here → row there, UINT32_MAX = new); NULL = same rows. */
 int trainee_warm_start(struct trainee *t, const struct model *from, const uint32_t *user_map,

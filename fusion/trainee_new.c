@@ -109,8 +109,8 @@ static void complete_shape(struct trainee *t)
         for (s->L = 0; s->L < 4; s->L++)
             s->width[s->L + 1] = widths[s->L];
     bool has_meta = s->fusion == FUSION_DENSE || s->fusion == FUSION_CP;
-    s->S = !has_meta ? 0 : s->S ? s->S : 5;
-    s->R = s->fusion != FUSION_CP ? 0 : s->R ? s->R : 16;
+    s->S = !has_meta ? 0 : s->S ? s->S : MODEL_S;
+    s->R = s->fusion != FUSION_CP ? 0 : s->R ? s->R : MODEL_R;
     t->n_fused = s->fusion == FUSION_NONE ? 0 : (size_t)s->width[s->L];
     if (!s->id_dim)
         s->id_dim = s->fusion == FUSION_NONE ? 2 * s->width[s->L] : s->width[s->L];
@@ -360,10 +360,10 @@ static int export_into(const struct trainee *t, struct model *model, struct err 
         status = similar_export(t, model, err);
     if (!status)
         status = model_finish(model, err);
-    return status ? status : model_prepare(model, err);
+    return status;
 }
 
-int trainee_export(const struct trainee *t, struct model **ret_model, struct err *err)
+int trainee_export_parts(const struct trainee *t, struct model **ret_model, struct err *err)
 {
     struct model *model;
     int status = model_new_empty("trained model", &model, err);
@@ -376,6 +376,14 @@ int trainee_export(const struct trainee *t, struct model **ret_model, struct err
     }
     *ret_model = model;
     return ERR_OK;
+}
+
+int trainee_export(const struct trainee *t, struct model **ret_model, struct err *err)
+{
+    int status = trainee_export_parts(t, ret_model, err);
+    if (!status && (status = model_prepare(*ret_model, err)))
+        model_free(*ret_model);
+    return status;
 }
 
 /* Columns of a matrix: n_cols from `first` on, of rows `stride` long. */

@@ -285,15 +285,15 @@ static void diagnose(struct trainee *t, const struct pairs *held)
     free(own);
 }
 
-static void print_run(const struct bench *b, const struct task *task,
-                      const struct ensemble *members, struct train_result *last)
+static void print_run(const struct bench *b, const struct task *task, struct ensemble *members,
+                      struct train_result *last)
 {
     struct trainee joined = *last->trainee;
     struct model *model;
     struct err err = {0};
     if (ensemble_join(members, last->trainee, &model, &joined.out, &err))
         die("joining", err.text);
-    joined.D *= members->n;
+    joined.D = (size_t)model_shape(model)->D;
     print_pairs("held", &joined, &task->held);
     print_pairs("hidden", &joined, &task->hidden);
     print_hidden_only(b, &joined, task);

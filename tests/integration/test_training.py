@@ -303,17 +303,23 @@ class Training(unittest.TestCase):
 
     def test_resume_of_members(self):
         state, second = self.w.dir / "state", self.w.dir / "state.2"
-        args = ("--members", 2, "--no-promote", "--checkpoint", state)
-        whole = self.w.train("--epochs", 200, *args)
-        self.assertLess(whole["epochs"], 400)  # both stopped by themselves
-        for member in (None, second):  # nothing to be done; the second one from its beginning
-            if member:
-                member.unlink()
-            resumed = self.w.train("--epochs", 200, *args[:3], "--resume", state)
-            self.assertEqual(resumed["epochs"], whole["epochs"])
-            self.assertEqual(resumed["valid"], whole["valid"])
-        self.w.train("--epochs", 2, "--no-promote", "--checkpoint", state)
-        self.assertFalse(second.exists())  # of another training
+        for epochs in (200, 3):  # until both stop by themselves; to an end between two validations
+            for seed in (1, 2):
+                args = ("--members", 2, "--no-promote", "--epochs", epochs, "--seed", seed)
+                whole = self.w.train(*args, "--checkpoint", state)
+                self.assertEqual(whole["epochs"] < 2 * epochs, epochs == 200)
+                for gone in ([], [second]):  # nothing left to do; the second one from its start
+                    for file in gone:
+                        file.unlink()
+                    resumed = self.w.train(*args, "--resume", state)
+                    self.assertEqual(resumed["epochs"], whole["epochs"])
+                    self.assertEqual(resumed["best_epoch"], whole["best_epoch"])
+                    self.assertEqual(resumed["valid"], whole["valid"])
+        theirs = self.w.dir / "state.3"
+        theirs.write_text("mine")
+        self.w.train("--epochs", 1, "--no-promote", "--checkpoint", state)
+        self.assertTrue(second.exists())
+        self.assertEqual(theirs.read_text(), "mine")
 
     def test_members_are_one_model(self):
         one = self.w.train("--seed", 3, "--no-promote")
@@ -327,11 +333,21 @@ class Training(unittest.TestCase):
         self.assertEqual(epochs, sorted(set(epochs)))
         self.assertEqual({len(v) for v in self.w.vectors("current_embedding", "item_id").values()},
                          {m["options"]["dim"]})
-        self.w.run("verify", "-n", 90)
         self.assertEqual(self.w.run("eval", "--test", self.w.dir / "valid.tsv", "--json")
                          ["overall"], m["valid"]["overall"])
         warm = self.w.train("--members", 2, "--warm", "--epochs", 2)
         self.assertLess(warm["curve"][0]["loss"], m["curve"][0]["loss"])
+
+    def test_members_are_refreshed_as_they_were_trained(self):
+        strangers = self.w.dir / "strangers.tsv"  # no pair of the store is left out
+        strangers.write_text("".join(f"{u}\t{i}\n" for u, i in self.w.valid[40:60]))
+        for backbone in ("lightgcn", "sage", "mf"):
+            for fusion in ("static", "dense", "cp"):
+                self.w.train("--members", 3, "--valid", strangers, "--backbone", backbone,
+                             "--fusion", fusion, "--epochs", 2)
+                verified = self.w.run("verify", "-n", 90, "--json")
+                self.assertLessEqual({i["vector"] for i in verified["items"]}, {"equal", "close"})
+                self.assertEqual(len(verified["items"]), 90)
 
     def test_files_export_and_import(self):
         out, file = self.w.dir / "out", self.w.dir / "m.safetensors"

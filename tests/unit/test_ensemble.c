@@ -22,6 +22,8 @@ struct world {
     struct trainee_data data;
     struct ensemble members;
     struct train_result last;
+    struct model *model[MEMBERS]; /* each member's own, as propagation leaves its vectors */
+    float *out[MEMBERS];
 };
 
 static void draw(struct world *w)
@@ -81,16 +83,29 @@ static void open_world(struct world *w, struct train_options o, uint32_t n)
         if (train_run(&o, &w->data, NULL, 0, NULL, NULL, NULL, &w->last, &err) != ERR_OK ||
             ensemble_add(&w->members, w->last.trainee, &err) != ERR_OK)
             fail_msg("%s", err.text);
+        size_t bytes = (U + I) * w->last.trainee->D * sizeof(float);
+        float cold_length = w->last.trainee->o.cold_length;
+        w->last.trainee->o.cold_length = 0;
+        trainee_forward(w->last.trainee);
+        assert_int_equal(trainee_export(w->last.trainee, &w->model[m], NULL), ERR_OK);
+        w->last.trainee->o.cold_length = cold_length;
+        w->out[m] = malloc(bytes);
+        assert_non_null(w->out[m]);
+        memcpy(w->out[m], w->last.trainee->out, bytes);
     }
 }
 
 static void close_world(struct world *w)
 {
+    for (size_t m = 0; m < MEMBERS; m++) {
+        model_free(w->model[m]);
+        free(w->out[m]);
+    }
     ensemble_done(&w->members);
     train_result_done(&w->last);
 }
 
-static void join(const struct world *w, struct model **ret_model, float **ret_out)
+static void join(struct world *w, struct model **ret_model, float **ret_out)
 {
     struct err err = {0};
 
@@ -122,7 +137,7 @@ static void scores_are_the_members_sum(const struct world *w, const float *out)
             double sum = 0;
 
             for (size_t m = 0; m < MEMBERS; m++)
-                sum += dot(w->members.out[m] + u * D, w->members.out[m] + i * D, D);
+                sum += dot(w->out[m] + u * D, w->out[m] + i * D, D);
             assert_near(dot(out + u * MEMBERS * D, out + i * MEMBERS * D, MEMBERS * D), sum);
         }
 }
@@ -157,7 +172,7 @@ static void check(enum fusion_kind fusion, enum backbone_kind backbone)
     scores_are_the_members_sum(&w, out);
     for (uint32_t m = 0; m < MEMBERS; m++) {
         assert_int_equal(ensemble_member(joined, m, &member, NULL), ERR_OK);
-        assert_same_model(w.members.model[m], member);
+        assert_same_model(w.model[m], member);
         model_free(member);
     }
     model_free(joined);
@@ -216,6 +231,7 @@ static void one_member_is_what_it_exports(void **state)
     assert_int_equal(trainee_export(w.last.trainee, &alone, NULL), ERR_OK);
     assert_same_model(alone, joined);
     assert_memory_equal(out, w.last.trainee->out, (U + I) * w.last.trainee->D * sizeof(*out));
+    assert_int_equal(ensemble_add(&w.members, w.last.trainee, NULL), ERR_OK);
     assert_int_equal(ensemble_add(&w.members, w.last.trainee, NULL), ERR_FATAL);
     model_free(alone);
     model_free(joined);
@@ -242,6 +258,52 @@ static void a_number_that_does_not_fit_is_refused(void **state)
     }
     assert_int_equal(model_set(joined, "mmf.members", "3", NULL), ERR_OK);
     assert_int_equal(model_finish(joined, NULL), ERR_OK);
+    model_free(joined);
+    free(out);
+    close_world(&w);
+}
+
+/* Tensors by the names of a network's that are none of it: a file from elsewhere may hold them, in any
+ * shape, and they are neither split nor read beyond their end. */
+static void stray_parts_are_left_alone(void **state)
+{
+    static const struct {
+        const char *name;
+        int n_dims;
+        size_t shape[4];
+    } stray[] = {
+        {"mlp_signal.0.bias", 4, {3, 1, 2, 2}},
+        {"mlp_signal.2.bias", 1, {7}},
+        {"conv1.lin_l.weight", 2, {2, 2}},
+        {"conv2.lin_l.bias", 3, {2, 2, 2}},
+        {"layer_1.B", 3, {4, 4, 1}},
+        {"mmf.other", 4, {2, 1, 3, 2}},
+    };
+    struct world w;
+    struct model *joined, *member;
+    struct err err = {0};
+    float *out, *data;
+
+    (void)state;
+    open_world(&w, options(FUSION_DENSE, BACKBONE_LIGHTGCN, 0), MEMBERS);
+    join(&w, &joined, &out);
+    for (size_t i = 0; i < sizeof(stray) / sizeof(stray[0]); i++) {
+        if (model_tensor(joined, "%s", stray[i].name))
+            continue; /* the extractor's are there */
+        assert_int_equal(model_add_shape(joined, stray[i].name, stray[i].n_dims, stray[i].shape,
+                                         &data, NULL),
+                         ERR_OK);
+        data[0] = (float)i + 1;
+    }
+    assert_int_equal(ensemble_member(joined, 1, &member, &err), ERR_OK);
+    for (size_t i = 2; i < sizeof(stray) / sizeof(stray[0]); i++) {
+        const struct model_tensor *t = model_tensor(member, "%s", stray[i].name);
+
+        assert_non_null(t);
+        assert_int_equal(t->n_dims, stray[i].n_dims);
+        assert_float_equal(t->data[0], (float)i + 1, 0);
+    }
+    model_free(member);
     model_free(joined);
     free(out);
     close_world(&w);
@@ -275,6 +337,7 @@ int main(void)
         cmocka_unit_test(items_that_arrive_have_the_published_vectors),
         cmocka_unit_test(one_member_is_what_it_exports),
         cmocka_unit_test(a_number_that_does_not_fit_is_refused),
+        cmocka_unit_test(stray_parts_are_left_alone),
         cmocka_unit_test(a_file_keeps_the_members),
     };
 

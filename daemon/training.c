@@ -250,6 +250,7 @@ struct run {
     struct train_options o;
     struct training_start start;
     struct ensemble members;
+    struct csr item_graph;     /* built by the first */
     struct train_result last;  /* of the last member */
     struct train_point *curve; /* (n_points) of all of them */
     size_t n_points;
@@ -426,8 +427,10 @@ static int train_member(struct run *run, uint32_t member, const struct trainee_d
         return status;
     if (run->stopped)
         return interrupted(run, member, err);
-    if (member == 0)
+    if (member == 0) {
         run->best_epoch = run->last.best_epoch;
+        run->item_graph = trainee_take_item_graph(run->last.trainee);
+    }
     status = ensemble_add(&run->members, run->last.trainee, err);
     return status == ERR_OK ? add_curve(run, err) : status;
 }
@@ -435,17 +438,19 @@ static int train_member(struct run *run, uint32_t member, const struct trainee_d
 static int train(struct run *run, struct err *err)
 {
     const struct training_data *t = &run->data;
-    const struct trainee_data data = {.X = t->X,
-                                      .mask = t->d.mask,
-                                      .n_users = (uint32_t)t->d.n_users,
-                                      .n_items = (uint32_t)t->d.n_items,
-                                      .pairs = t->train,
-                                      .n_pairs = t->n_train};
+    struct trainee_data data = {.X = t->X,
+                                .mask = t->d.mask,
+                                .n_users = (uint32_t)t->d.n_users,
+                                .n_items = (uint32_t)t->d.n_items,
+                                .pairs = t->train,
+                                .n_pairs = t->n_train};
     int r = forget_checkpoints(run->r, err);
 
     train_set_blas_threads(run->o.model.threads);
-    for (uint32_t member = 0; r == ERR_OK && member < n_members(run->r); member++)
+    for (uint32_t member = 0; r == ERR_OK && member < n_members(run->r); member++) {
+        data.item_graph = member > 0 && run->item_graph.nnz ? &run->item_graph : NULL;
         r = train_member(run, member, &data, err);
+    }
     return r == ERR_OK ? make_result(t, &run->members, run->last.trainee, &run->result, err)
                        : r;
 }
@@ -466,6 +471,7 @@ int training_run(struct store *reader, const struct settings *s,
     if (status == ERR_OK)
         status = write_candidate(&run, dir, ret_metrics, err);
     train_result_done(&run.last);
+    csr_done(&run.item_graph);
     ensemble_done(&run.members);
     free(run.curve);
     result_done(&run.result);

@@ -1,6 +1,6 @@
 /* One step, top to bottom: mark_batch, choose_graph, inputs_forward, backbone_forward (with the
- * item-item graph), the loss, and the same backwards. Memory and model files are in
- * trainee_new.c. */
+ * item-item graph), the loss, and the same backwards. Memory is in trainee_new.c, model files
+ * in trainee_model.c. */
 
 #include "fusion/trainee.h"
 

@@ -89,6 +89,9 @@ struct trainee_data {
     uint32_t n_users, n_items;
     const struct csr_pair *pairs; /* (user row, item row), the training pairs, all distinct */
     size_t n_pairs;
+    const struct csr
+        *item_graph; /* of these items by these options, when somebody has it already
+                                   * (trainee_take_item_graph); NULL = it is built */
 };
 
 /* A new field that lasts from one step to the next also belongs in checkpoint.c. */
@@ -105,6 +108,7 @@ struct trainee {
     struct graph_rows batch;        /* the nodes of the step's loss */
     struct graph_rows *near, reach; /* with those that they borrow from; &batch or &reach */
     struct csr knn;                 /* the item-item graph; empty without */
+    bool knn_is_borrowed;           /* it is data->item_graph's */
     struct fusenet net;             /* unused with fusion none */
     size_t E, D, n_fused;           /* widths; n_fused = d_L, 0 with fusion none */
     size_t n_content;               /* C */
@@ -157,6 +161,8 @@ int trainee_export_parts(const struct trainee *t, struct model **ret_model, stru
  * users and items named by the maps (row here → row there, UINT32_MAX = new); NULL = same rows. */
 int trainee_warm_start(struct trainee *t, const struct model *from, const uint32_t *user_map,
                        const uint32_t *item_map, struct err *err);
+/* The item-item graph goes over to the caller, who keeps it for as long as t. */
+struct csr trainee_take_item_graph(struct trainee *t);
 void trainee_free(struct trainee *t);
 
 #endif

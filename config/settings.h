@@ -105,7 +105,7 @@ struct settings {
         int64_t holdout_percent, tolerance_percent, rank_tolerance_percent;
         int64_t cold_tolerance_percent, min_cold_pairs;
         int backbone, fusion, item_graph; /* the enums above */
-        int64_t cold_length_percent, members, epochs, seed;
+        int64_t fused_length_percent, cold_length_percent, members, epochs, seed;
         bool warm_start;
         int64_t nice, threads, memory_bytes, cpu_seconds, deadline_s, heartbeat_s;
         char *trainer_path; /* "" = metammf beside the executable, or installed */

@@ -81,8 +81,8 @@ static void first_shape(struct model_shape *ret_shape)
 {
     struct model_shape shape = {.fusion = FUSION_CP,
                                 .backbone = BACKBONE_MF,
-                                .S = 5,
-                                .R = 16,
+                                .S = MODEL_S,
+                                .R = MODEL_R,
                                 .L = 4,
                                 .width = {0, 1024, 512, 256, 32},
                                 .D = 64,

@@ -22,6 +22,7 @@ enum {
     OPTION_DECAY,
     OPTION_NEGATIVES,
     OPTION_ID_DROPOUT,
+    OPTION_FUSED_LENGTH,
     OPTION_COLD_LENGTH,
     OPTION_MEMBERS,
     OPTION_OUT,
@@ -75,6 +76,11 @@ static const struct argp_option options[] = {
     {"id-dropout", OPTION_ID_DROPOUT, "X", 0,
      "Share of the items whose identity is hidden in a step, so that the fused half learns to "
      "stand alone (0.3)",
+     2},
+    {"fused-length", OPTION_FUSED_LENGTH, "PERCENT", 0,
+     "How much features count beside identity: the fused half's length, of 1 (100). At 200 "
+     "items "
+     "without interactions are told apart better, for 1 % of the lists' quality on real data",
      2},
     {"cold-length", OPTION_COLD_LENGTH, "PERCENT", 0,
      "How long the vector of an item without interactions is at least, of the mean length of "
@@ -196,6 +202,9 @@ static error_t parse_training(int key, char *arg, struct argp_state *state,
         return 0;
     case OPTION_ID_DROPOUT:
         r->id_dropout = real(state, "--id-dropout", arg, 1);
+        return 0;
+    case OPTION_FUSED_LENGTH:
+        r->fused_length_percent = cli_number(state, "--fused-length", arg, 1, 10000);
         return 0;
     case OPTION_COLD_LENGTH:
         r->cold_length_percent = cli_number(state, "--cold-length", arg, 0, 1000);

@@ -247,7 +247,9 @@ static int run_child(struct round *r, const char *const *argv,
 }
 
 struct words {
-    char trainer[PATH_MAX], seed[24], epochs[24], threads[24], cold_length[24], members[24];
+    char trainer[PATH_MAX], seed[24], epochs[24], threads[24], fused_length[24],
+        cold_length[24];
+    char members[24];
 };
 
 /* The child's settings are the daemon's: where the store and the models are. */
@@ -287,6 +289,8 @@ static int train(struct round *r, const struct words *w, struct err *err)
                                w->epochs,
                                "--threads",
                                w->threads,
+                               "--fused-length",
+                               w->fused_length,
                                "--cold-length",
                                w->cold_length,
                                "--members",
@@ -461,6 +465,8 @@ static int run(struct round *r, struct err *err)
     (void)snprintf(w.seed, sizeof(w.seed), "%" PRId64, r->s->training.seed + r->r->seed_offset);
     (void)snprintf(w.epochs, sizeof(w.epochs), "%" PRId64, r->s->training.epochs);
     (void)snprintf(w.threads, sizeof(w.threads), "%" PRId64, r->s->training.threads);
+    (void)snprintf(w.fused_length, sizeof(w.fused_length), "%" PRId64,
+                   r->s->training.fused_length_percent);
     (void)snprintf(w.cold_length, sizeof(w.cold_length), "%" PRId64,
                    r->s->training.cold_length_percent);
     (void)snprintf(w.members, sizeof(w.members), "%" PRId64, r->s->training.members);

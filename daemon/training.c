@@ -92,6 +92,8 @@ static int choose(const struct training_request *r, const struct training_data *
     if (r->id_dropout >= 0)
         o.model.id_dropout = (float)r->id_dropout;
     o.model.negatives = (uint32_t)r->negatives;
+    if (r->fused_length_percent > 0)
+        o.model.shape.fused_length = (float)r->fused_length_percent / 100;
     if (r->cold_length_percent >= 0)
         o.model.cold_length = (float)r->cold_length_percent / 100;
     o.model.knn.on_block = r->graph;
@@ -197,13 +199,14 @@ static json_t *options_json(const struct train_options *o, const struct trainee 
     for (int32_t n = 1; trainee->n_fused && n <= s->L; n++)
         (void)json_array_append_new(widths, json_integer(s->width[n]));
     return json_pack(
-        "{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:o, s:i, s:i, s:i, s:f, s:f, s:f, s:i, s:i}",
+        "{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:o, s:i, s:i, s:i, s:f, s:f, s:f, s:i, s:i, s:i}",
         "fusion", fusion_kind_name(s->fusion), "backbone", backbone_kind_name(s->backbone),
         "item_graph", o->model.item_graph ? "knn" : "none", "dim", (int)joined->D, "members",
         (int)joined->members, "content", (int)s->content_dim, "layers", (int)s->hops, "widths",
         widths, "batch", (int)o->batch, "epochs", (int)o->max_epochs, "negatives",
         (int)trainee->o.negatives, "lr", (double)o->model.lr, "decay", (double)o->model.decay,
-        "id_dropout", (double)o->model.id_dropout, "cold_length_percent",
+        "id_dropout", (double)o->model.id_dropout, "fused_length_percent",
+        (int)lroundf(100 * s->fused_length), "cold_length_percent",
         (int)lroundf(100 * trainee->o.cold_length), "threads", (int)o->model.threads);
 }
 
@@ -351,15 +354,24 @@ static int member_checkpoint(const struct training_request *r, uint32_t member,
                : err_fatal(err, EX_USAGE, "checkpoint %s: the name is too long", r->checkpoint);
 }
 
-/* What an earlier training left there would be gone on with after this one is interrupted. */
-static int forget_checkpoints(const struct training_request *r, struct err *err)
+/* Before hours are spent: a file that is no checkpoint is nobody's to replace, and what an earlier
+ * training left would be gone on with after this one is interrupted. */
+static int prepare_checkpoints(const struct training_request *r, struct err *err)
 {
     char path[PATH_MAX];
     int status = ERR_OK;
 
     for (uint32_t m = 1; r->checkpoint && status == ERR_OK && m < n_members(r); m++) {
         status = member_checkpoint(r, m, path, err);
-        if (status == ERR_OK && !r->resume && checkpoint_is(path))
+        if (status != ERR_OK || access(path, F_OK) != 0)
+            continue;
+        if (!checkpoint_is(path))
+            status =
+                err_fatal(err, EX_CANTCREAT,
+                          "%s is there and no checkpoint of this build, but would be that of "
+                          "training %u: move it, or give --checkpoint another name",
+                          path, m + 1);
+        else if (!r->resume)
             (void)unlink(path);
     }
     return status;
@@ -444,7 +456,7 @@ static int train(struct run *run, struct err *err)
                                 .n_items = (uint32_t)t->d.n_items,
                                 .pairs = t->train,
                                 .n_pairs = t->n_train};
-    int r = forget_checkpoints(run->r, err);
+    int r = prepare_checkpoints(run->r, err);
 
     train_set_blas_threads(run->o.model.threads);
     for (uint32_t member = 0; r == ERR_OK && member < n_members(run->r); member++) {

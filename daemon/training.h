@@ -30,6 +30,7 @@ struct training_request {
     int64_t layers;    /* of LightGCN's propagation */
     int64_t negatives; /* of each pair */
     int64_t members;   /* fusion/ensemble.h */
+    int64_t fused_length_percent; /* of the fused half, beside 1; 0 = choose */
     int64_t cold_length_percent;  /* fusion/cold.h; negative = choose */
     double lr, decay, id_dropout; /* negative = choose */
     const char *valid;            /* pairs held out; NULL = 10 % a user, seeded */

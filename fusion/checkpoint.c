@@ -50,10 +50,10 @@ uint64_t checkpoint_key(const struct train_options *o, const struct trainee_data
         F += (size_t)s->modality_dim[i];
     int n = snprintf(
         text, sizeof(text),
-        "%d %d %d %d %d %d %d %d | %zu %a %a %a %a | %d %u %a %a %a %a | %a %a %d "
+        "%d %d %d %d %d %d %d %a | %zu %a %a %a %a | %d %u %a %a %a %a | %a %a %d "
         "%d | %u %u %u | %u %u | %d %a %d "
         "%a %a %u %a | %d %a %d %u %a",
-        s->fusion, s->backbone, s->S, s->R, s->L, s->id_dim, s->hops, s->unit_length,
+        s->fusion, s->backbone, s->S, s->R, s->L, s->id_dim, s->hops, (double)s->fused_length,
         (size_t)m->seed, (double)m->lr, (double)m->decay, (double)m->id_dropout,
         (double)m->item_specific_scale, m->item_graph, m->knn.k, (double)m->knn.weight[0],
         (double)m->knn.weight[1], (double)m->knn.weight[2], (double)m->knn_strength,

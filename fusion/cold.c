@@ -3,10 +3,6 @@
 #include "fusion/model_internal.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <sysexits.h>
-
-#define LENGTH_MAX 1e6F /* of a file: beyond it is no vector that a training makes */
 
 static double norm(const float *y, size_t D)
 {
@@ -47,13 +43,5 @@ void cold_lengthen_items(const struct cold_items *items, float length)
 
 int cold_derive(struct model *m, struct err *err)
 {
-    const char *text = model_text(m, "mmf.cold_length");
-    float *length = &m->shape.cold_length;
-    char tail;
-
-    if (text == NULL)
-        return ERR_OK;
-    if (sscanf(text, "%f%c", length, &tail) == 1 && *length > 0 && *length <= LENGTH_MAX)
-        return ERR_OK;
-    return err_fatal(err, EX_DATAERR, "model %s: mmf.cold_length is not a length", m->path);
+    return model_length(m, "mmf.cold_length", &m->shape.cold_length, err);
 }

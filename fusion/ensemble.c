@@ -120,9 +120,10 @@ static bool member_sizes(const struct place *p, const struct layout *l,
     for (int a = 0; a < t->n_dims; a++) {
         const enum axis axis = resolve(p, l->axis[a]);
 
-        ret_size[a] =
-            axis == SHARED || (is_block && a == 1) ? t->shape[a] : t->shape[a] / parts;
-        if ((axis == EACH && !(is_block && a == 1) && t->shape[a] % parts != 0) ||
+        ret_size[a] = t->shape[a] / (axis == SHARED ? 1 : parts);
+        if (is_block && a == 1)
+            continue;
+        if ((axis != SHARED && ret_size[a] * parts != t->shape[a]) ||
             (axis == NODE && ret_size[a] != node))
             return false;
     }

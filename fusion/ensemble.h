@@ -11,7 +11,7 @@
  *                the extractor with N·S numbers of meta information and SAGE's convolutions likewise
  *   node inputs  [fused¹ … fusedᴺ ‖ ID¹ … IDᴺ]
  *
- * so that whatever takes a model takes this one. Only the fused half's unit length is each member's
+ * so that whatever takes a model takes this one. Only the fused half's length is each member's
  * own: metadata mmf.members, model_shape.members. */
 
 #include "config/err.h"

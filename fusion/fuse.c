@@ -269,16 +269,15 @@ static void standardise(struct fuse_context *c, const float *X, const uint8_t *m
     }
 }
 
-/* Brings a vector to length 1; the zero vector stays. */
-static void unit_length(float *v, size_t n)
+/* Brings a vector to a length; the zero vector stays. */
+static void scale_to(float *v, size_t n, double length)
 {
-    double sum = 0.0, length;
+    double sum = 0.0;
 
     for (size_t i = 0; i < n; i++)
         sum += (double)v[i] * (double)v[i];
-    length = sqrt(sum);
-    for (size_t i = 0; i < n && length > 0.0; i++)
-        v[i] = (float)((double)v[i] / length);
+    for (size_t i = 0; i < n && sum > 0.0; i++)
+        v[i] = (float)((double)v[i] * length / sqrt(sum));
 }
 
 /* The content columns, behind the fused halves in c->h. */
@@ -298,13 +297,13 @@ static void content_block(struct fuse_context *c, size_t n)
     }
 }
 
-/* The fused halves of one item, each member's to length 1. */
-static void unit_halves(const struct model_shape *s, float *h)
+/* The fused halves of one item, each member's. */
+static void scale_halves(const struct model_shape *s, float *h)
 {
     const size_t out = (size_t)s->width[s->L] / (size_t)s->members;
 
     for (size_t m = 0; m < (size_t)s->members; m++)
-        unit_length(h + m * out, out);
+        scale_to(h + m * out, out, (double)s->fused_length);
 }
 
 /* What the features of n <= rows items give, [fused ‖ content], in c->h; rows without any modality
@@ -320,8 +319,8 @@ static void features_block(struct fuse_context *c, const float *X, const uint8_t
     for (size_t b = 0; b < n; b++) {
         if (mask[b] == 0)
             memset(c->h + b * c->ldh, 0, model_feature_width(s) * sizeof(float));
-        else if (s->unit_length)
-            unit_halves(s, c->h + b * c->ldh);
+        else if (s->fused_length > 0)
+            scale_halves(s, c->h + b * c->ldh);
     }
 }
 

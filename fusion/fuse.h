@@ -21,7 +21,7 @@ int fuse_forward(const struct model *model, const float *X /* (B, F) */, size_t 
                  float *ret_E /* (B, d_L) */, struct err *err);
 
 /* An item's embedding as published for an item without interactions: standardise, zero missing
- * modalities, fuse, unit length, empty ID half, backbone without edges. mask (B) has
+ * modalities, fuse, the fused half to its length, empty ID half, backbone without edges. mask (B) has
  * MODALITY_BITs; a row with mask 0, and every row of a model without fusion, gives the zero
  * vector (the caller stores no_signal), as does an item whose fused half is exactly zero.
  * ERR_FATAL with EX_SOFTWARE when a result is not finite.
@@ -35,7 +35,7 @@ int fuse_forward(const struct model *model, const float *X /* (B, F) */, size_t 
  * A model that was trained with the item-item graph adds what the item borrows from its nearest
  * neighbours (similar.h).
  * A trained model brings what is shorter to its cold_length (cold.h).
- * A model of the authors (no mmf.mean) is applied as they do: no standardising, no unit length. */
+ * A model of the authors (no mmf.mean) is applied as they do: no standardising, no length. */
 int fuse_items(const struct model *model, const float *X /* (B, F) */,
                const uint8_t *mask /* (B) */, size_t B, float *ret_E /* (B, D) */,
                struct err *err);
@@ -70,7 +70,7 @@ size_t fuse_similar_width(const struct fuse_context *context);
 int fuse_similar_in(struct fuse_context *context, const float *X, uint8_t mask,
                     uint32_t *ret_items, float *ret_values, size_t *ret_n, struct err *err);
 /* What the features give alone, before the ID half and the backbone: [fused ‖ content] (B,
- * model_feature_width), the fused half of length 1 where the model says so. What propagation over
+ * model_feature_width), the fused half at the length that the model says. What propagation over
  * edges starts from. */
 int fuse_features_in(struct fuse_context *context, const float *X, const uint8_t *mask,
                      size_t B, float *ret_E, struct err *err);

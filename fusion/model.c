@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sysexits.h>
 
+#define LENGTH_MAX 1e6F /* beyond it is no vector that a training makes */
+
 static const char *const fusion_names[] = {"none", "static", "dense", "cp"};
 static const char *const backbone_names[] = {"mf", "sage", "lightgcn"};
 
@@ -136,7 +138,7 @@ int model_set(struct model *model, const char *key, const char *value, struct er
 int model_set_shape(struct model *model, const struct model_shape *shape, struct err *err)
 {
     const int32_t *m = shape->modality_dim;
-    char dims[64], hops[16], id_dim[16], content[32], cold[32], members[16], key[64];
+    char dims[64], hops[16], id_dim[16], content[32], cold[32], members[16], fused[32], key[64];
     int status;
 
     snprintf(dims, sizeof(dims), "%d,%d,%d", m[0], m[1], m[2]);
@@ -144,13 +146,15 @@ int model_set_shape(struct model *model, const struct model_shape *shape, struct
     snprintf(id_dim, sizeof(id_dim), "%d", shape->id_dim);
     snprintf(content, sizeof(content), "%.9g", (double)shape->content_scale);
     snprintf(cold, sizeof(cold), "%.9g", (double)shape->cold_length);
+    snprintf(fused, sizeof(fused), "%.9g", (double)shape->fused_length);
     snprintf(members, sizeof(members), "%d", shape->members);
     const struct safetensors_pair pairs[] = {
         {"mmf.fusion", fusion_kind_name(shape->fusion)},
         {"mmf.backbone", backbone_kind_name(shape->backbone)},
         {"mmf.modality_dim", dims},
         {"mmf.trained", shape->trained ? "true" : "false"},
-        {"mmf.unit_length", shape->unit_length ? "true" : "false"},
+        {"mmf.unit_length", shape->fused_length > 0 ? "true" : "false"},
+        {"mmf.fused_length", shape->fused_length > 0 ? fused : NULL},
         {"mmf.hops", hops},
         {"mmf.id_dim", id_dim},
         {"mmf.content_scale", shape->content_dim ? content : NULL},
@@ -196,6 +200,34 @@ const char *model_text(const struct model *model, const char *key)
             return model->texts[i].value;
     }
     return NULL;
+}
+
+int32_t model_number(const struct model *m, const char *key, long max)
+{
+    const char *text = model_text(m, key);
+    char *end;
+    long value;
+
+    if (text == NULL)
+        return -1;
+    value = strtol(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end != '\0' || value > max)
+        return -2;
+    return (int32_t)value;
+}
+
+int model_length(const struct model *m, const char *key, float *length, struct err *err)
+{
+    const char *text = model_text(m, key);
+    float value;
+    char tail;
+
+    if (text == NULL)
+        return ERR_OK;
+    if (sscanf(text, "%f%c", &value, &tail) != 1 || !(value > 0 && value <= LENGTH_MAX))
+        return err_fatal(err, EX_DATAERR, "model %s: %s is not a length", m->path, key);
+    *length = value;
+    return ERR_OK;
 }
 
 static int load_tensor(struct model *model, const struct safetensors *st,

@@ -46,7 +46,7 @@ struct model_shape {
     int32_t hops;        /* propagation layers: 2 for sage, 0 for mf */
     bool trained;        /* false: seeded, never trained */
     bool has_statistics; /* mmf.mean, mmf.std: a model of ours, not the authors' */
-    bool unit_length;    /* the fused half, each member's, is scaled to length 1 */
+    float fused_length;  /* of the fused half, each member's; 0 = as the network gives it */
     bool cp_collapsed;   /* C is stored as the authors' (R·S, 1) */
     char encoder_id[MODALITY_COUNT][64]; /* "" = unknown */
 };

@@ -22,7 +22,7 @@
  *   mmf.mean (F)  mmf.std (F)                   standardisation
  *   mmf.content (F, content_dim)                content.h; the length is metadata mmf.content_scale
  * Metadata: mmf.fusion, mmf.backbone, mmf.modality_dim "2048,128,100", mmf.encoder_id.visual …,
- * mmf.trained, mmf.unit_length, mmf.hops, mmf.id_dim, mmf.content_scale,
+ * mmf.trained, mmf.unit_length, mmf.fused_length (1 without), mmf.hops, mmf.id_dim, mmf.content_scale,
  * mmf.cold_length, mmf.members. */
 
 #include "fusion/model.h"
@@ -65,7 +65,7 @@ int model_add_shape(struct model *model, const char *name, int n_dims, const siz
                     float **ret_data, struct err *err);
 int model_set(struct model *model, const char *key, const char *value, struct err *err);
 /* Writes the fields of *shape that tensors cannot tell (kinds, modalities, encoders, trained,
- * unit_length, hops, id_dim, content_scale, cold_length, members) as metadata. */
+ * fused_length, hops, id_dim, content_scale, cold_length, members) as metadata. */
 int model_set_shape(struct model *model, const struct model_shape *shape, struct err *err);
 /* NULL when there is none. name as printf. */
 const struct model_tensor *model_tensor(const struct model *model, const char *name, ...)
@@ -73,6 +73,8 @@ const struct model_tensor *model_tensor(const struct model *model, const char *n
 const char *model_text(const struct model *model, const char *key);
 /* A whole number in [0, max] as metadata; -1 when absent; -2 when it is none. */
 int32_t model_number(const struct model *model, const char *key, long max);
+/* A length above zero as metadata; *length stays when absent. ERR_FATAL EX_DATAERR for what is none. */
+int model_length(const struct model *model, const char *key, float *length, struct err *err);
 
 /* model_shape.c: derives model->shape and checks every tensor against it. */
 int model_finish(struct model *model, struct err *err);

@@ -180,7 +180,7 @@ static struct model_shape complete(const struct model_shape *shape)
     if (s.hops == 0)
         s.hops = 3;
     s.trained = false;
-    s.unit_length = true;
+    s.fused_length = 1;
     return s;
 }
 

@@ -278,20 +278,6 @@ static int check_layers(struct model *m, struct err *err)
     return status;
 }
 
-int32_t model_number(const struct model *m, const char *key, long max)
-{
-    const char *text = model_text(m, key);
-    char *end;
-    long value;
-
-    if (text == NULL)
-        return -1;
-    value = strtol(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end != '\0' || value > max)
-        return -2;
-    return (int32_t)value;
-}
-
 /* convN: lin_l (mean of the neighbours, with bias), lin_r (the node itself); in → *ret_out. */
 static int check_conv(const struct model *m, int n, size_t in, size_t *ret_out, struct err *err)
 {
@@ -480,8 +466,8 @@ static int read_flags(struct model *m, struct err *err)
         return err_fatal(err, EX_DATAERR, "model %s: mmf.fusion says %s, the tensors are %s",
                          m->path, fusion, fusion_kind_name(m->shape.fusion));
     m->shape.trained = trained != 0;
-    m->shape.unit_length = unit != 0;
-    return ERR_OK;
+    m->shape.fused_length = unit ? 1 : 0;
+    return unit ? model_length(m, "mmf.fused_length", &m->shape.fused_length, err) : ERR_OK;
 }
 
 int model_finish(struct model *m, struct err *err)

@@ -12,7 +12,7 @@ static size_t n_nodes(const struct trainee *t)
     return t->graph.n_nodes;
 }
 
-/* ---- node inputs: users, [unit(h) ‖ content ‖ ID] ---- */
+/* ---- node inputs: users, [h at its length ‖ content ‖ ID] ---- */
 
 static float norm(const float *h, size_t n)
 {
@@ -25,10 +25,10 @@ static float norm(const float *h, size_t n)
 /* What the fused half is multiplied by; a zero vector stays zero. */
 static float fused_scale(const struct trainee *t, const float *h)
 {
-    if (!t->n_fused || !t->o.shape.unit_length)
+    if (!t->n_fused || t->o.shape.fused_length <= 0)
         return 1;
     float length = norm(h, t->n_fused);
-    return length > 0 ? 1 / length : 0;
+    return length > 0 ? t->o.shape.fused_length / length : 0;
 }
 
 static void draw_id_dropout(struct trainee *t, bool training)
@@ -59,15 +59,15 @@ static void inputs_forward(struct trainee *t, bool training)
     }
 }
 
-/* e = h/|h|: dh += (de - e (e·de)) / |h| */
-static void add_unit_backward(const float *h, const float *e, const float *de, size_t d,
-                              float *dh)
+/* e = scale h, |e| = a: dh += scale (de - e (e·de) / a²) */
+static void add_scaled_backward(const float *e, const float *de, size_t d, float scale, float a,
+                                float *dh)
 {
-    float length = norm(h, d), dot = 0;
+    float dot = 0;
     for (size_t j = 0; j < d; j++)
         dot += e[j] * de[j];
     for (size_t j = 0; j < d; j++)
-        dh[j] += length > 0 ? (de[j] - e[j] * dot) / length : 0;
+        dh[j] += scale * (de[j] - e[j] * dot / (a * a));
 }
 
 /* Adds an item's gradient to dH. */
@@ -75,9 +75,10 @@ static void fused_backward(struct trainee *t, uint32_t item, const float *de)
 {
     size_t d = t->n_fused, row = (size_t)t->data->n_users + item;
     float *dh = t->dH + item * d;
-    if (t->o.shape.unit_length)
-        add_unit_backward(t->H + item * d, t->in + row * t->E, de, d, dh);
-    for (size_t j = 0; j < d && !t->o.shape.unit_length; j++)
+    float a = t->o.shape.fused_length;
+    if (a > 0)
+        add_scaled_backward(t->in + row * t->E, de, d, fused_scale(t, t->H + item * d), a, dh);
+    for (size_t j = 0; j < d && a <= 0; j++)
         dh[j] += de[j];
 }
 

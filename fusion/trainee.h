@@ -7,7 +7,7 @@
  *
  *   x_u = user row, its content columns zero
  *   x_i = [fuse(X_i) ‖ content (content.h) ‖ ID row, hidden at random with id_dropout]; the fused
- *         half at unit length when the shape says so
+ *         half at the length that the shape says
  *   Z   = backbone(x)                mf: x;  lightgcn: mean of layers;  sage: two SAGEConv (mean)
  *   Y_i = Z_i + strength Σ_j S_ij Z_j      the item-item graph, when there is one
  *         Y_i is published, and judged, at the length of cold.h, and trained without
@@ -108,7 +108,7 @@ struct trainee {
     struct graph_rows batch;        /* the nodes of the step's loss */
     struct graph_rows *near, reach; /* with those that they borrow from; &batch or &reach */
     struct csr knn;                 /* the item-item graph; empty without */
-    bool knn_is_borrowed;           /* it is data->item_graph's */
+    bool knn_is_borrowed;           /* it is somebody else's */
     struct fusenet net;             /* unused with fusion none */
     size_t E, D, n_fused;           /* widths; n_fused = d_L, 0 with fusion none */
     size_t n_content;               /* C */

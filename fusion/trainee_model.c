@@ -76,9 +76,15 @@ int trainee_export_parts(const struct trainee *t, struct model **ret_model, stru
 
 int trainee_export(const struct trainee *t, struct model **ret_model, struct err *err)
 {
-    int status = trainee_export_parts(t, ret_model, err);
-    if (!status && (status = model_prepare(*ret_model, err)))
-        model_free(*ret_model);
+    struct model *model;
+    int status = trainee_export_parts(t, &model, err);
+    if (status)
+        return status;
+    status = model_prepare(model, err);
+    if (status)
+        model_free(model);
+    else
+        *ret_model = model;
     return status;
 }
 

@@ -14,7 +14,7 @@
 void trainee_options_paper(struct trainee_options *o)
 {
     *o = (struct trainee_options){
-        .shape = {.fusion = FUSION_CP, .backbone = BACKBONE_LIGHTGCN, .unit_length = true},
+        .shape = {.fusion = FUSION_CP, .backbone = BACKBONE_LIGHTGCN, .fused_length = 1},
         .seed = 1,
         .lr = 1e-3F,
         .decay = 1e-6F,

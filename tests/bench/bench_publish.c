@@ -162,7 +162,7 @@ static struct model_shape shape(void)
                              .backbone = BACKBONE_MF,
                              .modality_dim = {DIM, DIM, DIM},
                              .trained = true,
-                             .unit_length = true,
+                             .fused_length = 1,
                              .has_statistics = true,
                              .encoder_id = {"import:v:256", "import:a:256", "import:t:256"}};
     return sh;

@@ -51,7 +51,7 @@ static const struct knob knobs[] = {
     {"R", I32, MODEL(shape.R)},
     {"content", I32, MODEL(shape.content_dim)},
     {"content_scale", F32, MODEL(shape.content_scale)},
-    {"unit", BOOL, MODEL(shape.unit_length)},
+    {"fused", F32, MODEL(shape.fused_length)},
     {"idrop", F32, MODEL(id_dropout)},
     {"specific", F32, MODEL(item_specific_scale)},
     {"negatives", U32, MODEL(negatives)},

@@ -242,11 +242,11 @@ class Retrain(unittest.TestCase):
         s = self.site
         before, n = s.vectors(), s.results("failed")
         words = s.dir / "words"
-        self.use_trainer(f"#!/bin/sh\necho \"$@\" > {words}\nkill -9 $$\n", cold_length_percent=140,
+        self.use_trainer(f"#!/bin/sh\necho \"$@\" > {words}\nkill -9 $$\n", fused_length_percent=150, cold_length_percent=140,
                          members=3)
         s.daemon.send_signal(signal.SIGUSR1)
         s.wait_result("failed", n + 1)
-        self.assertIn("--epochs 6 --threads 1 --cold-length 140 --members 3", words.read_text())
+        self.assertIn("--epochs 6 --threads 1 --fused-length 150 --cold-length 140 --members 3", words.read_text())
         self.assertIn("failed, trainer crashed", s.read_log())
         self.use_trainer("#!/bin/sh\necho working\nsleep 1000\n", heartbeat_s=1)
         s.daemon.send_signal(signal.SIGUSR1)

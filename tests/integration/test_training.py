@@ -262,6 +262,13 @@ class Training(unittest.TestCase):
             lengths.append(math.hypot(*self.w.vectors("current_embedding", "item_id")["i89"]))
         self.assertGreater(lengths[1], 2 * lengths[0])
 
+    def test_fused_length_reaches_the_model(self):
+        for percent in (100, 250):
+            m = self.w.train("--fused-length", percent, "--backbone", "mf", "--item-graph", "none")
+            self.assertEqual(m["options"]["fused_length_percent"], percent)
+            new = self.w.vectors("current_embedding", "item_id")["i89"]  # nothing but a fused half
+            self.assertAlmostEqual(math.hypot(*new), percent / 100, places=4)
+
     def test_identity_only_gives_new_items_nothing(self):
         m = self.w.train("--fusion", "none", "--backbone", "mf")
         self.assertEqual(m["options"]["dim"], 64)
@@ -315,11 +322,25 @@ class Training(unittest.TestCase):
                     self.assertEqual(resumed["epochs"], whole["epochs"])
                     self.assertEqual(resumed["best_epoch"], whole["best_epoch"])
                     self.assertEqual(resumed["valid"], whole["valid"])
-        theirs = self.w.dir / "state.3"
-        theirs.write_text("mine")
+                    self.assertEqual(*[[(p["epoch"], p["ndcg_20"]) for p in m["curve"]]
+                                       for m in (resumed, whole)])
         self.w.train("--epochs", 1, "--no-promote", "--checkpoint", state)
+        self.assertTrue(second.exists())  # nothing of a training of one
+
+    def test_checkpoints_of_others_are_left_alone(self):
+        state, second = self.w.dir / "its", self.w.dir / "its.2"
+        second.write_text("mine")
+        for more in ("--checkpoint", "--resume"):
+            self.w.run("train", "--members", 2, "--epochs", 1, "--no-promote", more, state, code=74)
+        self.assertEqual(second.read_text(), "mine")
+        second.unlink()
+        self.w.train("--members", 2, "--epochs", 1, "--no-promote", "--checkpoint", state)
         self.assertTrue(second.exists())
-        self.assertEqual(theirs.read_text(), "mine")
+        state.unlink()
+        state.mkdir()  # the first member cannot keep its state, but the second's old one is gone
+        with self.assertRaises(AssertionError):
+            self.w.train("--members", 2, "--epochs", 1, "--no-promote", "--checkpoint", state)
+        self.assertFalse(second.exists())
 
     def test_members_are_one_model(self):
         one = self.w.train("--seed", 3, "--no-promote")

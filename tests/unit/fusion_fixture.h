@@ -129,7 +129,7 @@ static inline void fixture_statistics(struct model *m, struct rng *rng,
                                 .content_scale = 2,
                                 .id_dim = 4,
                                 .hops = 3,
-                                .unit_length = true,
+                                .fused_length = 1,
                                 .trained = true,
                                 .encoder_id = {"v:1", "a:1", "t:1"}};
     float *data;

@@ -93,7 +93,7 @@ static inline void fixture_model(struct fixture *f, uint64_t seed, struct model 
                                 .L = 1,
                                 .width = {0, FIXTURE_DIM},
                                 .id_dim = FIXTURE_DIM,
-                                .unit_length = true,
+                                .fused_length = 1,
                                 .trained = true,
                                 .has_statistics = true};
 

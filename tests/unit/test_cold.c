@@ -69,7 +69,7 @@ static void open_world(struct world *w, enum fusion_kind fusion, enum backbone_k
                                    .width = {F, D / 2},
                                    .id_dim = D / 2,
                                    .R = 2,
-                                   .unit_length = true,
+                                   .fused_length = 1,
                                    .hops = 2};
     o.item_graph = false;
     o.cold_length = cold;

@@ -179,7 +179,7 @@ static void open_world(struct world *w, int32_t content)
                                       .L = 1,
                                       .width = {7, 3},
                                       .id_dim = 2,
-                                      .unit_length = true};
+                                      .fused_length = 1};
     w->t = open_trainee(w, content);
 }
 

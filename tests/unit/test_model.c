@@ -67,7 +67,7 @@ static void model_load_authors_names_with_prefix(void **state)
     assert_int_equal(again->shape.S, FIXTURE_S);
     assert_int_equal(again->shape.D, 7);
     assert_true(again->shape.cp_collapsed);
-    assert_false(again->shape.has_statistics || again->shape.unit_length);
+    assert_false(again->shape.has_statistics || again->shape.fused_length > 0);
     model_free(m);
     model_free(again);
 }
@@ -281,16 +281,42 @@ static void model_load_content_that_does_not_fit_is_refused(void **state)
     assert_refused(m, "user", "item embedding");
 }
 
-static void model_load_cold_length_that_is_none_is_refused(void **state)
+static void model_load_length_that_is_none_is_refused(void **state)
 {
+    static const char *const keys[] = {"mmf.cold_length", "mmf.fused_length"};
     static const char *const lengths[] = {"0", "-1", "nan", "inf", "1e7", "", "2 metres"};
     const struct fixture_spec spec = {FUSION_CP, BACKBONE_LIGHTGCN, false, true, 0};
 
     (void)state;
-    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+    for (size_t i = 0; i < 2 * sizeof(lengths) / sizeof(lengths[0]); i++) {
         struct model *m = fixture_parts(&spec, 5);
-        assert_int_equal(model_set(m, "mmf.cold_length", lengths[i], NULL), ERR_OK);
-        assert_refused(m, "mmf.cold_length", "length");
+        assert_int_equal(model_set(m, keys[i % 2], lengths[i / 2], NULL), ERR_OK);
+        assert_refused(m, keys[i % 2], "length");
+    }
+}
+
+/* Files say since when it can be another one; before it was 1. */
+static void model_load_without_fused_length_has_one(void **state)
+{
+    const struct fixture_spec spec = {FUSION_CP, BACKBONE_LIGHTGCN, false, true, 0};
+    static const struct {
+        const char *unit, *length;
+        float want;
+    } cases[] = {{"true", "2.5", 2.5F}, {"false", "2.5", 0}, {"true", NULL, 1}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct model *m = fixture_parts(&spec, 5);
+
+        for (size_t t = 0; t < m->n_texts; t++)
+            if (strcmp(m->texts[t].key, "mmf.fused_length") == 0)
+                memcpy(m->texts[t].key, "mmf.another__one", 16);
+        assert_int_equal(model_set(m, "mmf.unit_length", cases[i].unit, NULL), ERR_OK);
+        if (cases[i].length)
+            assert_int_equal(model_set(m, "mmf.fused_length", cases[i].length, NULL), ERR_OK);
+        assert_int_equal(model_finish(m, NULL), ERR_OK);
+        assert_float_equal(model_shape(m)->fused_length, cases[i].want, 0);
+        model_free(m);
     }
 }
 
@@ -442,7 +468,8 @@ int main(void)
         cmocka_unit_test(model_load_convolutions_that_do_not_fit_are_refused),
         cmocka_unit_test(model_load_parts_missing_or_strange_are_refused),
         cmocka_unit_test(model_load_content_that_does_not_fit_is_refused),
-        cmocka_unit_test(model_load_cold_length_that_is_none_is_refused),
+        cmocka_unit_test(model_load_length_that_is_none_is_refused),
+        cmocka_unit_test(model_load_without_fused_length_has_one),
         cmocka_unit_test(model_load_metadata_that_contradicts_is_refused),
         cmocka_unit_test(model_load_every_truncation_is_a_clean_error),
         cmocka_unit_test(model_load_mutations_are_clean),

@@ -150,7 +150,7 @@ static void open_world(struct world *w, enum fusion_kind fusion, enum backbone_k
                                    .L = 2,
                                    .width = {F, 12, 6},
                                    .R = 3,
-                                   .unit_length = true,
+                                   .fused_length = 1,
                                    .content_dim = content,
                                    .hops = hops};
     o.sage_width[0] = 9;

@@ -83,7 +83,7 @@ static struct trainee_options options_of(const char *folder, const struct model_
     o.shape.backbone = strstr(folder, "sage")       ? BACKBONE_SAGE
                        : strstr(folder, "lightgcn") ? BACKBONE_LIGHTGCN
                                                     : BACKBONE_MF;
-    o.shape.unit_length = strstr(folder, "unit") != NULL;
+    o.shape.fused_length = strstr(folder, "unit") ? 1 : 0;
     o.shape.cp_collapsed = false;
     o.shape.hops = 2;
     o.shape.modality_dim[0] = shape->F;
@@ -228,6 +228,7 @@ static void trainee_gradient_item_graph_equals_differences(void **state)
         trainee_free(c.t);
         o.item_graph = true;
         o.knn.k = 3;
+        o.shape.fused_length *= 2.5F; /* and 0 stays */
         if (trainee_new(&o, &c.data, &c.t, &err) != ERR_OK)
             fail_msg("%s", err.text);
         assert_true(c.t->knn.nnz > 0);

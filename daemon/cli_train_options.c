@@ -79,8 +79,8 @@ static const struct argp_option options[] = {
      2},
     {"fused-length", OPTION_FUSED_LENGTH, "PERCENT", 0,
      "How much features count beside identity: the fused half's length, of 1 (100). At 200 "
-     "items "
-     "without interactions are told apart better, for 1 % of the lists' quality on real data",
+     "items without interactions are told apart better, for 1 % of the lists' quality on real "
+     "data",
      2},
     {"cold-length", OPTION_COLD_LENGTH, "PERCENT", 0,
      "How long the vector of an item without interactions is at least, of the mean length of "

@@ -247,9 +247,9 @@ static int run_child(struct round *r, const char *const *argv,
 }
 
 struct words {
-    char trainer[PATH_MAX], seed[24], epochs[24], threads[24], fused_length[24],
-        cold_length[24];
-    char members[24];
+    char trainer[PATH_MAX];
+    char seed[24], epochs[24], threads[24];
+    char fused_length[24], cold_length[24], members[24];
 };
 
 /* The child's settings are the daemon's: where the store and the models are. */

@@ -121,7 +121,8 @@ static uint8_t *mark_users(const struct training_data *t)
     return has;
 }
 
-/* Items without a training pair by the path that new ones take, so that both have the same bytes. */
+/* Items without a training pair by the path that new ones take, so that both have the same
+ * bytes. */
 static int fuse_cold(const struct training_data *t, const struct model *model,
                      const uint32_t *n_interactions, float *items /* (I, D) */, struct err *err)
 {

@@ -56,8 +56,8 @@ int training_start_find(struct store *reader, const struct settings *settings,
     return status == ERR_OK && r->warm ? load_warm(s, settings, t, err) : status;
 }
 
-/* More members than the active model has: the others start from nothing, since two that start from the
- * same would agree in what chance added. */
+/* More members than the active model has: the others start from nothing, since two that start from
+ * the same would agree in what chance added. */
 int training_start_member(struct training_start *s, uint32_t member, bool *ret_warms,
                           struct train_warm *ret_warm, struct err *err)
 {

@@ -153,12 +153,7 @@ static void copy(const struct place *p, const struct layout *l, const size_t siz
                 (at(p, l->axis[0], size[0], i) * rows + at(p, l->axis[1], size[1], j)) * cols +
                 at(p, l->axis[2], size[2], 0);
 
-            if (size[2] == 1 && to_joined)
-                *all = *one;
-            else if (size[2] == 1)
-                *one = *all;
-            else
-                memcpy(to_joined ? all : one, to_joined ? one : all, size[2] * sizeof(*one));
+            memcpy(to_joined ? all : one, to_joined ? one : all, size[2] * sizeof(*one));
         }
 }
 
@@ -246,7 +241,7 @@ static int join_tensor(struct ensemble *e, size_t tensor, struct model *joined, 
     return status;
 }
 
-/* What model_set_shape does not say, and all of what it says when there is one member. */
+/* All but what model_set_shape says only where there is something to be said. */
 static int copy_texts(const struct model *from, struct model *to, struct err *err)
 {
     int status = ERR_OK;
@@ -308,8 +303,10 @@ int ensemble_join(struct ensemble *e, const struct trainee *t, struct model **re
     struct cold_items items = trainee_items(t);
     struct model *joined = NULL;
 
-    if (out == NULL)
+    if (out == NULL) {
+        ensemble_done(e);
         return err_oom(err, "the vectors of an ensemble");
+    }
     items.D *= e->n;
     items.Y = out + t->data->n_users * items.D;
     length = t->o.cold_length * cold_mean_length(&items);

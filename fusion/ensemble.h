@@ -3,9 +3,9 @@
 
 /* Several trainings as one model. Trainings of one shape that differ by their seed agree about what
  * the data say and differ in what chance added, so the mean of their scores is better than each of
- * them (Hansen and Salamon, PAMI 1990). A score is a product: the sum of N members' is the product of their
- * vectors side by side. And networks side by side are one network of the same kind, N times as wide,
- * whose members do not see each other:
+ * them (Hansen and Salamon, PAMI 1990). A score is a product: the sum of N members' is the product
+ * of their vectors side by side. And networks side by side are one network of the same kind, N
+ * times as wide, whose members do not see each other:
  *
  *   layer 1      [M¹ … Mᴺ] over the same features; further layers blockdiag(M¹ … Mᴺ); T, A, B, C,
  *                the extractor with N·S numbers of meta information and SAGE's convolutions likewise
@@ -30,7 +30,8 @@ struct ensemble {
     float *out[ENSEMBLE_MAX]; /* (users + items, D) as propagation leaves them (cold.h) */
 };
 
-/* Of the training of that number. The first has the seed itself: alone it is what it is among others. */
+/* Of the training of that number. The first has the seed itself: alone it is what it is among
+ * others. */
 uint64_t ensemble_seed(uint64_t seed, uint32_t member);
 
 /* Takes over what a trained t publishes, its cold items' identities forgotten; t may then go.

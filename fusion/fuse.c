@@ -272,12 +272,13 @@ static void standardise(struct fuse_context *c, const float *X, const uint8_t *m
 /* Brings a vector to a length; the zero vector stays. */
 static void scale_to(float *v, size_t n, double length)
 {
-    double sum = 0.0;
+    double sum = 0.0, own;
 
     for (size_t i = 0; i < n; i++)
         sum += (double)v[i] * (double)v[i];
-    for (size_t i = 0; i < n && sum > 0.0; i++)
-        v[i] = (float)((double)v[i] * length / sqrt(sum));
+    own = sqrt(sum);
+    for (size_t i = 0; i < n && own > 0.0; i++)
+        v[i] = (float)((double)v[i] * length / own);
 }
 
 /* The content columns, behind the fused halves in c->h. */

@@ -1,5 +1,5 @@
-/* Several trainings as one model: its scores are the sum of theirs, items that arrive have the vectors
- * that the trainings publish, and the members can be taken out again. */
+/* Several trainings as one model: its scores are the sum of theirs, items that arrive have the
+ * vectors that the trainings publish, and the members can be taken out again. */
 #include "fusion_fixture.h"
 
 #include "fusion/ensemble.h"

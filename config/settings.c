@@ -81,8 +81,8 @@ static int check_topics(const struct settings *s, struct err *err)
         if (contains(interactions, videos->items[i]))
             return err_fatal(err, EX_CONFIG,
                              "topic \"%s\" is in `kafka.video_topics` and in "
-                             "`kafka.interaction_topics`; one is enough, each event tells its "
-                             "type",
+                             "`kafka.interaction_topics`: name it once, as what its events without "
+                             "a type are",
                              videos->items[i]);
     }
     if (contains(videos, s->kafka.dlq_topic) || contains(interactions, s->kafka.dlq_topic))

@@ -11,7 +11,7 @@
 
 /* What an event is about, whichever form it came in. */
 struct envelope {
-    const char *type;   /* NULL = told by the fields (bare form) */
+    const char *type;   /* NULL = the role tells, or the fields (bare form) */
     const char *time;   /* CloudEvents' own, NULL = none */
     const json_t *data; /* borrowed from the parsed value */
 };
@@ -190,6 +190,23 @@ static int check_sha256(struct item *item, struct err *err)
     return ERR_OK;
 }
 
+#define VIDEO_FIELDS "media_uri, title, description, tags, lang, sha256 or published_at"
+#define CLICK_FIELDS "kind, weight or ts"
+
+static bool has_field(const json_t *data, const char *name)
+{
+    const json_t *json = json_object_get(data, name);
+    return json && !json_is_null(json);
+}
+
+static bool has_field_of_video(const json_t *data)
+{
+    for (size_t i = 0; i < sizeof(text_fields) / sizeof(text_fields[0]); i++)
+        if (has_field(data, text_fields[i].name))
+            return true;
+    return has_field(data, "tags") || has_field(data, "published_at");
+}
+
 static bool is_word(const char *text)
 {
     return !text || strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -199,10 +216,12 @@ static bool is_word(const char *text)
 static int read_video(struct item *item, const json_t *data, struct err *err)
 {
     int status;
-    if ((status = read_id(item, data, "item_id", &item->item_id, err)) != ERR_OK)
-        return status;
     if (item->kind == ITEM_DELETED)
         return ERR_OK;
+    if (item->kind == ITEM_PUBLISHED && !has_field_of_video(data))
+        return err_skip(err, "bad_schema",
+                        "event: a video without " VIDEO_FIELDS
+                        ": expected at least one; it replaces all that is known of the item");
     const json_t *tags = json_object_get(data, "tags");
     if ((status = read_texts(item, data, err)) != ERR_OK ||
         (status = read_tags(item, tags, err)) != ERR_OK ||
@@ -239,7 +258,6 @@ static int read_interaction(struct item *item, const json_t *data, struct err *e
 {
     int status;
     if ((status = read_id(item, data, "user_id", &item->user_id, err)) != ERR_OK ||
-        (status = read_id(item, data, "item_id", &item->item_id, err)) != ERR_OK ||
         (status = read_text(item, data, "kind", EVENT_WORD_BYTES_MAX, &item->interaction_kind,
                             err)) != ERR_OK ||
         (status = read_weight(item, data, err)) != ERR_OK ||
@@ -359,7 +377,26 @@ static int open_envelope(struct item *item, const json_t *root, struct envelope 
     return open_bare(root, ret_e, err);
 }
 
-static int find_kind(const struct envelope *e, enum item_kind *ret_kind, struct err *err)
+/* From a file or spool. */
+static int kind_by_fields(const json_t *data, enum item_kind *ret_kind, struct err *err)
+{
+    bool video = has_field_of_video(data);
+    bool interaction =
+        has_field(data, "kind") || has_field(data, "weight") || has_field(data, "ts");
+    if (video && interaction)
+        return err_skip(err, "bad_schema",
+                        "event: fields of an interaction (" CLICK_FIELDS
+                        ") beside fields of a video (" VIDEO_FIELDS
+                        "): expected one group, or type");
+    if (!video && !interaction && !has_field(data, "user_id"))
+        return err_skip(err, "bad_schema",
+                        "event: neither a field of a video (" VIDEO_FIELDS
+                        ") nor a user_id: expected one, or type");
+    *ret_kind = video ? ITEM_PUBLISHED : ITEM_INTERACTION;
+    return ERR_OK;
+}
+
+static int kind_by_type(const char *type, enum item_kind *ret_kind, struct err *err)
 {
     static const struct {
         const char *type;
@@ -368,18 +405,24 @@ static int find_kind(const struct envelope *e, enum item_kind *ret_kind, struct 
                  {"video.updated", ITEM_UPDATED},
                  {"video.deleted", ITEM_DELETED},
                  {"interaction", ITEM_INTERACTION}};
-    if (!e->type) {
-        *ret_kind = json_object_get(e->data, "user_id") ? ITEM_INTERACTION : ITEM_PUBLISHED;
-        return ERR_OK;
-    }
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        if (strcmp(e->type, kinds[i].type) == 0) {
+        if (strcmp(type, kinds[i].type) == 0) {
             *ret_kind = kinds[i].kind;
             return ERR_OK;
         }
     }
     return expected_other(err, "type",
                           "video.published, video.updated, video.deleted or interaction");
+}
+
+/* Of an event without a type. */
+static int kind_by_role(enum item_role role, const json_t *data, enum item_kind *ret_kind,
+                        struct err *err)
+{
+    if (role == ITEM_ROLE_NONE)
+        return kind_by_fields(data, ret_kind, err);
+    *ret_kind = role == ITEM_ROLE_VIDEOS ? ITEM_PUBLISHED : ITEM_INTERACTION;
+    return ERR_OK;
 }
 
 /* CloudEvents' own time stands in for a published video's or an interaction's missing one. */
@@ -399,7 +442,13 @@ static int read_root(struct item *item, const json_t *root, struct err *err)
 {
     struct envelope e = {0};
     int status = open_envelope(item, root, &e, err);
-    if (status != ERR_OK || (status = find_kind(&e, &item->kind, err)) != ERR_OK)
+    if (status == ERR_OK && e.type)
+        status = kind_by_type(e.type, &item->kind, err);
+    if (status == ERR_OK)
+        status = read_id(item, e.data, "item_id", &item->item_id, err);
+    if (status == ERR_OK && !e.type)
+        status = kind_by_role(item->role, e.data, &item->kind, err);
+    if (status != ERR_OK)
         return status;
     status = item->kind == ITEM_INTERACTION ? read_interaction(item, e.data, err)
                                             : read_video(item, e.data, err);
@@ -431,6 +480,14 @@ static int read_tombstone(struct item *item, struct err *err)
     static const char what[] =
         "the item id, 1 to 256 bytes of UTF-8 without control characters";
     const struct item_header *type = find_header(item, "ce_type");
+    if (item->role == ITEM_ROLE_INTERACTIONS)
+        return expected_other(err, "value",
+                              "an object: a null value on a topic of interactions deletes "
+                              "nothing, its key is a user");
+    if (item->role == ITEM_ROLE_NONE)
+        return expected_other(err, "value",
+                              "an object: whether the key of this null value is an item is not "
+                              "known; send video.deleted for what should go");
     if (type && !header_is(type, "video.deleted"))
         return expected_other(err, "value", "an object: only video.deleted may have none");
     if (!item->key || item->key_bytes < 1 || item->key_bytes > EVENT_ID_BYTES_MAX)

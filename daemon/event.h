@@ -1,7 +1,7 @@
 #ifndef MMF_DAEMON_EVENT_H
 #define MMF_DAEMON_EVENT_H
 
-/* What an event says: the item's raw part (key, value, headers) → its kind and fields. Three
+/* What an event says: the item's raw part (role, key, value, headers) → its kind and fields. Three
  * forms, told apart per message:
  *
  *   bare           {"item_id": "v1", "media_uri": "file:///srv/v1.mp4"}
@@ -10,9 +10,18 @@
  *   CloudEvents    headers ce_specversion, ce_id, ce_source, ce_type; the value is the data
  *    binary
  *
- * A null value deletes the item whose id is the key. Hostile input: every size is bounded,
- * every type is checked, duplicate keys are refused, unknown fields are ignored. Nothing is
- * kept that is not in the item's arena. */
+ * What it is, is said by its `type`. A bare event may leave it out; then the topic's role decides:
+ * video.published on a topic of videos, an interaction on one of interactions. In a file or spool
+ * the fields do: `kind`, `weight` or `ts` make an interaction, a field of a video makes a video
+ * (its `user_id`, if any, is its uploader), `user_id` and `item_id` alone are an interaction, and
+ * both groups or none is an error. A field that is null says nothing here.
+ *
+ * Nothing is erased by what is missing: video.published names at least one field of a video, an
+ * interaction has a user. A null value deletes the item whose id is the key, on a topic of videos
+ * only.
+ *
+ * Hostile input: every size is bounded, every type is checked, duplicate keys are refused, unknown
+ * fields are ignored. Nothing is kept that is not in the item's arena. */
 
 #include "config/err.h"
 #include "daemon/item.h"

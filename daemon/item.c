@@ -31,6 +31,24 @@ void item_kill(struct item *item, const char *stage, const struct err *err)
         memcpy(item->err.reason, "internal", sizeof("internal"));
 }
 
+static const char *const role_names[] = {
+    [ITEM_ROLE_VIDEOS] = "videos",
+    [ITEM_ROLE_INTERACTIONS] = "interactions",
+};
+
+const char *item_role_name(enum item_role role)
+{
+    return role_names[role];
+}
+
+enum item_role item_role_parse(const char *name)
+{
+    for (int role = ITEM_ROLE_VIDEOS; name && role <= ITEM_ROLE_INTERACTIONS; role++)
+        if (strcmp(name, role_names[role]) == 0)
+            return (enum item_role)role;
+    return ITEM_ROLE_NONE;
+}
+
 size_t item_bytes(const struct item *item)
 {
     return sizeof(*item) + item->arena.used_bytes;

@@ -21,6 +21,13 @@ enum item_kind {
     ITEM_GAP,  /* offsets [gap_from, gap_to) were gone; its own offset is gap_to - 1 */
 };
 
+/* What comes from where the event comes from. It says what a bare event is and whose id a key is. */
+enum item_role {
+    ITEM_ROLE_NONE,         /* a file or a spool: an event's fields tell */
+    ITEM_ROLE_VIDEOS,       /* a topic of videos: the key is an item */
+    ITEM_ROLE_INTERACTIONS, /* a topic of interactions: the key is a user */
+};
+
 /* Bits of item_video.named: which fields an update names. */
 enum item_field {
     ITEM_FIELD_MEDIA = 1,
@@ -49,6 +56,7 @@ struct item {
     const char *topic; /* Kafka topic, or file:<sha256> */
     int32_t partition;
     int64_t offset;
+    enum item_role role;
     uint32_t epoch; /* of the partition's assignment; a stale one is dropped by the sink */
     const void *key, *value; /* as received, for dead letters; value NULL = tombstone */
     size_t key_bytes, value_bytes;
@@ -94,6 +102,10 @@ struct item *item_new(void);       /* NULL when memory is out */
 void item_free(struct item *item); /* takes NULL */
 /* Turns the item into a dead letter of `stage` with the error; keeps the original bytes. */
 void item_kill(struct item *item, const char *stage, const struct err *err);
+/* As a dead letter keeps it: "videos", "interactions", NULL for ITEM_ROLE_NONE; and back, where
+ * whatever is no such word is ITEM_ROLE_NONE. */
+const char *item_role_name(enum item_role role);
+enum item_role item_role_parse(const char *name);
 /* Roughly what it holds, for the queue's bound. */
 size_t item_bytes(const struct item *item);
 

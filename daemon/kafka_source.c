@@ -2,16 +2,16 @@
  *
  * Purpose    Kafka message → item → pipeline_submit, at least every 100 ms a poll, so that the
  *            group keeps us. Exactly-once is not made here: offsets go into the store with the
- *            rows, we only start from there (kafka_assign.c) and never skip (kafka_resync.c).
+ *            rows, we only start from there (kafka_start.c) and never skip (kafka_resync.c).
  * Thread     One; status() and committed() come from others and meet it under `lock`.
  * Ownership  The source owns the consumer, the DLQ publisher and a read-only store handle. The
  *            item belongs to the pipeline from pipeline_submit on.
  * Failure    Brokers away: librdkafka reconnects, we wait and say so. A fatal error of
- *            librdkafka's ends the daemon with 75, another cluster or a recreated topic
- * with 78. Shutdown: stop() ends the thread, close() leaves the group, at most 3 s. Example
- * videos/3@41 polled → ledger_begin → item {topic, 3, 41, key, value, headers} → submitted; 20
- * ms later the sink calls committed(videos, 3, 42), and within a second Kafka is told 42, for
- * lag tools only.
+ *            librdkafka's ends the daemon with 75, another cluster or a recreated topic with 78.
+ * Shutdown   stop() ends the thread, close() leaves the group, at most 3 s.
+ * Example    videos/3@41 polled → ledger_begin → item {topic, 3, 41, key, value, headers} →
+ *            submitted; 20 ms later the sink calls committed(videos, 3, 42), and within a second
+ *            Kafka is told 42.
  */
 
 #include "daemon/kafka_source.h"
@@ -19,6 +19,7 @@
 #include "config/clock.h"
 #include "config/log.h"
 #include "daemon/health.h"
+#include "daemon/item.h"
 
 #include <librdkafka/rdkafka.h>
 #include <signal.h>
@@ -114,6 +115,15 @@ static void refused(struct kafka_source *ks, struct kafka_part *part, int64_t of
     pthread_mutex_unlock(&ks->lock);
 }
 
+/* What the settings that this source was opened with call the topic. */
+static enum item_role role_of(const struct kafka_plan *plan, const char *topic)
+{
+    for (size_t i = 0; i < plan->n_video_topics; i++)
+        if (strcmp(plan->topics[i], topic) == 0)
+            return ITEM_ROLE_VIDEOS;
+    return ITEM_ROLE_INTERACTIONS;
+}
+
 /* Out of memory loses nothing: the message is read again by a seek. */
 static void take_message(struct kafka_source *ks, struct kafka_part *part,
                          const rd_kafka_message_t *msg)
@@ -129,6 +139,7 @@ static void take_message(struct kafka_source *ks, struct kafka_part *part,
         kafka_resync_begin(part, false, RETRY_US);
         return;
     }
+    item->role = role_of(&ks->plan, item->topic);
     if (!ledger_begin(pipeline_ledger(ks->p), item->topic, item->partition, item->offset,
                       &item->epoch)) {
         item_free(item);
@@ -258,16 +269,16 @@ static rd_kafka_topic_partition_list_t *untold(struct kafka_source *ks)
     return list;
 }
 
-static void tell_lag_tools(struct kafka_source *ks, int is_async)
+void kafka_source_tell(struct kafka_source *ks)
 {
     pthread_mutex_lock(&ks->lock);
     rd_kafka_topic_partition_list_t *list = untold(ks);
     pthread_mutex_unlock(&ks->lock);
     if (list == NULL)
         return;
-    rd_kafka_resp_err_t code = rd_kafka_commit(ks->client.rk, list, is_async);
+    rd_kafka_resp_err_t code = rd_kafka_commit(ks->client.rk, list, 1);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-        log_debug("Kafka consumer: commit for lag tools: %s", rd_kafka_err2str(code));
+        log_debug("Kafka consumer: telling the group's position: %s", rd_kafka_err2str(code));
     rd_kafka_topic_partition_list_destroy(list);
 }
 
@@ -303,7 +314,7 @@ static void chores(struct kafka_source *ks)
     pthread_mutex_lock(&ks->lock);
     read_watermarks(ks);
     pthread_mutex_unlock(&ks->lock);
-    tell_lag_tools(ks, 1);
+    kafka_source_tell(ks);
     if (ks->phase == KAFKA_RUNNING)
         kafka_connect_refresh(ks);
     publish_status(ks);
@@ -412,7 +423,7 @@ static void close_source(struct source *src)
     stop(src);
     kafka_dlq_close(ks->dlq);
     ks->is_closing = true;
-    tell_lag_tools(ks, 1);
+    kafka_source_tell(ks);
     /* A consumer left behind still uses ks from its callbacks. */
     if (kafka_client_close(&ks->client, CLOSE_MS))
         source_free(ks);
@@ -450,6 +461,7 @@ static int plan_init(struct kafka_plan *plan, const struct settings *s, struct e
         plan_topics(plan, &s->kafka.video_topics) != 0 ||
         plan_topics(plan, &s->kafka.interaction_topics) != 0)
         return err_oom(err, "opening the Kafka source");
+    plan->n_video_topics = s->kafka.video_topics.n;
     plan->n_partitions = s->kafka.n_partitions;
     if (plan->n_partitions > 0)
         memcpy(plan->partitions, s->kafka.partitions,

@@ -2,7 +2,7 @@
 #define MMF_DAEMON_KAFKA_SOURCE_H
 
 /* Inside of the Kafka source, shared by kafka_source.c (thread, messages), kafka_connect.c
- * (first contact), kafka_assign.c (rebalance) and kafka_resync.c (gaps, seeks). Others use
+ * (first contact), kafka_assign.c (rebalance), kafka_start.c (where a partition begins) and kafka_resync.c (gaps, seeks). Others use
  * source.h. */
 
 #include "config/err.h"
@@ -27,8 +27,8 @@ struct rd_kafka_topic_partition_list_s; /* rd_kafka_topic_partition_list_t */
 struct kafka_plan {
     int mode;  /* enum settings_kafka_mode */
     int start; /* enum settings_start */
-    char **topics;
-    size_t n_topics;
+    char **topics; /* those of videos first */
+    size_t n_topics, n_video_topics;
     int64_t *partitions; /* none = all */
     size_t n_partitions;
     char *store_path;
@@ -76,6 +76,10 @@ void kafka_source_fail(struct kafka_source *ks, const struct err *err);
 void kafka_source_wait(struct kafka_source *ks, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Tells Kafka, without waiting, what the store has committed since the last time: for lag tools, and
+ * for a member whose store knows nothing of a partition (kafka_start.c). */
+void kafka_source_tell(struct kafka_source *ks);
+
 /* Fills the item's raw part; ERR_RETRY when memory is out. */
 int kafka_message_copy(struct item *item, const struct rd_kafka_message_s *msg,
                        struct err *err);
@@ -86,11 +90,16 @@ void kafka_connect_step(struct kafka_source *ks);
 /* Mode assign, all partitions: has a topic grown? Then the assignment starts over. */
 void kafka_connect_refresh(struct kafka_source *ks);
 
+/* Fills the offsets of the list: where each partition begins. ERR_RETRY while Kafka or the store
+ * does not answer; the list is then not to be used. */
+int kafka_start_offsets(struct kafka_source *ks, struct rd_kafka_topic_partition_list_s *list,
+                        struct err *err);
+
 /* Takes over from the rebalance callback, or from connect: owns list. */
 void kafka_assign_begin(struct kafka_source *ks, enum kafka_pending kind,
                         struct rd_kafka_topic_partition_list_s *list);
-/* Goes on with the pending assignment or revocation; never blocks longer than a look-up of
- * watermarks (start = end). */
+/* Goes on with the pending assignment or revocation; never blocks longer than kafka_start_offsets
+ * does. */
 void kafka_assign_step(struct kafka_source *ks);
 /* The list of everything assigned now; NULL when memory is out. */
 struct rd_kafka_topic_partition_list_s *kafka_assign_list(const struct kafka_source *ks);

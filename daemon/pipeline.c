@@ -93,25 +93,6 @@ struct ledger *pipeline_ledger(struct pipeline *p)
     return p->ledger;
 }
 
-static bool contains(const struct settings_strings *strings, const char *text)
-{
-    for (size_t i = 0; i < strings->n; i++)
-        if (strcmp(strings->items[i], text) == 0)
-            return true;
-    return false;
-}
-
-/* A null value deletes an item by its key; on a topic of interactions the key is a user. */
-static int check_tombstone(const struct pipeline *p, const struct item *item, struct err *err)
-{
-    const struct settings *s = atomic_load(&p->settings);
-    if (!item->value && contains(&s->kafka.interaction_topics, item->topic) &&
-        !contains(&s->kafka.video_topics, item->topic))
-        return err_skip(err, "bad_schema",
-                        "event: a null value on a topic of interactions: expected an object");
-    return ERR_OK;
-}
-
 void pipeline_submit(struct pipeline *p, struct item *item)
 {
     struct err err;
@@ -121,7 +102,7 @@ void pipeline_submit(struct pipeline *p, struct item *item)
     }
     metrics_event(item->topic);
     if (item->kind != ITEM_DEAD && item->kind != ITEM_GAP &&
-        (check_tombstone(p, item, &err) != ERR_OK || event_parse(item, &err) != ERR_OK)) {
+        event_parse(item, &err) != ERR_OK) {
         item->is_raw = err.status == ERR_RETRY;
         if (!item->is_raw)
             item_kill(item, "parse", &err);

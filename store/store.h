@@ -101,6 +101,7 @@ struct store_dead_letter {
     const char *error;   /* the sentence */
     const char *stage;   /* parse, extract, fuse, store */
     const char *item_id; /* NULL when unknown */
+    const char *role;    /* "videos", "interactions"; NULL = from no topic of either kind */
     const void *key, *value;
     size_t key_bytes, value_bytes;
     const struct store_header *headers;
@@ -163,6 +164,8 @@ int store_write_batch(struct store *st, const struct store_op *ops, size_t n_ops
 /* ERR_OK and *ret_next, or ERR_END when this partition has no row. */
 int store_next_offset(struct store *st, const char *topic, int32_t partition, int64_t *ret_next,
                       struct err *err);
+/* Whether any partition of the topic has a row. */
+int store_knows_topic(struct store *st, const char *topic, bool *ret_known, struct err *err);
 /* Remembers the cluster at first contact (a reader only compares); ERR_FATAL EX_CONFIG when it is
  * another one. */
 int store_check_cluster(struct store *st, const char *cluster_id, struct err *err);
@@ -172,7 +175,8 @@ int store_check_cluster(struct store *st, const char *cluster_id, struct err *er
 struct store_letter {
     int64_t id;
     char *topic, *reason, *error, *stage;
-    char *item_id;   /* of dead_letter; NULL = none */
+    char *item_id;   /* of dead_letter, as the next; NULL = none */
+    char *role;      /* as in store_dead_letter; NULL too for one written before schema 6 */
     char *dlq_topic; /* of the outbox */
     int32_t partition;
     int64_t offset, ts_us;

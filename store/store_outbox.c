@@ -28,6 +28,19 @@ int store_next_offset(struct store *st, const char *topic, int32_t partition, in
     return status;
 }
 
+int store_knows_topic(struct store *st, const char *topic, bool *ret_known, struct err *err)
+{
+    struct query q = query_begin(st, SQL_OFFSET_OF_TOPIC);
+
+    query_text(&q, topic);
+    int status = query_step(&q, "look for a topic's offsets", err);
+    if (status != ERR_OK && status != ERR_END)
+        return status;
+    *ret_known = status == ERR_OK;
+    query_end(&q);
+    return ERR_OK;
+}
+
 static int cluster_find(struct store *st, char **ret_id, struct err *err)
 {
     struct query q = query_begin(st, SQL_META_FIND);
@@ -77,6 +90,7 @@ static void letter_done(struct store_letter *l)
     free(l->error);
     free(l->stage);
     free(l->item_id);
+    free(l->role);
     free(l->dlq_topic);
     free(l->key);
     free(l->value);
@@ -128,6 +142,8 @@ static int letter_read(const struct query *q, struct store_letter *l, struct err
         status = query_column_text(q, 12, &l->item_id, err);
     if (status == ERR_OK)
         status = query_column_text(q, 13, &l->dlq_topic, err);
+    if (status == ERR_OK)
+        status = query_column_text(q, 14, &l->role, err);
     return status;
 }
 

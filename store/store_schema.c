@@ -150,7 +150,13 @@ static const char version_5[] =
     " CHECK(edge_gone IN (0, 1));"
     "CREATE INDEX item_deleted ON item(rid) WHERE deleted = 1;";
 
-const char *const store_migrations[] = {version_1, version_2, version_3, version_4, version_5};
+/* What the topic of a dead letter was when it was read: a retry goes by that, not by today's
+ * settings. */
+static const char version_6[] = "ALTER TABLE dead_letter ADD COLUMN role TEXT"
+                                " CHECK(role IN ('videos', 'interactions'));";
+
+const char *const store_migrations[] = {version_1, version_2, version_3,
+                                        version_4, version_5, version_6};
 const int store_n_migrations = sizeof(store_migrations) / sizeof(store_migrations[0]);
 
 int store_pragma_int(struct store *st, const char *sql, int64_t *ret, struct err *err)

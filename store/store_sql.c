@@ -78,8 +78,8 @@ const char *const store_sql[SQL_ID_COUNT] = {
     [SQL_INTERACTION_INSERT] = "INSERT INTO interaction(topic_id, partition, offset, uid, rid, "
                                "kind, weight, ts_ms) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) "
                                "ON CONFLICT DO NOTHING",
-    [SQL_DEAD_LETTER_INSERT] = "INSERT INTO dead_letter(" LETTER_COLUMNS ", checksum, item_id) "
-                               "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12) "
+    [SQL_DEAD_LETTER_INSERT] = "INSERT INTO dead_letter(" LETTER_COLUMNS ", checksum, item_id, "
+                               "role) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13) "
                                "ON CONFLICT DO NOTHING",
     [SQL_OUTBOX_INSERT] = "INSERT INTO dlq_outbox(" LETTER_COLUMNS ", checksum, dlq_topic) "
                           "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
@@ -93,17 +93,18 @@ const char *const store_sql[SQL_ID_COUNT] = {
                           "WHERE excluded.next_offset > next_offset",
     [SQL_OFFSET_FIND] = "SELECT next_offset FROM kafka_offset "
                         "WHERE topic = ?1 AND partition = ?2",
+    [SQL_OFFSET_OF_TOPIC] = "SELECT 1 FROM kafka_offset WHERE topic = ?1 LIMIT 1",
     [SQL_OFFSET_LIST] = "SELECT topic, partition, next_offset, updated_ms FROM kafka_offset "
                         "ORDER BY topic, partition",
     [SQL_META_FIND] = "SELECT value FROM meta WHERE name = ?1",
     [SQL_META_INSERT] = "INSERT INTO meta(name, value) VALUES(?1, ?2)",
 
     [SQL_OUTBOX_LIST] =
-        "SELECT " LETTER_COLUMNS ", checksum, id, NULL, dlq_topic FROM dlq_outbox "
+        "SELECT " LETTER_COLUMNS ", checksum, id, NULL, dlq_topic, NULL FROM dlq_outbox "
         "WHERE id > ?1 ORDER BY id LIMIT ?2",
     [SQL_OUTBOX_DELETE] = "DELETE FROM dlq_outbox WHERE id = ?1",
     [SQL_DEAD_LETTER_LIST] =
-        "SELECT " LETTER_COLUMNS ", checksum, id, item_id, NULL FROM dead_letter "
+        "SELECT " LETTER_COLUMNS ", checksum, id, item_id, NULL, role FROM dead_letter "
         "WHERE (?1 = 0 OR id = ?1) AND (?2 IS NULL OR reason = ?2) "
         "ORDER BY id DESC LIMIT ?3",
     [SQL_DEAD_LETTER_PURGE] = "DELETE FROM dead_letter WHERE CASE WHEN ?1 <> 0 THEN id = ?1 "

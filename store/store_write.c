@@ -166,9 +166,9 @@ static int write_interaction(struct store *st, const struct store_interaction *x
     return store_touch(st, uid, rid, false, err);
 }
 
-/* The eleven columns that dead_letter and dlq_outbox share, then item_id or dlq_topic. */
-static int put_letter(struct store *st, enum sql_id id, const struct store_dead_letter *d,
-                      size_t headers_bytes, const char *last, struct err *err)
+/* The eleven columns that dead_letter and dlq_outbox share. */
+static struct query letter_query(struct store *st, enum sql_id id,
+                                 const struct store_dead_letter *d, size_t headers_bytes)
 {
     const void *headers = d->n_headers ? st->scratch : NULL;
     struct query q = query_begin(st, id);
@@ -185,8 +185,26 @@ static int put_letter(struct store *st, enum sql_id id, const struct store_dead_
     query_blob(&q, headers, headers_bytes);
     query_int(&q, store_letter_checksum(d->key, d->key_bytes, d->value, d->value_bytes, headers,
                                         headers_bytes));
-    query_text(&q, last);
+    return q;
+}
+
+static int keep_letter(struct store *st, const struct store_dead_letter *d,
+                       size_t headers_bytes, struct err *err)
+{
+    struct query q = letter_query(st, SQL_DEAD_LETTER_INSERT, d, headers_bytes);
+
+    query_text(&q, d->item_id);
+    query_text(&q, d->role);
     return query_run(&q, "insert a dead letter", err);
+}
+
+static int put_in_outbox(struct store *st, const struct store_dead_letter *d,
+                         size_t headers_bytes, struct err *err)
+{
+    struct query q = letter_query(st, SQL_OUTBOX_INSERT, d, headers_bytes);
+
+    query_text(&q, d->dlq_topic);
+    return query_run(&q, "put a dead letter into the outbox", err);
 }
 
 static int write_dead_letter(struct store *st, const struct store_dead_letter *d,
@@ -198,13 +216,13 @@ static int write_dead_letter(struct store *st, const struct store_dead_letter *d
     if (d->n_headers)
         status = store_headers_encode(st, d->headers, d->n_headers, &headers_bytes, err);
     if (status == ERR_OK)
-        status = put_letter(st, SQL_DEAD_LETTER_INSERT, d, headers_bytes, d->item_id, err);
+        status = keep_letter(st, d, headers_bytes, err);
     if (status == ERR_OK && store_changes(st) == 0) {
         r->n_stale++;
         return ERR_OK;
     }
     if (status == ERR_OK && d->dlq_topic)
-        status = put_letter(st, SQL_OUTBOX_INSERT, d, headers_bytes, d->dlq_topic, err);
+        status = put_in_outbox(st, d, headers_bytes, err);
     if (status != ERR_OK)
         return err_wrap(err, "dead letter %s/%d@%lld", d->pos.topic, d->pos.partition,
                         (long long)d->pos.offset);

@@ -1,6 +1,6 @@
 /* Events from arbitrary bytes. The first byte chooses the form: 'k' the rest is the key of a null
  * value, 'h' a CloudEvents binary event (its type up to a newline, then the value), anything else
- * is a value. Either an error with a reason and a sentence, or an item within the limits. */
+ * is a value. Each is tried in every role. Either an error with a reason and a sentence, or an item within the limits. */
 
 #include "daemon/event.h"
 
@@ -61,6 +61,9 @@ static void check_good(struct item *item)
     require(item->kind != ITEM_DEAD && item->kind != ITEM_GAP, "kind");
     require(within(item->user_id, EVENT_ID_BYTES_MAX), "user_id");
     require(item->kind != ITEM_INTERACTION || item->user_id, "interaction without user");
+    require(item->kind != ITEM_PUBLISHED || item->named, "video that names nothing");
+    require(item->kind != ITEM_DELETED || item->value || item->role == ITEM_ROLE_VIDEOS,
+            "null value from elsewhere");
     require(item->kind != ITEM_INTERACTION || isfinite(item->weight), "weight");
     require(within(item->media_uri, EVENT_URI_BYTES_MAX), "media_uri");
     require(within(item->title, EVENT_TITLE_BYTES_MAX), "title");
@@ -87,17 +90,24 @@ static void check_bad(const struct err *err)
     require(err->text[0] && !strchr(err->text, '\n'), "sentence");
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+static void try_role(enum item_role role, const uint8_t *data, size_t bytes)
 {
     struct err err = {0};
     struct item *item = item_new();
     if (!item)
         abort();
+    item->role = role;
     set_raw(item, data, bytes);
     if (event_parse(item, &err) == ERR_OK)
         check_good(item);
     else
         check_bad(&err);
     item_free(item);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    for (int role = ITEM_ROLE_NONE; role <= ITEM_ROLE_INTERACTIONS; role++)
+        try_role((enum item_role)role, data, bytes);
     return 0;
 }

@@ -17,24 +17,37 @@ static struct item *with_value(const char *json)
     return item;
 }
 
-static struct item *parsed(const char *json)
+static struct item *parsed_from(enum item_role role, const char *json)
 {
     struct err err;
     struct item *item = with_value(json);
+    item->role = role;
     if (event_parse(item, &err) != ERR_OK)
         fail_msg("%s: %s", json, err.text);
     return item;
 }
 
-static void refused(const char *json, const char *reason, const char *text)
+static struct item *parsed(const char *json)
+{
+    return parsed_from(ITEM_ROLE_NONE, json);
+}
+
+static void refused_from(enum item_role role, const char *json, const char *reason,
+                         const char *text)
 {
     struct err err;
     struct item *item = with_value(json);
+    item->role = role;
     assert_int_equal(event_parse(item, &err), ERR_SKIP);
     assert_string_equal(err.reason, reason);
     if (!strstr(err.text, text))
         fail_msg("%s: expected \"%s\" in: %s", json, text, err.text);
     item_free(item);
+}
+
+static void refused(const char *json, const char *reason, const char *text)
+{
+    refused_from(ITEM_ROLE_NONE, json, reason, text);
 }
 
 static void parse_bare_video_fills_every_field(void **state)
@@ -58,26 +71,124 @@ static void parse_bare_video_fills_every_field(void **state)
     item_free(item);
 }
 
-static void parse_bare_kind_is_told_by_type_or_fields(void **state)
+struct told {
+    const char *json;
+    enum item_kind kind;
+};
+
+static void check_told(enum item_role role, const struct told *cases, size_t n)
 {
-    (void)state;
-    static const struct {
-        const char *json;
-        enum item_kind kind;
-    } cases[] = {
-        {"{\"item_id\": \"v\"}", ITEM_PUBLISHED},
-        {"{\"item_id\": \"v\", \"user_id\": \"u\"}", ITEM_INTERACTION},
-        {"{\"item_id\": \"v\", \"type\": \"video.published\", \"user_id\": 1}", ITEM_PUBLISHED},
-        {"{\"item_id\": \"v\", \"type\": \"video.updated\"}", ITEM_UPDATED},
-        {"{\"item_id\": \"v\", \"type\": \"video.deleted\", \"title\": 3}", ITEM_DELETED},
-        {"{\"item_id\": \"v\", \"type\": \"interaction\", \"user_id\": \"u\"}",
-         ITEM_INTERACTION},
-    };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct item *item = parsed(cases[i].json);
-        assert_int_equal(item->kind, cases[i].kind);
+    for (size_t i = 0; i < n; i++) {
+        struct item *item = parsed_from(role, cases[i].json);
+        if (item->kind != cases[i].kind)
+            fail_msg("%s: kind %d", cases[i].json, (int)item->kind);
         item_free(item);
     }
+}
+
+#define TOLD(role, cases) check_told(role, cases, sizeof(cases) / sizeof((cases)[0]))
+
+static void parse_type_is_obeyed_whatever_the_role(void **state)
+{
+    (void)state;
+    static const struct told cases[] = {
+        {"{\"item_id\": \"v\", \"type\": \"video.published\", \"title\": \"t\"}",
+         ITEM_PUBLISHED},
+        {"{\"item_id\": \"v\", \"type\": \"video.published\", \"title\": \"t\","
+         " \"user_id\": 1, \"kind\": 2}",
+         ITEM_PUBLISHED},
+        {"{\"item_id\": \"v\", \"type\": \"video.updated\"}", ITEM_UPDATED},
+        {"{\"item_id\": \"v\", \"type\": \"video.deleted\", \"title\": 3}", ITEM_DELETED},
+        {"{\"item_id\": \"v\", \"type\": \"interaction\", \"user_id\": \"u\","
+         " \"title\": \"t\"}",
+         ITEM_INTERACTION},
+    };
+    for (int role = ITEM_ROLE_NONE; role <= ITEM_ROLE_INTERACTIONS; role++) {
+        TOLD((enum item_role)role, cases);
+        refused_from((enum item_role)role, "{\"item_id\": \"v\", \"type\": \"interaction\"}",
+                     "bad_schema", "user_id");
+    }
+}
+
+static void parse_bare_on_a_topic_of_videos_is_a_video(void **state)
+{
+    (void)state;
+    static const struct told cases[] = {
+        {"{\"item_id\": \"v\", \"title\": \"\"}", ITEM_PUBLISHED},
+        {"{\"user_id\": \"uploader\", \"item_id\": \"v\", \"title\": \"t\"}", ITEM_PUBLISHED},
+        {"{\"user_id\": 7, \"item_id\": \"v\", \"media_uri\": \"file:///v.mp4\"}",
+         ITEM_PUBLISHED},
+        {"{\"item_id\": \"v\", \"tags\": [], \"kind\": \"short\", \"weight\": 3, \"ts\": 5}",
+         ITEM_PUBLISHED},
+    };
+    TOLD(ITEM_ROLE_VIDEOS, cases);
+    static const char *const bad[] = {
+        "{\"item_id\": \"v\"}",
+        "{\"user_id\": \"u\", \"item_id\": \"v\"}",
+        "{\"user_id\": \"u\", \"item_id\": \"v\", \"kind\": \"watch\", \"title\": null}",
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        refused_from(ITEM_ROLE_VIDEOS, bad[i], "bad_schema", "a video without media_uri");
+}
+
+static void parse_bare_on_a_topic_of_interactions_is_an_interaction(void **state)
+{
+    (void)state;
+    static const struct told cases[] = {
+        {"{\"user_id\": \"u\", \"item_id\": \"v\"}", ITEM_INTERACTION},
+        {"{\"user_id\": \"u\", \"item_id\": \"v\", \"title\": \"t\"}", ITEM_INTERACTION},
+    };
+    TOLD(ITEM_ROLE_INTERACTIONS, cases);
+    static const char *const bad[] = {
+        "{\"item_id\": \"v\"}",
+        "{\"item_id\": \"v\", \"userId\": \"u\"}",
+        "{\"item_id\": \"v\", \"kind\": \"watch\", \"weight\": 1.0, \"user_id\": null}",
+        "{\"item_id\": \"v\", \"media_uri\": \"file:///v.mp4\", \"title\": \"t\"}",
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        refused_from(ITEM_ROLE_INTERACTIONS, bad[i], "bad_schema", "user_id: expected");
+}
+
+static void parse_bare_in_a_file_is_told_by_its_fields(void **state)
+{
+    (void)state;
+    static const struct told cases[] = {
+        {"{\"item_id\": \"v\", \"title\": \"t\"}", ITEM_PUBLISHED},
+        {"{\"item_id\": \"v\", \"user_id\": \"uploader\", \"tags\": []}", ITEM_PUBLISHED},
+        {"{\"item_id\": \"v\", \"published_at\": \"2026-01-02T03:04:05Z\"}", ITEM_PUBLISHED},
+        {"{\"item_id\": \"v\", \"user_id\": \"u\"}", ITEM_INTERACTION},
+        {"{\"item_id\": \"v\", \"user_id\": \"u\", \"kind\": \"like\", \"title\": null}",
+         ITEM_INTERACTION},
+        {"{\"item_id\": \"v\", \"user_id\": \"u\", \"weight\": 2}", ITEM_INTERACTION},
+    };
+    TOLD(ITEM_ROLE_NONE, cases);
+    static const char *const video[] = {"media_uri", "title", "description", "tags",
+                                        "lang",      "sha256", "published_at"};
+    static const char *const interaction[] = {"kind", "weight", "ts"};
+    char json[128];
+    for (size_t i = 0; i < sizeof(video) / sizeof(video[0]); i++) {
+        (void)snprintf(json, sizeof(json),
+                       "{\"item_id\": \"v\", \"user_id\": \"u\", \"%s\": 1, \"%s\": 1}",
+                       video[i], interaction[i % 3]);
+        refused(json, "bad_schema", "beside fields of a video");
+    }
+    for (size_t i = 0; i < 3; i++) {
+        (void)snprintf(json, sizeof(json), "{\"item_id\": \"v\", \"%s\": 1}", interaction[i]);
+        refused(json, "bad_schema", "user_id: expected");
+    }
+    refused("{\"item_id\": \"v\"}", "bad_schema", "neither a field of a video");
+    refused("{\"item_id\": \"v\", \"user_id\": null, \"title\": null}", "bad_schema",
+            "neither a field of a video");
+}
+
+static void parse_published_without_a_field_is_refused(void **state)
+{
+    (void)state;
+    refused("{\"type\": \"video.published\", \"item_id\": \"v\", \"title\": null}",
+            "bad_schema", "a video without media_uri");
+    refused("{\"specversion\": \"1.0\", \"id\": \"1\", \"source\": \"/s\","
+            "\"type\": \"video.published\", \"data\": {\"item_id\": \"v\"}}",
+            "bad_schema", "a video without media_uri");
 }
 
 static void parse_update_names_its_fields(void **state)
@@ -113,7 +224,7 @@ static void parse_structured_cloudevent_reads_its_data(void **state)
         parsed("{\"specversion\": \"1.0\", \"id\": \"1\", \"source\": \"/site\","
                "\"type\": \"video.published\", \"time\": \"2026-01-02T03:04:05Z\","
                "\"datacontenttype\": \"application/json; charset=utf-8\","
-               "\"data\": {\"item_id\": \"v1\", \"type\": \"short\"}}");
+               "\"data\": {\"item_id\": \"v1\", \"title\": \"t\", \"type\": \"short\"}}");
     assert_int_equal(item->kind, ITEM_PUBLISHED);
     assert_string_equal(item->item_id, "v1");
     assert_int_equal(item->event_us, INT64_C(1767323045000000));
@@ -179,12 +290,39 @@ static void parse_binary_cloudevent_reads_headers(void **state)
     item_free(item);
 }
 
-static int parse_key(const void *key, size_t n, struct item **ret_item)
+static int parse_key_from(enum item_role role, const void *key, size_t n,
+                          struct item **ret_item, struct err *err)
 {
     *ret_item = with_value(NULL);
     (*ret_item)->key = key;
     (*ret_item)->key_bytes = n;
-    return event_parse(*ret_item, NULL);
+    (*ret_item)->role = role;
+    return event_parse(*ret_item, err);
+}
+
+static int parse_key(const void *key, size_t n, struct item **ret_item)
+{
+    return parse_key_from(ITEM_ROLE_VIDEOS, key, n, ret_item, NULL);
+}
+
+/* Whatever the key: on a topic of interactions it is a user; of a dead letter whose topic's role is
+ * not known it may be one. */
+static void parse_tombstone_from_elsewhere_deletes_nothing(void **state)
+{
+    (void)state;
+    static const enum item_role roles[] = {ITEM_ROLE_INTERACTIONS, ITEM_ROLE_NONE};
+    const struct item_header header = {"ce_type", "video.deleted", 13};
+    for (size_t i = 0; i < 4; i++) {
+        struct err err;
+        struct item *item;
+        assert_int_equal(parse_key_from(roles[i % 2], "42", 2, &item, &err), ERR_SKIP);
+        assert_string_equal(err.reason, "bad_schema");
+        assert_int_not_equal(item->kind, ITEM_DELETED);
+        item->headers = &header;
+        item->n_headers = i / 2;
+        assert_int_equal(event_parse(item, &err), ERR_SKIP);
+        item_free(item);
+    }
 }
 
 static void parse_tombstone_deletes_the_key(void **state)
@@ -244,7 +382,7 @@ static void parse_wrong_types_name_the_field(void **state)
             "media_uri");
     refused("{\"item_id\": \"v\", \"published_at\": \"today\"}", "bad_schema", "published_at");
     refused("{\"item_id\": \"v\", \"published_at\": 7}", "bad_schema", "published_at");
-    refused("{\"item_id\": \"v\", \"user_id\": 3}", "bad_schema", "user_id");
+    refused("{\"item_id\": \"v\", \"user_id\": 3, \"kind\": \"like\"}", "bad_schema", "user_id");
     refused("{\"item_id\": \"v\", \"user_id\": \"u\", \"weight\": \"1\"}", "bad_schema",
             "weight");
     refused("{\"item_id\": \"v\", \"user_id\": \"u\", \"weight\": 1e7}", "bad_schema",
@@ -302,13 +440,18 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parse_bare_video_fills_every_field),
-        cmocka_unit_test(parse_bare_kind_is_told_by_type_or_fields),
+        cmocka_unit_test(parse_type_is_obeyed_whatever_the_role),
+        cmocka_unit_test(parse_bare_on_a_topic_of_videos_is_a_video),
+        cmocka_unit_test(parse_bare_on_a_topic_of_interactions_is_an_interaction),
+        cmocka_unit_test(parse_bare_in_a_file_is_told_by_its_fields),
+        cmocka_unit_test(parse_published_without_a_field_is_refused),
         cmocka_unit_test(parse_update_names_its_fields),
         cmocka_unit_test(parse_interaction_has_defaults),
         cmocka_unit_test(parse_structured_cloudevent_reads_its_data),
         cmocka_unit_test(parse_structured_cloudevent_bad_is_refused),
         cmocka_unit_test(parse_binary_cloudevent_reads_headers),
         cmocka_unit_test(parse_tombstone_deletes_the_key),
+        cmocka_unit_test(parse_tombstone_from_elsewhere_deletes_nothing),
         cmocka_unit_test(parse_bad_json_tells_line_and_column),
         cmocka_unit_test(parse_wrong_types_name_the_field),
         cmocka_unit_test(parse_over_long_is_refused),

@@ -202,7 +202,7 @@ static void settings_load_contradictions_are_refused(void **state)
     assert_refused("queue = { low_percent = 90; };", "must be below `queue.high_percent`");
     assert_refused("media = { roots = []; };", "`media.roots` is empty");
     assert_refused("kafka = { video_topics = []; interaction_topics = []; };", "name a topic");
-    assert_refused("kafka = { interaction_topics = [\"videos\"]; };", "one is enough");
+    assert_refused("kafka = { interaction_topics = [\"videos\"]; };", "name it once");
     assert_refused("kafka = { dlq_topic = \"videos\"; };", "come back for ever");
     assert_refused("kafka = { video_topics = []; };", "no video topic to name it after");
 }

@@ -128,7 +128,9 @@ const struct settings_key settings_table[] = {
      "In mode assign, which partitions of each topic to read; an empty list means all."},
     {"kafka.start", SETTINGS_WORD, AT(kafka.start), WITHIN(0, 0, ""), "beginning", start_words, 0,
      NULL,
-     "Where to begin in a partition for which the store has no offset yet."},
+     "Where to begin in a topic that is new to the store. \"end\" is asked once a topic: a partition "
+     "that is added later begins at its beginning, and one that the group has a position for begins "
+     "there."},
     {"kafka.dlq_topic", SETTINGS_STRING, AT(kafka.dlq_topic), WITHIN(0, 249, ""), "", NULL, 0,
      check_topic,
      "The topic that dead letters are published to; empty means <first video topic>.<group>.dlq."},

@@ -1,14 +1,14 @@
 /* Which partitions are ours: assignment, revocation, back-pressure.
  *
- * Purpose    A partition starts at the next_offset of the store, never at Kafka's committed
- * one. Thread     The source's. The rebalance callback only hands its list over; the work is
- * done between polls, so polling never stops, a step can be tried again, and nothing is closed
- * from a callback. Revoke     Messages of the partitions are ignored from now on; what is in
- * flight has 3 s to be committed; then the epoch is raised, which makes the sink drop the rest;
- * then assign(NULL) lets the group go on. A lost assignment has no 3 s: somebody else may have
- * the partitions already. Assign     Offsets from the store; without a row `start` decides.
- * `end` is looked up and stored at once, so that a crash before the first commit does not move
- * it. Example    group of two: videos/0-3 ours → REVOKE → 120 items in flight are committed in
+ * Purpose    The partitions that we are given, at the places that kafka_start.c finds.
+ * Thread     The source's. The rebalance callback only hands its list over; the work is done
+ *            between polls, so polling never stops, a step can be tried again, and nothing is
+ *            closed from a callback.
+ * Revoke     Messages of the partitions are ignored from now on; what is in flight has 3 s to be
+ *            committed; then Kafka is told how far the store is, for the next owner; then the
+ *            epoch is raised, which makes the sink drop the rest; then assign(NULL) lets the group
+ *            go on. A lost assignment has no 3 s: somebody else may have the partitions already.
+ * Example    group of two: videos/0-3 ours → REVOKE → 120 items in flight are committed in
  *            0.8 s → assign(NULL) → ASSIGN videos/0-1 at the store's 5120 and 4711.
  */
 
@@ -20,10 +20,9 @@
 #include <librdkafka/rdkafka.h>
 #include <string.h>
 
-#define REVOKE_WAIT_US       (3 * 1000 * 1000)
-#define PAUSE_AFTER_US       (1000 * 1000)
-#define ASSIGN_RETRY_US      (1000 * 1000)
-#define WATERMARK_TIMEOUT_MS 1000
+#define REVOKE_WAIT_US  (3 * 1000 * 1000)
+#define PAUSE_AFTER_US  (1000 * 1000)
+#define ASSIGN_RETRY_US (1000 * 1000)
 
 typedef rd_kafka_topic_partition_list_t partition_list;
 
@@ -46,50 +45,6 @@ static void note_error(const char *what, rd_kafka_error_t *error)
         return;
     log_warning("Kafka consumer: %s: %s", what, rd_kafka_error_string(error));
     rd_kafka_error_destroy(error);
-}
-
-struct end_offset {
-    struct store_offset at;
-};
-
-static int store_end(struct store *st, void *arg, struct err *err)
-{
-    const struct end_offset *end = arg;
-    struct store_batch_result result;
-    return store_write_batch(st, NULL, 0, &end->at, 1, &result, err);
-}
-
-/* start = end: the end of the log now, made durable. */
-static int resolve_end(struct kafka_source *ks, rd_kafka_topic_partition_t *row,
-                       struct err *err)
-{
-    int64_t low = 0, high = 0;
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-        ks->client.rk, row->topic, row->partition, &low, &high, WATERMARK_TIMEOUT_MS);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return err_retry(err, 0, "%s/%d: end of the log: %s", row->topic, row->partition,
-                         rd_kafka_err2str(code));
-    struct end_offset end = {{row->topic, row->partition, high}};
-    int status = pipeline_write(ks->p, store_end, &end, err);
-    if (status == ERR_OK)
-        row->offset = high;
-    return status;
-}
-
-/* Fills the offsets of the list; RD_KAFKA_OFFSET_BEGINNING where there is no row. */
-static int resolve_offsets(struct kafka_source *ks, partition_list *list, struct err *err)
-{
-    for (int i = 0; i < list->cnt; i++) {
-        rd_kafka_topic_partition_t *row = &list->elems[i];
-        int64_t next = 0;
-        int status = store_next_offset(ks->reader, row->topic, row->partition, &next, err);
-        row->offset = status == ERR_OK ? next : RD_KAFKA_OFFSET_BEGINNING;
-        if (status == ERR_END && ks->plan.start == SETTINGS_START_END)
-            status = resolve_end(ks, row, err);
-        if (status != ERR_OK && status != ERR_END)
-            return status;
-    }
-    return ERR_OK;
 }
 
 static int enter_part(struct kafka_source *ks, const rd_kafka_topic_partition_t *row,
@@ -123,7 +78,7 @@ static void leave_part(struct kafka_source *ks, const char *topic, int32_t parti
 /* All or nothing: on an error no partition of the list is ours. */
 static int apply_assign(struct kafka_source *ks, partition_list *list, struct err *err)
 {
-    int status = resolve_offsets(ks, list, err);
+    int status = kafka_start_offsets(ks, list, err);
     for (int i = 0; status == ERR_OK && i < list->cnt; i++)
         status = enter_part(ks, &list->elems[i], err);
     if (status == ERR_OK && is_cooperative(ks)) {
@@ -155,6 +110,7 @@ static void step_assign(struct kafka_source *ks)
     if (status == ERR_OK) {
         log_info("Kafka consumer: %d partitions assigned", ks->pending_list->cnt);
         end_pending(ks);
+        ks->chores_at_us = 0; /* another member that takes them over goes by what Kafka is told */
         kafka_source_wait(ks, "%s", "");
     } else if (status == ERR_FATAL) {
         kafka_source_fail(ks, &err);
@@ -183,6 +139,8 @@ static void step_revoke(struct kafka_source *ks)
         log_notice("Kafka consumer: %zu items of revoked partitions dropped; they are read "
                    "again by their next owner",
                    n);
+    if (!is_lost)
+        kafka_source_tell(ks);
     for (int i = 0; i < ks->pending_list->cnt; i++)
         leave_part(ks, ks->pending_list->elems[i].topic, ks->pending_list->elems[i].partition);
     if (is_cooperative(ks))

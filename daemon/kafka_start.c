@@ -1,0 +1,153 @@
+/* Where the partitions of an assignment begin.
+ *
+ * Purpose    The store's next_offset, where it has one. Without one, `start` decides:
+ *
+ *              beginning   at the partition's beginning
+ *              end         the store's first contact with the topic: at the end of the log as it is
+ *                          now, for all the partitions of the assignment together. Later it knows
+ *                          the topic, so that a partition without an offset has appeared, or has
+ *                          come from another member, while its events were wanted: it begins at
+ *                          its beginning.
+ *
+ *            With `end`, a partition for which the consumer group has a position begins there, at
+ *            first contact too: up to there another member's store has the events.
+ * Durable    What first contact has found is stored before anything is read, in one transaction: a
+ *            crash neither moves the place nor makes the topic known with some of its partitions.
+ * Thread     The source's. Each question takes a second at most; any failure is tried again whole.
+ * Example    videos/0-2 are new, start = end → 120, 95, 0 stored → read from there. A fourth
+ *            partition appears → BEGINNING. Another store of the group dies at videos/3@77 → 77.
+ */
+
+#include "daemon/kafka_source.h"
+
+#include "config/log.h"
+#include "daemon/health.h"
+
+#include <inttypes.h>
+#include <librdkafka/rdkafka.h>
+#include <stdlib.h>
+
+#define ASK_TIMEOUT_MS 1000
+
+typedef rd_kafka_topic_partition_list_t partition_list;
+
+/* The places that are to be stored. */
+struct found {
+    struct store_offset *rows; /* (n); topics point into the assignment */
+    size_t n;
+};
+
+static int store_found(struct store *st, void *arg, struct err *err)
+{
+    const struct found *found = arg;
+    struct store_batch_result result;
+    return store_write_batch(st, NULL, 0, found->rows, found->n, &result, err);
+}
+
+/* Stored offsets; RD_KAFKA_OFFSET_BEGINNING, and a row of *ret_new, where there is none. */
+static int read_stored(struct kafka_source *ks, partition_list *list, partition_list *ret_new,
+                       struct err *err)
+{
+    for (int i = 0; i < list->cnt; i++) {
+        rd_kafka_topic_partition_t *row = &list->elems[i];
+        int64_t next = 0;
+        int status = store_next_offset(ks->reader, row->topic, row->partition, &next, err);
+        if (status != ERR_OK && status != ERR_END)
+            return status;
+        row->offset = status == ERR_OK ? next : RD_KAFKA_OFFSET_BEGINNING;
+        if (status == ERR_END)
+            rd_kafka_topic_partition_list_add(ret_new, row->topic, row->partition);
+    }
+    return ERR_OK;
+}
+
+/* The group's position of each, < 0 where it has none; in mode assign there is no group. */
+static int read_group(struct kafka_source *ks, partition_list *list, struct err *err)
+{
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (ks->plan.mode == SETTINGS_KAFKA_GROUP)
+        code = rd_kafka_committed(ks->client.rk, list, ASK_TIMEOUT_MS);
+    for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++)
+        code = list->elems[i].err;
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR
+               ? ERR_OK
+               : err_retry(err, 0, "the group's positions: %s", rd_kafka_err2str(code));
+}
+
+static int read_end(struct kafka_source *ks, rd_kafka_topic_partition_t *row, struct err *err)
+{
+    int64_t low = 0;
+    health_tick(HEALTH_SOURCE);
+    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
+        ks->client.rk, row->topic, row->partition, &low, &row->offset, ASK_TIMEOUT_MS);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR
+               ? ERR_OK
+               : err_retry(err, 0, "%s/%d: end of the log: %s", row->topic, row->partition,
+                           rd_kafka_err2str(code));
+}
+
+static void tell(const rd_kafka_topic_partition_t *row, const char *place)
+{
+    if (row->offset >= 0)
+        log_notice("Kafka %s/%d: no offset in the store: begins at %s, %" PRId64, row->topic,
+                   row->partition, place, row->offset);
+    else
+        log_notice("Kafka %s/%d: no offset in the store: begins at its beginning", row->topic,
+                   row->partition);
+}
+
+/* One partition without an offset, start = end; it becomes a row of found when its topic is new. */
+static int place_one(struct kafka_source *ks, rd_kafka_topic_partition_t *row,
+                     struct found *found, struct err *err)
+{
+    const char *place = "the group's position";
+    bool known = false;
+    int status = store_knows_topic(ks->reader, row->topic, &known, err);
+    if (status == ERR_OK && row->offset < 0 && known) {
+        row->offset = RD_KAFKA_OFFSET_BEGINNING;
+    } else if (status == ERR_OK && row->offset < 0) {
+        place = "the end, as kafka.start has it for a topic that is new to the store";
+        status = read_end(ks, row, err);
+    }
+    if (status != ERR_OK)
+        return status;
+    tell(row, place);
+    if (!known)
+        found->rows[found->n++] =
+            (struct store_offset){row->topic, row->partition, row->offset};
+    return ERR_OK;
+}
+
+static int place_all(struct kafka_source *ks, partition_list *new, struct err *err)
+{
+    struct found found = {.rows = calloc((size_t)new->cnt, sizeof(*found.rows))};
+    if (found.rows == NULL)
+        return err_oom(err, "offsets of an assignment");
+    int status = read_group(ks, new, err);
+    for (int i = 0; status == ERR_OK && i < new->cnt; i++)
+        status = place_one(ks, &new->elems[i], &found, err);
+    if (status == ERR_OK && found.n > 0)
+        status = pipeline_write(ks->p, store_found, &found, err);
+    free(found.rows);
+    return status;
+}
+
+static void adopt(partition_list *list, const partition_list *new)
+{
+    for (int i = 0; i < new->cnt; i++)
+        rd_kafka_topic_partition_list_set_offset(list, new->elems[i].topic,
+                                                 new->elems[i].partition, new->elems[i].offset);
+}
+
+int kafka_start_offsets(struct kafka_source *ks, partition_list *list, struct err *err)
+{
+    partition_list *new = rd_kafka_topic_partition_list_new(list->cnt);
+    int status = read_stored(ks, list, new, err);
+    if (status == ERR_OK && ks->plan.start == SETTINGS_START_END && new->cnt > 0) {
+        status = place_all(ks, new, err);
+        if (status == ERR_OK)
+            adopt(list, new);
+    }
+    rd_kafka_topic_partition_list_destroy(new);
+    return status;
+}

@@ -10,6 +10,7 @@
  *   kafka_feed join BOOTSTRAP GROUP TOPIC,TOPIC… SECONDS   a member of the group that reads and
  *                                            commits nothing; prints the rebalances it saw
  *   kafka_feed create BOOTSTRAP TOPIC PARTITIONS [CONFIG=VALUE…]   not on the mock cluster
+ *   kafka_feed grow BOOTSTRAP TOPIC PARTITIONS                     to so many (real broker)
  *   kafka_feed delete BOOTSTRAP TOPIC                              (real broker)
  *   kafka_feed truncate BOOTSTRAP TOPIC PARTITION BEFORE           deletes records (real broker)
  *
@@ -369,6 +370,23 @@ static int create(const char *bootstrap, const char *topic, int n_partitions, ch
     return 0;
 }
 
+static int grow_topic(const char *bootstrap, const char *topic, size_t n_partitions)
+{
+    char why[256];
+    rd_kafka_t *rk = open_client(RD_KAFKA_PRODUCER, bootstrap, NULL);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_NewPartitions_t *request =
+        rd_kafka_NewPartitions_new(topic, n_partitions, why, sizeof(why));
+    if (request == NULL)
+        die(topic, why);
+    rd_kafka_CreatePartitions(rk, &request, 1, NULL, queue);
+    await(queue, topic);
+    rd_kafka_NewPartitions_destroy(request);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_destroy(rk);
+    return 0;
+}
+
 static int delete_topic(const char *bootstrap, const char *topic)
 {
     rd_kafka_t *rk = open_client(RD_KAFKA_PRODUCER, bootstrap, NULL);
@@ -414,6 +432,8 @@ int main(int argc, char **argv)
         return join_group(argv[2], argv[3], argv[4], atof(argv[5]));
     if (strcmp(verb, "create") == 0 && argc > 4)
         return create(argv[2], argv[3], atoi(argv[4]), argv + 5);
+    if (strcmp(verb, "grow") == 0 && argc > 4)
+        return grow_topic(argv[2], argv[3], (size_t)atoi(argv[4]));
     if (strcmp(verb, "delete") == 0 && argc > 3)
         return delete_topic(argv[2], argv[3]);
     if (strcmp(verb, "truncate") == 0 && argc > 5)

@@ -40,6 +40,8 @@ def poison(rng, number, media_root):
         ("bad_schema", VIDEOS, event(title=f"no id {number}")),
         ("bad_schema", VIDEOS, event(item_id=f"p{number}", title=7)),
         ("bad_schema", INTERACTIONS, event(user_id=f"u{number}", item_id="i1", weight="x")),
+        ("bad_schema", INTERACTIONS, event(item_id=f"i{number % 50}", kind="watch")),
+        ("bad_schema", VIDEOS, event(user_id=f"u{number}", item_id=f"i{number % 50}")),
         ("media", VIDEOS, event(item_id=f"p{number}",
                                 media_uri=f"file://{media_root}/absent-{number}.mp4")),
     ]
@@ -63,6 +65,8 @@ def workload(seed, n, clips, media_root, media_share=0.02):
             else:
                 item_ids.append(item_id)
             fields = {"item_id": item_id, "title": f"clip {number} of the harbour #sea"}
+            if number % 2:
+                fields["user_id"] = f"uploader{number % 9}"
             if clips and rng.random() < media_share / 0.3:
                 fields["media_uri"] = f"file://{rng.choice(clips)}"
             messages.append(Message(VIDEOS, item_id.encode(), event(**fields), "item",

@@ -1,5 +1,6 @@
 #include "config/err.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -125,6 +126,27 @@ int err_skip(struct err *err, const char *reason, const char *fmt, ...)
 int err_oom(struct err *err, const char *what)
 {
     return err_retry(err, EX_OSERR, "%s: out of memory; free some, or raise the limit", what);
+}
+
+bool err_is_shortage(int code)
+{
+    switch (code) {
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+    case ETOOMANYREFS:
+        return true;
+    default:
+        return false;
+    }
+}
+
+int err_open(struct err *err, int exit_code, const char *what, int code)
+{
+    if (err_is_shortage(code))
+        return err_retry(err, EX_OSERR, "%s: open: %s", what, strerror(code));
+    return err_fatal(err, exit_code, "%s: open: %s", what, strerror(code));
 }
 
 int err_wrap(struct err *err, const char *fmt, ...)

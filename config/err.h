@@ -8,13 +8,14 @@
  *
  *   ERR_OK     go on
  *   ERR_END    nothing more to read; not a fault
- *   ERR_RETRY  a transient fault of ours (disk full, broker away): keep the work, try again
- * later ERR_SKIP   a permanent fault of this input: dead letter with `reason`, go on with the
- * next ERR_FATAL  drain and exit with `exit_code`; systemd restarts, or not (64, 78)
+ *   ERR_RETRY  a transient fault of ours (disk full, broker away): keep the work, try again later
+ *   ERR_SKIP   a permanent fault of this input: dead letter with `reason`, go on with the next
+ *   ERR_FATAL  drain and exit with `exit_code`; systemd restarts, or not (see the unit)
  *
  * Example: "item v1 (videos/3@41): open /srv/media/v1.mp4: No such file or directory".
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum err_status { ERR_OK = 0, ERR_END, ERR_RETRY, ERR_SKIP, ERR_FATAL };
@@ -40,6 +41,13 @@ int err_skip(struct err *err, const char *reason, const char *fmt, ...)
 
 /* Out of memory while doing `what`: ERR_RETRY, exit code EX_OSERR. */
 int err_oom(struct err *err, const char *what);
+
+/* Whether a system call failed with this errno for want of descriptors, memory or buffers: nothing is
+ * wrong with what it was about, and the same call will work when there is room again. */
+bool err_is_shortage(int code);
+/* Opening something failed with this errno: ERR_RETRY, exit code EX_OSERR, for a shortage, otherwise
+ * ERR_FATAL with exit_code. "WHAT: open: …", what being the object's name. */
+int err_open(struct err *err, int exit_code, const char *what, int code);
 
 /* Puts "context: " before the text; keeps status, exit code and reason. Returns the status. */
 int err_wrap(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -16,7 +15,7 @@ int infile_open(const char *path, int *ret_fd, int64_t *ret_bytes, struct err *e
         int cause = errno;
         if (fd >= 0)
             (void)close(fd);
-        return err_fatal(err, EX_NOINPUT, "%s: open: %s", path, strerror(cause));
+        return err_open(err, EX_NOINPUT, path, cause);
     }
     if (!S_ISREG(info.st_mode)) {
         (void)close(fd);

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-/* ERR_FATAL EX_NOINPUT: it cannot be opened; EX_DATAERR: it is no regular file. close(*ret_fd). */
+/* ERR_FATAL EX_NOINPUT: it cannot be opened (ERR_RETRY for want of descriptors or memory); EX_DATAERR: it is no regular file. close(*ret_fd). */
 int infile_open(const char *path, int *ret_fd, int64_t *ret_bytes, struct err *err);
 
 #endif

@@ -57,7 +57,10 @@ int active_model_load(const struct store_model *row, const struct settings *s,
     if ((status = active_model_has_file(row, err)) != ERR_OK ||
         (status = paths_model_file(s, row->file, path, err)) != ERR_OK)
         return status;
-    if (digest_path_hex(path, hex, err) != ERR_OK)
+    status = digest_path_hex(path, hex, err);
+    if (status == ERR_RETRY)
+        return err_wrap(err, "model %lld", (long long)row->model_id);
+    if (status != ERR_OK)
         return err_wrap(err, "model %lld: put its file back, or roll back to another model",
                         (long long)row->model_id);
     if (strcmp(hex, row->sha256) != 0)

@@ -75,13 +75,16 @@ static int keep_embedding(struct fuser *f, struct item *item, size_t row, struct
 {
     int32_t D = model_shape(f->model)->D;
     const float *e = f->E + row * (size_t)D;
-    item->model_id = f->model_id;
-    item->embedding = NULL;
-    if (f->mask[row] == 0 || fuse_is_zero(e, D) || keeps_vector(f, item, f->mask[row]))
-        return ERR_OK;
+    float *vec = NULL;
+    if (f->mask[row] != 0 && !fuse_is_zero(e, D) && !keeps_vector(f, item, f->mask[row])) {
+        vec = arena_copy(&item->arena, e, (size_t)D * sizeof(*e));
+        if (!vec)
+            return err_oom(err, "fusion: copy an embedding");
+    }
+    item->embedding = vec;
     item->embedding_dim = D;
-    item->embedding = arena_copy(&item->arena, e, (size_t)D * sizeof(*e));
-    return item->embedding ? ERR_OK : err_oom(err, "fusion: copy an embedding");
+    item->model_id = f->model_id;
+    return ERR_OK;
 }
 
 /* At most FUSER_ROWS videos. When the block fails, each row is tried alone: rows are independent,
@@ -106,13 +109,19 @@ static int run_block(struct fuser *f, struct item *const *videos, size_t n, stru
     return status;
 }
 
+bool fuser_wants(const struct fuser *f, const struct item *item)
+{
+    return (item->kind == ITEM_PUBLISHED || item->kind == ITEM_UPDATED) &&
+           item->model_id != f->model_id;
+}
+
 int fuser_run(struct fuser *f, struct item *const *items, size_t n, struct err *err)
 {
     struct item *videos[FUSER_ROWS];
     size_t n_videos = 0;
     int status = ERR_OK;
     for (size_t i = 0; status == ERR_OK && i < n; i++) {
-        if (items[i]->kind == ITEM_PUBLISHED || items[i]->kind == ITEM_UPDATED)
+        if (fuser_wants(f, items[i]))
             videos[n_videos++] = items[i];
         if (n_videos == FUSER_ROWS || (n_videos > 0 && i + 1 == n)) {
             status = run_block(f, videos, n_videos, err);

@@ -28,9 +28,12 @@ struct fuser {
 
 /* Borrows the model until the next call. A zeroed fuser has none. */
 int fuser_set_model(struct fuser *f, const struct active_model *m, struct err *err);
-/* Fuses the published and updated videos among the items. A re-extraction (item.ticket) one of
- * whose features does not fit the model gets no vector: it keeps the one that it has. One whose result is not finite becomes
- * a dead letter; the others do not depend on it. ERR_RETRY: no memory, call again. */
+/* Whether the item is a video that the present model has not fused: never, or another model has. */
+bool fuser_wants(const struct fuser *f, const struct item *item);
+/* Fuses those that it wants among the items; their model_id says so, set last. A re-extraction
+ * (item.ticket) one of whose features does not fit the model gets no vector: it keeps the one that
+ * it has. One whose result is not finite becomes a dead letter; the others do not depend on it.
+ * ERR_RETRY: no memory, call again. */
 int fuser_run(struct fuser *f, struct item *const *items, size_t n, struct err *err);
 void fuser_done(struct fuser *f);
 

@@ -179,9 +179,6 @@ static bool is_transient(int code)
     switch (code) {
     case EINTR:
     case EAGAIN:
-    case EMFILE:
-    case ENFILE:
-    case ENOMEM:
     case EIO:
     case ESTALE:
     case ETIMEDOUT:
@@ -195,8 +192,16 @@ static bool is_transient(int code)
     }
 }
 
+/* For want of descriptors or memory: tried until there are some (dispatch.h). */
+static int shortage(const char *what, const char *call, int code, struct err *err)
+{
+    return err_retry(err, EX_OSERR, "media %s: %s: %s", what, call, strerror(code));
+}
+
 static int open_error(const char *uri, int code, struct err *err)
 {
+    if (err_is_shortage(code))
+        return shortage(uri, "open", code, err);
     if (is_transient(code))
         return err_retry(err, EX_IOERR, "media %s: open: %s", uri, strerror(code));
     if (code == ENOENT || code == ENOTDIR)
@@ -213,7 +218,9 @@ static int check_file(int fd, const char *uri, int64_t max_bytes, struct err *er
 {
     struct stat st;
     if (fstat(fd, &st) < 0)
-        return err_retry(err, EX_IOERR, "media %s: fstat: %s", uri, strerror(errno));
+        return err_is_shortage(errno)
+                   ? shortage(uri, "fstat", errno, err)
+                   : err_retry(err, EX_IOERR, "media %s: fstat: %s", uri, strerror(errno));
     if (!S_ISREG(st.st_mode))
         return err_skip(err, "media_not_file", "media %s: not a regular file", uri);
     if (st.st_size > max_bytes)
@@ -227,6 +234,8 @@ static int open_under(const char *root, const char *rest, const char *uri, int *
                       struct err *err)
 {
     int root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root_fd < 0 && err_is_shortage(errno))
+        return shortage(root, "open the root", errno, err);
     if (root_fd < 0)
         return err_retry(err, EX_NOINPUT, "media root %s: open: %s", root, strerror(errno));
     *ret_fd = openat2_fd(root_fd, rest, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,

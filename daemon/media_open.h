@@ -12,7 +12,7 @@
  *
  * ERR_SKIP: scheme, media_path (malformed, `..`, outside the roots), media_missing,
  * media_denied, media_not_file, media_too_big. ERR_RETRY: a fault of ours that may pass (a root
- * that is not mounted, EIO, descriptors used up). */
+ * that is not mounted, EIO), with EX_OSERR for want of descriptors or memory. */
 
 #include "config/err.h"
 #include "config/settings.h"

@@ -35,7 +35,8 @@ struct sink {
     size_t n_items, n_bytes, room;
     int64_t since_us;         /* when its first item came */
     struct row *rows;         /* (room), and so the following: of each item */
-    struct store_op *row_ops; /* of each item */
+    struct store_op *row_ops;
+    bool *has_row; /* false: to be built (again) before the item is written */
     struct store_op *ops;     /* of one transaction, and so the following */
     struct ledger_mark *marks;
     struct ledger_next *next;
@@ -61,13 +62,18 @@ static bool is_stale(struct sink *k, const struct item *item)
     return !ledger_is_current(k->o.ledger, item->topic, item->partition, item->epoch);
 }
 
-/* Once an item, however often its transaction is tried: what this needs lives in its arena. */
+/* Those that are missing: once an item, however often its transaction is tried, since what this needs
+ * lives in its arena. */
 static int build_rows(struct sink *k, struct item **items, size_t n, struct err *err)
 {
     size_t first = (size_t)(items - k->items);
     int status = ERR_OK;
-    for (size_t i = first; status == ERR_OK && i < first + n; i++)
-        status = row_from_item(k->items[i], k->o.dlq_topic, &k->rows[i], &k->row_ops[i], err);
+    for (size_t i = first; status == ERR_OK && i < first + n; i++) {
+        if (!k->has_row[i])
+            status =
+                row_from_item(k->items[i], k->o.dlq_topic, &k->rows[i], &k->row_ops[i], err);
+        k->has_row[i] = status == ERR_OK;
+    }
     return status;
 }
 
@@ -104,17 +110,18 @@ static void settle(struct sink *k, struct item **item)
     *item = NULL;
 }
 
-static void follow_model(struct sink *k);
+static int follow_model(struct sink *k, struct err *err);
 
 /* A request that ran while this batch waited may have flipped the model: with the old one's
- * vectors the items would have none under the new one. */
+ * vectors the items would have none under the new one. Each item is looked at, since the flip may
+ * have met another part of the batch, or an earlier try of this one. */
 static int keep_up(struct sink *k, struct item **items, size_t n, struct err *err)
 {
-    int64_t old_id = k->model.model_id;
-    if (k->look_for_model)
-        follow_model(k);
-    if (k->model.model_id == old_id)
-        return ERR_OK;
+    if (k->look_for_model && follow_model(k, err) == ERR_RETRY)
+        return ERR_RETRY;
+    for (size_t i = 0; i < n; i++)
+        if (fuser_wants(&k->fuser, items[i]))
+            k->has_row[&items[i] - k->items] = false;
     int status = fuser_run(&k->fuser, items, n, err);
     return status == ERR_OK ? build_rows(k, items, n, err) : status;
 }
@@ -242,6 +249,7 @@ static int write_all(struct sink *k, struct item **items, size_t n, struct err *
     if (items[0]->kind == ITEM_DEAD)
         return status;
     item_kill(items[0], "store", err);
+    k->has_row[items - k->items] = false;
     status = persist(k, build_rows, items, 1, err);
     return status == ERR_OK ? write_all(k, items, 1, err) : status;
 }
@@ -249,6 +257,7 @@ static int write_all(struct sink *k, struct item **items, size_t n, struct err *
 static void flush(struct sink *k)
 {
     struct err err;
+    memset(k->has_row, 0, k->n_items * sizeof(*k->has_row));
     int status = persist(k, fuse, k->items, k->n_items, &err);
     if (status == ERR_OK)
         status = persist(k, build_rows, k->items, k->n_items, &err);
@@ -325,21 +334,22 @@ static int change_model(struct sink *k, struct err *err)
     return ERR_OK;
 }
 
-/* Only between batches: a batch is fused and written with one model. */
-static void follow_model(struct sink *k)
+/* ERR_RETRY: there is a newer one, or may be, and for now it cannot be loaded. One that can never be
+ * loaded is named in the log, and the old one goes on serving. */
+static int follow_model(struct sink *k, struct err *err)
 {
-    struct err err;
     int64_t old_id = k->model.model_id;
-    int status = change_model(k, &err);
+    int status = change_model(k, err);
     k->look_for_model = status == ERR_RETRY;
     if (status == ERR_OK) {
         show_model(k);
         k->retain_at_us = 0; /* the oldest of the models that it joins has something to lose */
         log_notice("model %lld is active, after model %lld", (long long)k->model.model_id,
                    (long long)old_id);
-    } else if (status != ERR_END) {
-        log_error("model %lld goes on serving: %s", (long long)old_id, err.text);
+    } else if (status != ERR_END && status != ERR_RETRY) {
+        log_error("model %lld goes on serving: %s", (long long)old_id, err->text);
     }
+    return status;
 }
 
 static void retain(struct sink *k)
@@ -373,12 +383,13 @@ static void wait_for_news(struct sink *k)
 static void *sink_main(void *arg)
 {
     struct sink *k = arg;
+    struct err err;
     health_start(HEALTH_SINK, HEALTH_LIMIT_MS);
     while (!atomic_load(&k->stopping) && !k->broken) {
         health_tick(HEALTH_SINK);
         k->look_for_model |= requests_run(&k->requests, k->o.st);
-        if (k->look_for_model)
-            follow_model(k);
+        if (k->look_for_model && follow_model(k, &err) == ERR_RETRY)
+            log_warning("%s: tried again before anything is written", err.text);
         collect(k);
         if (is_due(k))
             flush(k);
@@ -419,11 +430,12 @@ static int allocate(struct sink *k, struct err *err)
     k->items = calloc(k->room, sizeof(struct item *));
     k->rows = calloc(k->room, sizeof(*k->rows));
     k->row_ops = calloc(k->room, sizeof(*k->row_ops));
+    k->has_row = calloc(k->room, sizeof(*k->has_row));
     k->ops = calloc(k->room, sizeof(*k->ops));
     k->marks = calloc(k->room, sizeof(*k->marks));
     k->next = calloc(k->room, sizeof(*k->next));
     k->offsets = calloc(k->room, sizeof(*k->offsets));
-    if (!k->items || !k->rows || !k->row_ops || !k->ops || !k->marks || !k->next || !k->offsets)
+    if (!k->items || !k->rows || !k->row_ops || !k->has_row || !k->ops || !k->marks || !k->next || !k->offsets)
         return err_oom(err, "sink: a batch");
     return ERR_OK;
 }
@@ -433,6 +445,7 @@ static void sink_free(struct sink *k)
     free(k->items);
     free(k->rows);
     free(k->row_ops);
+    free(k->has_row);
     free(k->ops);
     free(k->marks);
     free(k->next);

@@ -272,7 +272,8 @@ static bool allow_cpu(const struct slot *s, int64_t cpu_seconds)
     return prlimit(s->worker.pid, RLIMIT_CPU, &limit, NULL) == 0;
 }
 
-static bool send_request(const struct slot *s)
+/* 0 or an errno. */
+static int send_request(const struct slot *s)
 {
     struct iovec iov = {.iov_base = s->job.request, .iov_len = s->job.request_bytes};
     union {
@@ -294,17 +295,27 @@ static bool send_request(const struct slot *s)
     do {
         n = sendmsg(s->worker.sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
     } while (n < 0 && errno == EINTR);
-    return n == (ssize_t)iov.iov_len;
+    if (n < 0)
+        return errno;
+    return n == (ssize_t)iov.iov_len ? 0 : EMSGSIZE;
 }
 
-/* Gives the held job to the idle worker. */
+/* Gives the held job to the idle worker. Where the system has no memory for the message the job goes
+ * back as ours to try again: neither the worker nor the media is at fault. */
 static void begin(struct slot *s, struct slot_context *c, int64_t now_us)
 {
     s->state = SLOT_BUSY;
     s->busy_since_us = now_us;
     s->due_us = now_us + c->options.deadline_ms * 1000;
-    if (!allow_cpu(s, c->options.cpu_seconds) || !send_request(s))
+    int code = allow_cpu(s, c->options.cpu_seconds) ? send_request(s) : ESRCH;
+    if (err_is_shortage(code)) {
+        err_retry(&s->job.err, EX_OSERR, "extraction: hand the media to its worker: %s",
+                  strerror(code));
+        job_finish(s, now_us);
+        s->state = SLOT_IDLE;
+    } else if (code != 0) {
         die(s, c, SLOT_CAUSE_END, now_us);
+    }
 }
 
 int slot_submit(struct slot *s, struct slot_context *c, const struct pool_job *job,

@@ -283,8 +283,7 @@ int npy_read(const char *path, struct npy *ret_npy, struct err *err)
 
     s.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang us */
     if (s.fd < 0)
-        return err_fatal(err, errno == ENOENT ? EX_NOINPUT : EX_IOERR, "open %s: %s", path,
-                         strerror(errno));
+        return err_open(err, errno == ENOENT ? EX_NOINPUT : EX_IOERR, path, errno);
     if (fstat(s.fd, &info) != 0) {
         status = err_fatal(err, EX_IOERR, "read %s: %s", path, strerror(errno));
     } else if (!S_ISREG(info.st_mode)) {

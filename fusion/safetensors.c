@@ -101,8 +101,7 @@ int safetensors_open(const char *path, struct safetensors *ret_st, struct err *e
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang us */
 
     if (fd < 0)
-        return err_fatal(err, errno == ENOENT ? EX_NOINPUT : EX_IOERR, "open %s: %s", path,
-                         strerror(errno));
+        return err_open(err, errno == ENOENT ? EX_NOINPUT : EX_IOERR, path, errno);
     return safetensors_open_fd(fd, path, ret_st, err);
 }
 

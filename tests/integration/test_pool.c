@@ -1,6 +1,7 @@
 /* The pool against a worker that misbehaves on command (hostile_worker.c): contained, killed in
  * time, replaced at once, reported by its reason, and nothing left behind. */
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,12 +9,28 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sysexits.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "hostile_pool.h"
 
 static unsigned n_late_respawns;
+
+/* The daemon's side of the pool sends by this (linked with --wrap=sendmsg). */
+static int n_without_memory;
+ssize_t __real_sendmsg(int fd, const struct msghdr *msg, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags);
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+    if (n_without_memory == 0)
+        return __real_sendmsg(fd, msg, flags);
+    n_without_memory--;
+    errno = ENOMEM;
+    return -1;
+}
 
 static void assert_contained(struct pool *pool, const char *title, const char *reason,
                              const char *words)
@@ -84,6 +101,22 @@ static void pool_submit_item_error_is_passed_on(void **state)
     struct pool_stats stats;
     pool_stats(*state, &stats);
     assert_int_equal(stats.n_died, 0);
+}
+
+/* A shortage of the system's is nobody's fault: the worker lives, the job is to be tried again. */
+static void pool_submit_without_memory_is_ours(void **state)
+{
+    struct pool_stats stats;
+    for (int i = 0; i < 3; i++) {
+        n_without_memory = 1;
+        run(*state, "ok");
+        assert_int_equal(result.err.status, ERR_RETRY);
+        assert_int_equal(result.err.exit_code, EX_OSERR);
+    }
+    pool_stats(*state, &stats);
+    assert_int_equal(stats.n_died, 0);
+    run(*state, "ok");
+    assert_good();
 }
 
 static void pool_submit_directory_or_writable_media_is_refused(void **state)
@@ -242,6 +275,7 @@ int main(void)
         CASE(pool_submit_none_idle_asks_to_retry),
         CASE(pool_wait_readable_wake_fd_returns_end),
         CASE(pool_submit_item_error_is_passed_on),
+        CASE(pool_submit_without_memory_is_ours),
         CASE(pool_submit_directory_or_writable_media_is_refused),
         CASE(pool_worker_hang_is_killed_at_the_deadline),
         cmocka_unit_test(pool_worker_cpu_loop_is_killed_by_its_limit),

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -63,11 +64,30 @@ static void infile_open_what_is_no_file_is_refused_at_once(void **state)
     assert_int_equal(rmdir(folder), 0);
 }
 
+static void infile_open_without_descriptors_is_to_be_tried_again(void **state)
+{
+    struct rlimit before, none;
+    struct err err = {0};
+    int fd;
+    int64_t bytes;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 3;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int status = infile_open("/dev/null", &fd, &bytes, &err);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(status, ERR_RETRY);
+    assert_int_equal(err.exit_code, EX_OSERR);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(infile_open_regular_file_gives_its_size),
         cmocka_unit_test(infile_open_what_is_no_file_is_refused_at_once),
+        cmocka_unit_test(infile_open_without_descriptors_is_to_be_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -200,6 +202,38 @@ static void open_without_the_root_says_retry(void **state)
     assert_int_equal(media_open(&roots, "file:///nowhere/at/all/v.mp4", &fd, &err), ERR_RETRY);
 }
 
+/* Room for n_free more descriptors; the old limit. */
+static struct rlimit leave_room(rlim_t n_free)
+{
+    struct rlimit before, now;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int next = dup(STDERR_FILENO); /* the lowest that is free, and no hole below it */
+    assert_true(next >= 0);
+    close(next);
+    now = before;
+    now.rlim_cur = (rlim_t)next + n_free;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+    return before;
+}
+
+/* One is needed for the root and one for the file. Without either it is ours to wait for. */
+static void open_without_descriptors_is_ours(void **state)
+{
+    const struct folder *f = *state;
+    struct media_roots roots = {.paths = f->roots, .n = 2, .max_bytes = 100};
+    char uri[PATH_MAX];
+    snprintf(uri, sizeof(uri), "file://%s/clip.mp4", f->root);
+    for (rlim_t n_free = 0; n_free < 2; n_free++) {
+        struct err err;
+        int fd;
+        struct rlimit before = leave_room(n_free);
+        int status = media_open(&roots, uri, &fd, &err);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        assert_int_equal(status, ERR_RETRY);
+        assert_int_equal(err.exit_code, EX_OSERR);
+    }
+}
+
 static void probe_works_here(void **state)
 {
     (void)state;
@@ -216,6 +250,7 @@ int main(void)
         cmocka_unit_test(open_not_a_regular_file_is_refused),
         cmocka_unit_test(open_over_the_limit_is_refused),
         cmocka_unit_test(open_without_the_root_says_retry),
+        cmocka_unit_test(open_without_descriptors_is_ours),
         cmocka_unit_test(probe_works_here),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

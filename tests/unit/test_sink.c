@@ -26,12 +26,14 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     int n_calls, n_written, n_letters, n_settled;
-    int n_fail;          /* so many writes fail with this: */
+    int n_pass;          /* so many writes work first, */
+    int n_fail;          /* then so many fail with this: */
     struct err failure;  /* ERR_RETRY or ERR_FATAL */
     const char *refused; /* a row of this item is refused, as a row, for ever */
     char order[4096];    /* item ids as written, "a b !c " (! = dead letter) */
     int64_t next_offset;
-    int64_t active_model, written_model;
+    int64_t active_model, written_model, oldest_model; /* written_model: the last one's */
+    int n_fuse_fail, n_load_fail; /* so many times there is no memory for it */
     uint64_t counted; /* stored items in the metrics when the ledger had let go */
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
@@ -52,6 +54,8 @@ static void note(const struct store_op *op)
              dead ? op->dead_letter->item_id : op->video->item_id);
     fake.n_letters += dead;
     fake.written_model = dead ? 0 : op->video->model_id;
+    if (!dead && op->video->model_id < fake.oldest_model)
+        fake.oldest_model = op->video->model_id;
     fake.n_written++;
 }
 
@@ -63,7 +67,9 @@ int store_write_batch(struct store *st, const struct store_op *ops, size_t n_ops
     pthread_mutex_lock(&fake.lock);
     fake.n_calls++;
     int status = ERR_OK;
-    if (fake.n_fail > 0) {
+    if (fake.n_pass > 0) {
+        fake.n_pass--;
+    } else if (fake.n_fail > 0) {
         fake.n_fail--;
         *err = fake.failure;
         status = err->status;
@@ -109,9 +115,12 @@ int active_model_newer(struct active_model *m, struct store *st, const struct se
 {
     (void)st;
     (void)s;
-    (void)err;
     if (!fake.active_model || fake.active_model == m->model_id)
         return ERR_END;
+    if (fake.n_load_fail > 0) {
+        fake.n_load_fail--;
+        return err_oom(err, "a model");
+    }
     *ret_m = (struct active_model){.model_id = fake.active_model};
     return ERR_OK;
 }
@@ -127,6 +136,10 @@ int fuse_items(const struct model *model, const float *X, const uint8_t *mask, s
 {
     (void)model;
     (void)mask;
+    if (fake.n_fuse_fail > 0) {
+        fake.n_fuse_fail--;
+        return err_oom(err, "fusion");
+    }
     for (size_t i = 0; i < B; i++) {
         ret_E[D * i] = X[3 * i];
         ret_E[D * i + 1] = X[3 * i + 2];
@@ -185,6 +198,8 @@ static int set_up(void **state)
     fake.n_calls = fake.n_written = fake.n_letters = fake.n_settled = fake.n_fail = 0;
     fake.refused = NULL;
     fake.active_model = 0;
+    fake.oldest_model = INT64_MAX;
+    fake.n_pass = fake.n_fuse_fail = fake.n_load_fail = 0;
     fake.order[0] = '\0';
     fake.next_offset = -1;
     b.s.store.batch_rows = 100;
@@ -356,6 +371,43 @@ static void flip_while_a_batch_waits_fuses_it_again(void **state)
     assert_int_equal(fake.written_model, 8);
 }
 
+/* What the flip finds: no memory at once to fuse again, or to load the new model. */
+static void flip_without_memory_fuses_it_again(void **state)
+{
+    struct bench *b = *state;
+    fake.n_fail = 1000000;
+    err_retry(&fake.failure, EX_IOERR, "disk full");
+    push(b, "a", 1.0f);
+    push(b, "b", 1.0f);
+    start(b);
+    wait_for(&fake.n_calls, 1);
+    fake.n_fuse_fail = 1;
+    fake.n_load_fail = 2;
+    assert_int_equal(sink_write(b->k, flip, NULL, NULL), ERR_OK);
+    wait_for(&fake.n_settled, 2);
+    assert_string_equal(fake.order, "a b ");
+    assert_int_equal(fake.oldest_model, 8);
+}
+
+/* A refused row has the batch halved; the flip meets the first half, and the second knows of it. */
+static void flip_while_half_a_batch_waits_fuses_both_again(void **state)
+{
+    struct bench *b = *state;
+    static const char *const ids[] = {"a", "b", "c", "d"};
+    fake.refused = "d";
+    fake.n_pass = 1; /* the whole batch: refused */
+    fake.n_fail = 1000000;
+    err_retry(&fake.failure, EX_IOERR, "disk full");
+    for (size_t i = 0; i < 4; i++)
+        push(b, ids[i], 1.0f);
+    start(b);
+    wait_for(&fake.n_calls, 2);
+    assert_int_equal(sink_write(b->k, flip, NULL, NULL), ERR_OK);
+    wait_for(&fake.n_settled, 4);
+    assert_string_equal(fake.order, "a b c !d ");
+    assert_int_equal(fake.oldest_model, 8);
+}
+
 static void refused_row_becomes_a_dead_letter_alone(void **state)
 {
     struct bench *b = *state;
@@ -440,6 +492,8 @@ int main(void)
         CASE(full_disk_keeps_the_batch_and_answers_requests),
         CASE(request_during_a_full_disk_runs),
         CASE(flip_while_a_batch_waits_fuses_it_again),
+        CASE(flip_without_memory_fuses_it_again),
+        CASE(flip_while_half_a_batch_waits_fuses_both_again),
         CASE(refused_row_becomes_a_dead_letter_alone),
         CASE(row_that_cannot_be_fused_becomes_a_dead_letter_alone),
         CASE(fatal_error_stops_the_sink),

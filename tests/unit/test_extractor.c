@@ -162,21 +162,97 @@ static float coefficient(const struct features *x, int row, int column)
     return 0;
 }
 
+#define ONE 0x10000 /* 1.0 in a display matrix */
+
+/* a, b, c, d of the display matrix [a b u; c d v; x y w], and what it asks for. */
+struct orientation {
+    int32_t m[4];
+    bool transpose, flip_x, flip_y;
+};
+
+static const struct orientation turns[] = {{{ONE, 0, 0, ONE}, false, false, false},
+                                           {{0, ONE, -ONE, 0}, true, true, false},
+                                           {{-ONE, 0, 0, -ONE}, false, true, true},
+                                           {{0, -ONE, ONE, 0}, true, false, true}};
+static const struct orientation mirrors[] = {{{-ONE, 0, 0, ONE}, false, true, false},
+                                             {{ONE, 0, 0, -ONE}, false, false, true},
+                                             {{0, ONE, ONE, 0}, true, false, false},
+                                             {{0, -ONE, -ONE, 0}, true, true, true}};
+
+/* One entry of the matrix in the bytes of an MP4's first track, the picture: what is written or
+ * found there owes nothing to FFmpeg's interfaces. */
+static char *matrix_entry(char *bytes, size_t n, unsigned i)
+{
+    static const size_t after_tkhd[] = {44, 48, 56, 60};
+    char *tkhd = memmem(bytes, n, "tkhd", 4);
+    assert_non_null(tkhd);
+    return tkhd + after_tkhd[i];
+}
+
+static void encode_entry(int32_t v, char big_endian[4])
+{
+    for (int k = 0; k < 4; k++)
+        big_endian[k] = (char)((uint32_t)v >> (24 - 8 * k));
+}
+
 /* Turning a picture turns its cosine transform: transposed, odd rows or columns negated. */
+static void assert_oriented(const struct features *x, const struct features *upright,
+                            const struct orientation *o)
+{
+    assert_int_equal(x->flags.width, o->transpose ? 96 : 160);
+    assert_int_equal(x->flags.height, o->transpose ? 160 : 96);
+    for (int i = 0; i < 21; i++) {
+        int row = zigzag[i][0], column = zigzag[i][1];
+        float expected = o->transpose ? coefficient(upright, column, row)
+                                      : coefficient(upright, row, column);
+        if ((o->flip_x && column % 2) != (o->flip_y && row % 2))
+            expected = -expected;
+        assert_float_equal(x->vec[MODALITY_VISUAL][i], expected, 1e-4);
+    }
+}
+
 static void run_rotation_is_applied(void **state)
 {
     struct clipmaker_options o = small_clip();
     extract_clip(state, &o, &g);
-    for (o.rotation = 90; o.rotation < 360; o.rotation += 90) {
+    for (o.rotation = 0; o.rotation < 360; o.rotation += 90) {
         extract_clip(state, &o, &f);
-        assert_int_equal(f.flags.width, o.rotation == 180 ? 160 : 96);
-        for (int i = 0; i < 21; i++) {
-            int y = zigzag[i][0], x = zigzag[i][1];
-            float expected = o.rotation == 180  ? coefficient(&g, y, x) * ((x + y) % 2 ? -1 : 1)
-                             : o.rotation == 90 ? coefficient(&g, x, y) * (x % 2 ? -1 : 1)
-                                                : coefficient(&g, x, y) * (y % 2 ? -1 : 1);
-            assert_float_equal(f.vec[MODALITY_VISUAL][i], expected, 1e-4);
+        assert_oriented(&f, &g, &turns[o.rotation / 90]);
+    }
+}
+
+/* The extractor without the clip maker's turning: all eight, as phones put them. */
+static void run_display_matrix_in_the_file_is_applied(void **state)
+{
+    struct clipmaker_options o = small_clip();
+    extract_clip(state, &o, &g);
+    size_t n;
+    char *bytes = read_bytes(clip_path(*state, "clip"), &n);
+    for (unsigned i = 0; i < 8; i++) {
+        const struct orientation *way = i < 4 ? &turns[i] : &mirrors[i - 4];
+        for (unsigned k = 0; k < 4; k++)
+            encode_entry(way->m[k], matrix_entry(bytes, n, k));
+        write_bytes(clip_path(*state, "turned"), bytes, n);
+        assert_int_equal(extract_file(*state, "turned", NULL, &f, &err), ERR_OK);
+        assert_oriented(&f, &g, way);
+    }
+    free(bytes);
+}
+
+/* The clip maker without the extractor. */
+static void clipmaker_write_rotation_is_in_the_file(void **state)
+{
+    struct clipmaker_options o = small_clip();
+    for (o.rotation = 0; o.rotation < 360; o.rotation += 90) {
+        size_t n;
+        char entry[4];
+        make_clip(*state, "clip", &o);
+        char *bytes = read_bytes(clip_path(*state, "clip"), &n);
+        for (unsigned k = 0; k < 4; k++) {
+            encode_entry(turns[o.rotation / 90].m[k], entry);
+            assert_memory_equal(matrix_entry(bytes, n, k), entry, sizeof(entry));
         }
+        free(bytes);
     }
 }
 
@@ -317,6 +393,7 @@ int main(void)
         cmocka_unit_test(run_every_pixel_format_looks_the_same),
         cmocka_unit_test(run_odd_and_tiny_sizes_extract),
         cmocka_unit_test(run_rotation_is_applied),
+        cmocka_unit_test(run_display_matrix_in_the_file_is_applied),
         cmocka_unit_test(run_uneven_times_are_followed),
         cmocka_unit_test(run_several_sounds_takes_the_default),
         cmocka_unit_test(run_loudness_does_not_matter),
@@ -325,6 +402,7 @@ int main(void)
         cmocka_unit_test(run_all_three_have_unit_length_and_identity),
         cmocka_unit_test(run_repeated_is_byte_identical),
         cmocka_unit_test(run_other_encoding_is_nearer_than_other_scene),
+        cmocka_unit_test(clipmaker_write_rotation_is_in_the_file),
         cmocka_unit_test(clipmaker_write_same_options_same_bytes),
     };
     return cmocka_run_group_tests(tests, extract_fixture_setup, extract_fixture_teardown);

@@ -8,6 +8,7 @@
 
 #include "extract/clipmaker.h"
 
+#include "extract/compat.h"
 #include "extract/scene.h"
 
 #include <stdlib.h>
@@ -142,7 +143,7 @@ static int turn_track(struct maker *m, struct track *t)
     if (m->o->rotation == 0)
         return ERR_OK;
     uint8_t *data =
-        av_stream_new_side_data(t->stream, AV_PKT_DATA_DISPLAYMATRIX, 9 * sizeof(int32_t));
+        compat_new_side_data(t->stream, AV_PKT_DATA_DISPLAYMATRIX, 9 * sizeof(int32_t));
     if (!data)
         return err_oom(m->err, "clip maker: display matrix");
     int32_t matrix[9];
@@ -207,7 +208,9 @@ static int open_audio(struct maker *m, unsigned scene, bool is_default)
     bool amr = codec->id == AV_CODEC_ID_AMR_NB;
     t->scene = scene;
     t->ctx->sample_rate = opus ? 48000 : amr ? 8000 : 44100;
-    t->ctx->sample_fmt = codec->sample_fmts ? codec->sample_fmts[0] : AV_SAMPLE_FMT_S16;
+    t->ctx->sample_fmt = (enum AVSampleFormat)compat_sample_format(codec);
+    if (t->ctx->sample_fmt == AV_SAMPLE_FMT_NONE)
+        t->ctx->sample_fmt = AV_SAMPLE_FMT_S16;
     t->ctx->time_base = (AVRational){1, t->ctx->sample_rate};
     t->n_total = (int64_t)o->duration_ms * t->ctx->sample_rate / 1000;
     AVChannelLayout mono = AV_CHANNEL_LAYOUT_MONO;

@@ -10,6 +10,8 @@
 
 #include "extract/media.h"
 
+#include "extract/compat.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -347,7 +349,7 @@ static bool index_is_cut(const struct handle *h, AVStream *st)
 static void read_orientation(struct media_track *t, const AVStream *st)
 {
     size_t bytes = 0;
-    const uint8_t *data = av_stream_get_side_data(st, AV_PKT_DATA_DISPLAYMATRIX, &bytes);
+    const uint8_t *data = compat_side_data(st, AV_PKT_DATA_DISPLAYMATRIX, &bytes);
     if (!data || bytes < 9 * sizeof(int32_t))
         return;
     int32_t m[9];

@@ -3,7 +3,7 @@
  * reading is the source's failure: what was submitted before is kept, a second run goes on from
  * there. */
 
-#include "config/log.h"
+#include "config/text.h"
 #include "daemon/event_file.h"
 #include "daemon/health.h"
 #include "daemon/source.h"
@@ -56,7 +56,7 @@ static void end(struct file_source *f, int status, const struct err *err)
     f->status.failed = status != ERR_END && status != ERR_OK;
     if (f->status.failed) {
         f->status.err = *err;
-        (void)snprintf(f->status.detail, sizeof(f->status.detail), "%.127s", err->text);
+        text_format(f->status.detail, sizeof(f->status.detail), "%s", err->text);
     }
     pthread_mutex_unlock(&f->lock);
 }

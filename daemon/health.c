@@ -3,6 +3,7 @@
 #include "daemon/health.h"
 
 #include "config/clock.h"
+#include "config/text.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -44,7 +45,7 @@ void health_tick(enum health_part part)
 void health_wait(enum health_part part, const char *why)
 {
     pthread_mutex_lock(&mutex);
-    snprintf(parts[part].wait, sizeof(parts[part].wait), "%s", why ? why : "");
+    text_format(parts[part].wait, sizeof(parts[part].wait), "%s", why ? why : "");
     pthread_mutex_unlock(&mutex);
 }
 
@@ -69,18 +70,19 @@ bool health_ok(char *ret_why, size_t why_bytes)
 
 void health_waits(char *ret_text, size_t bytes)
 {
-    size_t used = 0;
+    char all[HEALTH_PARTS * (sizeof(parts[0].wait) + 2)] = "";
+    char *end = all;
 
     if (bytes == 0)
         return;
-    ret_text[0] = '\0';
     pthread_mutex_lock(&mutex);
-    for (int i = 0; i < HEALTH_PARTS && used < bytes; i++) {
+    for (int i = 0; i < HEALTH_PARTS; i++) {
         if (!parts[i].started || !parts[i].wait[0])
             continue;
-        int n =
-            snprintf(ret_text + used, bytes - used, "%s%s", used ? "; " : "", parts[i].wait);
-        used += n > 0 ? (size_t)n : 0;
+        if (end > all)
+            end = stpcpy(end, "; ");
+        end = stpcpy(end, parts[i].wait);
     }
     pthread_mutex_unlock(&mutex);
+    text_format(ret_text, bytes, "%s", all);
 }

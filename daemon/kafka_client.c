@@ -11,6 +11,7 @@
 
 #include "config/clock.h"
 #include "config/log.h"
+#include "config/text.h"
 
 #include <assert.h>
 #include <jansson.h>
@@ -36,11 +37,8 @@ static enum log_level level_of(int syslog_level)
 static void clean_text(const struct kafka_client *c, const char *text, char *ret_text,
                        size_t bytes)
 {
-    snprintf(ret_text, bytes, "%s", text);
+    text_format(ret_text, bytes, "%s", text);
     kafka_secrets_redact(&c->secrets, ret_text);
-    for (char *p = ret_text; *p != '\0'; p++)
-        if ((unsigned char)*p < ' ')
-            *p = ' ';
 }
 
 static bool is_connection_noise(struct kafka_client *c, const char *facility)
@@ -167,7 +165,7 @@ void kafka_client_describe(const struct kafka_client *c, char *ret_text, size_t 
 {
     ret_text[0] = '\0';
     if (c->all_down)
-        snprintf(ret_text, bytes, "no broker reachable: %s", c->last_error);
+        text_format(ret_text, bytes, "no broker reachable: %s", c->last_error);
     else if (c->n_down > 0)
         snprintf(ret_text, bytes, "%u of %u brokers down", c->n_down, c->n_brokers);
 }

@@ -21,6 +21,7 @@
 
 #include "config/clock.h"
 #include "config/log.h"
+#include "config/text.h"
 #include "daemon/kafka_client.h"
 #include "daemon/pipeline.h"
 #include "store/store.h"
@@ -76,7 +77,7 @@ static void set_wait(struct kafka_dlq *dlq, const char *topic, const char *why)
     if (why == NULL)
         dlq->wait[0] = '\0';
     else
-        snprintf(dlq->wait, sizeof(dlq->wait), "dead letters wait: %.60s: %.60s", topic, why);
+        text_format(dlq->wait, sizeof(dlq->wait), "dead letters wait: %.60s: %s", topic, why);
     pthread_mutex_unlock(&dlq->lock);
 }
 
@@ -390,7 +391,7 @@ int kafka_dlq_start(struct kafka_dlq *dlq, struct err *err)
 void kafka_dlq_describe(struct kafka_dlq *dlq, char *ret_text, size_t bytes)
 {
     pthread_mutex_lock(&dlq->lock);
-    snprintf(ret_text, bytes, "%s", dlq->wait);
+    text_format(ret_text, bytes, "%s", dlq->wait);
     pthread_mutex_unlock(&dlq->lock);
 }
 

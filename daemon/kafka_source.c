@@ -18,6 +18,7 @@
 
 #include "config/clock.h"
 #include "config/log.h"
+#include "config/text.h"
 #include "daemon/health.h"
 #include "daemon/item.h"
 
@@ -58,7 +59,7 @@ void kafka_source_wait(struct kafka_source *ks, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    vsnprintf(ks->wait, sizeof(ks->wait), fmt, args);
+    text_vformat(ks->wait, sizeof(ks->wait), fmt, args);
     va_end(args);
 }
 
@@ -289,7 +290,7 @@ static void publish_status(struct kafka_source *ks)
     kafka_dlq_describe(ks->dlq, dlq, sizeof(dlq));
     const char *why = ks->wait[0] != '\0' ? ks->wait : detail[0] != '\0' ? detail : dlq;
     if (strcmp(why, ks->last_wait) != 0) {
-        snprintf(ks->last_wait, sizeof(ks->last_wait), "%s", why);
+        text_format(ks->last_wait, sizeof(ks->last_wait), "%s", why);
         health_wait(HEALTH_SOURCE, why[0] != '\0' ? ks->last_wait : NULL);
         log_notice("Kafka: %s", why[0] != '\0' ? why : "all is well again");
     }
@@ -298,7 +299,7 @@ static void publish_status(struct kafka_source *ks)
     ks->status.n_partitions = (unsigned)ks->parts.n;
     ks->status.lag_records = ks->is_checked ? kafka_parts_lag(&ks->parts) : -1;
     ks->status.n_dlq_published = kafka_dlq_published(ks->dlq);
-    snprintf(ks->status.detail, sizeof(ks->status.detail), "%.127s", why);
+    text_format(ks->status.detail, sizeof(ks->status.detail), "%s", why);
     pthread_mutex_unlock(&ks->lock);
 }
 

@@ -2,6 +2,7 @@
 
 #include "config/clock.h"
 #include "config/log.h"
+#include "config/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -38,11 +39,12 @@ void notify_stopping(void)
 
 void notify_status(const char *text)
 {
-    char state[sizeof(last_status) + 8];
+    char state[sizeof(last_status) + 8], status[sizeof(last_status)];
 
-    if (strncmp(text, last_status, sizeof(last_status) - 1) == 0)
+    text_format(status, sizeof(status), "%s", text);
+    if (strcmp(status, last_status) == 0)
         return;
-    snprintf(last_status, sizeof(last_status), "%s", text);
+    memcpy(last_status, status, sizeof(status));
     snprintf(state, sizeof(state), "STATUS=%s", last_status);
     send_state(state);
 }

@@ -2,6 +2,7 @@
 
 #include "config/clock.h"
 #include "config/log.h"
+#include "config/text.h"
 #include "daemon/health.h"
 #include "daemon/metrics.h"
 #include "daemon/models.h"
@@ -66,7 +67,7 @@ static void print_state(struct retrain *t, char *ret_text, size_t bytes)
     struct retrain_now now = look_at_clocks();
 
     if (t->schedule.running)
-        (void)snprintf(ret_text, bytes, "retraining: %s", t->doing);
+        text_format(ret_text, bytes, "retraining: %s", t->doing);
     else
         retrain_schedule_line(&t->schedule, t->settings(t->arg), &now, ret_text, bytes);
 }
@@ -83,7 +84,7 @@ void retrain_line(struct retrain *t, char *ret_text, size_t bytes)
     if (t->ndcg_20 >= 0)
         (void)snprintf(ndcg, sizeof(ndcg), " ndcg %.3f", t->ndcg_20);
     bool waits = t->has_last && t->last.end == RETRAIN_NOT_NOW && !t->schedule.running;
-    (void)snprintf(ret_text, bytes, "%s, %s", ndcg, waits ? t->last.why : state);
+    text_format(ret_text, bytes, "%s, %s", ndcg, waits ? t->last.why : state);
     pthread_mutex_unlock(&t->lock);
 }
 
@@ -313,12 +314,10 @@ static void begin(struct retrain *t)
 static void show(void *arg, const char *what)
 {
     struct retrain *t = arg;
-    struct err line; /* makes valid UTF-8 of whatever a child prints: it goes into JSON */
 
     log_debug("retraining: %s", what);
-    (void)err_retry(&line, EX_OK, "%.*s", (int)sizeof(t->doing) - 1, what);
     pthread_mutex_lock(&t->lock);
-    (void)snprintf(t->doing, sizeof(t->doing), "%.*s", (int)sizeof(t->doing) - 1, line.text);
+    text_format(t->doing, sizeof(t->doing), "%s", what); /* whatever a child prints */
     pthread_mutex_unlock(&t->lock);
 }
 

@@ -1,6 +1,7 @@
 #include "daemon/retrain_round.h"
 
 #include "config/log.h"
+#include "config/text.h"
 #include "daemon/candidate.h"
 #include "daemon/holdout.h"
 #include "daemon/models.h"
@@ -144,7 +145,7 @@ static void on_tick(void *arg)
 static void conclude(struct round *r, enum retrain_end end, const char *text)
 {
     r->o->end = end;
-    (void)snprintf(r->o->why, sizeof(r->o->why), "%s", text);
+    text_format(r->o->why, sizeof(r->o->why), "%s", text);
 }
 
 /* Every pair that the active model was trained on or judged by. */

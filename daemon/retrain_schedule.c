@@ -1,5 +1,7 @@
 #include "daemon/retrain_schedule.h"
 
+#include "config/text.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -143,6 +145,6 @@ void retrain_schedule_line(const struct retrain_schedule *r, const struct settin
     else if (at_us > now->mono_us)
         print_wait(at_us - now->mono_us, ret_text, bytes);
     else
-        (void)snprintf(ret_text, bytes, "next retrain after the quiet hours %s",
+        text_format(ret_text, bytes, "next retrain after the quiet hours %s",
                        s->training.quiet_hours);
 }

@@ -2,6 +2,7 @@
 
 #include "config/clock.h"
 #include "config/log.h"
+#include "config/text.h"
 #include "daemon/fuser.h"
 #include "daemon/health.h"
 #include "daemon/metrics.h"
@@ -156,7 +157,7 @@ static int write_once(struct sink *k, struct item **items, size_t n, struct err 
 static void set_wait(struct sink *k, const char *text)
 {
     pthread_mutex_lock(&k->lock);
-    (void)snprintf(k->status.wait, sizeof(k->status.wait), "%s", text);
+    text_format(k->status.wait, sizeof(k->status.wait), "%s", text);
     pthread_mutex_unlock(&k->lock);
     health_wait(HEALTH_SINK, text[0] ? text : NULL);
 }

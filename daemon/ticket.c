@@ -1,5 +1,7 @@
 #include "daemon/ticket.h"
 
+#include "config/text.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,20 +65,6 @@ void ticket_done(struct ticket *t, bool kept)
     pthread_mutex_unlock(&t->lock);
 }
 
-/* Cut between characters of UTF-8, so that the result stays text. */
-static void copy_text(char *to, size_t bytes, const char *from)
-{
-    size_t n = strlen(from);
-
-    if (n >= bytes) {
-        n = bytes - 1;
-        while (n > 0 && ((unsigned char)from[n] & 0xc0) == 0x80)
-            n--;
-    }
-    memcpy(to, from, n);
-    to[n] = '\0';
-}
-
 void ticket_failed(struct ticket *t, const char *item_id, const struct err *err)
 {
     struct ticket_result *r = &t->result;
@@ -89,9 +77,9 @@ void ticket_failed(struct ticket *t, const char *item_id, const struct err *err)
     if (r->n_failures < TICKET_FAILURES_MAX) {
         struct ticket_failure *f = &r->failures[r->n_failures++];
 
-        copy_text(f->item_id, sizeof(f->item_id), item_id);
-        copy_text(f->reason, sizeof(f->reason), err->reason);
-        copy_text(f->text, sizeof(f->text), err->text);
+        text_format(f->item_id, sizeof(f->item_id), "%s", item_id);
+        text_format(f->reason, sizeof(f->reason), "%s", err->reason);
+        text_format(f->text, sizeof(f->text), "%s", err->text);
     }
     pthread_mutex_unlock(&t->lock);
 }

@@ -1,6 +1,7 @@
 #include "daemon/vitals.h"
 
 #include "config/clock.h"
+#include "config/text.h"
 #include "daemon/health.h"
 #include "daemon/metrics.h"
 #include "daemon/pipeline.h"
@@ -10,6 +11,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -79,17 +81,17 @@ bool vitals_ready(struct vitals *v, char *ret_why, size_t why_bytes)
     look_at(v, &l);
     health_waits(waits, sizeof(waits));
     if (l.p.failed)
-        snprintf(ret_why, why_bytes, "pipeline failed: %s", l.p.err.text);
+        text_format(ret_why, why_bytes, "pipeline failed: %s", l.p.err.text);
     else if (!l.source_name)
-        snprintf(ret_why, why_bytes, "starting: the source is not open yet");
+        text_format(ret_why, why_bytes, "starting: the source is not open yet");
     else if (l.s.failed)
-        snprintf(ret_why, why_bytes, "source %s failed: %s", l.source_name, l.s.detail);
+        text_format(ret_why, why_bytes, "source %s failed: %s", l.source_name, l.s.detail);
     else if (!l.s.connected)
-        snprintf(ret_why, why_bytes, "source %s not connected: %s", l.source_name, l.s.detail);
+        text_format(ret_why, why_bytes, "source %s not connected: %s", l.source_name, l.s.detail);
     else if (waits[0])
-        snprintf(ret_why, why_bytes, "waiting: %s", waits);
+        text_format(ret_why, why_bytes, "waiting: %s", waits);
     else if (l.p.wait[0])
-        snprintf(ret_why, why_bytes, "waiting: %s", l.p.wait);
+        text_format(ret_why, why_bytes, "waiting: %s", l.p.wait);
     else
         return true;
     return false;
@@ -231,7 +233,7 @@ void vitals_line(struct vitals *v, char *ret_text, size_t bytes)
     if (l.s.lag_records >= 0)
         snprintf(lag, sizeof(lag), "%" PRId64, l.s.lag_records);
     retrain_line(atomic_load(&v->retrain), retrain, sizeof(retrain));
-    snprintf(ret_text, bytes, "lag %s, %u decoding, model %" PRId64 "%s%s%s%s", lag,
+    text_format(ret_text, bytes, "lag %s, %u decoding, model %" PRId64 "%s%s%s%s", lag,
              l.p.pool.n_busy, l.p.model_id, l.p.model_trained ? "" : " untrained", retrain,
              wait[0] ? "; " : "", wait);
 }
@@ -256,6 +258,18 @@ static json_t *json_workers(const struct pool_stats *p)
                      (json_int_t)p->n_died, "sandboxed", p->sandboxed);
 }
 
+/* A path of other bytes than UTF-8 costs its own reading only, not the whole status. */
+static json_t *json_path(const char *path)
+{
+    char text[PATH_MAX];
+    json_t *json = json_string(path);
+
+    if (json)
+        return json;
+    text_format(text, sizeof(text), "%s", path);
+    return json_string(text);
+}
+
 struct json_t *vitals_json(struct vitals *v)
 {
     struct look l;
@@ -265,9 +279,9 @@ struct json_t *vitals_json(struct vitals *v)
 
     look_at(v, &l);
     health_waits(waits, sizeof(waits));
-    return json_pack("{s:s, s:s, s:i, s:f, s:b, s:b, s:s, s:s, s:o, s:{s:I, s:I, s:I}, s:o,"
+    return json_pack("{s:s, s:o, s:i, s:f, s:b, s:b, s:s, s:s, s:o, s:{s:I, s:I, s:I}, s:o,"
                      " s:{s:I, s:b, s:i}, s:o}",
-                     "version", MMF_VERSION, "store", v->store_path, "pid", (int)getpid(),
+                     "version", MMF_VERSION, "store", json_path(v->store_path), "pid", (int)getpid(),
                      "uptime_s", (double)(clock_real_us() - v->started_us) / 1e6, "live", live,
                      "ready", ready, "why", why, "wait", waits[0] ? waits : l.p.wait, "source",
                      json_source(&l), "queue", "work", (json_int_t)l.p.n_work, "done",

@@ -2,10 +2,12 @@
 
 #include "config/clock.h"
 
+#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <string.h>
 
 static int64_t now_us;
@@ -106,6 +108,30 @@ static void waits_are_joined_and_bounded(void **state)
     assert_string_equal(text, "disk full");
 }
 
+/* A wait that was cut inside a character broke every status: JSON takes UTF-8 only. */
+static void waits_are_cut_between_characters(void **state)
+{
+    char why[512] = "", text[512];
+
+    (void)state;
+    for (int shift = 0; shift < 3; shift++) {
+        (void)snprintf(why, sizeof(why), "%.*s", shift, "xx");
+        while (strlen(why) < 300)
+            strcat(why, "\xe2\x82\xac");
+        for (int i = 0; i < HEALTH_PARTS; i++) {
+            health_start((enum health_part)i, 1000);
+            health_wait((enum health_part)i, why);
+        }
+        for (size_t bytes = 1; bytes <= sizeof(text); bytes += 7) {
+            health_waits(text, bytes);
+            json_t *json = json_string(text);
+            if (!json)
+                fail_msg("no UTF-8: %s", text);
+            json_decref(json);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -114,6 +140,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(ok_a_stopped_part_is_healthy, setup, teardown),
         cmocka_unit_test_setup_teardown(ok_a_waiting_part_must_still_tick, setup, teardown),
         cmocka_unit_test_setup_teardown(waits_are_joined_and_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(waits_are_cut_between_characters, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

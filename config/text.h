@@ -1,0 +1,19 @@
+#ifndef MMF_CONFIG_TEXT_H
+#define MMF_CONFIG_TEXT_H
+
+/* A line of text in a buffer that may be too short for it, made of what others wrote: paths, ids,
+ * what a library or the kernel says. It goes into JSON, which takes valid UTF-8 only, and to
+ * terminals, which obey control characters. */
+
+#include <stdarg.h>
+#include <stddef.h>
+
+/* As snprintf, which cuts in the middle of a character; this cuts between two. The result is valid
+ * UTF-8 in one line: control characters become spaces, bytes that are no UTF-8 become '?', spaces at
+ * the end go. bytes >= 1; no argument may lie in `to`. */
+void text_format(char *to, size_t bytes, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void text_vformat(char *to, size_t bytes, const char *fmt, va_list ap)
+    __attribute__((format(printf, 3, 0)));
+
+#endif

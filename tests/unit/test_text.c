@@ -1,0 +1,57 @@
+#include "config/text.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void text_format_cuts_between_characters(void **state)
+{
+    (void)state;
+    /* "ab€" is five bytes: what is cut off is never a part of the last character. */
+    static const char *const want[] = {NULL, "", "a", "ab", "ab", "ab", "ab\xe2\x82\xac"};
+    for (size_t bytes = 1; bytes <= 6; bytes++) {
+        char text[8];
+        memset(text, '#', sizeof(text));
+        text_format(text, bytes, "%s\xe2\x82\xac", "ab");
+        assert_string_equal(text, want[bytes]);
+        assert_int_equal(text[bytes], '#');
+    }
+}
+
+static void text_format_makes_one_valid_line(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *to;
+    } cases[] = {
+        {"plain", "plain"},
+        {"a\nb\tc\x7f", "a b c"},
+        {"C1: \xc2\x9b"
+         "1m, not \xc2\xa0",
+         "C1:  1m, not \xc2\xa0"},
+        {"Latin-1 \xe9t\xe9", "Latin-1 ?t?"},
+        {"overlong \xc0\xaf, surrogate \xed\xa0\x80", "overlong ??, surrogate ???"},
+        {"\xf0\x9f\x90\x88 cat", "\xf0\x9f\x90\x88 cat"},
+        {"half at the end \xf0\x9f", "half at the end ??"},
+        {" \n ", ""},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[64];
+        text_format(text, sizeof(text), "%s", cases[i].from);
+        assert_string_equal(text, cases[i].to);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(text_format_cuts_between_characters),
+        cmocka_unit_test(text_format_makes_one_valid_line),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

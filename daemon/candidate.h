@@ -36,6 +36,10 @@
 
 struct json_t;
 
+/* The files of DIR: the model first, and last metrics.json with the digests of the others. */
+#define CANDIDATE_N_FILES 8
+extern const char *const candidate_files[CANDIDATE_N_FILES];
+
 /* I items, U users, D width of a vector. candidate_read owns what it fills (candidate_done); for
  * candidate_write everything is the caller's. */
 struct candidate {

@@ -5,10 +5,6 @@
 
 #include "daemon/candidate.h"
 
-/* The files of a candidate; metrics.json, the last, has the digests of the others. */
-#define CANDIDATE_N_FILES 8
-extern const char *const candidate_files[CANDIDATE_N_FILES];
-
 struct candidate_publication {
     int64_t model_id;
     enum store_side side;

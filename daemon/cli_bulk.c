@@ -35,13 +35,14 @@ void cli_watch_json(void *ctx, const struct json_t *progress)
     cli_watch(ctx, &now);
 }
 
-int cli_ask_bulk(int fd, struct json_t *request, int pass_fd, const char *label,
+int cli_ask_bulk(int fd, struct json_t *request, int file, const char *label,
                  struct ingest_result *ret_result, struct err *err)
 {
     struct progress bar;
     const struct control_ask ask = {.fd = fd,
                                     .request = request,
-                                    .pass_fd = pass_fd,
+                                    .fds = &file,
+                                    .n_fds = file >= 0,
                                     .progress = cli_watch_json,
                                     .ctx = &bar};
     json_t *result = NULL;

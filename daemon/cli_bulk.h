@@ -13,8 +13,9 @@ struct pipeline;
 
 /* ERR_OK: *ret_fd is a connection to the daemon; ERR_END: there is none. */
 int cli_daemon(struct cli *cli, int *ret_fd, struct err *err);
-/* One request with a progress bar on standard error; drops the reference of request. */
-int cli_ask_bulk(int fd, struct json_t *request, int pass_fd, const char *label,
+/* One request with a progress bar on standard error; drops the reference of request. file: an open
+ * one that goes along, -1 = none. */
+int cli_ask_bulk(int fd, struct json_t *request, int file, const char *label,
                  struct ingest_result *ret_result, struct err *err);
 /* The pipeline in this process; media roots as in the settings. */
 int cli_open_pipeline(struct cli *cli, struct pipeline **ret_p, struct err *err);

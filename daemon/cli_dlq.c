@@ -299,7 +299,6 @@ static int purge_ask(int fd, const struct dlq *d, int64_t before_us, int64_t *re
 {
     const struct control_ask ask = {
         .fd = fd,
-        .pass_fd = -1,
         .request = json_pack("{s:s, s:I, s:I, s:s*, s:b}", "command", "dlq_purge", "id",
                              (json_int_t)d->id, "before_us", (json_int_t)before_us, "reason",
                              d->reason, "damaged", d->damaged)};

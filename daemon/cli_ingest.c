@@ -1,12 +1,12 @@
 /* metammf ingest FILE.ndjson: the daemon's own path, without Kafka. */
 #include "daemon/cli.h"
 
+#include "config/infile.h"
 #include "daemon/cli_bulk.h"
 #include "daemon/pipeline.h"
 #include "daemon/progress.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,22 +70,16 @@ static const struct argp argp = {
     NULL,
     NULL};
 
-static int by_daemon(const struct ingest *i, int fd, struct ingest_result *ret, struct err *err)
+static int by_daemon(const struct ingest *i, int fd, int file, struct ingest_result *ret,
+                     struct err *err)
 {
     json_t *request = json_pack("{s:s, s:s*}", "command", "ingest", "media_root", i->root);
-    int file = open(i->path, O_RDONLY | O_CLOEXEC);
-    int r;
 
-    if (file < 0) {
-        json_decref(request);
-        return err_fatal(err, EX_NOINPUT, "%s: %s", i->path, strerror(errno));
-    }
-    r = cli_ask_bulk(fd, request, file, "ingest", ret, err);
-    close(file);
-    return r;
+    return cli_ask_bulk(fd, request, file, "ingest", ret, err);
 }
 
-static int by_ourselves(const struct ingest *i, struct ingest_result *ret, struct err *err)
+static int by_ourselves(const struct ingest *i, int file, struct ingest_result *ret,
+                        struct err *err)
 {
     struct cli *cli = i->input.cli;
     struct progress bar;
@@ -96,7 +90,7 @@ static int by_ourselves(const struct ingest *i, struct ingest_result *ret, struc
     if (r)
         return r;
     progress_start(&bar, stderr, "ingest", 0);
-    r = ingest_file(p, cli->settings.store.path, i->path, i->root, &watch, ret, err);
+    r = ingest_file(p, cli->settings.store.path, file, i->root, &watch, ret, err);
     progress_end(&bar, bar.total);
     if (r == ERR_OK) /* what is left is done by the next daemon */
         (void)pipeline_refresh(p, REFRESH_MS);
@@ -104,21 +98,32 @@ static int by_ourselves(const struct ingest *i, struct ingest_result *ret, struc
     return r;
 }
 
-static int run(struct ingest *i, struct ingest_result *ret, struct err *err)
+static int ingest_open(const struct ingest *i, int file, struct ingest_result *ret,
+                       struct err *err)
 {
-    int fd, r;
+    int fd, r = cli_daemon(i->input.cli, &fd, err);
 
-    if (access(i->path, R_OK) != 0)
-        return err_fatal(err, EX_NOINPUT, "%s: %s", i->path, strerror(errno));
-    if (i->media_root && !(i->root = realpath(i->media_root, NULL)))
-        return err_fatal(err, EX_NOINPUT, "media root %s: %s", i->media_root, strerror(errno));
-    r = cli_daemon(i->input.cli, &fd, err);
     if (r == ERR_END)
-        return by_ourselves(i, ret, err);
+        return by_ourselves(i, file, ret, err);
     if (r)
         return r;
-    r = by_daemon(i, fd, ret, err);
+    r = by_daemon(i, fd, file, ret, err);
     close(fd);
+    return r;
+}
+
+static int run(struct ingest *i, struct ingest_result *ret, struct err *err)
+{
+    int64_t bytes;
+    int file, r = infile_open(i->path, &file, &bytes, err);
+
+    if (r)
+        return r;
+    if (i->media_root && !(i->root = realpath(i->media_root, NULL)))
+        r = err_fatal(err, EX_NOINPUT, "media root %s: %s", i->media_root, strerror(errno));
+    else
+        r = ingest_open(i, file, ret, err);
+    close(file);
     return r;
 }
 

@@ -2,14 +2,12 @@
 
 #include "daemon/cli_bulk.h"
 #include "daemon/control_client.h"
+#include "daemon/model_files.h"
 #include "daemon/models.h"
 #include "daemon/progress.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -32,25 +30,29 @@ static int by_daemon(int fd, const struct cli_model_write *w, int64_t *ret_model
 {
     static const char *const commands[] = {"model_publish", "model_import", "model_activate",
                                            "model_pin"};
+    struct model_files files = {.n = 0};
     struct progress bar;
-    struct control_ask ask = {.fd = fd, .pass_fd = -1, .progress = watch, .ctx = &bar};
     json_t *result = NULL;
-    bool folder = w->change == CLI_MODEL_PUBLISH;
+    int r = w->path ? model_files_open(w->path, w->change == CLI_MODEL_PUBLISH, &files, err)
+                    : ERR_OK;
 
-    if (w->path)
-        ask.pass_fd = open(w->path, O_RDONLY | O_CLOEXEC | (folder ? O_DIRECTORY : 0));
-    if (w->path && ask.pass_fd < 0)
-        return err_fatal(err, EX_NOINPUT, "%s: %s", w->path, strerror(errno));
-    ask.request = json_pack("{s:s, s:I, s:b}", "command", commands[w->change], "id",
-                            (json_int_t)w->model_id, "activate", w->activate);
+    if (r != ERR_OK)
+        return r;
+    const struct control_ask ask = {
+        .fd = fd,
+        .request = json_pack("{s:s, s:I, s:b}", "command", commands[w->change], "id",
+                             (json_int_t)w->model_id, "activate", w->activate),
+        .fds = files.fds,
+        .n_fds = files.n,
+        .progress = watch,
+        .ctx = &bar};
     progress_start(&bar, stderr, w->label, 0);
-    int r = control_ask(&ask, &result, err);
+    r = control_ask(&ask, &result, err);
     progress_end(&bar, bar.total);
     if (r == ERR_OK)
         *ret_model_id = json_integer_value(json_object_get(result, "model_id"));
     json_decref(result);
-    if (ask.pass_fd >= 0)
-        close(ask.pass_fd);
+    model_files_close(&files);
     return r;
 }
 

@@ -117,7 +117,6 @@ static int by_daemon(const struct reextract *x, int fd, json_t **ret_result, str
     struct progress bar;
     const struct control_ask ask = {.fd = fd,
                                     .request = request_of(x),
-                                    .pass_fd = -1,
                                     .progress = cli_watch_json,
                                     .ctx = &bar};
     int r;

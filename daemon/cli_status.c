@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #define MODELS_MAX 10000
@@ -211,7 +212,7 @@ static int gather_store(struct store *st, const char *path, json_t *object, stru
 /* The daemon's own status, null when it is down; err says why when it is up but silent. */
 static json_t *gather_daemon(struct cli *cli, struct err *err)
 {
-    struct control_ask ask = {.pass_fd = -1};
+    struct control_ask ask = {0};
     json_t *status = NULL;
 
     if (control_find(&cli->settings, &ask.fd, err) != ERR_OK)
@@ -224,7 +225,15 @@ static json_t *gather_daemon(struct cli *cli, struct err *err)
 
 /* ---- for people -------------------------------------------------------------------------- */
 
-static void print_daemon(const json_t *d, const char *why)
+/* What there is to say without a daemon's own words. */
+static const char *absent(const struct err *err)
+{
+    if (err->status == ERR_OK || err->status == ERR_END)
+        return "down";
+    return err->exit_code == EX_TEMPFAIL ? "busy" : "unknown";
+}
+
+static void print_daemon(const json_t *d, const struct err *err)
 {
     struct cli_paint paint = cli_paint(1);
     const json_t *s = json_field(d, "source"), *w = json_field(d, "workers");
@@ -232,7 +241,8 @@ static void print_daemon(const json_t *d, const char *why)
     char lag[32] = "unknown", up[32];
 
     if (!json_is_object(d)) {
-        printf("daemon       %sdown%s%s%s\n", paint.bad, paint.off, *why ? ": " : "", why);
+        printf("daemon       %s%s%s%s%s\n", paint.bad, absent(err), paint.off,
+               err->text[0] ? ": " : "", err->text);
         return;
     }
     if (json_field_int(s, "lag") >= 0)
@@ -369,10 +379,10 @@ static void print_rest(const json_t *root)
     printf("\ndisk         store %s, wal %s, %s free\n", store, wal, left);
 }
 
-static int print_text(const json_t *root, const char *why)
+static int print_text(const json_t *root, const struct err *daemon_err)
 {
     printf("store        %s\n", json_field_text(root, "store"));
-    print_daemon(json_field(root, "daemon"), why);
+    print_daemon(json_field(root, "daemon"), daemon_err);
     print_counts(root);
     print_training(json_field(root, "daemon"));
     print_rest(root);
@@ -399,8 +409,7 @@ int cli_status(struct cli *cli, int argc, char **argv)
     if (r != ERR_OK)
         code = cli_fail(&err);
     else
-        code =
-            cli->json ? cli_print_json(json_incref(root)) : print_text(root, daemon_err.text);
+        code = cli->json ? cli_print_json(json_incref(root)) : print_text(root, &daemon_err);
     json_decref(root);
     return code;
 }

@@ -6,13 +6,12 @@
 #include "daemon/cli_bulk.h"
 #include "daemon/cli_model_write.h"
 #include "daemon/control_client.h"
+#include "daemon/model_files.h"
 #include "daemon/paths.h"
 #include "daemon/retrain_files.h"
 #include "store/store.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <signal.h>
@@ -138,7 +137,7 @@ static void catch_signals(void)
 
 /* ---- the folder of the files ---------------------------------------------------------------- */
 
-/* Root's folder is of use to a daemon of another user only when it is that user's. */
+/* What root leaves behind, a daemon of another user removes only when it is that user's. */
 static void give_to_owner(const struct settings *s, const char *dir)
 {
     struct stat info;
@@ -147,7 +146,7 @@ static void give_to_owner(const struct settings *s, const char *dir)
         (void)!chown(dir, info.st_uid, info.st_gid);
 }
 
-/* Beside the models, where the daemon may read it; elsewhere when we may not write there. */
+/* Beside the models, where the daemon clears up after us; elsewhere when we may not write there. */
 static int make_folder(const struct settings *s, char ret_dir[PATH_MAX], struct err *err)
 {
     int r = paths_model_file(s, RETRAIN_BY_HAND "XXXXXX", ret_dir, err);
@@ -165,18 +164,6 @@ static int make_folder(const struct settings *s, char ret_dir[PATH_MAX], struct 
     if (mkdtemp(ret_dir))
         return ERR_OK;
     return err_fatal(err, EX_CANTCREAT, "%s: %s", ret_dir, strerror(errno));
-}
-
-static void remove_folder(const char *path)
-{
-    DIR *dir = opendir(path);
-    struct dirent *entry;
-
-    while (dir && (entry = readdir(dir)))
-        (void)unlinkat(dirfd(dir), entry->d_name, 0);
-    if (dir)
-        (void)closedir(dir);
-    (void)rmdir(path);
 }
 
 /* ---- running it ------------------------------------------------------------------------------ */
@@ -223,7 +210,7 @@ static int train_and_publish(struct train *t, json_t **ret_metrics, int64_t *ret
         r = cli_model_write(t->a.input.cli, &publish, ret_model_id, err);
     if (trained && r != ERR_OK)
         return err_wrap(err, "the model is in %s, metammf model import takes it", dir);
-    remove_folder(dir);
+    model_files_remove(dir);
     return r;
 }
 
@@ -299,7 +286,7 @@ static int print_result(const struct train *t, json_t *metrics, int64_t model_id
 
 static int ask_daemon(struct cli *cli, struct err *err)
 {
-    struct control_ask ask = {.pass_fd = -1};
+    struct control_ask ask = {0};
     json_t *result = NULL;
     int r = cli_daemon(cli, &ask.fd, err);
 

@@ -1,5 +1,6 @@
 #include "daemon/control.h"
 
+#include "config/infile.h"
 #include "config/log.h"
 
 #include <errno.h>
@@ -62,32 +63,63 @@ const char *control_string(const struct control_call *call, const char *name)
     return json_string_value(json_object_get(call->args, name));
 }
 
-/* One packet and the descriptor that may come with it: > 0 bytes, 0 = the peer has gone. */
-static ssize_t receive(struct client *cl, int *ret_fd)
+int control_file(const struct control_call *call, size_t i, const char *what, int *ret_fd,
+                 struct err *err)
+{
+    int64_t bytes;
+    int r = i < call->n_fds
+                ? infile_check(call->fds[i], what, &bytes, err)
+                : err_fatal(err, EX_USAGE, "%s: its open file must come with the request", what);
+
+    if (r == ERR_OK)
+        *ret_fd = call->fds[i];
+    return r == ERR_OK ? ERR_OK : err_wrap(err, "control");
+}
+
+bool control_is_owner(const struct control_call *call)
+{
+    return call->uid == 0 || call->uid == geteuid();
+}
+
+/* The descriptors that came with a packet. */
+struct handed {
+    int fds[CONTROL_FDS_MAX];
+    size_t n;
+};
+
+static void handed_close(struct handed *h)
+{
+    for (size_t i = 0; i < h->n; i++)
+        close(h->fds[i]);
+    h->n = 0;
+}
+
+/* One packet and what comes with it: > 0 bytes, 0 = the peer has gone. */
+static ssize_t receive(struct client *cl, struct handed *ret_handed)
 {
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(CONTROL_FDS_MAX * sizeof(int))];
     } control;
     struct iovec iov = {cl->packet, CONTROL_PACKET_BYTES};
     struct msghdr msg = {.msg_iov = &iov,
                          .msg_iovlen = 1,
                          .msg_control = control.bytes,
-                         .msg_controllen =
-                             CMSG_LEN(sizeof(int))}; /* room for one, the kernel drops more */
+                         .msg_controllen = sizeof(control.bytes)}; /* the kernel drops more */
     ssize_t n;
 
-    *ret_fd = -1;
+    ret_handed->n = 0;
     do
         n = recvmsg(cl->fd, &msg, MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
     if (n <= 0)
         return 0;
     struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-        c->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
-    if (msg.msg_flags & MSG_TRUNC) /* an over-long packet reads as bad JSON */
+    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+        ret_handed->n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        memcpy(ret_handed->fds, CMSG_DATA(c), ret_handed->n * sizeof(int));
+    }
+    if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) /* too much of either reads as bad JSON */
         n = 1;
     cl->packet[n] = '\0';
     return n;
@@ -107,22 +139,24 @@ static bool reads_only(const char *name)
     return strcmp(name, "status") == 0 || strcmp(name, "metrics") == 0;
 }
 
-static int serve(struct client *cl, json_t *request, int fd, json_t **ret_result,
-                 struct err *err)
+static int serve(struct client *cl, json_t *request, const struct handed *handed,
+                 json_t **ret_result, struct err *err)
 {
     struct control *c = cl->control;
     const char *name = json_string_value(json_object_get(request, "command"));
     const struct control_command *cmd = name ? find(c, name) : NULL;
     struct control_call call = {.ctx = c->ctx,
                                 .args = request,
-                                .fd = fd,
+                                .fds = handed->fds,
+                                .n_fds = handed->n,
                                 .uid = cl->peer.uid,
                                 .connection = cl->fd,
                                 .control = c};
 
     if (!request)
-        return err_fatal(err, EX_USAGE, "control: a packet is not one JSON object of %zu bytes",
-                         CONTROL_PACKET_BYTES);
+        return err_fatal(err, EX_USAGE, "control: a packet is not one JSON object of at most %zu bytes "
+                         "and %d files",
+                         CONTROL_PACKET_BYTES, CONTROL_FDS_MAX);
     if (!cmd)
         return err_fatal(err, EX_USAGE, "control: unknown command \"%.40s\"", name ? name : "");
     log_write(reads_only(name) ? LOG_LEVEL_DEBUG : LOG_LEVEL_NOTICE, NULL, 0,
@@ -131,7 +165,7 @@ static int serve(struct client *cl, json_t *request, int fd, json_t **ret_result
     return cmd->serve(&call, ret_result, err);
 }
 
-static bool answer(struct client *cl, int fd)
+static bool answer(struct client *cl, const struct handed *handed)
 {
     json_t *request = json_loads(cl->packet, JSON_REJECT_DUPLICATES, NULL);
     json_t *result = NULL;
@@ -139,7 +173,7 @@ static bool answer(struct client *cl, int fd)
     bool sent;
 
     err_clear(&err);
-    if (serve(cl, request, fd, &result, &err) == ERR_OK)
+    if (serve(cl, request, handed, &result, &err) == ERR_OK)
         sent = send_json(cl->fd, json_pack("{s:b, s:o*}", "ok", 1, "result", result));
     else
         sent = send_json(cl->fd, json_pack("{s:b, s:s, s:i}", "ok", 0, "error", err.text,
@@ -151,13 +185,12 @@ static bool answer(struct client *cl, int fd)
 static void *client_main(void *arg)
 {
     struct client *cl = arg;
+    struct handed handed;
     bool go_on = true;
-    int fd;
 
-    while (go_on && !atomic_load(&cl->control->stopping) && receive(cl, &fd) > 0) {
-        go_on = answer(cl, fd);
-        if (fd >= 0)
-            close(fd);
+    while (go_on && !atomic_load(&cl->control->stopping) && receive(cl, &handed) > 0) {
+        go_on = answer(cl, &handed);
+        handed_close(&handed);
     }
     shutdown(cl->fd, SHUT_RDWR); /* closed by whoever joins this thread */
     atomic_store(&cl->state, CLIENT_ENDED);

@@ -40,7 +40,7 @@ static int send_request(const struct control_ask *ask, struct err *err)
 {
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(CONTROL_FDS_MAX * sizeof(int))];
     } control = {0};
     char *text = ask->request ? json_dumps(ask->request, JSON_COMPACT) : NULL;
     struct iovec iov = {text, text ? strlen(text) : 0};
@@ -49,14 +49,14 @@ static int send_request(const struct control_ask *ask, struct err *err)
 
     if (!text)
         return err_oom(err, "control: the request");
-    if (ask->pass_fd >= 0) {
+    if (ask->n_fds > 0) {
         msg.msg_control = control.bytes;
-        msg.msg_controllen = sizeof(control.bytes);
+        msg.msg_controllen = CMSG_SPACE(ask->n_fds * sizeof(int));
         struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(c), &ask->pass_fd, sizeof(int));
+        c->cmsg_len = CMSG_LEN(ask->n_fds * sizeof(int));
+        memcpy(CMSG_DATA(c), ask->fds, ask->n_fds * sizeof(int));
     }
     do
         n = sendmsg(ask->fd, &msg, MSG_NOSIGNAL);
@@ -142,8 +142,7 @@ static bool same_file(const char *a, const char *b)
 /* Connects and keeps the connection when the daemon there has our store. */
 static int try_socket(const char *path, const char *store_path, int *ret_fd, struct err *err)
 {
-    struct control_ask ask = {.pass_fd = -1,
-                              .request = json_pack("{s:s}", "command", "status")};
+    struct control_ask ask = {.request = json_pack("{s:s}", "command", "status")};
     json_t *status = NULL;
     const char *theirs;
     int fd = -1, r = control_connect(path, &fd, err);

@@ -6,6 +6,8 @@
 #include "config/err.h"
 #include "config/settings.h"
 
+#include <stddef.h>
+
 struct json_t;
 
 /* ERR_END when nobody listens at path; ERR_FATAL EX_NOPERM when we may not connect. */
@@ -17,7 +19,8 @@ int control_find(const struct settings *s, int *ret_fd, struct err *err);
 struct control_ask {
     int fd;                 /* the connection */
     struct json_t *request; /* this call drops the reference; NULL = out of memory */
-    int pass_fd;            /* a descriptor to send along, -1 = none */
+    const int *fds;         /* (n_fds) descriptors to send along, at most CONTROL_FDS_MAX */
+    size_t n_fds;
     void (*progress)(void *ctx, const struct json_t *progress); /* NULL = not wanted */
     void *ctx;
 };

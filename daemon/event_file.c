@@ -1,6 +1,7 @@
 #include "daemon/event_file.h"
 
 #include "config/clock.h"
+#include "config/infile.h"
 #include "daemon/event.h"
 #include "daemon/ndjson.h"
 
@@ -8,7 +9,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -23,42 +23,54 @@ struct event_file {
 
 static int open_regular(int dir_fd, const char *name, int *ret_fd, struct err *err)
 {
-    struct stat st;
-    int links = dir_fd == AT_FDCWD ? 0 : O_NOFOLLOW;
-    int fd = openat(dir_fd, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | links);
-    if (fd < 0)
-        return err_fatal(err, EX_NOINPUT, "event file %s: open: %s", name, strerror(errno));
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        close(fd);
-        return err_fatal(err, EX_NOINPUT, "event file %s: not a regular file", name);
+    int fd = openat(dir_fd, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+    int64_t bytes;
+    int status = fd < 0 ? err_open(err, EX_NOINPUT, name, errno)
+                        : infile_check(fd, name, &bytes, err);
+    if (status == ERR_OK) {
+        *ret_fd = fd;
+        return ERR_OK;
     }
-    *ret_fd = fd;
-    return ERR_OK;
+    if (fd >= 0)
+        close(fd);
+    return err_wrap(err, "event file");
 }
 
-static int prepare(struct event_file *f, int dir_fd, const char *name, struct err *err)
-{
-    memcpy(f->topic, "file:", 5);
-    int status;
-    if ((status = open_regular(dir_fd, name, &f->fd, err)) != ERR_OK ||
-        (status = digest_fd_hex(f->fd, f->topic + 5, err)) != ERR_OK)
-        return status;
-    return ndjson_open(f->fd, EVENT_BYTES_MAX, &f->lines, err);
-}
-
-int event_file_open(int dir_fd, const char *name, struct event_file **ret_f, struct err *err)
+/* Owns fd, also when it fails. */
+static int new_file(int fd, struct event_file **ret_f, struct err *err)
 {
     struct event_file *f = calloc(1, sizeof(*f));
-    if (!f)
+    if (!f) {
+        close(fd);
         return err_oom(err, "event file");
-    f->fd = -1;
-    int status = prepare(f, dir_fd, name, err);
+    }
+    f->fd = fd;
+    memcpy(f->topic, "file:", 5);
+    int status = digest_fd_hex(f->fd, f->topic + 5, err);
+    if (status == ERR_OK)
+        status = ndjson_open(f->fd, EVENT_BYTES_MAX, &f->lines, err);
     if (status != ERR_OK) {
         event_file_close(f, NULL);
         return status;
     }
     *ret_f = f;
     return ERR_OK;
+}
+
+int event_file_open(int dir_fd, const char *name, struct event_file **ret_f, struct err *err)
+{
+    int fd = -1;
+    int status = open_regular(dir_fd, name, &fd, err);
+    return status == ERR_OK ? new_file(fd, ret_f, err) : status;
+}
+
+int event_file_adopt(int fd, struct event_file **ret_f, struct err *err)
+{
+    int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (own < 0)
+        return err_retry(err, EX_OSERR, "event file: duplicate its descriptor: %s",
+                         strerror(errno));
+    return new_file(own, ret_f, err);
 }
 
 int event_file_fd(const struct event_file *f)

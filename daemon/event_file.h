@@ -19,9 +19,11 @@
 
 struct event_file;
 
-/* Opens a regular file and takes its digest. In a folder (dir_fd is not AT_FDCWD) links are not
- * followed. ERR_FATAL EX_NOINPUT when it cannot be read. */
+/* Opens a regular file of a folder, not through a link, and takes its digest. ERR_FATAL EX_NOINPUT
+ * when it cannot be read, ERR_RETRY for want of descriptors or memory. */
 int event_file_open(int dir_fd, const char *name, struct event_file **ret_f, struct err *err);
+/* The same of a descriptor that infile_check has passed; it is duplicated, and its offset left alone. */
+int event_file_adopt(int fd, struct event_file **ret_f, struct err *err);
 /* The descriptor, the file's own. */
 int event_file_fd(const struct event_file *f);
 /* Assigns the partition in the ledger from the store's next offset. ERR_END while somebody else

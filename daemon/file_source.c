@@ -9,7 +9,6 @@
 #include "daemon/source.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -132,8 +131,7 @@ static const struct source_ops file_ops = {
     .close = file_close,
 };
 
-static int prepare(struct file_source *f, const char *path, const char *media_root,
-                   struct err *err)
+static int prepare(struct file_source *f, int fd, const char *media_root, struct err *err)
 {
     f->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (f->stop_fd < 0)
@@ -141,10 +139,10 @@ static int prepare(struct file_source *f, const char *path, const char *media_ro
     f->media_root = media_root ? strdup(media_root) : NULL;
     if (media_root && !f->media_root)
         return err_oom(err, "file source");
-    return event_file_open(AT_FDCWD, path, &f->file, err);
+    return event_file_adopt(fd, &f->file, err);
 }
 
-int file_source_open(const char *path, const char *media_root, struct pipeline *p,
+int file_source_open(int fd, const char *media_root, struct pipeline *p,
                      struct source **ret_src, struct err *err)
 {
     struct file_source *f = calloc(1, sizeof(*f));
@@ -154,7 +152,7 @@ int file_source_open(const char *path, const char *media_root, struct pipeline *
     f->p = p;
     f->status = (struct source_status){.connected = true, .n_partitions = 1, .lag_records = -1};
     pthread_mutex_init(&f->lock, NULL);
-    int status = prepare(f, path, media_root, err);
+    int status = prepare(f, fd, media_root, err);
     if (status != ERR_OK) {
         file_close(&f->source);
         return status;

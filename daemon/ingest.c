@@ -10,7 +10,6 @@
 #include "store/store.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -98,7 +97,7 @@ struct file_job {
     uint64_t dead_before; /* dead letters of the whole process when it started */
 };
 
-static int count_lines(int fd, const char *path, int64_t *ret_n, struct err *err)
+static int count_lines(int fd, int64_t *ret_n, struct err *err)
 {
     char buffer[1 << 16];
     char last = '\n';
@@ -113,8 +112,7 @@ static int count_lines(int fd, const char *path, int64_t *ret_n, struct err *err
         at += n;
     }
     if (n < 0)
-        return err_fatal(err, errno == EISDIR ? EX_NOINPUT : EX_IOERR, "read %s: %s", path,
-                         strerror(errno));
+        return err_fatal(err, EX_IOERR, "read the events: %s", strerror(errno));
     *ret_n += last != '\n';
     return ERR_OK;
 }
@@ -133,19 +131,13 @@ static int file_already(const char *store_path, struct file_job *job, struct err
     return r == ERR_END ? ERR_OK : r;
 }
 
-static int file_look(const char *path, struct file_job *ret_job, struct err *err)
+static int file_look(int fd, struct file_job *ret_job, struct err *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
     char hex[DIGEST_HEX_BYTES];
-    int r;
+    int r = count_lines(fd, &ret_job->n_lines, err);
 
-    if (fd < 0)
-        return err_fatal(err, EX_NOINPUT, "open %s: %s: give a readable NDJSON file", path,
-                         strerror(errno));
-    r = count_lines(fd, path, &ret_job->n_lines, err);
     if (r == ERR_OK)
         r = digest_fd_hex(fd, hex, err);
-    close(fd);
     if (r == ERR_OK)
         snprintf(ret_job->topic, sizeof(ret_job->topic), "file:%s", hex);
     return r;
@@ -204,13 +196,12 @@ static int file_start(struct pipeline *p, struct source *src, const char *store_
     }
 }
 
-static int file_run(struct pipeline *p, const char *path, const char *media_root,
-                    const char *store_path, struct file_job *job,
-                    const struct ingest_watch *watch, struct ingest_result *result,
-                    struct err *err)
+static int file_run(struct pipeline *p, int fd, const char *media_root, const char *store_path,
+                    struct file_job *job, const struct ingest_watch *watch,
+                    struct ingest_result *result, struct err *err)
 {
     struct source *src = NULL;
-    int r = file_source_open(path, media_root, p, &src, err);
+    int r = file_source_open(fd, media_root, p, &src, err);
 
     if (r)
         return r;
@@ -227,20 +218,20 @@ static int file_run(struct pipeline *p, const char *path, const char *media_root
     return r;
 }
 
-int ingest_file(struct pipeline *p, const char *store_path, const char *path,
-                const char *media_root, const struct ingest_watch *watch,
-                struct ingest_result *ret_result, struct err *err)
+int ingest_file(struct pipeline *p, const char *store_path, int fd, const char *media_root,
+                const struct ingest_watch *watch, struct ingest_result *ret_result,
+                struct err *err)
 {
     int64_t started_us = clock_mono_us();
     struct ingest_result result = {0};
     struct file_job job = {0};
-    int r = file_look(path, &job, err);
+    int r = file_look(fd, &job, err);
 
     if (r)
         return r;
     if (pthread_mutex_trylock(&one_at_a_time) != 0)
         return busy(err);
-    r = file_run(p, path, media_root, store_path, &job, watch, &result, err);
+    r = file_run(p, fd, media_root, store_path, &job, watch, &result, err);
     pthread_mutex_unlock(&one_at_a_time);
     if (r)
         return r;

@@ -40,10 +40,11 @@ struct ingest_result {
     double seconds;
 };
 
-/* media_root may be NULL: the settings' roots. */
-int ingest_file(struct pipeline *p, const char *store_path, const char *path,
-                const char *media_root, const struct ingest_watch *watch,
-                struct ingest_result *ret_result, struct err *err);
+/* The file behind fd: a regular one, open for reading, whose offset is left alone (infile.h).
+ * media_root may be NULL: the settings' roots. */
+int ingest_file(struct pipeline *p, const char *store_path, int fd, const char *media_root,
+                const struct ingest_watch *watch, struct ingest_result *ret_result,
+                struct err *err);
 /* id 0 = all of the reason, reason NULL = all. ERR_FATAL EX_NOINPUT when none matches. */
 struct ingest_which {
     int64_t id;

@@ -10,6 +10,7 @@
  * so a full buffer without a newline is a line that is too long. */
 struct ndjson {
     int fd;
+    off_t offset; /* our own: the descriptor may be shared */
     bool at_end;
     int64_t number; /* of the next line */
     size_t start, end, size;
@@ -35,22 +36,32 @@ void ndjson_close(struct ndjson *reader)
     free(reader);
 }
 
+/* *ret_n bytes into the buffer at `at`, 0 at the end of the file. */
+static int read_at(struct ndjson *r, size_t at, size_t *ret_n, struct err *err)
+{
+    ssize_t n;
+    do
+        n = pread(r->fd, r->buffer + at, r->size - at, r->offset);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return err_retry(err, EX_IOERR, "event file: read after line %lld: %s",
+                         (long long)r->number, strerror(errno));
+    r->offset += n;
+    r->at_end = n == 0;
+    *ret_n = (size_t)n;
+    return ERR_OK;
+}
+
 /* Reads once behind `end`, after moving what is unread to the front. */
 static int fill(struct ndjson *r, struct err *err)
 {
     memmove(r->buffer, r->buffer + r->start, r->end - r->start);
     r->end -= r->start;
     r->start = 0;
-    ssize_t n;
-    do
-        n = read(r->fd, r->buffer + r->end, r->size - r->end);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return err_retry(err, EX_IOERR, "event file: read after line %lld: %s",
-                         (long long)r->number, strerror(errno));
-    r->end += (size_t)n;
-    r->at_end = n == 0;
-    return ERR_OK;
+    size_t n = 0;
+    int status = read_at(r, r->end, &n, err);
+    r->end += n;
+    return status;
 }
 
 /* Bytes of the next line without its newline, which is at that place unless the file ends.
@@ -80,18 +91,14 @@ static int skip_rest(struct ndjson *r, int64_t *ret_skipped, struct err *err)
     memmove(r->buffer, r->buffer + r->start, r->end - r->start);
     r->start = r->end = NDJSON_HEAD_BYTES;
     while (!whole && !r->at_end) {
-        ssize_t n;
-        do
-            n = read(r->fd, r->buffer + r->start, r->size - r->start);
-        while (n < 0 && errno == EINTR);
-        if (n < 0)
-            return err_retry(err, EX_IOERR, "event file: read in line %lld: %s",
-                             (long long)r->number, strerror(errno));
-        r->at_end = n == 0;
-        r->end = r->start + (size_t)n;
-        const char *newline = memchr(r->buffer + r->start, '\n', (size_t)n);
+        size_t n;
+        int status = read_at(r, r->start, &n, err);
+        if (status != ERR_OK)
+            return status;
+        r->end = r->start + n;
+        const char *newline = memchr(r->buffer + r->start, '\n', n);
         whole = newline != NULL;
-        size_t skipped = whole ? (size_t)(newline - r->buffer) - r->start : (size_t)n;
+        size_t skipped = whole ? (size_t)(newline - r->buffer) - r->start : n;
         *ret_skipped += (int64_t)skipped;
         if (whole)
             r->start += skipped + 1;

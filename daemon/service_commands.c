@@ -2,7 +2,7 @@
  *
  *   status                             → the object of vitals_json
  *   metrics                            → {"text"}: what /metrics serves
- *   ingest {"media_root": PATH} + fd   → {"events", "already", "stored", "dead_letters", …}
+ *   ingest {"media_root": PATH} + file → {"events", "already", "stored", "dead_letters", …}
  *   dlq_retry {"id": N, "reason": R, "media_root": PATH} → the same, with "superseded"
  *   dlq_purge {"id": N, "reason": R, "before_us": T}, or
  *             {"damaged": true}: what cannot be published any more → {"purged": N}
@@ -12,12 +12,12 @@
  *   reload                             → null
  *   train                              → the object of retrain_json; a round begins at once, or
  *                                        after the one under way
- *   model_publish {"activate": B} + fd, model_import the same, model_activate {"id": N},
- *   model_pin {"id": N}                → {"model_id": N} (service_models.c)
+ *   model_publish {"activate": B} + the files of a candidate, model_import the same with one file,
+ *   model_activate {"id": N}, model_pin {"id": N}   → {"model_id": N} (service_models.c)
  *
- * A file to ingest comes as an open descriptor, so that the daemon reads only what the peer
- * could open; and a media root outside media.roots is only for root and the daemon's own user,
- * because it makes the daemon read files with its rights.
+ * Files come as open descriptors, so that the daemon reads only what the peer could open (control.h);
+ * a media root outside media.roots and a snapshot's path are only for root and the daemon's own user,
+ * because there the daemon reads and writes with its own rights.
  *
  * Handlers run on their client's thread; writes go through pipeline_write. */
 #include "config/settings.h"
@@ -34,13 +34,9 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
-
-#define COPY_BYTES_MAX (256 * 1024 * 1024)
 
 static int give(json_t *result, struct json_t **ret_result, struct err *err)
 {
@@ -144,7 +140,7 @@ static int media_root(const struct control_call *call, char **ret_root, struct e
     if (!*ret_root)
         return err_fatal(err, EX_NOINPUT, "media root %s: %s, as seen by the daemon", asked,
                          strerror(errno));
-    if (call->uid == 0 || call->uid == geteuid() || is_under_roots(*ret_root, s))
+    if (control_is_owner(call) || is_under_roots(*ret_root, s))
         return ERR_OK;
     free(*ret_root);
     *ret_root = NULL;
@@ -154,65 +150,18 @@ static int media_root(const struct control_call *call, char **ret_root, struct e
                      asked);
 }
 
-/* A copy in memory of a file that the peer may read and we may not open again. */
-static int copy_file(int from, int *ret_fd, struct err *err)
-{
-    int fd = memfd_create("ingest", MFD_CLOEXEC);
-    struct stat info;
-    off_t at = 0;
-    ssize_t n = 1;
-
-    if (fd < 0 || fstat(from, &info) != 0 || info.st_size > COPY_BYTES_MAX) {
-        if (fd >= 0)
-            close(fd);
-        return err_fatal(err, EX_NOINPUT,
-                         "the daemon may not open the file, and it is too big to copy: make it "
-                         "readable to the daemon's user");
-    }
-    while (at < info.st_size && n > 0)
-        n = sendfile(fd, from, &at, (size_t)(info.st_size - at));
-    if (n < 0) {
-        n = errno;
-        close(fd);
-        return err_fatal(err, EX_IOERR, "copy the file to ingest: %s", strerror((int)n));
-    }
-    *ret_fd = fd;
-    return ERR_OK;
-}
-
-/* A path under which the file behind fd can be opened; *ret_copy is to be closed, -1 = none. */
-static int path_of(int fd, char ret_path[64], int *ret_copy, struct err *err)
-{
-    int r = ERR_OK;
-
-    *ret_copy = -1;
-    snprintf(ret_path, 64, "/proc/self/fd/%d", fd);
-    if (access(ret_path, R_OK) != 0)
-        r = copy_file(fd, ret_copy, err);
-    if (*ret_copy >= 0)
-        snprintf(ret_path, 64, "/proc/self/fd/%d", *ret_copy);
-    return r;
-}
-
 static int serve_ingest(struct control_call *call, struct json_t **ret_result, struct err *err)
 {
     struct service *svc = call->ctx;
     const struct ingest_watch watch = {.progress = send_progress, .ctx = call};
     struct ingest_result result;
-    char path[64], *root;
-    int copy = -1, r;
+    char *root = NULL;
+    int fd, r = control_file(call, 0, "ingest", &fd, err);
 
-    if (call->fd < 0)
-        return err_fatal(err, EX_USAGE, "control: ingest needs the open file with the request");
-    r = media_root(call, &root, err);
-    if (r)
-        return r;
-    r = path_of(call->fd, path, &copy, err);
     if (r == ERR_OK)
-        r = ingest_file(svc->pipeline, svc->vitals.store_path, path, root, &watch, &result,
-                        err);
-    if (copy >= 0)
-        close(copy);
+        r = media_root(call, &root, err);
+    if (r == ERR_OK)
+        r = ingest_file(svc->pipeline, svc->vitals.store_path, fd, root, &watch, &result, err);
     free(root);
     return r ? r : give(json_of(&result), ret_result, err);
 }
@@ -321,6 +270,10 @@ static int serve_snapshot(struct control_call *call, struct json_t **ret_result,
     struct stat info;
     int r;
 
+    if (!control_is_owner(call))
+        return err_fatal(err, EX_NOPERM,
+                         "control: snapshot writes with the daemon's rights, so it is for root "
+                         "and the daemon's own user: metammf snapshot writes with yours");
     if (!path || path[0] != '/')
         return err_fatal(err, EX_USAGE, "control: snapshot needs an absolute path");
     r = store_open(svc->vitals.store_path, STORE_READ, &st, err);

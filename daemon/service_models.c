@@ -1,11 +1,11 @@
 #include "daemon/service_models.h"
 
+#include "daemon/model_files.h"
 #include "daemon/models.h"
 #include "daemon/pipeline.h"
 #include "daemon/service.h"
 
 #include <jansson.h>
-#include <stdio.h>
 #include <sysexits.h>
 
 static int write_by_sink(void *ctx, candidate_write_fn *fn, void *arg, struct err *err)
@@ -65,13 +65,15 @@ static int take(struct control_call *call, const struct candidate_target *t, boo
                 int64_t *ret_model_id, struct err *err)
 {
     bool activate = json_is_true(json_object_get(call->args, "activate"));
-    char path[64];
+    char dir[PATH_MAX], path[PATH_MAX];
+    int r = model_files_take(call, t->settings, folder, dir, path, err);
 
-    if (call->fd < 0)
-        return err_fatal(err, EX_USAGE, "control: a model needs its open file or folder");
-    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", call->fd);
-    return folder ? models_publish(t, path, activate, ret_model_id, err)
-                  : models_import(t, path, activate, ret_model_id, err);
+    if (r != ERR_OK)
+        return r;
+    r = folder ? models_publish(t, path, activate, ret_model_id, err)
+               : models_import(t, path, activate, ret_model_id, err);
+    model_files_remove(dir);
+    return r;
 }
 
 static int publish(struct control_call *call, const struct candidate_target *t,

@@ -56,9 +56,9 @@ int kafka_source_open(const struct settings *s, struct pipeline *p, struct sourc
                       struct err *err);
 int spool_open(const struct settings *s, struct pipeline *p, struct source **ret_src,
                struct err *err);
-/* path's events as topic file:<sha256>, partition 0, offset = line number from 0. media_root may
- * be NULL. */
-int file_source_open(const char *path, const char *media_root, struct pipeline *p,
+/* The events of a regular file that is open for reading as topic file:<sha256>, partition 0, offset =
+ * line number from 0. The descriptor is duplicated. media_root may be NULL. */
+int file_source_open(int fd, const char *media_root, struct pipeline *p,
                      struct source **ret_src, struct err *err);
 
 #endif

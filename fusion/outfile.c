@@ -164,10 +164,12 @@ static int copy_all(int in, const char *from, struct outfile *out, struct err *e
 {
     char *buffer = malloc(COPY_BYTES);
     int status = buffer == NULL ? err_oom(err, "copying a file") : ERR_OK;
+    off_t at = 0;
     ssize_t n = 1;
 
     while (status == ERR_OK && n != 0) {
-        n = read(in, buffer, COPY_BYTES);
+        n = pread(in, buffer, COPY_BYTES, at);
+        at += n > 0 ? n : 0;
         if (n > 0)
             status = outfile_write(out, buffer, (size_t)n, err);
         else if (n < 0 && errno != EINTR)
@@ -177,21 +179,28 @@ static int copy_all(int in, const char *from, struct outfile *out, struct err *e
     return status;
 }
 
-int outfile_copy(const char *from, const char *to, struct err *err)
+int outfile_copy_fd(int in, const char *from, const char *to, struct err *err)
 {
     struct outfile out;
+    int status = outfile_open(to, &out, err);
+
+    if (status != ERR_OK)
+        return status;
+    status = copy_all(in, from, &out, err);
+    if (status == ERR_OK)
+        status = outfile_commit(&out, err);
+    outfile_abort(&out);
+    return status;
+}
+
+int outfile_copy(const char *from, const char *to, struct err *err)
+{
     int64_t bytes;
     int in, status = infile_open(from, &in, &bytes, err);
 
     if (status != ERR_OK)
         return status;
-    status = outfile_open(to, &out, err);
-    if (status == ERR_OK) {
-        status = copy_all(in, from, &out, err);
-        if (status == ERR_OK)
-            status = outfile_commit(&out, err);
-        outfile_abort(&out);
-    }
+    status = outfile_copy_fd(in, from, to, err);
     (void)close(in); /* read-only: nothing is lost */
     return status;
 }

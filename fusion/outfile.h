@@ -23,6 +23,8 @@ int outfile_commit(struct outfile *out, struct err *err);
 void outfile_abort(struct outfile *out);
 /* A whole file; `from` as infile_open takes it. */
 int outfile_copy(const char *from, const char *to, struct err *err);
+/* The same from a descriptor, whose offset is left alone; `from` is for messages. */
+int outfile_copy_fd(int in, const char *from, const char *to, struct err *err);
 /* A name that was made in a folder is durable once the folder is. */
 int outfile_sync_folder(const char *dir, struct err *err);
 

@@ -2,6 +2,7 @@
 
 #include "extract/clipmaker.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -117,7 +118,10 @@ struct source *fixture_feed(struct pipeline *p, const char *path, const char *me
 {
     struct err err;
     struct source *src;
-    must(file_source_open(path, media_root, p, &src, &err), &err);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    must(file_source_open(fd, media_root, p, &src, &err), &err);
+    close(fd);
     pipeline_attach(p, src);
     must(src->ops->start(src, &err), &err);
     return src;

@@ -133,8 +133,11 @@ static void ingest_and_check(struct pipeline *p, const char *path, struct ingest
 {
     struct err err;
     struct ingest_result result;
-    if (ingest_file(p, fixture.settings.store.path, path, NULL, watch, &result, &err) != ERR_OK)
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    if (ingest_file(p, fixture.settings.store.path, fd, NULL, watch, &result, &err) != ERR_OK)
         fail_msg("%s", err.text);
+    close(fd);
     assert_int_equal(result.n_events, n);
     assert_int_equal(result.n_already + result.n_stored, n);
     struct store *st = fixture_reader(&fixture);

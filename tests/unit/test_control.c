@@ -53,15 +53,20 @@ static int serve_steps(struct control_call *call, struct json_t **ret_result, st
     return ERR_OK;
 }
 
-/* What the descriptor that came along holds. */
+/* What the files that came along hold. */
 static int serve_read(struct control_call *call, struct json_t **ret_result, struct err *err)
 {
-    char text[32] = "";
-
-    if (call->fd < 0)
-        return err_fatal(err, EX_USAGE, "no descriptor");
-    assert_true(pread(call->fd, text, sizeof(text) - 1, 0) >= 0);
-    *ret_result = json_string(text);
+    *ret_result = json_array();
+    for (size_t i = 0; i < call->n_fds || i == 0; i++) {
+        char text[32] = "";
+        int fd, r = control_file(call, i, "file", &fd, err);
+        if (r != ERR_OK) {
+            json_decref(*ret_result);
+            return r;
+        }
+        assert_true(pread(fd, text, sizeof(text) - 1, 0) >= 0);
+        json_array_append_new(*ret_result, json_string(text));
+    }
     return ERR_OK;
 }
 
@@ -156,7 +161,7 @@ static void count_progress(void *ctx, const json_t *progress)
 
 static void ask_command_gets_its_result(void **state)
 {
-    struct control_ask ask = {.fd = connect_to(*state), .pass_fd = -1};
+    struct control_ask ask = {.fd = connect_to(*state)};
     json_t *result = NULL;
     struct err err;
 
@@ -173,7 +178,6 @@ static void ask_command_gets_its_result(void **state)
 static void ask_failure_carries_text_and_exit_code(void **state)
 {
     struct control_ask ask = {.fd = connect_to(*state),
-                              .pass_fd = -1,
                               .request = json_pack("{s:s}", "command", "fail")};
     struct err err;
 
@@ -187,7 +191,6 @@ static void ask_progress_arrives_in_order(void **state)
 {
     int n = 0;
     struct control_ask ask = {.fd = connect_to(*state),
-                              .pass_fd = -1,
                               .request = json_pack("{s:s}", "command", "steps"),
                               .progress = count_progress,
                               .ctx = &n};
@@ -200,25 +203,87 @@ static void ask_progress_arrives_in_order(void **state)
     close(ask.fd);
 }
 
-static void ask_descriptor_travels_along(void **state)
+/* A file of the folder with that text, opened with flags. */
+static int file_with(const struct world *w, const char *text, int flags)
 {
-    const struct world *w = *state;
     char path[128];
+    snprintf(path, sizeof(path), "%s/file", w->dir);
+    int made = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    assert_true(made >= 0);
+    assert_int_equal(write(made, text, strlen(text)), strlen(text));
+    close(made);
+    int fd = open(path, flags);
+    assert_true(fd >= 0);
+    unlink(path);
+    return fd;
+}
+
+static int ask_read(const struct world *w, const int *fds, size_t n_fds, json_t **ret_result,
+                    struct err *err)
+{
     struct control_ask ask = {.fd = connect_to(w),
-                              .request = json_pack("{s:s}", "command", "read")};
+                              .request = json_pack("{s:s}", "command", "read"),
+                              .fds = fds,
+                              .n_fds = n_fds};
+    int r = control_ask(&ask, ret_result, err);
+    close(ask.fd);
+    return r;
+}
+
+static void ask_descriptors_travel_along_in_order(void **state)
+{
+    int fds[CONTROL_FDS_MAX];
     json_t *result = NULL;
     struct err err;
 
-    snprintf(path, sizeof(path), "%s/file", w->dir);
-    ask.pass_fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
-    assert_true(ask.pass_fd >= 0);
-    assert_int_equal(write(ask.pass_fd, "hello", 5), 5);
-    unlink(path);
-    assert_int_equal(control_ask(&ask, &result, &err), ERR_OK);
-    assert_string_equal(json_string_value(result), "hello");
+    for (size_t i = 0; i < CONTROL_FDS_MAX; i++) {
+        const char text[] = {(char)('a' + i), '\0'};
+        fds[i] = file_with(*state, text, i % 2 ? O_RDWR : O_RDONLY);
+    }
+    assert_int_equal(ask_read(*state, fds, CONTROL_FDS_MAX, &result, &err), ERR_OK);
+    for (size_t i = 0; i < CONTROL_FDS_MAX; i++) {
+        const char text[] = {(char)('a' + i), '\0'};
+        assert_string_equal(json_string_value(json_array_get(result, i)), text);
+        close(fds[i]);
+    }
     json_decref(result);
-    close(ask.pass_fd);
-    close(ask.fd);
+}
+
+/* O_PATH needs no right to the file, and a FIFO would hold us up: none is read. */
+static void ask_what_the_peer_may_not_read_is_refused(void **state)
+{
+    const struct world *w = *state;
+    char fifo[128];
+    int ends[2];
+
+    snprintf(fifo, sizeof(fifo), "%s/fifo", w->dir);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    assert_int_equal(pipe(ends), 0);
+    const struct {
+        int fd;
+        const char *why;
+    } cases[] = {
+        {file_with(w, "secret", O_PATH), "not open for reading"},
+        {file_with(w, "secret", O_WRONLY), "not open for reading"},
+        {open(fifo, O_PATH), "not open for reading"},
+        {open(fifo, O_RDONLY | O_NONBLOCK), "not a regular file"},
+        {ends[0], "not a regular file"},
+        {open(w->dir, O_RDONLY | O_DIRECTORY), "not a regular file"},
+        {open("/dev/zero", O_RDONLY), "not a regular file"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct err err;
+        assert_true(cases[i].fd >= 0);
+        assert_int_equal(ask_read(w, &cases[i].fd, 1, NULL, &err), ERR_FATAL);
+        if (!strstr(err.text, cases[i].why))
+            fail_msg("case %zu: %s", i, err.text);
+        close(cases[i].fd);
+    }
+    struct err err;
+    assert_int_equal(ask_read(w, NULL, 0, NULL, &err), ERR_FATAL);
+    assert_int_equal(err.exit_code, EX_USAGE);
+    close(ends[1]);
+    unlink(fifo);
 }
 
 static void check_refused(const struct world *w, const void *packet, size_t bytes)
@@ -293,7 +358,7 @@ static void extra_descriptors_are_not_leaked(void **state)
 
 static void too_many_clients_are_told_to_come_again(void **state)
 {
-    struct control_ask ask = {.pass_fd = -1};
+    struct control_ask ask = {0};
     int fds[8];
     struct err err;
 
@@ -370,7 +435,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(ask_failure_carries_text_and_exit_code, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(ask_progress_arrives_in_order, setup, teardown),
-        cmocka_unit_test_setup_teardown(ask_descriptor_travels_along, setup, teardown),
+        cmocka_unit_test_setup_teardown(ask_descriptors_travel_along_in_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(ask_what_the_peer_may_not_read_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(garbage_is_refused_and_does_no_harm, setup, teardown),
         cmocka_unit_test_setup_teardown(extra_descriptors_are_not_leaked, setup, teardown),
         cmocka_unit_test_setup_teardown(too_many_clients_are_told_to_come_again, setup,

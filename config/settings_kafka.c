@@ -118,17 +118,29 @@ bool settings_is_credential(const char *value)
     return strncmp(value, CREDENTIAL_PREFIX, strlen(CREDENTIAL_PREFIX)) == 0;
 }
 
-static int open_credential(const char *name, int *ret_fd, struct err *err)
+bool settings_has_credentials(void)
 {
-    const char *directory = getenv("CREDENTIALS_DIRECTORY");
-    char path[4096];
-    int fd;
+    return getenv("CREDENTIALS_DIRECTORY") != NULL;
+}
+
+int settings_credential_check(const char *value, struct err *err)
+{
+    const char *name = value + strlen(CREDENTIAL_PREFIX);
 
     if (name[0] == '\0' || strchr(name, '/') != NULL || strcmp(name, ".") == 0 ||
         strcmp(name, "..") == 0)
         return err_fatal(
             err, EX_CONFIG,
             "credential \"%.80s\": not a file name; write " CREDENTIAL_PREFIX "NAME", name);
+    return ERR_OK;
+}
+
+static int open_credential(const char *name, int *ret_fd, struct err *err)
+{
+    const char *directory = getenv("CREDENTIALS_DIRECTORY");
+    char path[4096];
+    int fd;
+
     if (directory == NULL || directory[0] != '/')
         return err_fatal(err, EX_CONFIG,
                          "credential %.80s: $CREDENTIALS_DIRECTORY is not set; add "
@@ -190,7 +202,9 @@ int settings_credential_read(const char *value, char **ret_value, struct err *er
         *ret_value = copy;
         return ERR_OK;
     }
-    status = open_credential(name, &fd, err);
+    status = settings_credential_check(value, err);
+    if (status == ERR_OK)
+        status = open_credential(name, &fd, err);
     if (status != ERR_OK)
         return status;
     status = read_credential(fd, name, ret_value, err);

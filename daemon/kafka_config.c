@@ -14,6 +14,7 @@
 #include "daemon/kafka_config.h"
 
 #include <librdkafka/rdkafka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -254,7 +255,7 @@ void kafka_config_free(struct rd_kafka_conf_s *conf)
     rd_kafka_conf_destroy(conf);
 }
 
-int kafka_config_check(const struct settings *s, struct err *err)
+static int check_both(const struct settings *s, struct err *err)
 {
     struct kafka_secrets secrets = {0};
     int status = ERR_OK;
@@ -265,6 +266,42 @@ int kafka_config_check(const struct settings *s, struct err *err)
             rd_kafka_conf_destroy(conf);
     }
     kafka_secrets_done(&secrets);
+    return status;
+}
+
+/* "name=@credential:…" → "name=1" where it cannot be read; NULL = leave it as it is. */
+static int stand_in(const char *property, char **ret_property, struct err *err)
+{
+    const char *equals = strchr(property, '=');
+    *ret_property = NULL;
+    if (equals == NULL || !settings_is_credential(equals + 1) || settings_has_credentials())
+        return ERR_OK;
+    int status = settings_credential_check(equals + 1, err);
+    if (status == ERR_OK &&
+        asprintf(ret_property, "%.*s=1", (int)(equals - property), property) < 0)
+        status = err_oom(err, "checking the Kafka properties");
+    return status;
+}
+
+int kafka_config_check(const struct settings *s, size_t *ret_n_unread, struct err *err)
+{
+    const struct settings_strings *list = &s->kafka.properties;
+    struct settings copy = *s; /* borrows everything but the array of properties */
+    char **items = calloc(list->n + 1, sizeof(*items)), **own = calloc(list->n + 1, sizeof(*own));
+    int status = items && own ? ERR_OK : err_oom(err, "checking the Kafka properties");
+    *ret_n_unread = 0;
+    for (size_t i = 0; status == ERR_OK && i < list->n; i++) {
+        status = stand_in(list->items[i], &own[i], err);
+        items[i] = own[i] != NULL ? own[i] : list->items[i];
+        *ret_n_unread += own[i] != NULL;
+    }
+    copy.kafka.properties.items = items;
+    if (status == ERR_OK)
+        status = check_both(&copy, err);
+    for (size_t i = 0; own && i < list->n; i++)
+        free(own[i]);
+    free(own);
+    free(items);
     return status;
 }
 

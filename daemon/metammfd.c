@@ -77,23 +77,34 @@ static int complain(const struct err *err)
     return err->exit_code ? err->exit_code : EX_SOFTWARE;
 }
 
+static int print_verdict(const char *config, size_t n_unread)
+{
+    printf("%s: good\n", config);
+    if (n_unread > 0)
+        printf("%zu credential%s not read: only the unit has $CREDENTIALS_DIRECTORY. Whether the "
+               "file is there shows when the unit starts.\n",
+               n_unread, n_unread == 1 ? " was" : "s were");
+    return fflush(stdout) == 0 ? 0 : EX_IOERR;
+}
+
 /* --check-config, --print-config; printing needs no credential, which only the unit has. */
 static int look_only(const struct options *o)
 {
     struct settings s = {0};
+    size_t n_unread = 0;
     struct err err;
     int code = 0;
 
     err_clear(&err);
     if (settings_load(o->config, &s, &err) != ERR_OK ||
         (!o->print && s.source == SETTINGS_SOURCE_KAFKA &&
-         kafka_config_check(&s, &err) != ERR_OK)) {
+         kafka_config_check(&s, &n_unread, &err) != ERR_OK)) {
         fprintf(stderr, "%s\n", err.text);
         code = err.exit_code;
     } else if (o->print) {
         code = settings_print(&s, stdout) == 0 && fflush(stdout) == 0 ? 0 : EX_IOERR;
     } else {
-        printf("%s: good\n", o->config);
+        code = print_verdict(o->config, n_unread);
     }
     settings_done(&s);
     return code;

@@ -35,14 +35,18 @@ class Settings(WithSite):
     def test_print_needs_no_credential_and_shows_no_secret(self):
         conf = self.site.dir / "secret.conf"
         conf.write_text('kafka = { properties = { sasl_password = "hunter2"; '
-                        'ssl_key_password = "@credential:absent"; }; };\n')
+                        'ssl_key_password = "@credential:absent"; }; };\n'
+                        f'store = {{ path = "{self.site.dir}/secret.db"; }};\n')
         printed = self.daemon("--config", conf, "--print-config")
         self.assertEqual(printed.returncode, 0, printed.stderr)
         self.assertIn("@credential:absent", printed.stdout)
         self.assertNotIn("hunter2", printed.stdout + printed.stderr)
         checked = self.daemon("--config", conf, "--check-config")
-        self.assertEqual(checked.returncode, 78)
-        self.assertIn("CREDENTIALS_DIRECTORY", checked.stderr)
+        self.assertEqual(checked.returncode, 0, checked.stderr)
+        self.assertIn("1 credential was not read", checked.stdout)
+        started = self.daemon("--config", conf)
+        self.assertEqual(started.returncode, 78)
+        self.assertIn("CREDENTIALS_DIRECTORY", started.stderr)
 
     def test_bad_settings_exit_78_with_the_line(self):
         bad = self.site.dir / "bad.conf"

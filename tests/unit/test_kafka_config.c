@@ -42,6 +42,8 @@ static void add_property(struct settings *s, const char *property)
 }
 
 /* Past the settings' own check, which knows most of the owned names too. */
+static size_t n_unread;
+
 static void force_property(struct settings *s, const char *property)
 {
     struct settings_strings *list = &s->kafka.properties;
@@ -55,7 +57,7 @@ static void force_property(struct settings *s, const char *property)
 static void expect_refused(struct settings *s, const char *name)
 {
     struct err err = {0};
-    assert_int_equal(kafka_config_check(s, &err), ERR_FATAL);
+    assert_int_equal(kafka_config_check(s, &n_unread, &err), ERR_FATAL);
     assert_int_equal(err.exit_code, EX_CONFIG);
     assert_non_null(strstr(err.text, name));
 }
@@ -63,7 +65,7 @@ static void expect_refused(struct settings *s, const char *name)
 static void check_defaults_ok(void **state)
 {
     struct err err = {0};
-    assert_int_equal(kafka_config_check(*state, &err), ERR_OK);
+    assert_int_equal(kafka_config_check(*state, &n_unread, &err), ERR_OK);
 }
 
 static void check_user_property_passes(void **state)
@@ -71,7 +73,7 @@ static void check_user_property_passes(void **state)
     struct err err = {0};
     add_property(*state, "session.timeout.ms=6000");
     add_property(*state, "group.instance.id=node-1");
-    assert_int_equal(kafka_config_check(*state, &err), ERR_OK);
+    assert_int_equal(kafka_config_check(*state, &n_unread, &err), ERR_OK);
 }
 
 static void check_owned_property_refused(void **state)
@@ -102,7 +104,7 @@ static void check_bad_secret_not_in_text(void **state)
 {
     struct err err = {0};
     add_property(*state, "ssl.key.pem=hunter2-not-a-key");
-    int status = kafka_config_check(*state, &err);
+    int status = kafka_config_check(*state, &n_unread, &err);
     assert_true(status == ERR_OK || strstr(err.text, "hunter2") == NULL);
 }
 
@@ -129,7 +131,7 @@ static void new_credential_read_and_redacted(void **state)
     struct kafka_secrets secrets = {0};
     struct rd_kafka_conf_s *conf = NULL;
     add_property(*state, "sasl.password=@credential:kafka");
-    assert_int_equal(kafka_config_check(*state, &err), ERR_OK);
+    assert_int_equal(kafka_config_check(*state, &n_unread, &err), ERR_OK);
     assert_int_equal(kafka_config_new(*state, KAFKA_CONSUMER, &secrets, &conf, &err), ERR_OK);
     kafka_secrets_redact(&secrets, line);
     assert_string_equal(line, "login with *********** now");
@@ -140,7 +142,31 @@ static void new_credential_read_and_redacted(void **state)
     expect_refused(*state, "sasl.password");
     assert_int_equal(rmdir(folder), 0);
     unsetenv("CREDENTIALS_DIRECTORY");
-    expect_refused(*state, "sasl.password");
+}
+
+/* Outside the unit: good as far as can be seen, and said how far; what starts needs it. */
+static void check_credential_outside_the_unit(void **state)
+{
+    struct err err = {0};
+    struct kafka_secrets secrets = {0};
+    struct rd_kafka_conf_s *conf = NULL;
+    unsetenv("CREDENTIALS_DIRECTORY");
+    add_property(*state, "sasl.password=@credential:kafka");
+    add_property(*state, "ssl.key.pem=@credential:key");
+    assert_int_equal(kafka_config_check(*state, &n_unread, &err), ERR_OK);
+    assert_int_equal(n_unread, 2);
+    assert_int_equal(kafka_config_new(*state, KAFKA_CONSUMER, &secrets, &conf, &err), ERR_FATAL);
+    assert_non_null(strstr(err.text, "CREDENTIALS_DIRECTORY"));
+    kafka_secrets_done(&secrets);
+    add_property(*state, "ssl.key.password=@credential:../key");
+    expect_refused(*state, "not a file name");
+}
+
+static void check_misspelt_property_outside_the_unit(void **state)
+{
+    unsetenv("CREDENTIALS_DIRECTORY");
+    add_property(*state, "sasl.pasword=@credential:kafka");
+    expect_refused(*state, "sasl.pasword");
 }
 
 /* As librdkafka has it, in its own words. */
@@ -204,6 +230,8 @@ int main(void)
         CASE(check_bad_secret_not_in_text),
         CASE(check_empty_group_refused),
         CASE(new_credential_read_and_redacted),
+        CASE(check_credential_outside_the_unit),
+        CASE(check_misspelt_property_outside_the_unit),
         CASE(new_security_properties_reach_both_clients),
         CASE(dlq_topic_unset_named_after_topic_and_group),
     };

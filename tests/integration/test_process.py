@@ -36,7 +36,8 @@ class Settings(WithSite):
         conf = self.site.dir / "secret.conf"
         conf.write_text('kafka = { properties = { sasl_password = "hunter2"; '
                         'ssl_key_password = "@credential:absent"; }; };\n'
-                        f'store = {{ path = "{self.site.dir}/secret.db"; }};\n')
+                        f'store = {{ path = "{self.site.dir}/secret.db"; }};\n'
+                        'control = { socket = ""; }; http = { port = 0; };\n')
         printed = self.daemon("--config", conf, "--print-config")
         self.assertEqual(printed.returncode, 0, printed.stderr)
         self.assertIn("@credential:absent", printed.stdout)

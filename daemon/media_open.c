@@ -5,11 +5,15 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <linux/seccomp.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -19,14 +23,33 @@ static int openat2_fd(int folder_fd, const char *path, uint64_t flags, uint64_t 
     return (int)syscall(SYS_openat2, folder_fd, path, &how, sizeof(how));
 }
 
+/* Nothing but other settings of the unit or the container helps, or another kernel: EX_CONFIG. */
+static int refused(int code, struct err *err)
+{
+    struct utsname kernel = {.release = "?"};
+    (void)uname(&kernel);
+    if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != SECCOMP_MODE_FILTER)
+        return err_fatal(err, EX_CONFIG,
+                         "media: openat2: %s: Linux 5.6 or newer is needed, this is %s",
+                         strerror(code), kernel.release);
+    if (getenv("INVOCATION_ID")) /* systemd.exec(5) */
+        return err_fatal(err, EX_CONFIG,
+                         "media: openat2: %s: a system call filter of the unit refuses it, not "
+                         "the kernel (%s): set RestrictSUIDSGID=no, and no DynamicUser=yes, "
+                         "which implies it, and let SystemCallFilter= allow openat2",
+                         strerror(code), kernel.release);
+    return err_fatal(err, EX_CONFIG,
+                     "media: openat2: %s: a system call filter on this process refuses it, not "
+                     "the kernel (%s): a container's seccomp profile must allow openat2; under "
+                     "systemd RestrictSUIDSGID= and DynamicUser= take it away",
+                     strerror(code), kernel.release);
+}
+
 int media_open_probe(struct err *err)
 {
     int fd = openat2_fd(AT_FDCWD, "/", O_PATH | O_CLOEXEC | O_DIRECTORY, RESOLVE_NO_MAGICLINKS);
     if (fd < 0)
-        return err_fatal(err, EX_OSERR,
-                         "media: openat2: %s: Linux 5.6 is needed, and a container's seccomp "
-                         "profile must allow openat2",
-                         strerror(errno));
+        return refused(errno, err);
     close(fd);
     return ERR_OK;
 }

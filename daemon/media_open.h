@@ -32,7 +32,8 @@ struct media_roots media_roots_of(const struct settings *s, const char *relative
 
 /* *ret_fd: O_RDONLY | O_CLOEXEC, the caller's to close. */
 int media_open(const struct media_roots *roots, const char *uri, int *ret_fd, struct err *err);
-/* ERR_FATAL when this kernel or its sandbox has no openat2 (Linux 5.6). */
+/* ERR_FATAL EX_CONFIG when openat2 does not work, saying who refuses it: the kernel (before 5.6), the
+ * unit, or whoever else put a system call filter on this process. */
 int media_open_probe(struct err *err);
 
 #endif

@@ -30,13 +30,29 @@ def members(group):
 def allowed_calls(unit):
     """As systemd reads the lines: the first is an allow list, later ones add or, with ~, take."""
     with open(unit, encoding="utf-8") as f:
-        lines = re.findall(r"^SystemCallFilter=(~?)(.*)$", f.read(), re.MULTILINE)
+        text = f.read()
+    lines = re.findall(r"^SystemCallFilter=(~?)(.*)$", text, re.MULTILINE)
     names = members("@default")
     for take, words in lines:
         for word in words.split():
             calls = members(word) if word.startswith("@") else {word}
             names = names - calls if take else names | calls
+    # Since systemd 250 these answer openat2 with ENOSYS: the filter cannot look into its struct.
+    if re.search(r"^(RestrictSUIDSGID|DynamicUser)=(yes|true|on|1)$", text, re.MULTILINE):
+        names = names - {"openat2"}
     return names
+
+
+def doctor_names_who(folder, names):
+    """Without openat2 nothing can be decoded: whoever runs doctor there learns who takes it."""
+    doctor = [os.path.join(sys.argv[2], "metammf"), "--store", os.path.join(folder, "s.db"),
+              "doctor"]
+    run = run_filtered(folder, names - {"openat2"}, doctor)
+    good = run.returncode == 78 and all(
+        word in run.stdout for word in ("openat2", "not the kernel", "RestrictSUIDSGID"))
+    if not good:
+        print(run.stdout, f"doctor without openat2: exit status {run.returncode}", sep="\n")
+    return good
 
 
 def run_filtered(folder, names, command):
@@ -73,6 +89,8 @@ def main():
         run = run_filtered(folder, names - {"seccomp"}, demo)
         if run.returncode == 0:
             print("the demo went through although the filter forbids seccomp")
+            return 1
+        if not doctor_names_who(folder, names):
             return 1
         mount = run_filtered(folder, names, ["unshare", "--mount", "true"])
         if mount.returncode == 0:

@@ -1,5 +1,6 @@
 #include "daemon/doctor.h"
 
+#include "config/text.h"
 #include "daemon/control_client.h"
 #include "daemon/kafka_probe.h"
 #include "store/store.h"
@@ -30,9 +31,9 @@ void doctor_add(struct doctor *d, const char *name, enum doctor_verdict verdict,
     *c = (struct doctor_check){.name = name, .verdict = verdict};
     c->exit_code = verdict == DOCTOR_BAD ? EX_CONFIG : 0;
     va_start(args, fmt);
-    vsnprintf(c->detail, sizeof(c->detail), fmt, args);
+    text_vformat(c->detail, sizeof(c->detail), fmt, args);
     va_end(args);
-    snprintf(c->next, sizeof(c->next), "%s", next);
+    text_format(c->next, sizeof(c->next), "%s", next);
 }
 
 void doctor_code(struct doctor *d, int exit_code)

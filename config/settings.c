@@ -79,11 +79,12 @@ static int check_topics(const struct settings *s, struct err *err)
                          "name a topic, or set `source = \"spool\"`");
     for (size_t i = 0; i < videos->n; i++) {
         if (contains(interactions, videos->items[i]))
-            return err_fatal(err, EX_CONFIG,
-                             "topic \"%s\" is in `kafka.video_topics` and in "
-                             "`kafka.interaction_topics`: name it once, as what its events without "
-                             "a type are",
-                             videos->items[i]);
+            return err_fatal(
+                err, EX_CONFIG,
+                "topic \"%s\" is in `kafka.video_topics` and in "
+                "`kafka.interaction_topics`: name it once, as what its events without "
+                "a type are",
+                videos->items[i]);
     }
     if (contains(videos, s->kafka.dlq_topic) || contains(interactions, s->kafka.dlq_topic))
         return err_fatal(err, EX_CONFIG,

@@ -115,10 +115,8 @@ static json_t *request_of(const struct reextract *x)
 static int by_daemon(const struct reextract *x, int fd, json_t **ret_result, struct err *err)
 {
     struct progress bar;
-    const struct control_ask ask = {.fd = fd,
-                                    .request = request_of(x),
-                                    .progress = cli_watch_json,
-                                    .ctx = &bar};
+    const struct control_ask ask = {
+        .fd = fd, .request = request_of(x), .progress = cli_watch_json, .ctx = &bar};
     int r;
 
     progress_start(&bar, stderr, "reextract", 0);

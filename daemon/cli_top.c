@@ -89,8 +89,8 @@ static void look_done(struct look *l)
 
 static int ask(int fd, const char *command, json_t **ret_result, struct err *err)
 {
-    const struct control_ask ask = {
-        .fd = fd, .request = json_pack("{s:s}", "command", command)};
+    const struct control_ask ask = {.fd = fd,
+                                    .request = json_pack("{s:s}", "command", command)};
 
     return control_ask(&ask, ret_result, err);
 }

@@ -67,9 +67,9 @@ int control_file(const struct control_call *call, size_t i, const char *what, in
                  struct err *err)
 {
     int64_t bytes;
-    int r = i < call->n_fds
-                ? infile_check(call->fds[i], what, &bytes, err)
-                : err_fatal(err, EX_USAGE, "%s: its open file must come with the request", what);
+    int r = i < call->n_fds ? infile_check(call->fds[i], what, &bytes, err)
+                            : err_fatal(err, EX_USAGE,
+                                        "%s: its open file must come with the request", what);
 
     if (r == ERR_OK)
         *ret_fd = call->fds[i];
@@ -154,7 +154,8 @@ static int serve(struct client *cl, json_t *request, const struct handed *handed
                                 .control = c};
 
     if (!request)
-        return err_fatal(err, EX_USAGE, "control: a packet is not one JSON object of at most %zu bytes "
+        return err_fatal(err, EX_USAGE,
+                         "control: a packet is not one JSON object of at most %zu bytes "
                          "and %d files",
                          CONTROL_PACKET_BYTES, CONTROL_FDS_MAX);
     if (!cmd)

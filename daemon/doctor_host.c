@@ -80,12 +80,13 @@ static void check_roots(struct doctor *d)
 
     err_clear(&err);
     if (media_open_probe(&err) != ERR_OK) {
-        doctor_add(d, "openat2", DOCTOR_BAD, "see the message: no media can be opened without it",
-                   "%s", err.text);
+        doctor_add(d, "openat2", DOCTOR_BAD,
+                   "see the message: no media can be opened without it", "%s", err.text);
         doctor_code(d, err.exit_code);
         return;
     }
-    doctor_add(d, "openat2", DOCTOR_GOOD, "", "works, so media are opened below their roots only");
+    doctor_add(d, "openat2", DOCTOR_GOOD, "",
+               "works, so media are opened below their roots only");
     for (size_t i = 0; i < roots->n; i++) {
         if (access(roots->items[i], R_OK | X_OK) == 0)
             doctor_add(d, "media", DOCTOR_GOOD, "", "%s: readable", roots->items[i]);

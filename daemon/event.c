@@ -1,5 +1,6 @@
 #include "daemon/event.h"
 
+#include "daemon/event_kind.h"
 #include "daemon/rfc3339.h"
 
 #include <jansson.h>
@@ -190,23 +191,6 @@ static int check_sha256(struct item *item, struct err *err)
     return ERR_OK;
 }
 
-#define VIDEO_FIELDS "media_uri, title, description, tags, lang, sha256 or published_at"
-#define CLICK_FIELDS "kind, weight or ts"
-
-static bool has_field(const json_t *data, const char *name)
-{
-    const json_t *json = json_object_get(data, name);
-    return json && !json_is_null(json);
-}
-
-static bool has_field_of_video(const json_t *data)
-{
-    for (size_t i = 0; i < sizeof(text_fields) / sizeof(text_fields[0]); i++)
-        if (has_field(data, text_fields[i].name))
-            return true;
-    return has_field(data, "tags") || has_field(data, "published_at");
-}
-
 static bool is_word(const char *text)
 {
     return !text || strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -218,10 +202,6 @@ static int read_video(struct item *item, const json_t *data, struct err *err)
     int status;
     if (item->kind == ITEM_DELETED)
         return ERR_OK;
-    if (item->kind == ITEM_PUBLISHED && !has_field_of_video(data))
-        return err_skip(err, "bad_schema",
-                        "event: a video without " VIDEO_FIELDS
-                        ": expected at least one; it replaces all that is known of the item");
     const json_t *tags = json_object_get(data, "tags");
     if ((status = read_texts(item, data, err)) != ERR_OK ||
         (status = read_tags(item, tags, err)) != ERR_OK ||
@@ -377,54 +357,6 @@ static int open_envelope(struct item *item, const json_t *root, struct envelope 
     return open_bare(root, ret_e, err);
 }
 
-/* From a file or spool. */
-static int kind_by_fields(const json_t *data, enum item_kind *ret_kind, struct err *err)
-{
-    bool video = has_field_of_video(data);
-    bool interaction =
-        has_field(data, "kind") || has_field(data, "weight") || has_field(data, "ts");
-    if (video && interaction)
-        return err_skip(err, "bad_schema",
-                        "event: fields of an interaction (" CLICK_FIELDS
-                        ") beside fields of a video (" VIDEO_FIELDS
-                        "): expected one group, or type");
-    if (!video && !interaction && !has_field(data, "user_id"))
-        return err_skip(err, "bad_schema",
-                        "event: neither a field of a video (" VIDEO_FIELDS
-                        ") nor a user_id: expected one, or type");
-    *ret_kind = video ? ITEM_PUBLISHED : ITEM_INTERACTION;
-    return ERR_OK;
-}
-
-static int kind_by_type(const char *type, enum item_kind *ret_kind, struct err *err)
-{
-    static const struct {
-        const char *type;
-        enum item_kind kind;
-    } kinds[] = {{"video.published", ITEM_PUBLISHED},
-                 {"video.updated", ITEM_UPDATED},
-                 {"video.deleted", ITEM_DELETED},
-                 {"interaction", ITEM_INTERACTION}};
-    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        if (strcmp(type, kinds[i].type) == 0) {
-            *ret_kind = kinds[i].kind;
-            return ERR_OK;
-        }
-    }
-    return expected_other(err, "type",
-                          "video.published, video.updated, video.deleted or interaction");
-}
-
-/* Of an event without a type. */
-static int kind_by_role(enum item_role role, const json_t *data, enum item_kind *ret_kind,
-                        struct err *err)
-{
-    if (role == ITEM_ROLE_NONE)
-        return kind_by_fields(data, ret_kind, err);
-    *ret_kind = role == ITEM_ROLE_VIDEOS ? ITEM_PUBLISHED : ITEM_INTERACTION;
-    return ERR_OK;
-}
-
 /* CloudEvents' own time stands in for a published video's or an interaction's missing one. */
 static int adopt_time(struct item *item, const struct envelope *e, struct err *err)
 {
@@ -442,12 +374,10 @@ static int read_root(struct item *item, const json_t *root, struct err *err)
 {
     struct envelope e = {0};
     int status = open_envelope(item, root, &e, err);
-    if (status == ERR_OK && e.type)
-        status = kind_by_type(e.type, &item->kind, err);
     if (status == ERR_OK)
         status = read_id(item, e.data, "item_id", &item->item_id, err);
-    if (status == ERR_OK && !e.type)
-        status = kind_by_role(item->role, e.data, &item->kind, err);
+    if (status == ERR_OK)
+        status = event_kind(item->role, e.type, e.data, &item->kind, err);
     if (status != ERR_OK)
         return status;
     status = item->kind == ITEM_INTERACTION ? read_interaction(item, e.data, err)

@@ -25,8 +25,8 @@ static int open_regular(int dir_fd, const char *name, int *ret_fd, struct err *e
 {
     int fd = openat(dir_fd, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
     int64_t bytes;
-    int status = fd < 0 ? err_open(err, EX_NOINPUT, name, errno)
-                        : infile_check(fd, name, &bytes, err);
+    int status =
+        fd < 0 ? err_open(err, EX_NOINPUT, name, errno) : infile_check(fd, name, &bytes, err);
     if (status == ERR_OK) {
         *ret_fd = fd;
         return ERR_OK;

@@ -110,7 +110,8 @@ static void step_assign(struct kafka_source *ks)
     if (status == ERR_OK) {
         log_info("Kafka consumer: %d partitions assigned", ks->pending_list->cnt);
         end_pending(ks);
-        ks->chores_at_us = 0; /* another member that takes them over goes by what Kafka is told */
+        ks->chores_at_us =
+            0; /* another member that takes them over goes by what Kafka is told */
         kafka_source_wait(ks, "%s", "");
     } else if (status == ERR_FATAL) {
         kafka_source_fail(ks, &err);

@@ -287,7 +287,8 @@ int kafka_config_check(const struct settings *s, size_t *ret_n_unread, struct er
 {
     const struct settings_strings *list = &s->kafka.properties;
     struct settings copy = *s; /* borrows everything but the array of properties */
-    char **items = calloc(list->n + 1, sizeof(*items)), **own = calloc(list->n + 1, sizeof(*own));
+    char **items = calloc(list->n + 1, sizeof(*items)),
+         **own = calloc(list->n + 1, sizeof(*own));
     int status = items && own ? ERR_OK : err_oom(err, "checking the Kafka properties");
     *ret_n_unread = 0;
     for (size_t i = 0; status == ERR_OK && i < list->n; i++) {

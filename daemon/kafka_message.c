@@ -1,16 +1,18 @@
 /* A Kafka message as an item's raw part.
  *
- * Purpose    Everything that a dead letter needs is kept as it came: key, value, headers, and
- * the difference between an empty value and none (a tombstone). Ownership  Copies into the
- * item's arena; librdkafka's message can be destroyed afterwards. Failure    ERR_RETRY when
- * memory is out: the item is to be freed, the message read again.
+ * Purpose    Everything that a dead letter needs is kept as it came: key, value, headers, the
+ *            difference between an empty value and none (a tombstone), and what its topic is for.
+ * Ownership  Copies into the item's arena; librdkafka's message can be destroyed afterwards.
+ * Failure    ERR_RETRY when memory is out: the item is to be freed, the message read again.
  */
 
 #include "daemon/kafka_source.h"
 
 #include "config/clock.h"
+#include "daemon/item.h"
 
 #include <librdkafka/rdkafka.h>
+#include <string.h>
 
 static int copy_headers(struct item *item, const rd_kafka_message_t *msg, struct err *err)
 {
@@ -39,7 +41,17 @@ static int copy_headers(struct item *item, const rd_kafka_message_t *msg, struct
     return ERR_OK;
 }
 
-int kafka_message_copy(struct item *item, const struct rd_kafka_message_s *msg, struct err *err)
+/* What the settings that this source was opened with call the topic. */
+static enum item_role role_of(const struct kafka_plan *plan, const char *topic)
+{
+    for (size_t i = 0; i < plan->n_video_topics; i++)
+        if (strcmp(plan->topics[i], topic) == 0)
+            return ITEM_ROLE_VIDEOS;
+    return ITEM_ROLE_INTERACTIONS;
+}
+
+int kafka_message_copy(struct item *item, const struct rd_kafka_message_s *msg,
+                       const struct kafka_plan *plan, struct err *err)
 {
     item->topic = arena_strdup(&item->arena, rd_kafka_topic_name(msg->rkt));
     item->partition = msg->partition;
@@ -53,5 +65,6 @@ int kafka_message_copy(struct item *item, const struct rd_kafka_message_s *msg, 
     if (item->topic == NULL || (msg->key != NULL && item->key == NULL) ||
         (msg->payload != NULL && item->value == NULL))
         return err_oom(err, "copying a message");
+    item->role = role_of(plan, item->topic);
     return copy_headers(item, msg, err);
 }

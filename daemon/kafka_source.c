@@ -20,7 +20,6 @@
 #include "config/log.h"
 #include "config/text.h"
 #include "daemon/health.h"
-#include "daemon/item.h"
 
 #include <librdkafka/rdkafka.h>
 #include <signal.h>
@@ -116,22 +115,13 @@ static void refused(struct kafka_source *ks, struct kafka_part *part, int64_t of
     pthread_mutex_unlock(&ks->lock);
 }
 
-/* What the settings that this source was opened with call the topic. */
-static enum item_role role_of(const struct kafka_plan *plan, const char *topic)
-{
-    for (size_t i = 0; i < plan->n_video_topics; i++)
-        if (strcmp(plan->topics[i], topic) == 0)
-            return ITEM_ROLE_VIDEOS;
-    return ITEM_ROLE_INTERACTIONS;
-}
-
 /* Out of memory loses nothing: the message is read again by a seek. */
 static void take_message(struct kafka_source *ks, struct kafka_part *part,
                          const rd_kafka_message_t *msg)
 {
     struct err err = {0};
     struct item *item = item_new();
-    if (item == NULL || kafka_message_copy(item, msg, &err) != ERR_OK) {
+    if (item == NULL || kafka_message_copy(item, msg, &ks->plan, &err) != ERR_OK) {
         item_free(item);
         log_error("Kafka consumer: no memory for %s/%d@%lld; trying again", part->topic,
                   part->partition, (long long)msg->offset);
@@ -140,7 +130,6 @@ static void take_message(struct kafka_source *ks, struct kafka_part *part,
         kafka_resync_begin(part, false, RETRY_US);
         return;
     }
-    item->role = role_of(&ks->plan, item->topic);
     if (!ledger_begin(pipeline_ledger(ks->p), item->topic, item->partition, item->offset,
                       &item->epoch)) {
         item_free(item);

@@ -25,8 +25,8 @@ struct rd_kafka_topic_partition_list_s; /* rd_kafka_topic_partition_list_t */
 
 /* Our own copy of the settings that the thread needs: a reload may free the originals. */
 struct kafka_plan {
-    int mode;  /* enum settings_kafka_mode */
-    int start; /* enum settings_start */
+    int mode;      /* enum settings_kafka_mode */
+    int start;     /* enum settings_start */
     char **topics; /* those of videos first */
     size_t n_topics, n_video_topics;
     int64_t *partitions; /* none = all */
@@ -82,7 +82,7 @@ void kafka_source_tell(struct kafka_source *ks);
 
 /* Fills the item's raw part; ERR_RETRY when memory is out. */
 int kafka_message_copy(struct item *item, const struct rd_kafka_message_s *msg,
-                       struct err *err);
+                       const struct kafka_plan *plan, struct err *err);
 
 /* One round of first contact: the cluster's id against the store's, then subscribe or find the
  * partitions. Blocks at most about 2 s; leaves phase KAFKA_RUNNING when done. */

@@ -120,7 +120,7 @@ static int place_one(struct kafka_source *ks, rd_kafka_topic_partition_t *row,
 
 static int place_all(struct kafka_source *ks, partition_list *new, struct err *err)
 {
-    struct found found = {.rows = calloc((size_t)new->cnt, sizeof(*found.rows))};
+    struct found found = {.rows = calloc((size_t) new->cnt, sizeof(*found.rows))};
     if (found.rows == NULL)
         return err_oom(err, "offsets of an assignment");
     int status = read_group(ks, new, err);

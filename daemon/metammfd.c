@@ -81,9 +81,10 @@ static int print_verdict(const char *config, size_t n_unread)
 {
     printf("%s: good\n", config);
     if (n_unread > 0)
-        printf("%zu credential%s not read: only the unit has $CREDENTIALS_DIRECTORY. Whether the "
-               "file is there shows when the unit starts.\n",
-               n_unread, n_unread == 1 ? " was" : "s were");
+        printf(
+            "%zu credential%s not read: only the unit has $CREDENTIALS_DIRECTORY. Whether the "
+            "file is there shows when the unit starts.\n",
+            n_unread, n_unread == 1 ? " was" : "s were");
     return fflush(stdout) == 0 ? 0 : EX_IOERR;
 }
 

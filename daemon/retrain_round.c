@@ -484,9 +484,8 @@ static int run(struct round *r, struct err *err)
 void retrain_round_run(const struct retrain_round *r, struct retrain_outcome *ret_outcome)
 {
     struct round round = {.r = r, .s = r->settings, .o = ret_outcome};
-    struct err err;
+    struct err err = {0};
 
-    err_clear(&err);
     *ret_outcome = (struct retrain_outcome){.end = RETRAIN_FAILED, .trainer = TRAINER_DONE};
     int status = run(&round, &err);
     if (status != ERR_OK && status != ERR_END)

@@ -146,5 +146,5 @@ void retrain_schedule_line(const struct retrain_schedule *r, const struct settin
         print_wait(at_us - now->mono_us, ret_text, bytes);
     else
         text_format(ret_text, bytes, "next retrain after the quiet hours %s",
-                       s->training.quiet_hours);
+                    s->training.quiet_hours);
 }

@@ -8,6 +8,7 @@
 #include "daemon/metrics.h"
 #include "daemon/outcome.h"
 #include "daemon/requests.h"
+#include "daemon/retention.h"
 #include "daemon/row.h"
 
 #include <assert.h>
@@ -20,7 +21,14 @@
 #include <sysexits.h>
 #include <time.h>
 
-enum { TICK_MS = 1000, HEALTH_LIMIT_MS = 60000, RETAIN_ROWS = 500, RETAIN_EVERY_MS = 60000 };
+enum { TICK_MS = 1000, HEALTH_LIMIT_MS = 60000 };
+
+/* What an item is written as. */
+struct built {
+    bool is_there; /* false: to be built (again) before the item is written */
+    struct row row;
+    struct store_op op;
+};
 
 struct sink {
     struct sink_options o;
@@ -30,15 +38,13 @@ struct sink {
     pthread_t thread;
     atomic_bool stopping;
     bool broken; /* a fatal error: nothing more is written */
-    int64_t retain_at_us;
+    struct retention retention;
 
     struct item **items; /* (room): the batch; NULL = settled */
     size_t n_items, n_bytes, room;
-    int64_t since_us;         /* when its first item came */
-    struct row *rows;         /* (room), and so the following: of each item */
-    struct store_op *row_ops;
-    bool *has_row; /* false: to be built (again) before the item is written */
-    struct store_op *ops;     /* of one transaction, and so the following */
+    int64_t since_us;     /* when its first item came */
+    struct built *built;  /* (room): of each item */
+    struct store_op *ops; /* (room): of one transaction, and so the following */
     struct ledger_mark *marks;
     struct ledger_next *next;
     struct store_offset *offsets;
@@ -70,10 +76,10 @@ static int build_rows(struct sink *k, struct item **items, size_t n, struct err 
     size_t first = (size_t)(items - k->items);
     int status = ERR_OK;
     for (size_t i = first; status == ERR_OK && i < first + n; i++) {
-        if (!k->has_row[i])
-            status =
-                row_from_item(k->items[i], k->o.dlq_topic, &k->rows[i], &k->row_ops[i], err);
-        k->has_row[i] = status == ERR_OK;
+        struct built *b = &k->built[i];
+        if (!b->is_there)
+            status = row_from_item(k->items[i], k->o.dlq_topic, &b->row, &b->op, err);
+        b->is_there = status == ERR_OK;
     }
     return status;
 }
@@ -88,7 +94,7 @@ static size_t gather(struct sink *k, struct item *const *items, size_t n)
             item->epoch = 0;
             continue;
         }
-        k->ops[n_ops] = k->row_ops[&items[i] - k->items];
+        k->ops[n_ops] = k->built[&items[i] - k->items].op;
         k->marks[n_ops++] =
             (struct ledger_mark){item->topic, item->partition, item->offset, item->epoch};
     }
@@ -113,24 +119,36 @@ static void settle(struct sink *k, struct item **item)
 
 static int follow_model(struct sink *k, struct err *err);
 
-/* A request that ran while this batch waited may have flipped the model: with the old one's
- * vectors the items would have none under the new one. Each item is looked at, since the flip may
- * have met another part of the batch, or an earlier try of this one. */
-static int keep_up(struct sink *k, struct item **items, size_t n, struct err *err)
+static int fuse(struct sink *k, struct item **items, size_t n, struct err *err)
 {
+    int64_t start_us = clock_mono_us();
+    int status = fuser_run(&k->fuser, items, n, err);
+    if (status == ERR_OK)
+        metrics_stage_us(METRICS_FUSE, clock_mono_us() - start_us);
+    return status;
+}
+
+/* Vectors of the active model, and rows that hold them. A request that ran while this batch waited may
+ * have flipped the model: with the old one's vectors the items would have none under the new one. Each
+ * item is looked at, since the flip may have met another part of the batch, or an earlier try. */
+static int prepare_items(struct sink *k, struct item **items, size_t n, struct err *err)
+{
+    bool any = false;
     if (k->look_for_model && follow_model(k, err) == ERR_RETRY)
         return ERR_RETRY;
     for (size_t i = 0; i < n; i++)
-        if (fuser_wants(&k->fuser, items[i]))
-            k->has_row[&items[i] - k->items] = false;
-    int status = fuser_run(&k->fuser, items, n, err);
+        if (fuser_wants(&k->fuser, items[i])) {
+            k->built[&items[i] - k->items].is_there = false;
+            any = true;
+        }
+    int status = any ? fuse(k, items, n, err) : ERR_OK;
     return status == ERR_OK ? build_rows(k, items, n, err) : status;
 }
 
 static int write_once(struct sink *k, struct item **items, size_t n, struct err *err)
 {
     struct store_batch_result result = {0};
-    int status = keep_up(k, items, n, err);
+    int status = prepare_items(k, items, n, err);
     if (status != ERR_OK)
         return status;
     size_t n_ops = gather(k, items, n), n_offsets = 0;
@@ -198,14 +216,12 @@ static bool wait_to_retry(struct sink *k)
     return false;
 }
 
-/* Runs step until it does something else than ERR_RETRY; ERR_RETRY only when stopped. */
-static int persist(struct sink *k,
-                   int (*step)(struct sink *, struct item **, size_t, struct err *),
-                   struct item **items, size_t n, struct err *err)
+/* Until it is written, or refused; ERR_RETRY only when stopped. */
+static int persist(struct sink *k, struct item **items, size_t n, struct err *err)
 {
     bool waited = false;
     int status;
-    while ((status = step(k, items, n, err)) == ERR_RETRY) {
+    while ((status = write_once(k, items, n, err)) == ERR_RETRY) {
         if (!waited)
             begin_wait(k, err);
         waited = true;
@@ -221,15 +237,6 @@ static int persist(struct sink *k,
 
 /* ---- a batch ------------------------------------------------------------------------------ */
 
-static int fuse(struct sink *k, struct item **items, size_t n, struct err *err)
-{
-    int64_t start_us = clock_mono_us();
-    int status = fuser_run(&k->fuser, items, n, err);
-    if (status == ERR_OK)
-        metrics_stage_us(METRICS_FUSE, clock_mono_us() - start_us);
-    return status;
-}
-
 /* A row that the store refuses, as against a store that cannot go on. */
 static bool is_refusal(const struct err *err)
 {
@@ -240,7 +247,7 @@ static bool is_refusal(const struct err *err)
 /* Writes all the items, in order; halves them until a refused one stands alone. */
 static int write_all(struct sink *k, struct item **items, size_t n, struct err *err)
 {
-    int status = persist(k, write_once, items, n, err);
+    int status = persist(k, items, n, err);
     if (status == ERR_OK || status == ERR_RETRY || !is_refusal(err))
         return status;
     if (n > 1) {
@@ -250,20 +257,15 @@ static int write_all(struct sink *k, struct item **items, size_t n, struct err *
     if (items[0]->kind == ITEM_DEAD)
         return status;
     item_kill(items[0], "store", err);
-    k->has_row[items - k->items] = false;
-    status = persist(k, build_rows, items, 1, err);
-    return status == ERR_OK ? write_all(k, items, 1, err) : status;
+    k->built[items - k->items].is_there = false;
+    return write_all(k, items, 1, err);
 }
 
 static void flush(struct sink *k)
 {
     struct err err;
-    memset(k->has_row, 0, k->n_items * sizeof(*k->has_row));
-    int status = persist(k, fuse, k->items, k->n_items, &err);
-    if (status == ERR_OK)
-        status = persist(k, build_rows, k->items, k->n_items, &err);
-    if (status == ERR_OK)
-        status = write_all(k, k->items, k->n_items, &err);
+    memset(k->built, 0, k->n_items * sizeof(*k->built));
+    int status = write_all(k, k->items, k->n_items, &err);
     if (status == ERR_OK) {
         k->n_items = k->n_bytes = 0;
     } else {
@@ -344,28 +346,14 @@ static int follow_model(struct sink *k, struct err *err)
     k->look_for_model = status == ERR_RETRY;
     if (status == ERR_OK) {
         show_model(k);
-        k->retain_at_us = 0; /* the oldest of the models that it joins has something to lose */
+        k->retention.due_us =
+            0; /* the oldest of the models that it joins has something to lose */
         log_notice("model %lld is active, after model %lld", (long long)k->model.model_id,
                    (long long)old_id);
     } else if (status != ERR_END && status != ERR_RETRY) {
         log_error("model %lld goes on serving: %s", (long long)old_id, err->text);
     }
     return status;
-}
-
-static void retain(struct sink *k)
-{
-    if (clock_mono_us() < k->retain_at_us)
-        return;
-    const struct settings *s = settings_of(k);
-    struct store_retention keep = {s->store.keep_interactions_days,
-                                   s->store.keep_dead_letters_days,
-                                   s->store.keep_model_versions};
-    struct err err;
-    bool more = false;
-    if (store_retain(k->o.st, &keep, clock_real_us(), RETAIN_ROWS, &more, &err) != ERR_OK)
-        log_warning("retention: %s", err.text);
-    k->retain_at_us = clock_mono_us() + (more ? 0 : (int64_t)RETAIN_EVERY_MS * 1000);
 }
 
 /* ---- the thread --------------------------------------------------------------------------- */
@@ -395,7 +383,7 @@ static void *sink_main(void *arg)
         if (is_due(k))
             flush(k);
         else if (k->n_items == 0)
-            retain(k);
+            retention_run(&k->retention, k->o.st, settings_of(k));
         if (!k->broken)
             wait_for_news(k);
     }
@@ -429,14 +417,12 @@ static int allocate(struct sink *k, struct err *err)
 {
     k->room = (size_t)settings_of(k)->store.batch_rows;
     k->items = calloc(k->room, sizeof(struct item *));
-    k->rows = calloc(k->room, sizeof(*k->rows));
-    k->row_ops = calloc(k->room, sizeof(*k->row_ops));
-    k->has_row = calloc(k->room, sizeof(*k->has_row));
+    k->built = calloc(k->room, sizeof(*k->built));
     k->ops = calloc(k->room, sizeof(*k->ops));
     k->marks = calloc(k->room, sizeof(*k->marks));
     k->next = calloc(k->room, sizeof(*k->next));
     k->offsets = calloc(k->room, sizeof(*k->offsets));
-    if (!k->items || !k->rows || !k->row_ops || !k->has_row || !k->ops || !k->marks || !k->next || !k->offsets)
+    if (!k->items || !k->built || !k->ops || !k->marks || !k->next || !k->offsets)
         return err_oom(err, "sink: a batch");
     return ERR_OK;
 }
@@ -444,9 +430,7 @@ static int allocate(struct sink *k, struct err *err)
 static void sink_free(struct sink *k)
 {
     free(k->items);
-    free(k->rows);
-    free(k->row_ops);
-    free(k->has_row);
+    free(k->built);
     free(k->ops);
     free(k->marks);
     free(k->next);

@@ -87,7 +87,8 @@ bool vitals_ready(struct vitals *v, char *ret_why, size_t why_bytes)
     else if (l.s.failed)
         text_format(ret_why, why_bytes, "source %s failed: %s", l.source_name, l.s.detail);
     else if (!l.s.connected)
-        text_format(ret_why, why_bytes, "source %s not connected: %s", l.source_name, l.s.detail);
+        text_format(ret_why, why_bytes, "source %s not connected: %s", l.source_name,
+                    l.s.detail);
     else if (waits[0])
         text_format(ret_why, why_bytes, "waiting: %s", waits);
     else if (l.p.wait[0])
@@ -234,8 +235,8 @@ void vitals_line(struct vitals *v, char *ret_text, size_t bytes)
         snprintf(lag, sizeof(lag), "%" PRId64, l.s.lag_records);
     retrain_line(atomic_load(&v->retrain), retrain, sizeof(retrain));
     text_format(ret_text, bytes, "lag %s, %u decoding, model %" PRId64 "%s%s%s%s", lag,
-             l.p.pool.n_busy, l.p.model_id, l.p.model_trained ? "" : " untrained", retrain,
-             wait[0] ? "; " : "", wait);
+                l.p.pool.n_busy, l.p.model_id, l.p.model_trained ? "" : " untrained", retrain,
+                wait[0] ? "; " : "", wait);
 }
 
 static json_t *json_source(const struct look *l)
@@ -281,12 +282,12 @@ struct json_t *vitals_json(struct vitals *v)
     health_waits(waits, sizeof(waits));
     return json_pack("{s:s, s:o, s:i, s:f, s:b, s:b, s:s, s:s, s:o, s:{s:I, s:I, s:I}, s:o,"
                      " s:{s:I, s:b, s:i}, s:o}",
-                     "version", MMF_VERSION, "store", json_path(v->store_path), "pid", (int)getpid(),
-                     "uptime_s", (double)(clock_real_us() - v->started_us) / 1e6, "live", live,
-                     "ready", ready, "why", why, "wait", waits[0] ? waits : l.p.wait, "source",
-                     json_source(&l), "queue", "work", (json_int_t)l.p.n_work, "done",
-                     (json_int_t)l.p.n_done, "in_flight", (json_int_t)l.p.n_in_flight,
-                     "workers", json_workers(&l.p.pool), "model", "id",
-                     (json_int_t)l.p.model_id, "trained", l.p.model_trained, "dim",
+                     "version", MMF_VERSION, "store", json_path(v->store_path), "pid",
+                     (int)getpid(), "uptime_s", (double)(clock_real_us() - v->started_us) / 1e6,
+                     "live", live, "ready", ready, "why", why, "wait",
+                     waits[0] ? waits : l.p.wait, "source", json_source(&l), "queue", "work",
+                     (json_int_t)l.p.n_work, "done", (json_int_t)l.p.n_done, "in_flight",
+                     (json_int_t)l.p.n_in_flight, "workers", json_workers(&l.p.pool), "model",
+                     "id", (json_int_t)l.p.model_id, "trained", l.p.model_trained, "dim",
                      (int)l.p.dim, "training", retrain_json(atomic_load(&v->retrain)));
 }

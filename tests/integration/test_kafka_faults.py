@@ -4,20 +4,16 @@
     test_kafka_faults.py TOOLS CASE [--count N] [--seed N]
 
 Mock cluster (a simulation): broker_down, errors, dlq_errors, rebalance, back_pressure,
-                             sigterm, start_end, takeover, roles, other_cluster, tls
-Real broker:                 restart, gap, gap_memory, grow_assign, grow_group, no_dlq_topic,
-                             dlq_awkward, recreated
+                             sigterm, other_cluster, tls
+Real broker:                 restart, gap, gap_memory, no_dlq_topic, dlq_awkward, recreated
 
 Each case ends with the ledger against the database (kafkatest.py), unless it must end the daemon.
 --count is the number of faults, where a case has more than one; $MMF_FAULTS_COUNT overrides it.
 """
 
-import argparse
 import base64
 import contextlib
 import os
-import pathlib
-import random
 import signal
 import socket
 import sqlite3
@@ -26,8 +22,7 @@ import sys
 import time
 
 import kafkatest as kt
-
-PARTITIONS = 4
+from kafkacase import PARTITIONS, Case, run
 
 # Kafka protocol: API keys, and error codes that a broker may answer; -195 hangs up.
 APIS = {"Fetch": 1, "ListOffsets": 2, "Metadata": 3, "OffsetCommit": 8, "OffsetFetch": 9,
@@ -35,59 +30,6 @@ APIS = {"Fetch": 1, "ListOffsets": 2, "Metadata": 3, "OffsetCommit": 8, "OffsetF
         "ApiVersion": 18}
 PRODUCER_APIS = {"Produce": 0, "InitProducerId": 22, "Metadata": 3, "ApiVersion": 18}
 CODES = [-195, 1, 3, 5, 6, 7, 9, 13, 14, 15, 16, 22, 25, 27, 56, 74, 78]
-
-
-class Case:
-    """A cluster, a daemon and a feed; `finish` compares."""
-
-    def __init__(self, options, folder, kind, mode, messages=1000, rate=150, dlq=True,
-                 brokers=1, seed_daemon=True, **more):
-        self.options, self.folder, self.kind, self.mode = options, folder, kind, mode
-        self.rng = random.Random(options.seed)
-        self.cluster = (kt.MockCluster(options.tools, brokers) if kind == "mock"
-                        else kt.open_cluster("real", options.tools, folder))
-        options.on_exit.callback(self.cluster.close)
-        self.cluster.create_topic(kt.VIDEOS, PARTITIONS)
-        self.cluster.create_topic(kt.INTERACTIONS, PARTITIONS)
-        if dlq:
-            self.cluster.create_topic(kt.DLQ, 1)
-        self.messages = kt.workload(options.seed, messages, [], folder)
-        self.daemon = self.make_daemon(**more)
-        if seed_daemon:
-            self.daemon.install_audit()
-        self.rate = rate
-
-    def make_daemon(self, folder=None, **more):
-        tools = self.options.tools
-        return kt.Daemon(tools / "metammfd", tools, folder or self.folder,
-                         self.cluster.bootstrap, self.mode, self.folder, **more)
-
-    def feed(self, rate=None):
-        return kt.Feed(self.options.tools, self.cluster.bootstrap, self.messages,
-                       self.rate if rate is None else rate, self.folder)
-
-    def ends(self):
-        ends = {}
-        for topic in (kt.VIDEOS, kt.INTERACTIONS):
-            ends.update(kt.log_ends(self.options.tools, self.cluster.bootstrap, topic))
-        return ends
-
-    def wait_until_stored(self, ends):
-        kt.wait_for_end(self.daemon, ends)
-
-    def finish(self, what):
-        ends = self.ends()
-        self.wait_until_stored(ends)
-        kt.wait_for_outbox(self.daemon)
-        self.daemon.stop()
-        report = kt.compare(self.daemon, self.messages, ends)
-        repeated = kt.compare_dlq_topic(self.options.tools, self.cluster.bootstrap,
-                                        self.messages, report)
-        kt.say(f"{self.kind} {what}: {len(self.messages)} events, {report.n_lost} lost, "
-               f"{report.n_duplicated} duplicated, {repeated} published again")
-        for fault in report.faults[:10]:
-            kt.say(f"  {fault}")
-        return 0 if report.good else 1
 
 
 # ---- on the mock cluster -------------------------------------------------------------------
@@ -209,173 +151,6 @@ def sigterm(options, folder):
     case.daemon.start()
     return case.finish(f"{options.count} SIGTERMs, half with the broker down (stopped within "
                        f"{slowest:.1f} s)")
-
-
-def start_end(options, folder):
-    """start = end: what is there already is not read; a kill before the first event does not
-    move the place."""
-    case = Case(options, folder, "mock", "assign", messages=200, seed_daemon=False)
-    old = kt.Feed(options.tools, case.cluster.bootstrap, kt.workload(2, 300, [], folder), 0,
-                  folder)
-    old.finish()
-    before = case.ends()
-    case.daemon = case.make_daemon(start="end")
-    case.daemon.start()
-
-    def has_begun():
-        case.daemon.check_alive()
-        return case.daemon.offsets() == before
-    kt.wait_for("the end of the log as first offsets", has_begun, 120)
-    case.daemon.kill()
-    case.feed(rate=0).finish()
-    with case.daemon.database(write=True) as db:
-        db.executescript(kt.AUDIT)
-    case.daemon.start()
-    case.wait_until_stored(case.ends())
-    case.daemon.stop()
-    report = kt.Report()
-    with case.daemon.database() as db:
-        kt.compare_applied(db, case.messages, report)
-    kt.say(f"mock start=end: {report.n_lost} lost, {report.n_duplicated} duplicated")
-    return 0 if report.good else 1
-
-
-def clicks(n, first=0):
-    return [kt.Message(kt.INTERACTIONS, f"u{k}".encode(),
-                       kt.event(user_id=f"u{k}", item_id=f"i{k % 7}", kind="watch"),
-                       "interaction") for k in range(first, first + n)]
-
-
-def stored_clicks(*daemons):
-    """(partition, offset) of the interactions in any of the stores."""
-    found = set()
-    for daemon in daemons:
-        with daemon.database() as db:
-            found |= set(db.execute("SELECT partition, offset FROM interaction_log"))
-    return found
-
-
-def takeover(options, folder):
-    """Two daemons of one group, start = end: one joins, the other is killed, while events come in.
-    Each event is in some store: what is taken over begins at the group's position."""
-    case = Case(options, folder, "mock", "group", seed_daemon=False)
-    a, b = ((folder / name) for name in "ab")
-    a.mkdir(), b.mkdir()
-    a, b = (case.make_daemon(folder=f, start="end") for f in (a, b))
-    a.start()
-    kt.wait_for("the first daemon's places", lambda: len(a.offsets()) == 2 * PARTITIONS, 120)
-    case.messages = clicks(700)
-    feed = case.feed(rate=40)
-    time.sleep(1)
-    b.start()
-    b.wait_log("partitions assigned")
-    time.sleep(2)
-    a.kill()
-    feed.finish()
-    wanted = {(m.partition, m.offset) for m in case.messages}
-    kt.wait_moving("events in the two stores", b, lambda: len(stored_clicks(a, b)),
-                   lambda n: n >= len(wanted))
-    b.stop()
-    n_lost = len(wanted - stored_clicks(a, b))
-    kt.say(f"mock takeover: {len(wanted)} events, {n_lost} in no store, "
-           f"{len(stored_clicks(a))} in the first, {len(stored_clicks(b))} in the second")
-    return 0 if n_lost == 0 and stored_clicks(a) and stored_clicks(b) else 1
-
-
-def grow(options, folder, mode, properties=""):
-    """Partitions are added to a topic under start = end: theirs are read from the beginning, the
-    rest of the topic from where it ended at first contact, after a restart too."""
-    case = Case(options, folder, "real", mode, seed_daemon=False)
-    before = kt.Feed(options.tools, case.cluster.bootstrap, clicks(100), 0, folder)
-    before.finish()
-    ends = case.ends()
-    case.daemon = case.make_daemon(start="end", properties=properties)
-    case.daemon.start()
-    kt.wait_for("the end of the log as first offsets",
-                lambda: {w: n for w, n in case.daemon.offsets().items() if n} == ends, 120)
-    subprocess.run([options.tools / "kafka_feed", "grow", case.cluster.bootstrap,
-                    kt.INTERACTIONS, str(PARTITIONS + 2)], check=True)
-    case.messages = clicks(300, first=100)
-    case.feed(rate=0).finish()
-    wanted = {(m.partition, m.offset) for m in case.messages}
-    assert {p for p, _ in wanted} == set(range(PARTITIONS + 2))
-    kt.wait_moving("the events of every partition", case.daemon,
-                   lambda: len(stored_clicks(case.daemon)), lambda n: n >= len(wanted), 120)
-    case.daemon.stop()
-    found = stored_clicks(case.daemon)
-    kt.say(f"real {mode}, {PARTITIONS} partitions and 2 more: {len(wanted - found)} of "
-           f"{len(wanted)} lost, {len(found - wanted)} from before the first contact")
-    return 0 if found == wanted else 1
-
-
-def grow_assign(options, folder):
-    return grow(options, folder, "assign")
-
-
-def grow_group(options, folder):
-    return grow(options, folder, "group", 'topic_metadata_refresh_interval_ms = "2000"; ')
-
-
-def upload(**fields):
-    return kt.Message(kt.VIDEOS, fields["item_id"].encode(), kt.event(**fields), "item")
-
-
-def titles(daemon):
-    with daemon.database() as db:
-        return dict(db.execute("SELECT item_id, title FROM item WHERE deleted = 0"))
-
-
-def send_and_wait(case, messages):
-    kt.Feed(case.options.tools, case.cluster.bootstrap, messages, 0, case.folder).finish()
-    ends = case.ends()
-    kt.wait_moving(f"kafka_offset, the log ends at {ends}", case.daemon, case.daemon.offsets,
-                   lambda now: ends.items() <= now.items())
-
-
-def retry_all(case):
-    """By the command line, which knows nothing of topics; how many dead letters there are then."""
-    subprocess.run([case.options.tools / "metammf", "--store", case.daemon.db_path, "dlq", "retry",
-                    "--all"], check=True, stdout=subprocess.DEVNULL)
-    with case.daemon.database() as db:
-        return db.execute("SELECT count(*), count(DISTINCT reason), min(reason) "
-                          "FROM dead_letter").fetchone()
-
-
-def roles(options, folder):
-    """What a bare event is depends on its topic. A click without a user and a user's tombstone
-    erase no video: not at first, not by a retry of the dead letters, not when the settings that
-    were reloaded no longer name the topic."""
-    case = Case(options, folder, "mock", "assign", seed_daemon=False)
-    kept = {"42": "kept", "v3": "kept", "t8": "with uploader"}
-    case.daemon.start()
-    send_and_wait(case, [upload(item_id="42", title="kept"), upload(item_id="v3", title="kept"),
-                         upload(item_id="t8", title="with uploader", user_id="owner5")])
-    assert titles(case.daemon) == kept, titles(case.daemon)
-
-    wrong = [kt.Message(kt.INTERACTIONS, b"", kt.event(item_id="v3", kind="watch", weight=1.0),
-                        "dead"),
-             kt.Message(kt.INTERACTIONS, b"42", None, "dead"),
-             kt.Message(kt.VIDEOS, b"v3", kt.event(user_id="u1", item_id="v3", kind="watch"),
-                        "dead")]
-    send_and_wait(case, wrong)
-    assert titles(case.daemon) == kept, titles(case.daemon)
-    case.daemon.stop()
-    letters = retry_all(case)
-    assert letters == (3, 1, "bad_schema") and titles(case.daemon) == kept, letters
-
-    settings = case.daemon.config.read_text()
-    case.daemon.start()
-    case.daemon.wait_log("partitions assigned")
-    case.daemon.config.write_text(settings.replace('interaction_topics = ["interactions"]',
-                                                   'interaction_topics = ["clicks"]'))
-    case.daemon.process.send_signal(signal.SIGHUP)
-    case.daemon.wait_log("kafka.interaction_topics")
-    send_and_wait(case, [kt.Message(kt.INTERACTIONS, b"v3", None, "dead")])
-    case.daemon.stop()
-    letters = retry_all(case)
-    assert letters == (4, 1, "bad_schema") and titles(case.daemon) == kept, letters
-    kt.say("mock roles: three videos as they were, four dead letters, retried twice")
-    return 0
 
 
 def other_cluster(options, folder):
@@ -569,23 +344,8 @@ def recreated(options, folder):
 
 
 CASES = {f.__name__: f for f in (
-    broker_down, errors, dlq_errors, rebalance, back_pressure, sigterm, start_end, takeover, roles,
-    other_cluster, tls, restart, gap, gap_memory, grow_assign, grow_group, no_dlq_topic,
-    dlq_awkward, recreated)}
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("tools", type=pathlib.Path)
-    parser.add_argument("case", choices=CASES)
-    parser.add_argument("--count", type=int, default=4)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    options.count = int(os.environ.get("MMF_FAULTS_COUNT", options.count))
-    options.tools = options.tools.resolve()
-    with kt.work_folder() as folder, contextlib.ExitStack() as options.on_exit:
-        return CASES[options.case](options, pathlib.Path(folder))
-
+    broker_down, errors, dlq_errors, rebalance, back_pressure, sigterm, other_cluster, tls, restart,
+    gap, gap_memory, no_dlq_topic, dlq_awkward, recreated)}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(CASES))

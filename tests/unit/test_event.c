@@ -162,7 +162,7 @@ static void parse_bare_in_a_file_is_told_by_its_fields(void **state)
         {"{\"item_id\": \"v\", \"user_id\": \"u\", \"weight\": 2}", ITEM_INTERACTION},
     };
     TOLD(ITEM_ROLE_NONE, cases);
-    static const char *const video[] = {"media_uri", "title", "description", "tags",
+    static const char *const video[] = {"media_uri", "title",  "description", "tags",
                                         "lang",      "sha256", "published_at"};
     static const char *const interaction[] = {"kind", "weight", "ts"};
     char json[128];
@@ -243,7 +243,7 @@ static void parse_structured_cloudevent_bad_is_refused(void **state)
             "\"type\": \"video.published\", \"data_base64\": \"e30=\"}",
             "bad_schema", "data: expected an object, got nothing");
     refused("{\"specversion\": \"1.0\", \"id\": \"1\", \"source\": \"/s\","
-            "\"type\": \"video.liked\", \"data\": {}}",
+            "\"type\": \"video.liked\", \"data\": {\"item_id\": \"v\"}}",
             "bad_schema", "type: expected video.published");
 }
 
@@ -382,7 +382,8 @@ static void parse_wrong_types_name_the_field(void **state)
             "media_uri");
     refused("{\"item_id\": \"v\", \"published_at\": \"today\"}", "bad_schema", "published_at");
     refused("{\"item_id\": \"v\", \"published_at\": 7}", "bad_schema", "published_at");
-    refused("{\"item_id\": \"v\", \"user_id\": 3, \"kind\": \"like\"}", "bad_schema", "user_id");
+    refused("{\"item_id\": \"v\", \"user_id\": 3, \"kind\": \"like\"}", "bad_schema",
+            "user_id");
     refused("{\"item_id\": \"v\", \"user_id\": \"u\", \"weight\": \"1\"}", "bad_schema",
             "weight");
     refused("{\"item_id\": \"v\", \"user_id\": \"u\", \"weight\": 1e7}", "bad_schema",

@@ -155,7 +155,8 @@ static void check_credential_outside_the_unit(void **state)
     add_property(*state, "ssl.key.pem=@credential:key");
     assert_int_equal(kafka_config_check(*state, &n_unread, &err), ERR_OK);
     assert_int_equal(n_unread, 2);
-    assert_int_equal(kafka_config_new(*state, KAFKA_CONSUMER, &secrets, &conf, &err), ERR_FATAL);
+    assert_int_equal(kafka_config_new(*state, KAFKA_CONSUMER, &secrets, &conf, &err),
+                     ERR_FATAL);
     assert_non_null(strstr(err.text, "CREDENTIALS_DIRECTORY"));
     kafka_secrets_done(&secrets);
     add_property(*state, "ssl.key.password=@credential:../key");

@@ -32,8 +32,8 @@ static struct {
     const char *refused; /* a row of this item is refused, as a row, for ever */
     char order[4096];    /* item ids as written, "a b !c " (! = dead letter) */
     int64_t next_offset;
-    int64_t active_model, written_model, oldest_model; /* written_model: the last one's */
-    int n_fuse_fail, n_load_fail; /* so many times there is no memory for it */
+    int64_t active_model, oldest_model; /* that a vector was written of */
+    int n_fuse_fail, n_load_fail;       /* so many times there is no memory for it */
     uint64_t counted; /* stored items in the metrics when the ledger had let go */
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
@@ -53,7 +53,6 @@ static void note(const struct store_op *op)
     snprintf(fake.order + used, sizeof(fake.order) - used, "%s%s ", dead ? "!" : "",
              dead ? op->dead_letter->item_id : op->video->item_id);
     fake.n_letters += dead;
-    fake.written_model = dead ? 0 : op->video->model_id;
     if (!dead && op->video->model_id < fake.oldest_model)
         fake.oldest_model = op->video->model_id;
     fake.n_written++;
@@ -349,44 +348,39 @@ static void request_during_a_full_disk_runs(void **state)
 static int flip(struct store *st, void *arg, struct err *err)
 {
     (void)st;
-    (void)arg;
     (void)err;
     pthread_mutex_lock(&fake.lock);
     fake.active_model = 8;
     fake.n_fail = 0;
+    fake.n_fuse_fail = *(const int *)arg;
     pthread_mutex_unlock(&fake.lock);
     return ERR_OK;
 }
 
-static void flip_while_a_batch_waits_fuses_it_again(void **state)
+static void check_flip(struct bench *b, int n_fuse_fail)
 {
-    struct bench *b = *state;
-    fake.n_fail = 1000000;
-    err_retry(&fake.failure, EX_IOERR, "disk full");
-    push(b, "a", 1.0f);
-    start(b);
-    wait_for(&fake.n_calls, 1);
-    assert_int_equal(sink_write(b->k, flip, NULL, NULL), ERR_OK);
-    wait_for(&fake.n_settled, 1);
-    assert_int_equal(fake.written_model, 8);
-}
-
-/* What the flip finds: no memory at once to fuse again, or to load the new model. */
-static void flip_without_memory_fuses_it_again(void **state)
-{
-    struct bench *b = *state;
     fake.n_fail = 1000000;
     err_retry(&fake.failure, EX_IOERR, "disk full");
     push(b, "a", 1.0f);
     push(b, "b", 1.0f);
     start(b);
     wait_for(&fake.n_calls, 1);
-    fake.n_fuse_fail = 1;
-    fake.n_load_fail = 2;
-    assert_int_equal(sink_write(b->k, flip, NULL, NULL), ERR_OK);
+    assert_int_equal(sink_write(b->k, flip, &n_fuse_fail, NULL), ERR_OK);
     wait_for(&fake.n_settled, 2);
     assert_string_equal(fake.order, "a b ");
     assert_int_equal(fake.oldest_model, 8);
+}
+
+static void flip_while_a_batch_waits_fuses_it_again(void **state)
+{
+    check_flip(*state, 0);
+}
+
+/* No memory at once to load the new model, then to fuse again. */
+static void flip_without_memory_fuses_it_again(void **state)
+{
+    fake.n_load_fail = 2;
+    check_flip(*state, 1);
 }
 
 /* A refused row has the batch halved; the flip meets the first half, and the second knows of it. */
@@ -394,6 +388,7 @@ static void flip_while_half_a_batch_waits_fuses_both_again(void **state)
 {
     struct bench *b = *state;
     static const char *const ids[] = {"a", "b", "c", "d"};
+    int n_fuse_fail = 0;
     fake.refused = "d";
     fake.n_pass = 1; /* the whole batch: refused */
     fake.n_fail = 1000000;
@@ -402,7 +397,7 @@ static void flip_while_half_a_batch_waits_fuses_both_again(void **state)
         push(b, ids[i], 1.0f);
     start(b);
     wait_for(&fake.n_calls, 2);
-    assert_int_equal(sink_write(b->k, flip, NULL, NULL), ERR_OK);
+    assert_int_equal(sink_write(b->k, flip, &n_fuse_fail, NULL), ERR_OK);
     wait_for(&fake.n_settled, 4);
     assert_string_equal(fake.order, "a b c !d ");
     assert_int_equal(fake.oldest_model, 8);

@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""Where reading begins, and as what: start = end, partitions that come later, roles of topics.
+
+    test_kafka_start.py TOOLS CASE [--seed N]
+
+Mock cluster (a simulation): start_end, takeover, roles
+Real broker:                 grow_assign, grow_group
+"""
+
+import signal
+import subprocess
+import sys
+import time
+
+import kafkatest as kt
+from kafkacase import PARTITIONS, Case, run
+
+
+def start_end(options, folder):
+    """start = end: what is there already is not read; a kill before the first event does not
+    move the place."""
+    case = Case(options, folder, "mock", "assign", messages=200, seed_daemon=False)
+    old = kt.Feed(options.tools, case.cluster.bootstrap, kt.workload(2, 300, [], folder), 0,
+                  folder)
+    old.finish()
+    before = case.ends()
+    case.daemon = case.make_daemon(start="end")
+    case.daemon.start()
+
+    def has_begun():
+        case.daemon.check_alive()
+        return case.daemon.offsets() == before
+    kt.wait_for("the end of the log as first offsets", has_begun, 120)
+    case.daemon.kill()
+    case.feed(rate=0).finish()
+    with case.daemon.database(write=True) as db:
+        db.executescript(kt.AUDIT)
+    case.daemon.start()
+    case.wait_until_stored(case.ends())
+    case.daemon.stop()
+    report = kt.Report()
+    with case.daemon.database() as db:
+        kt.compare_applied(db, case.messages, report)
+    kt.say(f"mock start=end: {report.n_lost} lost, {report.n_duplicated} duplicated")
+    return 0 if report.good else 1
+
+
+def clicks(n, first=0):
+    return [kt.Message(kt.INTERACTIONS, f"u{k}".encode(),
+                       kt.event(user_id=f"u{k}", item_id=f"i{k % 7}", kind="watch"),
+                       "interaction") for k in range(first, first + n)]
+
+
+def stored_clicks(*daemons):
+    """(partition, offset) of the interactions in any of the stores."""
+    found = set()
+    for daemon in daemons:
+        with daemon.database() as db:
+            found |= set(db.execute("SELECT partition, offset FROM interaction_log"))
+    return found
+
+
+def takeover(options, folder):
+    """Two daemons of one group, start = end: one joins, the other is killed, while events come in.
+    Each event is in some store: what is taken over begins at the group's position."""
+    case = Case(options, folder, "mock", "group", seed_daemon=False)
+    a, b = ((folder / name) for name in "ab")
+    a.mkdir(), b.mkdir()
+    a, b = (case.make_daemon(folder=f, start="end") for f in (a, b))
+    a.start()
+    kt.wait_for("the first daemon's places", lambda: len(a.offsets()) == 2 * PARTITIONS, 120)
+    case.messages = clicks(700)
+    feed = case.feed(rate=40)
+    time.sleep(1)
+    b.start()
+    b.wait_log("partitions assigned")
+    time.sleep(2)
+    a.kill()
+    feed.finish()
+    wanted = {(m.partition, m.offset) for m in case.messages}
+    kt.wait_moving("events in the two stores", b, lambda: len(stored_clicks(a, b)),
+                   lambda n: n >= len(wanted))
+    b.stop()
+    n_lost = len(wanted - stored_clicks(a, b))
+    kt.say(f"mock takeover: {len(wanted)} events, {n_lost} in no store, "
+           f"{len(stored_clicks(a))} in the first, {len(stored_clicks(b))} in the second")
+    return 0 if n_lost == 0 and stored_clicks(a) and stored_clicks(b) else 1
+
+
+def grow(options, folder, mode, properties=""):
+    """Partitions are added to a topic under start = end: theirs are read from the beginning, the
+    rest of the topic from where it ended at first contact, after a restart too."""
+    case = Case(options, folder, "real", mode, seed_daemon=False)
+    before = kt.Feed(options.tools, case.cluster.bootstrap, clicks(100), 0, folder)
+    before.finish()
+    ends = case.ends()
+    case.daemon = case.make_daemon(start="end", properties=properties)
+    case.daemon.start()
+    kt.wait_for("the end of the log as first offsets",
+                lambda: {w: n for w, n in case.daemon.offsets().items() if n} == ends, 120)
+    subprocess.run([options.tools / "kafka_feed", "grow", case.cluster.bootstrap,
+                    kt.INTERACTIONS, str(PARTITIONS + 2)], check=True)
+    case.messages = clicks(300, first=100)
+    case.feed(rate=0).finish()
+    wanted = {(m.partition, m.offset) for m in case.messages}
+    assert {p for p, _ in wanted} == set(range(PARTITIONS + 2))
+    kt.wait_moving("the events of every partition", case.daemon,
+                   lambda: len(stored_clicks(case.daemon)), lambda n: n >= len(wanted), 120)
+    case.daemon.stop()
+    found = stored_clicks(case.daemon)
+    kt.say(f"real {mode}, {PARTITIONS} partitions and 2 more: {len(wanted - found)} of "
+           f"{len(wanted)} lost, {len(found - wanted)} from before the first contact")
+    return 0 if found == wanted else 1
+
+
+def grow_assign(options, folder):
+    return grow(options, folder, "assign")
+
+
+def grow_group(options, folder):
+    return grow(options, folder, "group", 'topic_metadata_refresh_interval_ms = "2000"; ')
+
+
+def upload(**fields):
+    return kt.Message(kt.VIDEOS, fields["item_id"].encode(), kt.event(**fields), "item")
+
+
+def titles(daemon):
+    with daemon.database() as db:
+        return dict(db.execute("SELECT item_id, title FROM item WHERE deleted = 0"))
+
+
+def send_and_wait(case, messages):
+    kt.Feed(case.options.tools, case.cluster.bootstrap, messages, 0, case.folder).finish()
+    ends = case.ends()
+    kt.wait_moving(f"kafka_offset, the log ends at {ends}", case.daemon, case.daemon.offsets,
+                   lambda now: ends.items() <= now.items())
+
+
+def retry_all(case):
+    """By the command line, which knows nothing of topics; how many dead letters there are then."""
+    subprocess.run([case.options.tools / "metammf", "--store", case.daemon.db_path, "dlq", "retry",
+                    "--all"], check=True, stdout=subprocess.DEVNULL)
+    with case.daemon.database() as db:
+        return db.execute("SELECT count(*), count(DISTINCT reason), min(reason) "
+                          "FROM dead_letter").fetchone()
+
+
+def roles(options, folder):
+    """What a bare event is depends on its topic. A click without a user and a user's tombstone
+    erase no video: not at first, not by a retry of the dead letters, not when the settings that
+    were reloaded no longer name the topic."""
+    case = Case(options, folder, "mock", "assign", seed_daemon=False)
+    kept = {"42": "kept", "v3": "kept", "t8": "with uploader"}
+    case.daemon.start()
+    send_and_wait(case, [upload(item_id="42", title="kept"), upload(item_id="v3", title="kept"),
+                         upload(item_id="t8", title="with uploader", user_id="owner5")])
+    assert titles(case.daemon) == kept, titles(case.daemon)
+
+    wrong = [kt.Message(kt.INTERACTIONS, b"", kt.event(item_id="v3", kind="watch", weight=1.0),
+                        "dead"),
+             kt.Message(kt.INTERACTIONS, b"42", None, "dead"),
+             kt.Message(kt.VIDEOS, b"v3", kt.event(user_id="u1", item_id="v3", kind="watch"),
+                        "dead")]
+    send_and_wait(case, wrong)
+    assert titles(case.daemon) == kept, titles(case.daemon)
+    case.daemon.stop()
+    letters = retry_all(case)
+    assert letters == (3, 1, "bad_schema") and titles(case.daemon) == kept, letters
+
+    settings = case.daemon.config.read_text()
+    case.daemon.start()
+    case.daemon.wait_log("partitions assigned")
+    case.daemon.config.write_text(settings.replace('interaction_topics = ["interactions"]',
+                                                   'interaction_topics = ["clicks"]'))
+    case.daemon.process.send_signal(signal.SIGHUP)
+    case.daemon.wait_log("kafka.interaction_topics")
+    send_and_wait(case, [kt.Message(kt.INTERACTIONS, b"v3", None, "dead")])
+    case.daemon.stop()
+    letters = retry_all(case)
+    assert letters == (4, 1, "bad_schema") and titles(case.daemon) == kept, letters
+    kt.say("mock roles: three videos as they were, four dead letters, retried twice")
+    return 0
+
+
+CASES = {f.__name__: f for f in (start_end, takeover, roles, grow_assign, grow_group)}
+
+if __name__ == "__main__":
+    sys.exit(run(CASES))

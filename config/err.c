@@ -86,6 +86,23 @@ int err_open(struct err *err, int exit_code, const char *what, int code)
     return err_fatal(err, exit_code, "%s: open: %s", what, strerror(code));
 }
 
+int err_exit_code(int code, int otherwise)
+{
+    switch (code) {
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return EX_NOPERM;
+    case ENOENT:
+    case ENOTDIR:
+    case EISDIR:
+    case ELOOP:
+        return EX_CONFIG;
+    default:
+        return otherwise;
+    }
+}
+
 int err_wrap(struct err *err, const char *fmt, ...)
 {
     char context[ERR_TEXT_BYTES], text[ERR_TEXT_BYTES];

@@ -49,6 +49,11 @@ bool err_is_shortage(int code);
  * ERR_FATAL with exit_code. "WHAT: open: …", what being the object's name. */
 int err_open(struct err *err, int exit_code, const char *what, int code);
 
+/* What a process exits with that cannot open a file of its own: EX_NOPERM where a right is missing
+ * (EACCES, EPERM, EROFS), EX_CONFIG where the place is (ENOENT, ENOTDIR, EISDIR, ELOOP). Starting again
+ * mends neither, so the unit does not; `otherwise` for what may pass. */
+int err_exit_code(int code, int otherwise);
+
 /* Puts "context: " before the text; keeps status, exit code and reason. Returns the status. */
 int err_wrap(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -277,6 +278,25 @@ static bool is_alive(const struct sockaddr_un *addr)
     return alive;
 }
 
+/* Mode 0660 from the first moment, without chmod, which the unit refuses. A process for it, because the
+ * mask is the whole process's and other threads make files meanwhile. 0 or an errno. */
+static int bind_for_group(int fd, const struct sockaddr_un *addr)
+{
+    pid_t pid = fork();
+    int status = 0;
+
+    if (pid < 0)
+        return errno;
+    if (pid == 0) {
+        umask(0117);
+        _exit(bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 ? 0 : errno);
+    }
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return errno;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
+}
+
 static int listen_at(struct control *c, struct err *err)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -288,17 +308,21 @@ static int listen_at(struct control *c, struct err *err)
                          "another control.socket",
                          c->path);
     if (unlink(c->path) != 0 && errno != ENOENT)
-        return err_fatal(err, EX_OSERR, "control socket %s: remove the old one: %s", c->path,
-                         strerror(errno));
+        return err_fatal(err, err_exit_code(errno, EX_OSERR),
+                         "control socket %s: remove the old one: %s: set another "
+                         "control.socket, or remove what is there",
+                         c->path, strerror(errno));
     c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (c->fd < 0)
         return err_fatal(err, EX_OSERR, "control socket: %s", strerror(errno));
-    if (bind(c->fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0 ||
-        chmod(c->path, 0660) != 0 || listen(c->fd, CONTROL_BACKLOG) != 0)
-        return err_fatal(err, EX_OSERR,
+    int code = bind_for_group(c->fd, &addr);
+    if (code == 0 && listen(c->fd, CONTROL_BACKLOG) != 0)
+        code = errno;
+    if (code != 0)
+        return err_fatal(err, err_exit_code(code, EX_OSERR),
                          "control socket %s: %s: does its folder exist, and may uid %u write "
                          "there?",
-                         c->path, strerror(errno), (unsigned)geteuid());
+                         c->path, strerror(code), (unsigned)geteuid());
     return ERR_OK;
 }
 

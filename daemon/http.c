@@ -173,7 +173,7 @@ int http_start(const char *address, uint16_t port, const struct http_handlers *h
     errno = 0;
     http->mhd = mhd_start(http, port, &addr);
     if (!http->mhd) {
-        r = err_fatal(err, EX_OSERR,
+        r = err_fatal(err, err_exit_code(errno, EX_OSERR),
                       "http: listen on %s port %u: %s: choose another http.port, 0 = no HTTP",
                       address, port, errno ? strerror(errno) : "refused");
         free(http);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,25 +14,33 @@
 #include <unistd.h>
 
 /* Of a descriptor, a name that can be linked. */
-#define PROC_FD "/proc/self/fd/"
+#define PROC_FD      "/proc/self/fd/"
+#define OUTFILE_MODE 0644 /* less the umask */
 
 /* -1 where the file system or the folder does not want it, or nothing could name it later. */
 static int open_unnamed(const char *path)
 {
     char *copy = access(PROC_FD, X_OK) == 0 ? strdup(path) : NULL;
-    int fd = copy ? open(dirname(copy), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0644) : -1;
+    int fd = copy ? open(dirname(copy), O_TMPFILE | O_WRONLY | O_CLOEXEC, OUTFILE_MODE) : -1;
 
     free(copy);
     return fd;
 }
 
+/* Not by mkostemp, whose mode asks for a chmod: the unit refuses that. The process and a number make the
+ * name ours; a file that is there was left by a kill. */
 static int open_named(struct outfile *out)
 {
-    if (asprintf(&out->temp, "%s.XXXXXX", out->path) < 0) {
+    static atomic_uint number;
+
+    if (asprintf(&out->temp, "%s.%d-new%u", out->path, (int)getpid(),
+                 atomic_fetch_add(&number, 1)) < 0) {
         out->temp = NULL;
         return -1;
     }
-    int fd = mkostemp(out->temp, O_CLOEXEC);
+    (void)unlink(out->temp);
+    int fd =
+        open(out->temp, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, OUTFILE_MODE);
     if (fd < 0) { /* nothing was made under that name */
         int fault = errno;
         free(out->temp);
@@ -50,7 +59,7 @@ int outfile_open(const char *path, struct outfile *ret_out, struct err *err)
     out.fd = open_unnamed(path);
     if (out.fd < 0)
         out.fd = open_named(&out);
-    if (out.fd >= 0 && fchmod(out.fd, 0644) == 0) {
+    if (out.fd >= 0) {
         *ret_out = out;
         return ERR_OK;
     }

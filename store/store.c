@@ -13,6 +13,8 @@
 #include "store/store_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +47,22 @@ static int set_option(struct store *st, int op, int on, const char *what, struct
     return ERR_OK;
 }
 
+/* SQLite would open a file that we may only read, and fail at the first write. */
+static int check_writable(const struct store *st, struct err *err)
+{
+    static const char *const suffixes[] = {"", "-wal", "-shm"};
+    char path[PATH_MAX];
+
+    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        (void)snprintf(path, sizeof(path), "%s%s", st->path, suffixes[i]);
+        if (faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) != 0 && errno != ENOENT)
+            return err_fatal(err, err_exit_code(errno, EX_IOERR),
+                             "store %s: %s; it must belong to uid %u, which runs this", path,
+                             strerror(errno), (unsigned)geteuid());
+    }
+    return ERR_OK;
+}
+
 static int open_writer(struct store *st, struct err *err)
 {
     int version = 0;
@@ -52,6 +70,8 @@ static int open_writer(struct store *st, struct err *err)
     bool as_left = false;
     int status = store_lock_take(st->path, &st->lock_fd, &as_left, err);
 
+    if (status == ERR_OK)
+        status = check_writable(st, err);
     if (status != ERR_OK)
         return status;
     if (sqlite3_open_v2(st->path, &st->db,
@@ -133,7 +153,7 @@ int store_open(const char *path, enum store_mode mode, struct store **ret_st, st
     st->path = resolve(path);
     if (!st->path) {
         int status = errno == ENOMEM ? err_oom(err, "store: open")
-                                     : err_fatal(err, EX_IOERR,
+                                     : err_fatal(err, err_exit_code(errno, EX_IOERR),
                                                  "store %s: resolve the path: %s; check the "
                                                  "folder's owner and mode",
                                                  path, strerror(errno));

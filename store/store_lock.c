@@ -94,9 +94,11 @@ int store_lock_take(const char *path, int *ret_fd, bool *ret_as_left, struct err
     int open_errno = errno;
     free(name);
     if (fd < 0)
-        return err_fatal(err, EX_IOERR,
-                         "store lock %s.lock: open: %s; the folder must exist and be writable",
-                         path, strerror(open_errno));
+        return err_fatal(
+            err, err_exit_code(open_errno, EX_IOERR),
+            "store lock %s.lock: open: %s; its folder must be there, and the folder "
+            "and what is in it belong to uid %u, which runs this",
+            path, strerror(open_errno), (unsigned)geteuid());
     int status = ERR_OK;
     if (fcntl(fd, F_OFD_SETLK, &lock) != 0)
         status = errno == EAGAIN || errno == EACCES

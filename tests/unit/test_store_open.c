@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+enum { NOBODY = 65534 };
+
 static void open_second_writer_names_the_first(void **state)
 {
     struct fixture *f = *state;
@@ -45,14 +47,43 @@ static void open_reader_without_file_is_no_input(void **state)
     assert_int_equal(access(path, F_OK), -1);
 }
 
-static void open_writer_without_folder_is_an_io_error(void **state)
+static void open_writer_without_folder_is_a_setting_to_mend(void **state)
 {
     struct fixture *f = *state;
     struct store *st = NULL;
     char path[96];
 
     (void)snprintf(path, sizeof path, "%s/none/s.db", f->dir);
-    assert_fatal(f, EX_IOERR, store_open(path, STORE_WRITE, &st, &f->err));
+    assert_fatal(f, EX_CONFIG, store_open(path, STORE_WRITE, &st, &f->err));
+}
+
+/* What root has left behind: starting again does not mend it. Nothing of it is changed. */
+static void open_writer_on_files_of_another_user_is_refused(void **state)
+{
+    static const char *const suffixes[] = {".lock", "", "-wal", "-shm"};
+    struct fixture *f = *state;
+
+    if (geteuid() != 0)
+        skip(); /* only root can become another user */
+    store_close(f->st);
+    f->st = NULL;
+    assert_int_equal(chown(f->dir, NOBODY, NOBODY), 0);
+    for (size_t of_root = 0; of_root < 4; of_root++) {
+        struct store *st = NULL;
+        char path[96];
+        for (size_t i = 0; i < 4; i++) {
+            (void)snprintf(path, sizeof path, "%s%s", f->path, suffixes[i]);
+            if (access(path, F_OK) == 0)
+                assert_int_equal(chown(path, i == of_root ? 0 : NOBODY, NOBODY), 0);
+        }
+        (void)snprintf(path, sizeof path, "%s%s", f->path, suffixes[of_root]);
+        assert_int_equal(chmod(path, 0644), 0);
+        assert_int_equal(seteuid(NOBODY), 0);
+        int status = store_open(f->path, STORE_WRITE, &st, &f->err);
+        assert_int_equal(seteuid(0), 0);
+        assert_fatal(f, EX_NOPERM, status);
+        assert_non_null(strstr(f->err.text, path));
+    }
 }
 
 static void open_newer_schema_is_refused(void **state)
@@ -431,7 +462,8 @@ int main(void)
         CASE(open_second_writer_names_the_first),
         CASE(open_second_writer_by_symlink_is_refused),
         CASE(open_reader_without_file_is_no_input),
-        CASE(open_writer_without_folder_is_an_io_error),
+        CASE(open_writer_without_folder_is_a_setting_to_mend),
+        CASE(open_writer_on_files_of_another_user_is_refused),
         CASE(open_newer_schema_is_refused),
         CASE(open_foreign_database_is_refused_untouched),
         CASE(open_file_that_is_no_database_is_refused),

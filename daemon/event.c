@@ -414,7 +414,7 @@ static int read_tombstone(struct item *item, struct err *err)
         return expected_other(err, "value",
                               "an object: a null value on a topic of interactions deletes "
                               "nothing, its key is a user");
-    if (item->role == ITEM_ROLE_NONE)
+    if (item->role != ITEM_ROLE_VIDEOS)
         return expected_other(err, "value",
                               "an object: whether the key of this null value is an item is not "
                               "known; send video.deleted for what should go");

@@ -11,10 +11,11 @@
  *    binary
  *
  * What it is, is said by its `type`. A bare event may leave it out; then the topic's role decides:
- * video.published on a topic of videos, an interaction on one of interactions. In a file or spool
- * the fields do: `kind`, `weight` or `ts` make an interaction, a field of a video makes a video
- * (its `user_id`, if any, is its uploader), `user_id` and `item_id` alone are an interaction, and
- * both groups or none is an error. A field that is null says nothing here.
+ * video.published on a topic of videos, an interaction on one of interactions; one that is plainly
+ * of the other kind is an error. In a file or spool the fields do: `kind`, `weight` or `ts` make an
+ * interaction, a field of a video makes a video (its `user_id`, if any, is its uploader),
+ * `user_id` and `item_id` alone are an interaction, and both groups or none is an error. A field
+ * that is null or empty says nothing here.
  *
  * Nothing is erased by what is missing: video.published names at least one field of a video, an
  * interaction has a user. A null value deletes the item whose id is the key, on a topic of videos

@@ -334,7 +334,7 @@ static struct item *retry_item(const struct store_letter *row, const char *topic
     item->topic = arena_strdup(a, topic);
     item->partition = row->partition;
     item->offset = row->offset;
-    item->role = item_role_parse(row->role);
+    item->role = item_role_parse(row->role, origin(row->topic));
     item->key = row->key ? arena_copy(a, row->key, row->key_bytes) : NULL;
     item->key_bytes = row->key_bytes;
     item->value = row->value ? arena_copy(a, row->value, row->value_bytes) : NULL;

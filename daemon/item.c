@@ -34,6 +34,7 @@ void item_kill(struct item *item, const char *stage, const struct err *err)
 static const char *const role_names[] = {
     [ITEM_ROLE_VIDEOS] = "videos",
     [ITEM_ROLE_INTERACTIONS] = "interactions",
+    [ITEM_ROLE_UNKNOWN] = NULL,
 };
 
 const char *item_role_name(enum item_role role)
@@ -41,12 +42,12 @@ const char *item_role_name(enum item_role role)
     return role_names[role];
 }
 
-enum item_role item_role_parse(const char *name)
+enum item_role item_role_parse(const char *name, const char *topic)
 {
     for (int role = ITEM_ROLE_VIDEOS; name && role <= ITEM_ROLE_INTERACTIONS; role++)
         if (strcmp(name, role_names[role]) == 0)
             return (enum item_role)role;
-    return ITEM_ROLE_NONE;
+    return strncmp(topic, "file:", 5) == 0 ? ITEM_ROLE_NONE : ITEM_ROLE_UNKNOWN;
 }
 
 size_t item_bytes(const struct item *item)

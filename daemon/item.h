@@ -26,6 +26,7 @@ enum item_role {
     ITEM_ROLE_NONE,         /* a file or a spool: an event's fields tell */
     ITEM_ROLE_VIDEOS,       /* a topic of videos: the key is an item */
     ITEM_ROLE_INTERACTIONS, /* a topic of interactions: the key is a user */
+    ITEM_ROLE_UNKNOWN,      /* a topic of Kafka's, of which kind is not known any more */
 };
 
 /* Bits of item_video.named: which fields an update names. */
@@ -102,10 +103,11 @@ struct item *item_new(void);       /* NULL when memory is out */
 void item_free(struct item *item); /* takes NULL */
 /* Turns the item into a dead letter of `stage` with the error; keeps the original bytes. */
 void item_kill(struct item *item, const char *stage, const struct err *err);
-/* As a dead letter keeps it: "videos", "interactions", NULL for ITEM_ROLE_NONE; and back, where
- * whatever is no such word is ITEM_ROLE_NONE. */
+/* As a dead letter keeps it: "videos", "interactions", NULL for the others. */
 const char *item_role_name(enum item_role role);
-enum item_role item_role_parse(const char *name);
+/* Of a dead letter: a name, or NULL, and then its topic says whether it came from a file. Before schema
+ * 6 none was kept. */
+enum item_role item_role_parse(const char *name, const char *topic);
 /* Roughly what it holds, for the queue's bound. */
 size_t item_bytes(const struct item *item);
 

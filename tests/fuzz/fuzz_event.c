@@ -107,7 +107,7 @@ static void try_role(enum item_role role, const uint8_t *data, size_t bytes)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-    for (int role = ITEM_ROLE_NONE; role <= ITEM_ROLE_INTERACTIONS; role++)
+    for (int role = ITEM_ROLE_NONE; role <= ITEM_ROLE_UNKNOWN; role++)
         try_role((enum item_role)role, data, bytes);
     return 0;
 }

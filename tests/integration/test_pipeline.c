@@ -104,7 +104,7 @@ static int64_t only_offset(struct store *st)
 /* Each line is one of: a row, an interaction, a delete, a dead letter. */
 static const char mixed_tail[] =
     "{\"item_id\": \"text only\", \"title\": \"no media at all\"}\n"
-    "{\"item_id\": \"nothing\", \"title\": \"\"}\n"
+    "{\"item_id\": \"nothing\", \"lang\": \"en\"}\n"
     "\n"
     "{\"user_id\": \"u1\", \"item_id\": \"v1\"}\n"
     "{\"user_id\": \"u1\", \"item_id\": \"never seen\"}\n"

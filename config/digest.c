@@ -57,29 +57,47 @@ void digest_hex(const void *data, size_t bytes, char ret_hex[DIGEST_HEX_BYTES])
     to_hex(sum, ret_hex);
 }
 
-int digest_fd_hex(int fd, char ret_hex[DIGEST_HEX_BYTES], struct err *err)
+int digest_fd_blocks(int fd, int64_t bytes, digest_block_fn *block, void *ctx,
+                     char ret_hex[DIGEST_HEX_BYTES], struct err *err)
 {
     unsigned char buffer[READ_BYTES], sum[DIGEST_BYTES];
-    SHA256_CTX ctx;
-    off_t offset = 0;
+    SHA256_CTX sha;
+    off_t at = 0;
 
-    SHA256_Init(&ctx);
-    for (;;) {
-        ssize_t n = pread(fd, buffer, sizeof(buffer), offset);
+    SHA256_Init(&sha);
+    while (at < bytes) {
+        int64_t left = bytes - at;
+        size_t wanted = left < READ_BYTES ? (size_t)left : sizeof(buffer);
+        ssize_t n = pread(fd, buffer, wanted, at);
 
         if (n == 0)
             break;
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return err_retry(err, EX_IOERR, "read for SHA-256 at byte %lld: %s",
-                             (long long)offset, strerror(errno));
-        SHA256_Update(&ctx, buffer, (size_t)n);
-        offset += n;
+            return err_retry(err, EX_IOERR, "read for SHA-256 at byte %lld: %s", (long long)at,
+                             strerror(errno));
+        SHA256_Update(&sha, buffer, (size_t)n);
+        at += n;
+        if (!block(ctx, buffer, (size_t)n))
+            return err_retry(err, EX_TEMPFAIL, "given up while the file was read");
     }
-    SHA256_Final(sum, &ctx);
+    SHA256_Final(sum, &sha);
     to_hex(sum, ret_hex);
     return ERR_OK;
+}
+
+static bool go_on(void *ctx, const void *data, size_t bytes)
+{
+    (void)ctx;
+    (void)data;
+    (void)bytes;
+    return true;
+}
+
+int digest_fd_hex(int fd, char ret_hex[DIGEST_HEX_BYTES], struct err *err)
+{
+    return digest_fd_blocks(fd, INT64_MAX, go_on, NULL, ret_hex, err);
 }
 
 int digest_path_hex(const char *path, char ret_hex[DIGEST_HEX_BYTES], struct err *err)

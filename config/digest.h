@@ -6,6 +6,7 @@
 
 #include "config/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,11 @@ int64_t digest_checksum(const void *data, size_t bytes);
 void digest_hex(const void *data, size_t bytes, char ret_hex[DIGEST_HEX_BYTES]);
 /* Of a whole file, from offset 0, leaving fd's position alone; ERR_RETRY on a read error. */
 int digest_fd_hex(int fd, char ret_hex[DIGEST_HEX_BYTES], struct err *err);
+/* The same of its first `bytes`, or fewer where it ends. Each block goes through `block` too; false stops
+ * (ERR_RETRY, EX_TEMPFAIL). */
+typedef bool digest_block_fn(void *ctx, const void *data, size_t bytes);
+int digest_fd_blocks(int fd, int64_t bytes, digest_block_fn *block, void *ctx,
+                     char ret_hex[DIGEST_HEX_BYTES], struct err *err);
 /* Of a regular file, opened by infile_open; errors name the path. */
 int digest_path_hex(const char *path, char ret_hex[DIGEST_HEX_BYTES], struct err *err);
 

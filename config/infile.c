@@ -2,7 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <stdbool.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -18,6 +21,25 @@ static int check_regular(int fd, const char *name, int64_t *ret_bytes, struct er
     return ERR_OK;
 }
 
+/* Their numbers: linux/magic.h. */
+static bool is_no_storage(int fd)
+{
+    static const unsigned long kinds[] = {
+        PROC_SUPER_MAGIC,    SYSFS_MAGIC,        DEBUGFS_MAGIC, TRACEFS_MAGIC,
+        SECURITYFS_MAGIC,    CGROUP_SUPER_MAGIC, BPF_FS_MAGIC,  CGROUP2_SUPER_MAGIC,
+        FUSE_SUPER_MAGIC,    SELINUX_MAGIC,      PSTOREFS_MAGIC, EFIVARFS_MAGIC,
+        BINFMTFS_MAGIC,      NSFS_MAGIC,
+    };
+    struct statfs info;
+
+    if (fstatfs(fd, &info) != 0)
+        return true;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if ((unsigned long)info.f_type == kinds[i])
+            return true;
+    return false;
+}
+
 int infile_check(int fd, const char *name, int64_t *ret_bytes, struct err *err)
 {
     int flags = fcntl(fd, F_GETFL);
@@ -26,19 +48,36 @@ int infile_check(int fd, const char *name, int64_t *ret_bytes, struct err *err)
         return err_open(err, EX_NOINPUT, name, errno);
     if ((flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY)
         return err_fatal(err, EX_NOPERM, "%s: its descriptor is not open for reading", name);
-    return check_regular(fd, name, ret_bytes, err);
+    int status = check_regular(fd, name, ret_bytes, err);
+    if (status == ERR_OK && is_no_storage(fd))
+        return err_fatal(err, EX_DATAERR,
+                         "%s: it lies on /proc, /sys, FUSE or the like: copy it to a disk first",
+                         name);
+    return status;
 }
 
-int infile_open(const char *path, int *ret_fd, int64_t *ret_bytes, struct err *err)
+static int open_regular(int dir_fd, const char *name, int flags, int *ret_fd,
+                        int64_t *ret_bytes, struct err *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags);
 
     if (fd < 0)
-        return err_open(err, EX_NOINPUT, path, errno);
-    int status = check_regular(fd, path, ret_bytes, err);
+        return err_open(err, EX_NOINPUT, name, errno);
+    int status = check_regular(fd, name, ret_bytes, err);
     if (status != ERR_OK)
         (void)close(fd);
     else
         *ret_fd = fd;
     return status;
+}
+
+int infile_open(const char *path, int *ret_fd, int64_t *ret_bytes, struct err *err)
+{
+    return open_regular(AT_FDCWD, path, 0, ret_fd, ret_bytes, err);
+}
+
+int infile_open_at(int dir_fd, const char *name, int *ret_fd, int64_t *ret_bytes,
+                   struct err *err)
+{
+    return open_regular(dir_fd, name, O_NOFOLLOW, ret_fd, ret_bytes, err);
 }

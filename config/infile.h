@@ -10,8 +10,13 @@
 
 /* ERR_FATAL EX_NOINPUT: it cannot be opened (ERR_RETRY for want of descriptors or memory); EX_DATAERR: it is no regular file. close(*ret_fd). */
 int infile_open(const char *path, int *ret_fd, int64_t *ret_bytes, struct err *err);
-/* The same of a descriptor that somebody else has opened: it must be open for reading, since O_PATH
- * and O_WRONLY do not show that he may read it. `name` is for messages. */
+/* The same of a name in a folder, not through a link. */
+int infile_open_at(int dir_fd, const char *name, int *ret_fd, int64_t *ret_bytes,
+                   struct err *err);
+/* The same of a descriptor that somebody else has opened. It must be open for reading, since O_PATH and
+ * O_WRONLY do not show that he may read it, and lie on a file system of the kernel's own with data:
+ * /proc and its like judge each read by the reader's rights, and a FUSE server may never answer.
+ * EX_NOPERM, EX_DATAERR. `name` is for messages. */
 int infile_check(int fd, const char *name, int64_t *ret_bytes, struct err *err);
 
 #endif

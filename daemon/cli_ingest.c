@@ -117,8 +117,11 @@ static int run(struct ingest *i, struct ingest_result *ret, struct err *err)
     int64_t bytes;
     int file, r = infile_open(i->path, &file, &bytes, err);
 
-    if (r)
+    if (r) {
+        if (err->exit_code == EX_DATAERR) /* a folder, a pipe: no input all the same */
+            err->exit_code = EX_NOINPUT;
         return r;
+    }
     if (i->media_root && !(i->root = realpath(i->media_root, NULL)))
         r = err_fatal(err, EX_NOINPUT, "media root %s: %s", i->media_root, strerror(errno));
     else

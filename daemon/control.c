@@ -86,6 +86,7 @@ bool control_is_owner(const struct control_call *call)
 struct handed {
     int fds[CONTROL_FDS_MAX];
     size_t n;
+    bool is_cut; /* the kernel has dropped some */
 };
 
 static void handed_close(struct handed *h)
@@ -95,7 +96,19 @@ static void handed_close(struct handed *h)
     h->n = 0;
 }
 
-/* One packet and what comes with it: > 0 bytes, 0 = the peer has gone. */
+static void take_rights(struct msghdr *msg, struct handed *ret_handed)
+{
+    const struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+
+    ret_handed->n = 0;
+    if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+        return;
+    ret_handed->n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    memcpy(ret_handed->fds, CMSG_DATA(c), ret_handed->n * sizeof(int));
+}
+
+/* One packet and what comes with it, which is to be closed whatever the answer: > 0 bytes, 0 = the peer
+ * has gone. */
 static ssize_t receive(struct client *cl, struct handed *ret_handed)
 {
     union {
@@ -113,14 +126,11 @@ static ssize_t receive(struct client *cl, struct handed *ret_handed)
     do
         n = recvmsg(cl->fd, &msg, MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
-    if (n <= 0)
+    if (n < 0)
         return 0;
-    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-        ret_handed->n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        memcpy(ret_handed->fds, CMSG_DATA(c), ret_handed->n * sizeof(int));
-    }
-    if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) /* too much of either reads as bad JSON */
+    take_rights(&msg, ret_handed);
+    ret_handed->is_cut = (msg.msg_flags & MSG_CTRUNC) != 0;
+    if (msg.msg_flags & MSG_TRUNC) /* an over-long packet reads as bad JSON */
         n = 1;
     cl->packet[n] = '\0';
     return n;
@@ -154,10 +164,13 @@ static int serve(struct client *cl, json_t *request, const struct handed *handed
                                 .connection = cl->fd,
                                 .control = c};
 
-    if (!request)
+    if (handed->is_cut && handed->n < CONTROL_FDS_MAX)
+        return err_retry(err, EX_TEMPFAIL,
+                         "control: the daemon has no descriptors left for the files: try again");
+    if (!request || handed->is_cut)
         return err_fatal(err, EX_USAGE,
-                         "control: a packet is not one JSON object of at most %zu bytes "
-                         "and %d files",
+                         "control: a packet is not one JSON object of at most %zu bytes and %d "
+                         "files",
                          CONTROL_PACKET_BYTES, CONTROL_FDS_MAX);
     if (!cmd)
         return err_fatal(err, EX_USAGE, "control: unknown command \"%.40s\"", name ? name : "");
@@ -190,8 +203,8 @@ static void *client_main(void *arg)
     struct handed handed;
     bool go_on = true;
 
-    while (go_on && !atomic_load(&cl->control->stopping) && receive(cl, &handed) > 0) {
-        go_on = answer(cl, &handed);
+    while (go_on && !atomic_load(&cl->control->stopping)) {
+        go_on = receive(cl, &handed) > 0 && answer(cl, &handed);
         handed_close(&handed);
     }
     shutdown(cl->fd, SHUT_RDWR); /* closed by whoever joins this thread */
@@ -206,16 +219,20 @@ static void client_join(struct client *cl)
     atomic_store(&cl->state, CLIENT_FREE);
 }
 
+/* Gives back what the clients that have ended hold: before a new one, which may need it. */
+static void join_ended(struct control *c)
+{
+    for (size_t i = 0; i < CONTROL_CLIENTS; i++)
+        if (atomic_load(&c->clients[i].state) == CLIENT_ENDED)
+            client_join(&c->clients[i]);
+}
+
 static struct client *client_slot(struct control *c)
 {
-    for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
-        struct client *cl = &c->clients[i];
-
-        if (atomic_load(&cl->state) == CLIENT_ENDED)
-            client_join(cl);
-        if (atomic_load(&cl->state) == CLIENT_FREE)
-            return cl;
-    }
+    join_ended(c);
+    for (size_t i = 0; i < CONTROL_CLIENTS; i++)
+        if (atomic_load(&c->clients[i].state) == CLIENT_FREE)
+            return &c->clients[i];
     return NULL;
 }
 
@@ -256,6 +273,7 @@ void control_accept(struct control *c)
 {
     int fd;
 
+    join_ended(c);
     while ((fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
         struct client *cl = client_slot(c);
         int r = cl ? client_start(cl, c, fd) : 0;

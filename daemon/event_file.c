@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -16,28 +17,34 @@ struct event_file {
     int fd;
     char topic[EVENT_FILE_TOPIC_BYTES];
     struct ndjson *lines;
-    int64_t n_lines;
+    struct stat begun;   /* as it was then */
+    int64_t n_all_lines; /* when it is adopted */
+    int64_t n_lines;     /* read so far */
     int64_t begun_at; /* the store's next line when it began */
     uint32_t epoch;   /* of its turn in the ledger; 0 = not begun */
 };
 
-static int open_regular(int dir_fd, const char *name, int *ret_fd, struct err *err)
+/* While the digest is taken. */
+struct look {
+    bool (*go_on)(void *ctx);
+    void *ctx;
+    int64_t n_lines;
+    char last; /* byte */
+};
+
+static bool look_at(void *ctx, const void *data, size_t bytes)
 {
-    int fd = openat(dir_fd, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
-    int64_t bytes;
-    int status =
-        fd < 0 ? err_open(err, EX_NOINPUT, name, errno) : infile_check(fd, name, &bytes, err);
-    if (status == ERR_OK) {
-        *ret_fd = fd;
-        return ERR_OK;
-    }
-    if (fd >= 0)
-        close(fd);
-    return err_wrap(err, "event file");
+    struct look *look = ctx;
+    const char *text = data;
+    for (size_t i = 0; i < bytes; i++)
+        look->n_lines += text[i] == '\n';
+    look->last = text[bytes - 1];
+    return !look->go_on || look->go_on(look->ctx);
 }
 
-/* Owns fd, also when it fails. */
-static int new_file(int fd, struct event_file **ret_f, struct err *err)
+/* Owns fd, also when it fails. bytes: where it ends for us. */
+static int new_file(int fd, int64_t bytes, struct look *look, struct event_file **ret_f,
+                    struct err *err)
 {
     struct event_file *f = calloc(1, sizeof(*f));
     if (!f) {
@@ -46,31 +53,63 @@ static int new_file(int fd, struct event_file **ret_f, struct err *err)
     }
     f->fd = fd;
     memcpy(f->topic, "file:", 5);
-    int status = digest_fd_hex(f->fd, f->topic + 5, err);
+    int status = fstat(fd, &f->begun) == 0
+                     ? digest_fd_blocks(fd, bytes, look_at, look, f->topic + 5, err)
+                     : err_open(err, EX_NOINPUT, "event file", errno);
     if (status == ERR_OK)
-        status = ndjson_open(f->fd, EVENT_BYTES_MAX, &f->lines, err);
+        status = ndjson_open(f->fd, bytes, EVENT_BYTES_MAX, &f->lines, err);
     if (status != ERR_OK) {
         event_file_close(f, NULL);
         return status;
     }
+    f->n_all_lines = look->n_lines + (look->last != '\n' && f->begun.st_size > 0);
     *ret_f = f;
     return ERR_OK;
 }
 
 int event_file_open(int dir_fd, const char *name, struct event_file **ret_f, struct err *err)
 {
-    int fd = -1;
-    int status = open_regular(dir_fd, name, &fd, err);
-    return status == ERR_OK ? new_file(fd, ret_f, err) : status;
+    struct look look = {.go_on = NULL};
+    int64_t bytes;
+    int fd;
+    if (infile_open_at(dir_fd, name, &fd, &bytes, err) != ERR_OK)
+        return err_wrap(err, "event file");
+    return new_file(fd, INT64_MAX, &look, ret_f, err);
 }
 
-int event_file_adopt(int fd, struct event_file **ret_f, struct err *err)
+int event_file_adopt(int fd, bool (*go_on)(void *ctx), void *ctx, struct event_file **ret_f,
+                     struct err *err)
 {
+    struct look look = {.go_on = go_on, .ctx = ctx};
+    struct stat info;
     int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (own < 0)
         return err_retry(err, EX_OSERR, "event file: duplicate its descriptor: %s",
                          strerror(errno));
-    return new_file(own, ret_f, err);
+    if (fstat(own, &info) != 0) {
+        int code = errno;
+        close(own);
+        return err_open(err, EX_NOINPUT, "event file", code);
+    }
+    return new_file(own, info.st_size, &look, ret_f, err);
+}
+
+const char *event_file_topic(const struct event_file *f)
+{
+    return f->topic;
+}
+
+int64_t event_file_n_lines(const struct event_file *f)
+{
+    return f->n_all_lines;
+}
+
+bool event_file_is_changed(const struct event_file *f)
+{
+    struct stat now;
+    return fstat(f->fd, &now) != 0 || now.st_size != f->begun.st_size ||
+           now.st_mtim.tv_sec != f->begun.st_mtim.tv_sec ||
+           now.st_mtim.tv_nsec != f->begun.st_mtim.tv_nsec;
 }
 
 int event_file_fd(const struct event_file *f)

@@ -20,10 +20,18 @@
 struct event_file;
 
 /* Opens a regular file of a folder, not through a link, and takes its digest. ERR_FATAL EX_NOINPUT
- * when it cannot be read, ERR_RETRY for want of descriptors or memory. */
+ * or EX_DATAERR when it cannot be read, ERR_RETRY for want of descriptors or memory. */
 int event_file_open(int dir_fd, const char *name, struct event_file **ret_f, struct err *err);
-/* The same of a descriptor that infile_check has passed; it is duplicated, and its offset left alone. */
-int event_file_adopt(int fd, struct event_file **ret_f, struct err *err);
+/* The same of a regular file that somebody has open for reading; the descriptor is duplicated, and its
+ * offset left alone. What is appended from now on is not read (event_file_is_changed). go_on is asked
+ * again and again meanwhile; false = give up, ERR_RETRY. */
+int event_file_adopt(int fd, bool (*go_on)(void *ctx), void *ctx, struct event_file **ret_f,
+                     struct err *err);
+/* Of an adopted one: its topic, file:<sha256>; its lines, empty ones too; whether somebody has written to
+ * it since. */
+const char *event_file_topic(const struct event_file *f);
+int64_t event_file_n_lines(const struct event_file *f);
+bool event_file_is_changed(const struct event_file *f);
 /* The descriptor, the file's own. */
 int event_file_fd(const struct event_file *f);
 /* Assigns the partition in the ledger from the store's next offset. ERR_END while somebody else

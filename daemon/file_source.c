@@ -131,19 +131,18 @@ static const struct source_ops file_ops = {
     .close = file_close,
 };
 
-static int prepare(struct file_source *f, int fd, const char *media_root, struct err *err)
+static int prepare(struct file_source *f, const char *media_root, struct err *err)
 {
     f->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (f->stop_fd < 0)
         return err_retry(err, EX_OSERR, "file source: eventfd: %s", strerror(errno));
     f->media_root = media_root ? strdup(media_root) : NULL;
-    if (media_root && !f->media_root)
-        return err_oom(err, "file source");
-    return event_file_adopt(fd, &f->file, err);
+    return media_root && !f->media_root ? err_oom(err, "file source") : ERR_OK;
 }
 
 int file_source_open(int fd, const char *media_root, struct pipeline *p,
-                     struct source **ret_src, struct err *err)
+                     bool (*go_on)(void *ctx), void *ctx, struct source **ret_src,
+                     struct err *err)
 {
     struct file_source *f = calloc(1, sizeof(*f));
     if (!f)
@@ -152,11 +151,18 @@ int file_source_open(int fd, const char *media_root, struct pipeline *p,
     f->p = p;
     f->status = (struct source_status){.connected = true, .n_partitions = 1, .lag_records = -1};
     pthread_mutex_init(&f->lock, NULL);
-    int status = prepare(f, fd, media_root, err);
+    int status = prepare(f, media_root, err);
+    if (status == ERR_OK)
+        status = event_file_adopt(fd, go_on, ctx, &f->file, err);
     if (status != ERR_OK) {
         file_close(&f->source);
         return status;
     }
     *ret_src = &f->source;
     return ERR_OK;
+}
+
+const struct event_file *file_source_file(const struct source *src)
+{
+    return ((const struct file_source *)(const void *)src)->file;
 }

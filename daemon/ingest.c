@@ -1,7 +1,7 @@
 #include "daemon/ingest.h"
 
 #include "config/clock.h"
-#include "config/digest.h"
+#include "daemon/event_file.h"
 #include "daemon/item.h"
 #include "daemon/ledger.h"
 #include "daemon/metrics.h"
@@ -92,30 +92,10 @@ static int count_dead(const char *store_path, const char *prefix, uint64_t n_new
 /* ---- one file ---------------------------------------------------------------------------- */
 
 struct file_job {
-    char topic[INGEST_TOPIC_BYTES];
+    const char *topic; /* of the source, as long as that is open */
     int64_t n_lines, n_already;
     uint64_t dead_before; /* dead letters of the whole process when it started */
 };
-
-static int count_lines(int fd, int64_t *ret_n, struct err *err)
-{
-    char buffer[1 << 16];
-    char last = '\n';
-    off_t at = 0;
-    ssize_t n;
-
-    *ret_n = 0;
-    while ((n = pread(fd, buffer, sizeof(buffer), at)) > 0) {
-        for (ssize_t i = 0; i < n; i++)
-            *ret_n += buffer[i] == '\n';
-        last = buffer[n - 1];
-        at += n;
-    }
-    if (n < 0)
-        return err_fatal(err, EX_IOERR, "read the events: %s", strerror(errno));
-    *ret_n += last != '\n';
-    return ERR_OK;
-}
 
 /* What an earlier run has stored of the file. */
 static int file_already(const char *store_path, struct file_job *job, struct err *err)
@@ -129,18 +109,6 @@ static int file_already(const char *store_path, struct file_job *job, struct err
     r = store_next_offset(st, job->topic, 0, &job->n_already, err);
     store_close(st);
     return r == ERR_END ? ERR_OK : r;
-}
-
-static int file_look(int fd, struct file_job *ret_job, struct err *err)
-{
-    char hex[DIGEST_HEX_BYTES];
-    int r = count_lines(fd, &ret_job->n_lines, err);
-
-    if (r == ERR_OK)
-        r = digest_fd_hex(fd, hex, err);
-    if (r == ERR_OK)
-        snprintf(ret_job->topic, sizeof(ret_job->topic), "file:%s", hex);
-    return r;
 }
 
 static int file_wait(struct pipeline *p, struct source *src, const struct file_job *job,
@@ -196,24 +164,54 @@ static int file_start(struct pipeline *p, struct source *src, const char *store_
     }
 }
 
+/* While the file is looked at, before its lines are read. */
+struct file_look {
+    struct pipeline *p;
+    const struct ingest_watch *watch;
+    int64_t told_us;
+};
+
+static bool look_on(void *ctx)
+{
+    struct file_look *look = ctx;
+
+    return tell(look->p, look->watch, 0, 0, &look->told_us);
+}
+
+static int file_read(struct pipeline *p, struct source *src, const char *store_path,
+                     struct file_job *job, const struct ingest_watch *watch,
+                     struct ingest_result *result, struct err *err)
+{
+    int r = file_start(p, src, store_path, job, watch, err);
+
+    if (r)
+        return r;
+    r = file_wait(p, src, job, watch, err);
+    src->ops->stop(src);
+    if (r == ERR_OK)
+        r = count_dead(store_path, job->topic,
+                       metrics_items(METRICS_DEAD) - job->dead_before, &result->n_dead_letters,
+                       err);
+    if (r == ERR_OK && event_file_is_changed(file_source_file(src)))
+        r = err_retry(err, EX_TEMPFAIL,
+                      "the file was written to while it was read: what was read is stored; ingest "
+                      "it again when nobody writes to it");
+    return r;
+}
+
 static int file_run(struct pipeline *p, int fd, const char *media_root, const char *store_path,
                     struct file_job *job, const struct ingest_watch *watch,
                     struct ingest_result *result, struct err *err)
 {
+    struct file_look look = {.p = p, .watch = watch, .told_us = clock_mono_us()};
     struct source *src = NULL;
-    int r = file_source_open(fd, media_root, p, &src, err);
+    int r = file_source_open(fd, media_root, p, look_on, &look, &src, err);
 
     if (r)
         return r;
-    r = file_start(p, src, store_path, job, watch, err);
-    if (r == ERR_OK) {
-        r = file_wait(p, src, job, watch, err);
-        src->ops->stop(src);
-        if (r == ERR_OK)
-            r = count_dead(store_path, job->topic,
-                           metrics_items(METRICS_DEAD) - job->dead_before,
-                           &result->n_dead_letters, err);
-    }
+    job->topic = event_file_topic(file_source_file(src));
+    job->n_lines = event_file_n_lines(file_source_file(src));
+    r = file_read(p, src, store_path, job, watch, result, err);
     src->ops->close(src);
     return r;
 }
@@ -225,13 +223,10 @@ int ingest_file(struct pipeline *p, const char *store_path, int fd, const char *
     int64_t started_us = clock_mono_us();
     struct ingest_result result = {0};
     struct file_job job = {0};
-    int r = file_look(fd, &job, err);
 
-    if (r)
-        return r;
     if (pthread_mutex_trylock(&one_at_a_time) != 0)
         return busy(err);
-    r = file_run(p, fd, media_root, store_path, &job, watch, &result, err);
+    int r = file_run(p, fd, media_root, store_path, &job, watch, &result, err);
     pthread_mutex_unlock(&one_at_a_time);
     if (r)
         return r;

@@ -10,14 +10,16 @@
  * so a full buffer without a newline is a line that is too long. */
 struct ndjson {
     int fd;
-    off_t offset; /* our own: the descriptor may be shared */
+    off_t offset;  /* our own: the descriptor may be shared */
+    int64_t bytes; /* where the file ends for us */
     bool at_end;
     int64_t number; /* of the next line */
     size_t start, end, size;
     char buffer[];
 };
 
-int ndjson_open(int fd, size_t max_line_bytes, struct ndjson **ret_reader, struct err *err)
+int ndjson_open(int fd, int64_t bytes, size_t max_line_bytes, struct ndjson **ret_reader,
+                struct err *err)
 {
     size_t size = max_line_bytes + 2; /* "\r\n" */
     if (size < 2 * NDJSON_HEAD_BYTES)
@@ -26,6 +28,7 @@ int ndjson_open(int fd, size_t max_line_bytes, struct ndjson **ret_reader, struc
     if (!reader)
         return err_oom(err, "event file: buffer of a line");
     reader->fd = fd;
+    reader->bytes = bytes;
     reader->size = size;
     *ret_reader = reader;
     return ERR_OK;
@@ -39,9 +42,11 @@ void ndjson_close(struct ndjson *reader)
 /* *ret_n bytes into the buffer at `at`, 0 at the end of the file. */
 static int read_at(struct ndjson *r, size_t at, size_t *ret_n, struct err *err)
 {
+    int64_t left = r->bytes - r->offset;
+    size_t room = r->size - at;
     ssize_t n;
     do
-        n = pread(r->fd, r->buffer + at, r->size - at, r->offset);
+        n = pread(r->fd, r->buffer + at, left < (int64_t)room ? (size_t)left : room, r->offset);
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return err_retry(err, EX_IOERR, "event file: read after line %lld: %s",

@@ -24,7 +24,8 @@ struct ndjson_line {
 };
 
 /* Borrows fd, which is read from its current position. */
-int ndjson_open(int fd, size_t max_line_bytes, struct ndjson **ret_reader, struct err *err);
+int ndjson_open(int fd, int64_t bytes, size_t max_line_bytes, struct ndjson **ret_reader,
+                struct err *err);
 /* ERR_END after the last line; ERR_RETRY on a read error. */
 int ndjson_next(struct ndjson *reader, struct ndjson_line *ret_line, struct err *err);
 void ndjson_close(struct ndjson *reader); /* takes NULL */

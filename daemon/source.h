@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct event_file;
 struct pipeline;
 struct source;
 
@@ -57,8 +58,12 @@ int kafka_source_open(const struct settings *s, struct pipeline *p, struct sourc
 int spool_open(const struct settings *s, struct pipeline *p, struct source **ret_src,
                struct err *err);
 /* The events of a regular file that is open for reading as topic file:<sha256>, partition 0, offset =
- * line number from 0. The descriptor is duplicated. media_root may be NULL. */
+ * line number from 0. The descriptor is duplicated. media_root may be NULL; go_on as for
+ * event_file_adopt. */
 int file_source_open(int fd, const char *media_root, struct pipeline *p,
-                     struct source **ret_src, struct err *err);
+                     bool (*go_on)(void *ctx), void *ctx, struct source **ret_src,
+                     struct err *err);
+/* The file that it reads; its own. */
+const struct event_file *file_source_file(const struct source *src);
 
 #endif

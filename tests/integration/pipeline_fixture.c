@@ -120,7 +120,7 @@ struct source *fixture_feed(struct pipeline *p, const char *path, const char *me
     struct source *src;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0);
-    must(file_source_open(fd, media_root, p, &src, &err), &err);
+    must(file_source_open(fd, media_root, p, NULL, NULL, &src, &err), &err);
     close(fd);
     pipeline_attach(p, src);
     must(src->ops->start(src, &err), &err);

@@ -18,7 +18,7 @@ static struct ndjson *opened(const char *text, size_t n, int *ret_fd)
     assert_true(*ret_fd >= 0);
     assert_int_equal(write(*ret_fd, text, n), n);
     assert_int_equal(lseek(*ret_fd, 0, SEEK_SET), 0);
-    assert_int_equal(ndjson_open(*ret_fd, LINE_MAX_BYTES, &reader, NULL), ERR_OK);
+    assert_int_equal(ndjson_open(*ret_fd, INT64_MAX, LINE_MAX_BYTES, &reader, NULL), ERR_OK);
     return reader;
 }
 
@@ -144,7 +144,7 @@ static void next_after_a_read_error_says_retry(void **state)
     struct ndjson_line line;
     struct err err;
     assert_int_equal(pipe(ends), 0);
-    assert_int_equal(ndjson_open(ends[1], LINE_MAX_BYTES, &reader, NULL), ERR_OK);
+    assert_int_equal(ndjson_open(ends[1], INT64_MAX, LINE_MAX_BYTES, &reader, NULL), ERR_OK);
     assert_int_equal(ndjson_next(reader, &line, &err), ERR_RETRY); /* the writing end */
     ndjson_close(reader);
     close(ends[0]);

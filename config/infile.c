@@ -25,10 +25,10 @@ static int check_regular(int fd, const char *name, int64_t *ret_bytes, struct er
 static bool is_no_storage(int fd)
 {
     static const unsigned long kinds[] = {
-        PROC_SUPER_MAGIC,    SYSFS_MAGIC,        DEBUGFS_MAGIC, TRACEFS_MAGIC,
-        SECURITYFS_MAGIC,    CGROUP_SUPER_MAGIC, BPF_FS_MAGIC,  CGROUP2_SUPER_MAGIC,
-        FUSE_SUPER_MAGIC,    SELINUX_MAGIC,      PSTOREFS_MAGIC, EFIVARFS_MAGIC,
-        BINFMTFS_MAGIC,      NSFS_MAGIC,
+        PROC_SUPER_MAGIC, SYSFS_MAGIC,        DEBUGFS_MAGIC,  TRACEFS_MAGIC,
+        SECURITYFS_MAGIC, CGROUP_SUPER_MAGIC, BPF_FS_MAGIC,   CGROUP2_SUPER_MAGIC,
+        FUSE_SUPER_MAGIC, SELINUX_MAGIC,      PSTOREFS_MAGIC, EFIVARFS_MAGIC,
+        BINFMTFS_MAGIC,   NSFS_MAGIC,
     };
     struct statfs info;
 
@@ -50,9 +50,9 @@ int infile_check(int fd, const char *name, int64_t *ret_bytes, struct err *err)
         return err_fatal(err, EX_NOPERM, "%s: its descriptor is not open for reading", name);
     int status = check_regular(fd, name, ret_bytes, err);
     if (status == ERR_OK && is_no_storage(fd))
-        return err_fatal(err, EX_DATAERR,
-                         "%s: it lies on /proc, /sys, FUSE or the like: copy it to a disk first",
-                         name);
+        return err_fatal(
+            err, EX_DATAERR,
+            "%s: it lies on /proc, /sys, FUSE or the like: copy it to a disk first", name);
     return status;
 }
 

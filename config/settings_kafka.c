@@ -123,6 +123,18 @@ bool settings_has_credentials(void)
     return getenv("CREDENTIALS_DIRECTORY") != NULL;
 }
 
+size_t settings_n_credentials(const struct settings *s)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->kafka.properties.n; i++) {
+        const char *equals = strchr(s->kafka.properties.items[i], '=');
+
+        n += equals != NULL && settings_is_credential(equals + 1);
+    }
+    return n;
+}
+
 int settings_credential_check(const char *value, struct err *err)
 {
     const char *name = value + strlen(CREDENTIAL_PREFIX);

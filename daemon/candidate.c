@@ -21,7 +21,6 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define FILE_BYTES_MAX    ((int64_t)8 << 30)
 #define METRICS_BYTES_MAX ((int64_t)64 << 20)
 
 enum side { ITEMS, USERS };
@@ -186,7 +185,7 @@ static int read_bytes(const struct candidate *c, const char *name, char **ret_da
         r = infile_open(path, &fd, &bytes, err);
     if (r != ERR_OK)
         return err_wrap(err, "candidate");
-    int64_t max = strcmp(name, "metrics.json") == 0 ? METRICS_BYTES_MAX : FILE_BYTES_MAX;
+    int64_t max = strcmp(name, "metrics.json") == 0 ? METRICS_BYTES_MAX : CANDIDATE_BYTES_MAX;
     char *data = bytes <= max ? malloc((size_t)bytes + 1) : NULL;
     if (bytes > max)
         r = damaged(c, name, "larger than any such file", err);

@@ -37,7 +37,8 @@
 struct json_t;
 
 /* The files of DIR: the model first, and last metrics.json with the digests of the others. */
-#define CANDIDATE_N_FILES 8
+#define CANDIDATE_N_FILES   8
+#define CANDIDATE_BYTES_MAX ((int64_t)8 << 30) /* of one file */
 extern const char *const candidate_files[CANDIDATE_N_FILES];
 
 /* I items, U users, D width of a vector. candidate_read owns what it fills (candidate_done); for

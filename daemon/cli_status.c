@@ -39,7 +39,8 @@ static const struct argp argp = {
     "letters and the disk.\v"
     "Works with the daemon down as well. With --json one object: store, daemon (null when it "
     "is "
-    "down), counts, last_commit_us, model, dead_letters, offsets, disk.\n\n"
+    "down, or cannot answer: daemon_error), counts, last_commit_us, model, dead_letters, "
+    "offsets, disk.\n\n"
     "Example:\n  metammf --store /var/lib/metammfd/metammf.db status",
     cli_common,
     NULL,
@@ -402,8 +403,10 @@ int cli_status(struct cli *cli, int argc, char **argv)
     err_clear(&daemon_err);
     if (cli_open_store(cli, &st, &err) != ERR_OK)
         return cli_fail(&err);
-    root = json_pack("{s:s, s:o}", "store", cli->settings.store.path, "daemon",
+    root = json_pack("{s:o, s:o}", "store", json_field_path(cli->settings.store.path), "daemon",
                      gather_daemon(cli, &daemon_err));
+    if (root && daemon_err.text[0])
+        json_object_set_new(root, "daemon_error", json_string(daemon_err.text));
     r = root ? gather_store(st, cli->settings.store.path, root, &err) : err_oom(&err, "status");
     store_close(st);
     if (r != ERR_OK)

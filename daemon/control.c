@@ -165,8 +165,9 @@ static int serve(struct client *cl, json_t *request, const struct handed *handed
                                 .control = c};
 
     if (handed->is_cut && handed->n < CONTROL_FDS_MAX)
-        return err_retry(err, EX_TEMPFAIL,
-                         "control: the daemon has no descriptors left for the files: try again");
+        return err_retry(
+            err, EX_TEMPFAIL,
+            "control: the daemon has no descriptors left for the files: try again");
     if (!request || handed->is_cut)
         return err_fatal(err, EX_USAGE,
                          "control: a packet is not one JSON object of at most %zu bytes and %d "

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -129,14 +130,20 @@ int control_ask(const struct control_ask *ask, struct json_t **ret_result, struc
     return r;
 }
 
-static bool same_file(const char *a, const char *b)
+/* By name, should the file have been replaced, or by what the daemon has open: a name need not be text. */
+static bool is_store_of(const json_t *status, const char *path)
 {
-    char *ra = realpath(a, NULL), *rb = realpath(b, NULL);
+    const char *theirs = json_string_value(json_object_get(status, "store"));
+    const json_t *file = json_object_get(status, "store_file");
+    char *ra = theirs ? realpath(theirs, NULL) : NULL, *rb = realpath(path, NULL);
     bool same = ra && rb && strcmp(ra, rb) == 0;
+    struct stat info;
 
     free(ra);
     free(rb);
-    return same;
+    return same || (stat(path, &info) == 0 &&
+                    json_integer_value(json_array_get(file, 0)) == (json_int_t)info.st_dev &&
+                    json_integer_value(json_array_get(file, 1)) == (json_int_t)info.st_ino);
 }
 
 /* Connects and keeps the connection when the daemon there has our store. */
@@ -144,7 +151,6 @@ static int try_socket(const char *path, const char *store_path, int *ret_fd, str
 {
     struct control_ask ask = {.request = json_pack("{s:s}", "command", "status")};
     json_t *status = NULL;
-    const char *theirs;
     int fd = -1, r = control_connect(path, &fd, err);
 
     if (r) {
@@ -153,8 +159,7 @@ static int try_socket(const char *path, const char *store_path, int *ret_fd, str
     }
     ask.fd = fd;
     r = control_ask(&ask, &status, err);
-    theirs = json_string_value(json_object_get(status, "store"));
-    if (r == ERR_OK && !(theirs && same_file(theirs, store_path)))
+    if (r == ERR_OK && !is_store_of(status, store_path))
         r = ERR_END;
     json_decref(status);
     if (r == ERR_OK)

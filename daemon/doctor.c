@@ -92,7 +92,10 @@ static void check_writer(struct doctor *d)
         doctor_add(d, "daemon", DOCTOR_NOTE, "systemctl start metammfd, or metammf ingest",
                    "not running: nobody holds the store's lock");
     } else {
-        add_err(d, "daemon", "join the group of the control socket: usermod -aG metammf USER",
+        add_err(d, "daemon",
+                err.exit_code == EX_NOPERM
+                    ? "join the group of the control socket: usermod -aG metammf USER"
+                    : "see the message, and try again",
                 &err);
     }
 }
@@ -210,7 +213,13 @@ static void check_broker(struct doctor *d)
     struct err err;
 
     err_clear(&err);
-    if (kafka_probe(d->s, DOCTOR_BROKER_MS, text, sizeof(text), &err) == ERR_OK)
+    if (!settings_has_credentials() && settings_n_credentials(d->s) > 0)
+        doctor_add(
+            d, "broker", DOCTOR_NOTE,
+            "metammf status shows what the daemon sees; or run doctor where the unit runs: "
+            "systemd-run --pipe -p LoadCredential=NAME:FILE metammf doctor",
+            "not tried: only the unit can read the credentials in kafka.properties");
+    else if (kafka_probe(d->s, DOCTOR_BROKER_MS, text, sizeof(text), &err) == ERR_OK)
         doctor_add(d, "broker", DOCTOR_GOOD, "", "%s", text);
     else
         add_err(d, "broker", "see the message; the daemon starts without it and waits", &err);

@@ -20,8 +20,8 @@ struct event_file {
     struct stat begun;   /* as it was then */
     int64_t n_all_lines; /* when it is adopted */
     int64_t n_lines;     /* read so far */
-    int64_t begun_at; /* the store's next line when it began */
-    uint32_t epoch;   /* of its turn in the ledger; 0 = not begun */
+    int64_t begun_at;    /* the store's next line when it began */
+    uint32_t epoch;      /* of its turn in the ledger; 0 = not begun */
 };
 
 /* While the digest is taken. */

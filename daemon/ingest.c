@@ -189,13 +189,13 @@ static int file_read(struct pipeline *p, struct source *src, const char *store_p
     r = file_wait(p, src, job, watch, err);
     src->ops->stop(src);
     if (r == ERR_OK)
-        r = count_dead(store_path, job->topic,
-                       metrics_items(METRICS_DEAD) - job->dead_before, &result->n_dead_letters,
-                       err);
+        r = count_dead(store_path, job->topic, metrics_items(METRICS_DEAD) - job->dead_before,
+                       &result->n_dead_letters, err);
     if (r == ERR_OK && event_file_is_changed(file_source_file(src)))
-        r = err_retry(err, EX_TEMPFAIL,
-                      "the file was written to while it was read: what was read is stored; ingest "
-                      "it again when nobody writes to it");
+        r = err_retry(
+            err, EX_TEMPFAIL,
+            "the file was written to while it was read: what was read is stored; ingest "
+            "it again when nobody writes to it");
     return r;
 }
 

@@ -1,6 +1,9 @@
 #include "daemon/json_field.h"
 
+#include "config/text.h"
+
 #include <jansson.h>
+#include <limits.h>
 
 const json_t *json_field(const json_t *object, const char *name)
 {
@@ -27,4 +30,15 @@ const char *json_field_text(const json_t *object, const char *name)
 bool json_field_true(const json_t *object, const char *name)
 {
     return json_is_true(json_object_get(object, name));
+}
+
+struct json_t *json_field_path(const char *path)
+{
+    char text[PATH_MAX];
+    json_t *json = json_string(path);
+
+    if (json)
+        return json;
+    text_format(text, sizeof(text), "%s", path);
+    return json_string(text);
 }

@@ -37,8 +37,12 @@ static enum log_level level_of(int syslog_level)
 static void clean_text(const struct kafka_client *c, const char *text, char *ret_text,
                        size_t bytes)
 {
-    text_format(ret_text, bytes, "%s", text);
-    kafka_secrets_redact(&c->secrets, ret_text);
+    char *whole = strdup(text); /* a secret is found before it is cut, or its bytes replaced */
+    if (whole != NULL)
+        kafka_secrets_redact(&c->secrets, whole);
+    text_format(ret_text, bytes, "%s",
+                whole != NULL ? whole : "(no memory for librdkafka's words)");
+    free(whole);
 }
 
 static bool is_connection_noise(struct kafka_client *c, const char *facility)

@@ -269,39 +269,40 @@ static int check_both(const struct settings *s, struct err *err)
     return status;
 }
 
-/* "name=@credential:…" → "name=1" where it cannot be read; NULL = leave it as it is. */
-static int stand_in(const char *property, char **ret_property, struct err *err)
+/* A property whose value cannot be read here: that librdkafka has one of its name, and that its credential
+ * has a name. */
+static int check_unread(const char *property, const char *value, struct err *err)
 {
-    const char *equals = strchr(property, '=');
-    *ret_property = NULL;
-    if (equals == NULL || !settings_is_credential(equals + 1) || settings_has_credentials())
-        return ERR_OK;
-    int status = settings_credential_check(equals + 1, err);
-    if (status == ERR_OK &&
-        asprintf(ret_property, "%.*s=1", (int)(equals - property), property) < 0)
-        status = err_oom(err, "checking the Kafka properties");
-    return status;
+    char name[128], why[512];
+    int status = settings_credential_check(value, err);
+    if (status != ERR_OK)
+        return status;
+    (void)snprintf(name, sizeof(name), "%.*s", (int)(value - 1 - property), property);
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    if (rd_kafka_conf_set(conf, name, "", why, sizeof(why)) == RD_KAFKA_CONF_UNKNOWN)
+        status = err_fatal(err, EX_CONFIG,
+                           "kafka property %s: librdkafka has none of this name", name);
+    rd_kafka_conf_destroy(conf);
+    return status == ERR_OK ? check_property(name, value, err) : status;
 }
 
 int kafka_config_check(const struct settings *s, size_t *ret_n_unread, struct err *err)
 {
     const struct settings_strings *list = &s->kafka.properties;
-    struct settings copy = *s; /* borrows everything but the array of properties */
-    char **items = calloc(list->n + 1, sizeof(*items)),
-         **own = calloc(list->n + 1, sizeof(*own));
-    int status = items && own ? ERR_OK : err_oom(err, "checking the Kafka properties");
-    *ret_n_unread = 0;
+    struct settings readable = *s; /* borrows everything but the array of properties */
+    char **items = calloc(list->n + 1, sizeof(*items));
+    int status = items ? ERR_OK : err_oom(err, "checking the Kafka properties");
+    *ret_n_unread = settings_has_credentials() ? 0 : settings_n_credentials(s);
+    readable.kafka.properties = (struct settings_strings){.items = items};
     for (size_t i = 0; status == ERR_OK && i < list->n; i++) {
-        status = stand_in(list->items[i], &own[i], err);
-        items[i] = own[i] != NULL ? own[i] : list->items[i];
-        *ret_n_unread += own[i] != NULL;
+        const char *equals = strchr(list->items[i], '=');
+        if (*ret_n_unread > 0 && equals && settings_is_credential(equals + 1))
+            status = check_unread(list->items[i], equals + 1, err);
+        else
+            items[readable.kafka.properties.n++] = list->items[i];
     }
-    copy.kafka.properties.items = items;
     if (status == ERR_OK)
-        status = check_both(&copy, err);
-    for (size_t i = 0; own && i < list->n; i++)
-        free(own[i]);
-    free(own);
+        status = check_both(&readable, err);
     free(items);
     return status;
 }

@@ -31,7 +31,7 @@ int kafka_config_new(const struct settings *s, enum kafka_role role,
                      struct err *err);
 void kafka_config_free(struct rd_kafka_conf_s *conf);
 /* For --check-config: builds both configurations and throws them away. Outside the unit a credential
- * cannot be read (settings_has_credentials); then its name is checked and a value stands in for it.
+ * cannot be read (settings_has_credentials); then names are checked and the property is left out.
  * *ret_n_unread: so many were not read. */
 int kafka_config_check(const struct settings *s, size_t *ret_n_unread, struct err *err);
 /* The DLQ's topic: the setting, or <first video topic>.<group>.dlq. */

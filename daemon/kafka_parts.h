@@ -15,9 +15,9 @@ struct kafka_part {
     int32_t partition;
     int64_t position;    /* offset of the next message that we expect; -1 = unknown */
     int64_t stored_next; /* next_offset in the store; -1 = no row yet */
-    int64_t told_next;   /* what Kafka was told, for lag tools */
-    int64_t high;        /* end of the log as last fetched; -1 = unknown */
-    bool paused;         /* by us */
+    int64_t told_next; /* what Kafka was told: for lag tools, and where another member begins */
+    int64_t high;      /* end of the log as last fetched; -1 = unknown */
+    bool paused;       /* by us */
     /* Out of step with the log: messages are ignored until a seek back to position (or over a
      * gap) has worked. */
     bool resync;

@@ -26,6 +26,7 @@
 #include <inttypes.h>
 #include <librdkafka/rdkafka.h>
 #include <stdlib.h>
+#include <sysexits.h>
 
 #define ASK_TIMEOUT_MS 1000
 
@@ -86,36 +87,38 @@ static int read_end(struct kafka_source *ks, rd_kafka_topic_partition_t *row, st
                            rd_kafka_err2str(code));
 }
 
-static void tell(const rd_kafka_topic_partition_t *row, const char *place)
+/* A position of the group's behind the end is of a topic that is no more. */
+static int check_position(struct kafka_source *ks, const rd_kafka_topic_partition_t *row,
+                          struct err *err)
 {
-    if (row->offset >= 0)
-        log_notice("Kafka %s/%d: no offset in the store: begins at %s, %" PRId64, row->topic,
-                   row->partition, place, row->offset);
-    else
-        log_notice("Kafka %s/%d: no offset in the store: begins at its beginning", row->topic,
-                   row->partition);
+    rd_kafka_topic_partition_t end = *row;
+    int status = read_end(ks, &end, err);
+    if (status != ERR_OK || row->offset <= end.offset)
+        return status;
+    return err_fatal(
+        err, EX_CONFIG,
+        "Kafka %s/%d ends at offset %" PRId64 ", the group's position is %" PRId64
+        ": the topic was truncated or made anew; use another kafka.group_id, or set "
+        "the group's offsets",
+        row->topic, row->partition, end.offset, row->offset);
 }
 
 /* One partition without an offset, start = end; it becomes a row of found when its topic is new. */
 static int place_one(struct kafka_source *ks, rd_kafka_topic_partition_t *row,
                      struct found *found, struct err *err)
 {
-    const char *place = "the group's position";
     bool known = false;
     int status = store_knows_topic(ks->reader, row->topic, &known, err);
-    if (status == ERR_OK && row->offset < 0 && known) {
+    if (status == ERR_OK && row->offset >= 0)
+        status = check_position(ks, row, err);
+    else if (status == ERR_OK && known)
         row->offset = RD_KAFKA_OFFSET_BEGINNING;
-    } else if (status == ERR_OK && row->offset < 0) {
-        place = "the end, as kafka.start has it for a topic that is new to the store";
+    else if (status == ERR_OK)
         status = read_end(ks, row, err);
-    }
-    if (status != ERR_OK)
-        return status;
-    tell(row, place);
-    if (!known)
+    if (status == ERR_OK && !known)
         found->rows[found->n++] =
             (struct store_offset){row->topic, row->partition, row->offset};
-    return ERR_OK;
+    return status;
 }
 
 static int place_all(struct kafka_source *ks, partition_list *new, struct err *err)
@@ -132,11 +135,24 @@ static int place_all(struct kafka_source *ks, partition_list *new, struct err *e
     return status;
 }
 
+static void tell(const rd_kafka_topic_partition_t *row)
+{
+    if (row->offset >= 0)
+        log_notice("Kafka %s/%d: the store has no offset: begins at %" PRId64
+                   " (the group's position, or the end of a topic that is new to the store)",
+                   row->topic, row->partition, row->offset);
+    else
+        log_notice("Kafka %s/%d: the store has no offset: begins at its beginning", row->topic,
+                   row->partition);
+}
+
 static void adopt(partition_list *list, const partition_list *new)
 {
-    for (int i = 0; i < new->cnt; i++)
-        rd_kafka_topic_partition_list_set_offset(list, new->elems[i].topic,
-                                                 new->elems[i].partition, new->elems[i].offset);
+    for (int i = 0; i < new->cnt; i++) {
+        const rd_kafka_topic_partition_t *row = &new->elems[i];
+        rd_kafka_topic_partition_list_set_offset(list, row->topic, row->partition, row->offset);
+        tell(row);
+    }
 }
 
 int kafka_start_offsets(struct kafka_source *ks, partition_list *list, struct err *err)

@@ -7,6 +7,7 @@
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -23,12 +24,21 @@ static int openat2_fd(int folder_fd, const char *path, uint64_t flags, uint64_t 
     return (int)syscall(SYS_openat2, folder_fd, path, &how, sizeof(how));
 }
 
+/* For want of descriptors or memory: tried until there are some (dispatch.h). */
+static int shortage(const char *what, const char *call, int code, struct err *err)
+{
+    return err_retry(err, EX_OSERR, "media %s: %s: %s", what, call, strerror(code));
+}
+
 /* Nothing but other settings of the unit or the container helps, or another kernel: EX_CONFIG. */
 static int refused(int code, struct err *err)
 {
     struct utsname kernel = {.release = "?"};
+    int major = 0, minor = 0;
     (void)uname(&kernel);
-    if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != SECCOMP_MODE_FILTER)
+    (void)sscanf(kernel.release, "%d.%d", &major, &minor);
+    bool has_it = major > 5 || (major == 5 && minor >= 6);
+    if (!has_it || prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != SECCOMP_MODE_FILTER)
         return err_fatal(err, EX_CONFIG,
                          "media: openat2: %s: Linux 5.6 or newer is needed, this is %s",
                          strerror(code), kernel.release);
@@ -49,7 +59,8 @@ int media_open_probe(struct err *err)
 {
     int fd = openat2_fd(AT_FDCWD, "/", O_PATH | O_CLOEXEC | O_DIRECTORY, RESOLVE_NO_MAGICLINKS);
     if (fd < 0)
-        return refused(errno, err);
+        return err_is_shortage(errno) ? shortage("of any event", "openat2", errno, err)
+                                      : refused(errno, err);
     close(fd);
     return ERR_OK;
 }
@@ -213,12 +224,6 @@ static bool is_transient(int code)
     default:
         return false;
     }
-}
-
-/* For want of descriptors or memory: tried until there are some (dispatch.h). */
-static int shortage(const char *what, const char *call, int code, struct err *err)
-{
-    return err_retry(err, EX_OSERR, "media %s: %s: %s", what, call, strerror(code));
 }
 
 static int open_error(const char *uri, int code, struct err *err)

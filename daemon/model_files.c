@@ -4,6 +4,7 @@
 #include "daemon/paths.h"
 #include "daemon/retrain_files.h"
 #include "fusion/outfile.h"
+#include "fusion/safetensors.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -12,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -47,6 +50,40 @@ void model_files_close(struct model_files *files)
     files->n = 0;
 }
 
+/* Whether the files can be what they are said to be, and have room, before a byte of them is copied: the
+ * peer may mean another file. Twice the room, because what is published is copied once more. */
+static int check_files(const struct control_call *call, const char *dir, size_t n,
+                       struct err *err)
+{
+    struct safetensors header;
+    struct statvfs disk;
+    int64_t all_bytes = 0;
+    int fd = -1, r = ERR_OK;
+
+    for (size_t i = 0; r == ERR_OK && i < n; i++) {
+        struct stat info = {.st_size = 0};
+        r = control_file(call, i, candidate_files[i], &fd, err);
+        if (r == ERR_OK && fstat(fd, &info) != 0)
+            r = err_open(err, EX_NOINPUT, candidate_files[i], errno);
+        all_bytes += info.st_size < CANDIDATE_BYTES_MAX ? info.st_size : CANDIDATE_BYTES_MAX;
+    }
+    if (r == ERR_OK && statvfs(dir, &disk) == 0 &&
+        all_bytes > (int64_t)(disk.f_bavail * disk.f_frsize) / 2)
+        r = err_fatal(err, EX_IOERR, "%s: %lld bytes of model files have no room: make some",
+                      dir, (long long)all_bytes);
+    if (r == ERR_OK)
+        r = control_file(call, 0, candidate_files[0], &fd, err);
+    int own = r == ERR_OK ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (r == ERR_OK && own < 0)
+        return err_open(err, EX_OSERR, candidate_files[0], errno);
+    if (r == ERR_OK) { /* takes the descriptor */
+        r = safetensors_open_fd(own, candidate_files[0], &header, err);
+        if (r == ERR_OK)
+            safetensors_close(&header);
+    }
+    return r;
+}
+
 static int copy_files(const struct control_call *call, const char *dir, size_t n,
                       struct err *err)
 {
@@ -66,14 +103,19 @@ static int copy_files(const struct control_call *call, const char *dir, size_t n
 int model_files_take(const struct control_call *call, const struct settings *s, bool folder,
                      char ret_dir[PATH_MAX], char ret_path[PATH_MAX], struct err *err)
 {
+    size_t n = folder ? CANDIDATE_N_FILES : 1;
     char dir[PATH_MAX];
-    int r = paths_model_file(s, RETRAIN_BY_HAND "XXXXXX", dir, err);
+    int r = paths_model_dir(s, dir, err);
 
+    if (r == ERR_OK)
+        r = check_files(call, dir, n, err);
+    if (r == ERR_OK)
+        r = paths_model_file(s, RETRAIN_BY_HAND "XXXXXX", dir, err);
     if (r != ERR_OK)
         return r;
     if (!mkdtemp(dir))
         return err_fatal(err, EX_CANTCREAT, "%s: %s", dir, strerror(errno));
-    r = copy_files(call, dir, folder ? CANDIDATE_N_FILES : 1, err);
+    r = copy_files(call, dir, n, err);
     if (r == ERR_OK && !folder)
         r = paths_join(dir, candidate_files[0], ret_path, err);
     else if (r == ERR_OK)
@@ -83,6 +125,16 @@ int model_files_take(const struct control_call *call, const struct settings *s, 
     else
         model_files_remove(dir);
     return r;
+}
+
+void model_files_forget(const char *dir, struct err *err)
+{
+    size_t n = strlen(dir);
+
+    for (char *at = strstr(err->text, dir); at; at = strstr(at, dir)) {
+        size_t cut = at[n] == '/' ? n + 1 : n;
+        memmove(at, at + cut, strlen(at + cut) + 1);
+    }
 }
 
 void model_files_remove(const char *dir)

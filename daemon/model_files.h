@@ -32,6 +32,8 @@ void model_files_close(struct model_files *files);
  * (RETRAIN_BY_HAND). */
 int model_files_take(const struct control_call *call, const struct settings *s, bool folder,
                      char ret_dir[PATH_MAX], char ret_path[PATH_MAX], struct err *err);
+/* Takes the name of that folder out of an error's text: it means nothing to the peer. */
+void model_files_forget(const char *dir, struct err *err);
 /* A folder of plain files. */
 void model_files_remove(const char *dir);
 

@@ -3,6 +3,7 @@
 #include "config/clock.h"
 #include "daemon/inspect.h"
 #include "daemon/reextract.h"
+#include "daemon/json_field.h"
 #include "fusion/pca.h"
 #include "store/store.h"
 
@@ -381,9 +382,10 @@ static int add_offsets(struct store *st, json_t *root, struct err *err)
 int report_gather(struct store *st, const struct settings *s, struct json_t **ret,
                   struct err *err)
 {
-    json_t *root = json_pack("{s:I, s:s, s:s, s:n, s:n, s:n}", "generated_us",
-                             (json_int_t)clock_real_us(), "version", MMF_VERSION, "store",
-                             s->store.path, "active_model", "curve", "latency");
+    json_t *root =
+        json_pack("{s:I, s:s, s:o, s:n, s:n, s:n}", "generated_us", (json_int_t)clock_real_us(),
+                  "version", MMF_VERSION, "store", json_field_path(s->store.path),
+                  "active_model", "curve", "latency");
     int r = root ? add_counts(st, root, err) : err_oom(err, "report");
 
     if (r == ERR_OK)

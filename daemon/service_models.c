@@ -73,6 +73,8 @@ static int take(struct control_call *call, const struct candidate_target *t, boo
     r = folder ? models_publish(t, path, activate, ret_model_id, err)
                : models_import(t, path, activate, ret_model_id, err);
     model_files_remove(dir);
+    if (r != ERR_OK)
+        model_files_forget(dir, err);
     return r;
 }
 

@@ -270,7 +270,8 @@ int spool_folder_open(struct spool_folder *f, const char *path, struct err *err)
         return err_oom(err, "spool folder");
     f->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (f->fd < 0)
-        return err_fatal(err, EX_CONFIG, "spool folder %s: open: %s: see spool.directory", path,
+        return err_fatal(err, err_is_shortage(errno) ? EX_OSERR : EX_CONFIG,
+                         "spool folder %s: open: %s: see spool.directory", path,
                          strerror(errno));
     f->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (f->inotify_fd < 0 ||

@@ -3,6 +3,7 @@
 #include "config/clock.h"
 #include "config/text.h"
 #include "daemon/health.h"
+#include "daemon/json_field.h"
 #include "daemon/metrics.h"
 #include "daemon/pipeline.h"
 #include "daemon/reextract.h"
@@ -11,8 +12,8 @@
 
 #include <inttypes.h>
 #include <jansson.h>
-#include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define STALE_EVERY_US INT64_C(60000000)
@@ -259,18 +260,6 @@ static json_t *json_workers(const struct pool_stats *p)
                      (json_int_t)p->n_died, "sandboxed", p->sandboxed);
 }
 
-/* A path of other bytes than UTF-8 costs its own reading only, not the whole status. */
-static json_t *json_path(const char *path)
-{
-    char text[PATH_MAX];
-    json_t *json = json_string(path);
-
-    if (json)
-        return json;
-    text_format(text, sizeof(text), "%s", path);
-    return json_string(text);
-}
-
 struct json_t *vitals_json(struct vitals *v)
 {
     struct look l;
@@ -280,14 +269,17 @@ struct json_t *vitals_json(struct vitals *v)
 
     look_at(v, &l);
     health_waits(waits, sizeof(waits));
-    return json_pack("{s:s, s:o, s:i, s:f, s:b, s:b, s:s, s:s, s:o, s:{s:I, s:I, s:I}, s:o,"
-                     " s:{s:I, s:b, s:i}, s:o}",
-                     "version", MMF_VERSION, "store", json_path(v->store_path), "pid",
-                     (int)getpid(), "uptime_s", (double)(clock_real_us() - v->started_us) / 1e6,
-                     "live", live, "ready", ready, "why", why, "wait",
-                     waits[0] ? waits : l.p.wait, "source", json_source(&l), "queue", "work",
-                     (json_int_t)l.p.n_work, "done", (json_int_t)l.p.n_done, "in_flight",
-                     (json_int_t)l.p.n_in_flight, "workers", json_workers(&l.p.pool), "model",
-                     "id", (json_int_t)l.p.model_id, "trained", l.p.model_trained, "dim",
-                     (int)l.p.dim, "training", retrain_json(atomic_load(&v->retrain)));
+    struct stat store = {.st_ino = 0};
+    (void)stat(v->store_path, &store);
+    return json_pack(
+        "{s:s, s:o, s:[I, I], s:i, s:f, s:b, s:b, s:s, s:s, s:o, s:{s:I, s:I, s:I}, s:o,"
+        " s:{s:I, s:b, s:i}, s:o}",
+        "version", MMF_VERSION, "store", json_field_path(v->store_path), "store_file",
+        (json_int_t)store.st_dev, (json_int_t)store.st_ino, "pid", (int)getpid(), "uptime_s",
+        (double)(clock_real_us() - v->started_us) / 1e6, "live", live, "ready", ready, "why",
+        why, "wait", waits[0] ? waits : l.p.wait, "source", json_source(&l), "queue", "work",
+        (json_int_t)l.p.n_work, "done", (json_int_t)l.p.n_done, "in_flight",
+        (json_int_t)l.p.n_in_flight, "workers", json_workers(&l.p.pool), "model", "id",
+        (json_int_t)l.p.model_id, "trained", l.p.model_trained, "dim", (int)l.p.dim, "training",
+        retrain_json(atomic_load(&v->retrain)));
 }

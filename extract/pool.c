@@ -135,8 +135,8 @@ static int await_hellos(struct pool *p, struct err *err)
             const struct slot *s = &p->slots[i];
             n_ready += s->state == SLOT_IDLE;
             if (s->err.status == ERR_FATAL || (s->err.status != ERR_OK && s->n_failures >= 3))
-                return err_fatal(err, EX_CONFIG, "worker pool: %s: %s", p->worker_path,
-                                 s->err.text);
+                return err_fatal(err, s->err.exit_code == EX_OSERR ? EX_OSERR : EX_CONFIG,
+                                 "worker pool: %s: %s", p->worker_path, s->err.text);
         }
         if (n_ready == p->n_slots)
             return ERR_OK;

@@ -27,7 +27,7 @@ static int open_unnamed(const char *path)
     return fd;
 }
 
-/* Not by mkostemp, whose mode asks for a chmod: the unit refuses that. The process and a number make the
+/* Not by mkostemp, whose mode asks for a chmod, which the unit refuses. The process and a number make the
  * name ours; a file that is there was left by a kill. */
 static int open_named(struct outfile *out)
 {
@@ -60,13 +60,16 @@ int outfile_open(const char *path, struct outfile *ret_out, struct err *err)
     if (out.fd < 0)
         out.fd = open_named(&out);
     if (out.fd >= 0) {
+        /* Whatever umask root has: the daemon's user reads it too. The unit refuses the call, and needs
+         * it not. */
+        (void)!fchmod(out.fd, OUTFILE_MODE);
         *ret_out = out;
         return ERR_OK;
     }
     int fault = errno;
     outfile_abort(&out);
-    if (fault == ENOMEM)
-        return err_oom(err, "name of an output file");
+    if (err_is_shortage(fault))
+        return err_retry(err, EX_OSERR, "write %s: %s", path, strerror(fault));
     if (fault == ENOSPC || fault == EDQUOT || fault == EIO)
         return err_retry(err, EX_IOERR, "write %s: %s", path, strerror(fault));
     return err_fatal(err, EX_CANTCREAT,
@@ -173,11 +176,15 @@ static int copy_all(int in, const char *from, struct outfile *out, struct err *e
 {
     char *buffer = malloc(COPY_BYTES);
     int status = buffer == NULL ? err_oom(err, "copying a file") : ERR_OK;
+    struct stat info;
     off_t at = 0;
     ssize_t n = 1;
 
-    while (status == ERR_OK && n != 0) {
-        n = pread(in, buffer, COPY_BYTES, at);
+    if (status == ERR_OK && fstat(in, &info) != 0)
+        status = err_retry(err, EX_IOERR, "read %s: %s", from, strerror(errno));
+    while (status == ERR_OK && n != 0 && at < info.st_size) {
+        off_t left = info.st_size - at; /* and no more, should it grow */
+        n = pread(in, buffer, left < COPY_BYTES ? (size_t)left : COPY_BYTES, at);
         at += n > 0 ? n : 0;
         if (n > 0)
             status = outfile_write(out, buffer, (size_t)n, err);

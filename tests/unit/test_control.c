@@ -325,35 +325,51 @@ static size_t count_open(void)
     return n;
 }
 
-static void extra_descriptors_are_not_leaked(void **state)
+/* A packet with n_fds descriptors, and what is answered; a packet without a byte ends the connection. */
+static void send_many(int fd, const char *packet, size_t n_fds, char answer[256])
 {
-    struct world *w = *state;
-    int fd = connect_to(w), pass[4] = {0, 1, 2, 0};
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(pass))];
+        char bytes[CMSG_SPACE(64 * sizeof(int))];
     } control = {0};
-    struct iovec iov = {(char[]){"{\"command\": \"echo\"}"}, 19};
+    struct iovec iov = {(void *)(uintptr_t)packet, strlen(packet)};
     struct msghdr msg = {.msg_iov = &iov,
                          .msg_iovlen = 1,
                          .msg_control = control.bytes,
-                         .msg_controllen = sizeof(control.bytes)};
+                         .msg_controllen = CMSG_SPACE(n_fds * sizeof(int))};
     struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-    char answer[256];
-    size_t before = 0;
 
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(pass));
-    memcpy(CMSG_DATA(c), pass, sizeof(pass));
-    for (int i = 0; i < 20; i++) {
-        assert_int_equal(sendmsg(fd, &msg, MSG_NOSIGNAL), 19);
-        assert_true(recv(fd, answer, sizeof(answer), 0) > 0);
-        if (i == 5)
+    c->cmsg_len = CMSG_LEN(n_fds * sizeof(int)); /* of descriptor 0 */
+    assert_int_equal(sendmsg(fd, &msg, MSG_NOSIGNAL), strlen(packet));
+    ssize_t n = recv(fd, answer, 255, 0);
+    answer[n > 0 ? n : 0] = '\0';
+}
+
+static void extra_descriptors_are_not_leaked(void **state)
+{
+    static const struct {
+        const char *packet, *answer;
+        size_t n_fds;
+    } cases[] = {{"{\"command\": \"echo\"}", "\"ok\":true", CONTROL_FDS_MAX},
+                 {"{\"command\": \"echo\"}", "8 files", CONTROL_FDS_MAX + 1},
+                 {"{\"command\": \"echo\"}", "8 files", 64},
+                 {"", "", CONTROL_FDS_MAX}};
+    size_t before = 0;
+
+    for (size_t i = 0; i < 20 * 4; i++) {
+        char answer[256];
+        int fd = connect_to(*state);
+        send_many(fd, cases[i % 4].packet, cases[i % 4].n_fds, answer);
+        if (!strstr(answer, cases[i % 4].answer))
+            fail_msg("case %zu: %s", i % 4, answer);
+        close(fd);
+        if (i == 8)
             before = count_open();
     }
-    assert_true(count_open() <= before + 1); /* the last call's own is just being closed */
-    close(fd);
+    assert_true(count_open() <=
+                before + 2 * CONTROL_FDS_MAX); /* the last ones may be being closed */
 }
 
 static void too_many_clients_are_told_to_come_again(void **state)

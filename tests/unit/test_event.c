@@ -118,8 +118,7 @@ static void parse_bare_on_a_topic_of_videos_is_a_video(void **state)
         {"{\"user_id\": \"uploader\", \"item_id\": \"v\", \"title\": \"t\"}", ITEM_PUBLISHED},
         {"{\"user_id\": 7, \"item_id\": \"v\", \"media_uri\": \"file:///v.mp4\"}",
          ITEM_PUBLISHED},
-        {"{\"item_id\": \"v\", \"tags\": [\"t\"], \"kind\": \"short\", \"weight\": 3, \"ts\": "
-         "5}",
+        {"{\"item_id\": \"v\", \"tags\": [\"t\"], \"kind\": \"short\", \"ts\": 5}",
          ITEM_PUBLISHED},
         {"{\"item_id\": \"v\", \"user_id\": \"u\", \"kind\": \"short\","
          " \"media_uri\": \"file:///v.mp4\"}",

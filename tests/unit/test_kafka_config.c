@@ -153,8 +153,9 @@ static void check_credential_outside_the_unit(void **state)
     unsetenv("CREDENTIALS_DIRECTORY");
     add_property(*state, "sasl.password=@credential:kafka");
     add_property(*state, "ssl.key.pem=@credential:key");
+    add_property(*state, "security.protocol=@credential:protocol");
     assert_int_equal(kafka_config_check(*state, &n_unread, &err), ERR_OK);
-    assert_int_equal(n_unread, 2);
+    assert_int_equal(n_unread, 3);
     assert_int_equal(kafka_config_new(*state, KAFKA_CONSUMER, &secrets, &conf, &err),
                      ERR_FATAL);
     assert_non_null(strstr(err.text, "CREDENTIALS_DIRECTORY"));

@@ -8,7 +8,8 @@
 
 #include <stdint.h>
 
-/* ERR_FATAL EX_NOINPUT: it cannot be opened (ERR_RETRY for want of descriptors or memory); EX_DATAERR: it is no regular file. close(*ret_fd). */
+/* ERR_FATAL EX_NOINPUT: it cannot be opened (ERR_RETRY for want of descriptors or memory);
+ * EX_DATAERR: it is no regular file. close(*ret_fd). */
 int infile_open(const char *path, int *ret_fd, int64_t *ret_bytes, struct err *err);
 /* The same of a name in a folder, not through a link. */
 int infile_open_at(int dir_fd, const char *name, int *ret_fd, int64_t *ret_bytes,

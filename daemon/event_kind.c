@@ -59,8 +59,8 @@ static int by_type(const char *type, enum item_kind *ret_kind, struct err *err)
                     "interaction");
 }
 
-/* older: a dead letter from before roles were kept. Where a user_id then stood beside fields of a video, it
- * may be an upload with its uploader or a click with a title. */
+/* older: a dead letter from before roles were kept. Where a user_id then stood beside fields of a
+ * video, it may be an upload with its uploader or a click with a title. */
 static int by_fields(const json_t *data, bool older, enum item_kind *ret_kind, struct err *err)
 {
     bool video = has_one(data, video_fields), click = has_one(data, click_fields);

@@ -2,8 +2,8 @@
 #define MMF_DAEMON_KAFKA_SOURCE_H
 
 /* Inside of the Kafka source, shared by kafka_source.c (thread, messages), kafka_connect.c
- * (first contact), kafka_assign.c (rebalance), kafka_start.c (where a partition begins) and kafka_resync.c (gaps, seeks). Others use
- * source.h. */
+ * (first contact), kafka_assign.c (rebalance), kafka_start.c (where a partition begins) and
+ * kafka_resync.c (gaps, seeks). Others use source.h. */
 
 #include "config/err.h"
 #include "config/settings.h"

@@ -1,6 +1,7 @@
 /* Events from arbitrary bytes. The first byte chooses the form: 'k' the rest is the key of a null
  * value, 'h' a CloudEvents binary event (its type up to a newline, then the value), anything else
- * is a value. Each is tried in every role. Either an error with a reason and a sentence, or an item within the limits. */
+ * is a value. Each is tried in every role. Either an error with a reason and a sentence, or an item
+ * within the limits. */
 
 #include "daemon/event.h"
 

@@ -107,12 +107,19 @@ class Peer(WithSite):
         own = self.file_of(PEER, "write-only", "", 0o200)
         self.refused("not open for reading", "ingest", os.O_WRONLY, [own])
 
+        self.refused("/proc", "ingest", os.O_RDONLY, [f"/proc/{self.site.daemon.pid}/stat"])
+        sparse = self.file_of(PEER, "sparse", "")
+        os.truncate(sparse, 1 << 40)
+        self.refused("", "model_import", os.O_RDONLY, [sparse])
+        self.refused("no room", "model_publish", os.O_RDONLY, [sparse] * 8)
+
         fifo = secret.parent / "fifo"
         os.mkfifo(fifo)
         os.chown(fifo, PEER, PEER)
         for flags in (os.O_RDONLY | os.O_NONBLOCK, os.O_PATH):
             for _ in range(6):  # of 8 connections at a time, none is kept busy
-                self.refused("", "ingest", flags, [fifo])
+                self.refused("not open for reading" if flags == os.O_PATH else
+                             "not a regular file", "ingest", flags, [fifo])
         self.assertEqual(self.dead_letters(), [])
 
         for target in (self.site.spool / "x.ndjson", secret.parent / "copy.db"):

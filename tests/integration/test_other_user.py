@@ -10,10 +10,8 @@ Needs root, to become others; exits 77 without. See processtest.py.
 import os
 import signal
 import subprocess
-import sys
-import unittest
 
-from processtest import WithSite, wait_for
+from processtest import WithSite, main_as_others, wait_for
 
 GROUP, READER, STRANGER = 64201, 64202, 64203  # ids that nobody has
 QUERY = "SELECT count(*), min(length(vec) = 4*dim) FROM current_embedding"
@@ -66,10 +64,4 @@ class OtherUser(WithSite):
 
 
 if __name__ == "__main__":
-    if os.geteuid() != 0:
-        print("skipped: only root can become another user")
-        sys.exit(77)
-    if not os.access("/usr/bin/python3", os.X_OK):
-        print("skipped: no /usr/bin/python3, which others may run")
-        sys.exit(77)
-    unittest.main(verbosity=2)
+    main_as_others()

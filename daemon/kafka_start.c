@@ -45,8 +45,8 @@ static int store_found(struct store *st, void *arg, struct err *err)
     return store_write_batch(st, NULL, 0, found->rows, found->n, &result, err);
 }
 
-/* Stored offsets; RD_KAFKA_OFFSET_BEGINNING, and a row of *ret_new, where there is none. */
-static int read_stored(struct kafka_source *ks, partition_list *list, partition_list *ret_new,
+/* Stored offsets; RD_KAFKA_OFFSET_BEGINNING, and a row of *ret_fresh, where there is none. */
+static int read_stored(struct kafka_source *ks, partition_list *list, partition_list *ret_fresh,
                        struct err *err)
 {
     for (int i = 0; i < list->cnt; i++) {
@@ -57,7 +57,7 @@ static int read_stored(struct kafka_source *ks, partition_list *list, partition_
             return status;
         row->offset = status == ERR_OK ? next : RD_KAFKA_OFFSET_BEGINNING;
         if (status == ERR_END)
-            rd_kafka_topic_partition_list_add(ret_new, row->topic, row->partition);
+            rd_kafka_topic_partition_list_add(ret_fresh, row->topic, row->partition);
     }
     return ERR_OK;
 }
@@ -121,14 +121,14 @@ static int place_one(struct kafka_source *ks, rd_kafka_topic_partition_t *row,
     return status;
 }
 
-static int place_all(struct kafka_source *ks, partition_list *new, struct err *err)
+static int place_all(struct kafka_source *ks, partition_list *fresh, struct err *err)
 {
-    struct found found = {.rows = calloc((size_t) new->cnt, sizeof(*found.rows))};
+    struct found found = {.rows = calloc((size_t)fresh->cnt, sizeof(*found.rows))};
     if (found.rows == NULL)
         return err_oom(err, "offsets of an assignment");
-    int status = read_group(ks, new, err);
-    for (int i = 0; status == ERR_OK && i < new->cnt; i++)
-        status = place_one(ks, &new->elems[i], &found, err);
+    int status = read_group(ks, fresh, err);
+    for (int i = 0; status == ERR_OK && i < fresh->cnt; i++)
+        status = place_one(ks, &fresh->elems[i], &found, err);
     if (status == ERR_OK && found.n > 0)
         status = pipeline_write(ks->p, store_found, &found, err);
     free(found.rows);
@@ -146,10 +146,10 @@ static void tell(const rd_kafka_topic_partition_t *row)
                    row->partition);
 }
 
-static void adopt(partition_list *list, const partition_list *new)
+static void adopt(partition_list *list, const partition_list *fresh)
 {
-    for (int i = 0; i < new->cnt; i++) {
-        const rd_kafka_topic_partition_t *row = &new->elems[i];
+    for (int i = 0; i < fresh->cnt; i++) {
+        const rd_kafka_topic_partition_t *row = &fresh->elems[i];
         rd_kafka_topic_partition_list_set_offset(list, row->topic, row->partition, row->offset);
         tell(row);
     }
@@ -157,13 +157,13 @@ static void adopt(partition_list *list, const partition_list *new)
 
 int kafka_start_offsets(struct kafka_source *ks, partition_list *list, struct err *err)
 {
-    partition_list *new = rd_kafka_topic_partition_list_new(list->cnt);
-    int status = read_stored(ks, list, new, err);
-    if (status == ERR_OK && ks->plan.start == SETTINGS_START_END && new->cnt > 0) {
-        status = place_all(ks, new, err);
+    partition_list *fresh = rd_kafka_topic_partition_list_new(list->cnt);
+    int status = read_stored(ks, list, fresh, err);
+    if (status == ERR_OK && ks->plan.start == SETTINGS_START_END && fresh->cnt > 0) {
+        status = place_all(ks, fresh, err);
         if (status == ERR_OK)
-            adopt(list, new);
+            adopt(list, fresh);
     }
-    rd_kafka_topic_partition_list_destroy(new);
+    rd_kafka_topic_partition_list_destroy(fresh);
     return status;
 }

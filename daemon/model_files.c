@@ -50,15 +50,13 @@ void model_files_close(struct model_files *files)
     files->n = 0;
 }
 
-/* Whether the files can be what they are said to be, and have room, before a byte of them is copied: the
- * peer may mean another file. Twice the room, because what is published is copied once more. */
-static int check_files(const struct control_call *call, const char *dir, size_t n,
-                       struct err *err)
+/* Twice the room, because what is published is copied once more. */
+static int check_room(const struct control_call *call, const char *dir, size_t n,
+                      struct err *err)
 {
-    struct safetensors header;
     struct statvfs disk;
     int64_t all_bytes = 0;
-    int fd = -1, r = ERR_OK;
+    int fd, r = ERR_OK;
 
     for (size_t i = 0; r == ERR_OK && i < n; i++) {
         struct stat info = {.st_size = 0};
@@ -71,16 +69,22 @@ static int check_files(const struct control_call *call, const char *dir, size_t 
         all_bytes > (int64_t)(disk.f_bavail * disk.f_frsize) / 2)
         r = err_fatal(err, EX_IOERR, "%s: %lld bytes of model files have no room: make some",
                       dir, (long long)all_bytes);
-    if (r == ERR_OK)
-        r = control_file(call, 0, candidate_files[0], &fd, err);
-    int own = r == ERR_OK ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
-    if (r == ERR_OK && own < 0)
+    return r;
+}
+
+static int check_header(const struct control_call *call, struct err *err)
+{
+    struct safetensors header;
+    int fd, r = control_file(call, 0, candidate_files[0], &fd, err);
+
+    if (r != ERR_OK)
+        return r;
+    int own = fcntl(fd, F_DUPFD_CLOEXEC, 0); /* safetensors_open_fd takes it */
+    if (own < 0)
         return err_open(err, EX_OSERR, candidate_files[0], errno);
-    if (r == ERR_OK) { /* takes the descriptor */
-        r = safetensors_open_fd(own, candidate_files[0], &header, err);
-        if (r == ERR_OK)
-            safetensors_close(&header);
-    }
+    r = safetensors_open_fd(own, candidate_files[0], &header, err);
+    if (r == ERR_OK)
+        safetensors_close(&header);
     return r;
 }
 
@@ -107,8 +111,11 @@ int model_files_take(const struct control_call *call, const struct settings *s, 
     char dir[PATH_MAX];
     int r = paths_model_dir(s, dir, err);
 
+    /* before a byte is copied: the peer may mean another file */
     if (r == ERR_OK)
-        r = check_files(call, dir, n, err);
+        r = check_room(call, dir, n, err);
+    if (r == ERR_OK)
+        r = check_header(call, err);
     if (r == ERR_OK)
         r = paths_model_file(s, RETRAIN_BY_HAND "XXXXXX", dir, err);
     if (r != ERR_OK)

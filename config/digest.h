@@ -17,8 +17,8 @@ int64_t digest_checksum(const void *data, size_t bytes);
 void digest_hex(const void *data, size_t bytes, char ret_hex[DIGEST_HEX_BYTES]);
 /* Of a whole file, from offset 0, leaving fd's position alone; ERR_RETRY on a read error. */
 int digest_fd_hex(int fd, char ret_hex[DIGEST_HEX_BYTES], struct err *err);
-/* The same of its first `bytes`, or fewer where it ends. Each block goes through `block` too; false stops
- * (ERR_RETRY, EX_TEMPFAIL). */
+/* The same of its first `bytes`, or fewer where it ends. Each block goes through `block` too, unless
+ * that is NULL; false stops (ERR_RETRY, EX_TEMPFAIL). */
 typedef bool digest_block_fn(void *ctx, const void *data, size_t bytes);
 int digest_fd_blocks(int fd, int64_t bytes, digest_block_fn *block, void *ctx,
                      char ret_hex[DIGEST_HEX_BYTES], struct err *err);

@@ -164,9 +164,9 @@ int settings_credential_read(const char *value, char **ret_value, struct err *er
 /* Whether a credential can be read here: the unit alone has $CREDENTIALS_DIRECTORY. Without it what
  * can be said of a credential is whether its name is one. */
 bool settings_has_credentials(void);
+int settings_credential_check(const char *value, struct err *err);
 /* How many librdkafka properties are credentials. */
 size_t settings_n_credentials(const struct settings *s);
-int settings_credential_check(const char *value, struct err *err);
 void settings_credential_free(char *value); /* takes NULL */
 /* The nearest of n names to `name` by edit distance, NULL when none is near. */
 const char *settings_nearest(const char *name, const char *const *names, size_t n);

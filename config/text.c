@@ -44,6 +44,7 @@ static bool is_control(const unsigned char *s, size_t n)
     return n == 1 ? s[0] < 0x20 || s[0] == 0x7f : n == 2 && s[0] == 0xc2 && s[1] < 0xa0;
 }
 
+/* One line of valid UTF-8, in place. cut: a sequence that the buffer's end has cut off disappears. */
 static void make_line(char *text, bool cut)
 {
     char *out = text;

@@ -12,8 +12,8 @@
  * 0660, and its group; each command is logged with the peer's uid, gid and pid.
  *
  * A peer gains no rights over files: what it wants read it opens and hands over, and the daemon reads
- * that descriptor (control_file). Nothing is opened again by name, which would be with the daemon's
- * rights, and nothing is written where the peer says.
+ * that descriptor (control_file). What would be opened or written by name, and so with the daemon's
+ * rights, is for root and the daemon's own user (control_is_owner).
  *
  * Threads: the owner accepts on its own thread when control_fd is readable; each client, at
  * most 8, gets a thread on which the handlers run, so a slow command holds up nobody else. */

@@ -42,8 +42,8 @@ static bool look_at(void *ctx, const void *data, size_t bytes)
     return !look->go_on || look->go_on(look->ctx);
 }
 
-/* Owns fd, also when it fails. bytes: where it ends for us. */
-static int new_file(int fd, int64_t bytes, struct look *look, struct event_file **ret_f,
+/* Owns fd, also when it fails. as_now: it ends for us where it ends now. */
+static int new_file(int fd, bool as_now, struct look *look, struct event_file **ret_f,
                     struct err *err)
 {
     struct event_file *f = calloc(1, sizeof(*f));
@@ -53,9 +53,11 @@ static int new_file(int fd, int64_t bytes, struct look *look, struct event_file 
     }
     f->fd = fd;
     memcpy(f->topic, "file:", 5);
-    int status = fstat(fd, &f->begun) == 0
-                     ? digest_fd_blocks(fd, bytes, look_at, look, f->topic + 5, err)
-                     : err_open(err, EX_NOINPUT, "event file", errno);
+    int status =
+        fstat(fd, &f->begun) == 0 ? ERR_OK : err_open(err, EX_NOINPUT, "event file", errno);
+    int64_t bytes = as_now ? f->begun.st_size : INT64_MAX;
+    if (status == ERR_OK)
+        status = digest_fd_blocks(fd, bytes, look_at, look, f->topic + 5, err);
     if (status == ERR_OK)
         status = ndjson_open(f->fd, bytes, EVENT_BYTES_MAX, &f->lines, err);
     if (status != ERR_OK) {
@@ -74,24 +76,18 @@ int event_file_open(int dir_fd, const char *name, struct event_file **ret_f, str
     int fd;
     if (infile_open_at(dir_fd, name, &fd, &bytes, err) != ERR_OK)
         return err_wrap(err, "event file");
-    return new_file(fd, INT64_MAX, &look, ret_f, err);
+    return new_file(fd, false, &look, ret_f, err);
 }
 
 int event_file_adopt(int fd, bool (*go_on)(void *ctx), void *ctx, struct event_file **ret_f,
                      struct err *err)
 {
     struct look look = {.go_on = go_on, .ctx = ctx};
-    struct stat info;
     int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (own < 0)
         return err_retry(err, EX_OSERR, "event file: duplicate its descriptor: %s",
                          strerror(errno));
-    if (fstat(own, &info) != 0) {
-        int code = errno;
-        close(own);
-        return err_open(err, EX_NOINPUT, "event file", code);
-    }
-    return new_file(own, info.st_size, &look, ret_f, err);
+    return new_file(own, true, &look, ret_f, err);
 }
 
 const char *event_file_topic(const struct event_file *f)

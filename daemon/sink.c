@@ -184,7 +184,8 @@ static const char *wait_word(const struct err *err)
 {
     if (err->exit_code == EX_IOERR)
         return "disk full or failing";
-    return err->exit_code == EX_TEMPFAIL ? "store locked by another process" : "out of memory";
+    return err->exit_code == EX_TEMPFAIL ? "store locked by another process"
+                                         : "out of memory or descriptors";
 }
 
 static void begin_wait(struct sink *k, const struct err *err)

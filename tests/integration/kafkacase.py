@@ -54,11 +54,15 @@ class Case:
         self.wait_until_stored(ends)
         kt.wait_for_outbox(self.daemon)
         self.daemon.stop()
+        n_sent = len(self.messages)
+        if self.kind == "mock":
+            self.messages += kt.resent(self.options.tools, self.cluster.bootstrap, self.messages)
         report = kt.compare(self.daemon, self.messages, ends)
         repeated = kt.compare_dlq_topic(self.options.tools, self.cluster.bootstrap,
                                         self.messages, report)
-        kt.say(f"{self.kind} {what}: {len(self.messages)} events, {report.n_lost} lost, "
-               f"{report.n_duplicated} duplicated, {repeated} published again")
+        kt.say(f"{self.kind} {what}: {n_sent} events ({len(self.messages) - n_sent} more sent "
+               f"again by the producer), {report.n_lost} lost, {report.n_duplicated} duplicated, "
+               f"{repeated} published again")
         for fault in report.faults[:10]:
             kt.say(f"  {fault}")
         return 0 if report.good else 1

@@ -10,6 +10,7 @@ tables: they write (topic, partition, offset) into `applied`, inside the daemon'
 import base64
 import collections
 import contextlib
+import copy
 import ctypes
 import json
 import math
@@ -164,6 +165,25 @@ def committed(tools, bootstrap, group, topic):
                          stdout=subprocess.PIPE, text=True, check=True, timeout=300).stdout
     return {(topic, int(p)): int(offset) for p, offset in
             (line.split() for line in out.splitlines()) if int(offset) > 0}
+
+
+def resent(tools, bootstrap, messages):
+    """The mock cluster does not know a batch that an idempotent producer sends again because its
+    answer was lost: the log holds it twice, and only one offset was acknowledged. What the log
+    holds counts, so these copies belong to the ledger too. Anything else is an error."""
+    acknowledged = {(m.topic, m.partition, m.offset) for m in messages}
+    originals = {(m.topic, m.partition, b64(m.key), b64(m.value)): m for m in messages}
+    copies = []
+    for topic in (VIDEOS, INTERACTIONS):
+        for record in read_topic(tools, bootstrap, topic, 0):
+            where = (topic, record["partition"], record["offset"])
+            if where not in acknowledged:
+                original = originals[topic, record["partition"], record["key_b64"],
+                                     record["value_b64"]]
+                copy_of = copy.copy(original)
+                copy_of.offset = record["offset"]
+                copies.append(copy_of)
+    return copies
 
 
 def read_topic(tools, bootstrap, topic, n):

@@ -35,14 +35,18 @@ CODES = [-195, 1, 3, 5, 6, 7, 9, 13, 14, 15, 16, 22, 25, 27, 56, 74, 78]
 # ---- on the mock cluster -------------------------------------------------------------------
 
 def broker_down(options, folder):
-    """The broker goes away and comes back; afterwards events flow again within 30 s."""
+    """The broker goes away and comes back; afterwards events flow again within 30 s. Answers take
+    a while, so that some are under way when it goes."""
     case = Case(options, folder, "mock", "assign", messages=150 * options.count)
     case.daemon.start()
     feed = case.feed(rate=100)
     slowest = 0.0
     for _ in range(options.count):
         time.sleep(case.rng.uniform(0.2, 1.0))
+        case.cluster.command("rtt -1 50")
+        time.sleep(0.1)
         case.cluster.command("down -1")
+        case.cluster.command("rtt -1 0")
         time.sleep(case.rng.uniform(0.1, 1.5))
         before = case.daemon.offsets()
         case.cluster.command("up -1")

@@ -6,6 +6,7 @@ import os
 import pathlib
 import random
 
+import kafkaledger as ledger
 import kafkatest as kt
 
 PARTITIONS = 4
@@ -56,10 +57,11 @@ class Case:
         self.daemon.stop()
         n_sent = len(self.messages)
         if self.kind == "mock":
-            self.messages += kt.resent(self.options.tools, self.cluster.bootstrap, self.messages)
-        report = kt.compare(self.daemon, self.messages, ends)
-        repeated = kt.compare_dlq_topic(self.options.tools, self.cluster.bootstrap,
-                                        self.messages, report)
+            self.messages += ledger.resent(self.options.tools, self.cluster.bootstrap,
+                                           self.messages)
+        report = ledger.compare(self.daemon, self.messages, ends)
+        repeated = ledger.compare_dlq_topic(self.options.tools, self.cluster.bootstrap,
+                                            self.messages, report)
         kt.say(f"{self.kind} {what}: {n_sent} events ({len(self.messages) - n_sent} more sent "
                f"again by the producer), {report.n_lost} lost, {report.n_duplicated} duplicated, "
                f"{repeated} published again")

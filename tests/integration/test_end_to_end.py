@@ -18,6 +18,7 @@ import random
 import sys
 import time
 
+import kafkaledger as ledger
 import kafkatest as kt
 
 PARTITIONS = 4
@@ -102,11 +103,11 @@ def run(options, folder):
         kt.wait_for_end(daemon, ends)
         seconds = time.monotonic() - start
         check_told(options, cluster, ends, daemon)
-        report = kt.Report()
+        report = ledger.Report()
         kt.wait_for_outbox(daemon)
-        repeated = kt.compare_dlq_topic(options.tools, cluster.bootstrap, messages, report)
+        repeated = ledger.compare_dlq_topic(options.tools, cluster.bootstrap, messages, report)
         daemon.stop()
-        rows = kt.compare(daemon, messages, ends)
+        rows = ledger.compare(daemon, messages, ends)
         rows.faults += report.faults
         kt.say(f"{options.cluster} end to end: {len(messages)} events in {seconds:.0f} s: "
                f"{summary(daemon)}; {rows.n_lost} lost, {rows.n_duplicated} duplicated, "

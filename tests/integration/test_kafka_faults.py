@@ -7,7 +7,7 @@ Mock cluster (a simulation): broker_down, errors, dlq_errors, rebalance, back_pr
                              sigterm, other_cluster, tls
 Real broker:                 restart, gap, gap_memory, no_dlq_topic, dlq_awkward, recreated
 
-Each case ends with the ledger against the database (kafkatest.py), unless it must end the daemon.
+Each case ends with the ledger against the database (kafkaledger.py), unless it must end the daemon.
 --count is the number of faults, where a case has more than one; $MMF_FAULTS_COUNT overrides it.
 """
 
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 
+import kafkaledger as ledger
 import kafkatest as kt
 from kafkacase import PARTITIONS, Case, run
 
@@ -241,11 +242,11 @@ def gap(options, folder, fault=None):
     daemon.stop()
     case.messages = [m for m in case.messages if (m.topic, m.partition) != where or
                      not begin[where] <= m.offset < low]
-    report = kt.Report()
+    report = ledger.Report()
     with daemon.database() as db:
         gaps = db.execute("SELECT topic, partition, from_offset, to_offset FROM data_gap"
                           ).fetchall()
-        kt.compare_applied(db, case.messages, report)
+        ledger.compare_applied(db, case.messages, report)
     report.check(gaps == [(*where, begin[where], low)], f"data_gap {gaps}")
     kt.say(f"real gap: {gaps}; of the rest {report.n_lost} lost, {report.n_duplicated} "
            f"duplicated {report.faults}")

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import kafkaledger as ledger
 import kafkatest as kt
 from kafkacase import PARTITIONS, Case, run
 
@@ -38,9 +39,9 @@ def start_end(options, folder):
     case.daemon.start()
     case.wait_until_stored(case.ends())
     case.daemon.stop()
-    report = kt.Report()
+    report = ledger.Report()
     with case.daemon.database() as db:
-        kt.compare_applied(db, case.messages, report)
+        ledger.compare_applied(db, case.messages, report)
     kt.say(f"mock start=end: {report.n_lost} lost, {report.n_duplicated} duplicated")
     return 0 if report.good else 1
 

@@ -21,6 +21,7 @@ import random
 import sys
 import time
 
+import kafkaledger as ledger
 import kafkatest as kt
 
 PARTITIONS = 4
@@ -118,10 +119,10 @@ def run(options, folder):
             ends.update(kt.log_ends(options.tools, cluster.bootstrap, topic))
         seconds = come_to_rest(daemon, ends, options)
         kt.say(f"at rest; SIGTERM took {seconds:.1f} s")
-        report = kt.compare(daemon, messages, ends)
+        report = ledger.compare(daemon, messages, ends)
         repeated = 0
         if options.fault is None:
-            repeated = kt.compare_dlq_topic(options.tools, cluster.bootstrap, messages, report)
+            repeated = ledger.compare_dlq_topic(options.tools, cluster.bootstrap, messages, report)
         return judge(options, report, n_busy, repeated)
     finally:
         cluster.close()

@@ -179,11 +179,15 @@ struct closing {
     pthread_mutex_t lock;
     pthread_cond_t ended;
     rd_kafka_t *rk;
+    void (*free_owner)(void *owner); /* or NULL */
+    void *owner;
     bool is_done, is_abandoned;
 };
 
 static void closing_free(struct closing *closing)
 {
+    if (closing->free_owner != NULL)
+        closing->free_owner(closing->owner);
     pthread_cond_destroy(&closing->ended);
     pthread_mutex_destroy(&closing->lock);
     free(closing);
@@ -243,27 +247,33 @@ static bool closing_wait(struct closing *closing, int timeout_ms)
     return is_done;
 }
 
-bool kafka_client_close(struct kafka_client *c, int timeout_ms)
+void kafka_client_close(struct kafka_client *c, int timeout_ms, void (*free_owner)(void *owner),
+                        void *owner)
 {
-    if (c->rk == NULL)
-        return true;
+    if (c->rk == NULL) {
+        if (free_owner != NULL)
+            free_owner(owner);
+        return;
+    }
     pthread_t thread;
+    const char *name = c->name; /* c may go with its owner */
     struct closing *closing = closing_new(c->rk);
     c->rk = NULL;
     if (closing == NULL)
-        return false;
+        return;
     if (pthread_create(&thread, NULL, closing_main, closing) != 0) {
-        closing_free(closing);
-        return false;
+        closing_free(closing); /* without the owner: librdkafka goes on */
+        return;
     }
+    closing->free_owner = free_owner;
+    closing->owner = owner;
     if (!closing_wait(closing, timeout_ms)) {
         pthread_detach(thread);
         log_warning("Kafka %s: still closing after %d ms; it is left behind (offsets are in "
                     "the store)",
-                    c->name, timeout_ms);
-        return false;
+                    name, timeout_ms);
+        return;
     }
     pthread_join(thread, NULL);
     closing_free(closing);
-    return true;
 }

@@ -36,9 +36,11 @@ int kafka_client_open(struct kafka_client *c, enum kafka_role role, const char *
 int kafka_client_check(struct kafka_client *c, struct err *err);
 /* "2 of 3 brokers down", "" = fine. */
 void kafka_client_describe(const struct kafka_client *c, char *ret_text, size_t bytes);
-/* Closes on a helper thread and waits at most timeout_ms. False: librdkafka is still busy, the
- * thread is left behind with the handle, and the process must end by _exit; offsets are in the
- * store, so nothing is lost by that. */
-bool kafka_client_close(struct kafka_client *c, int timeout_ms);
+/* Closes on a helper thread and waits at most timeout_ms. Callbacks may use the owner until
+ * librdkafka has ended; then free_owner (or NULL) frees it, c with it: before this returns, or,
+ * when librdkafka is still busy then, on the helper thread, which is left behind with the handle.
+ * The process must end by _exit beside it; offsets are in the store, so nothing is lost by that. */
+void kafka_client_close(struct kafka_client *c, int timeout_ms, void (*free_owner)(void *owner),
+                        void *owner);
 
 #endif

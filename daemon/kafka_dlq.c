@@ -264,7 +264,7 @@ static void replace_producer(struct kafka_dlq *dlq, const struct err *why)
     rd_kafka_purge(dlq->client.rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     while (dlq->n_in_flight > 0 && !atomic_load(&dlq->stopping))
         rd_kafka_poll(dlq->client.rk, IDLE_MS);
-    kafka_client_close(&dlq->client, CLOSE_MS);
+    kafka_client_close(&dlq->client, CLOSE_MS, NULL, NULL);
     while (open_producer(dlq, &err) != ERR_OK && !atomic_load(&dlq->stopping)) {
         set_wait(dlq, "producer", err.text);
         struct timespec second = {.tv_sec = 1};
@@ -408,6 +408,17 @@ void kafka_dlq_stop(struct kafka_dlq *dlq)
     dlq->is_started = false;
 }
 
+static void dlq_free(void *owner)
+{
+    struct kafka_dlq *dlq = owner;
+    if (dlq->conf != NULL)
+        rd_kafka_conf_destroy(dlq->conf);
+    kafka_secrets_done(&dlq->client.secrets);
+    free(dlq->store_path);
+    pthread_mutex_destroy(&dlq->lock);
+    free(dlq);
+}
+
 void kafka_dlq_close(struct kafka_dlq *dlq)
 {
     if (dlq == NULL)
@@ -415,12 +426,5 @@ void kafka_dlq_close(struct kafka_dlq *dlq)
     kafka_dlq_stop(dlq);
     if (dlq->client.rk != NULL)
         rd_kafka_purge(dlq->client.rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-    if (!kafka_client_close(&dlq->client, CLOSE_MS))
-        return; /* left behind: librdkafka still calls back into dlq */
-    if (dlq->conf != NULL)
-        rd_kafka_conf_destroy(dlq->conf);
-    kafka_secrets_done(&dlq->client.secrets);
-    free(dlq->store_path);
-    pthread_mutex_destroy(&dlq->lock);
-    free(dlq);
+    kafka_client_close(&dlq->client, CLOSE_MS, dlq_free, dlq);
 }

@@ -94,7 +94,7 @@ int kafka_probe(const struct settings *s, int timeout_ms, char *ret_text, size_t
     r = ask(&p, s, timeout_ms, err);
     if (p.metadata)
         rd_kafka_metadata_destroy(p.metadata);
-    kafka_client_close(&p.client, PROBE_CLOSE_MS);
+    kafka_client_close(&p.client, PROBE_CLOSE_MS, NULL, NULL);
     kafka_secrets_done(&p.client.secrets);
     return r;
 }

@@ -396,8 +396,9 @@ static void plan_done(struct kafka_plan *plan)
     free(plan->store_path);
 }
 
-static void source_free(struct kafka_source *ks)
+static void source_free(void *owner)
 {
+    struct kafka_source *ks = owner;
     kafka_parts_clear(&ks->parts);
     kafka_secrets_done(&ks->client.secrets);
     plan_done(&ks->plan);
@@ -414,9 +415,7 @@ static void close_source(struct source *src)
     kafka_dlq_close(ks->dlq);
     ks->is_closing = true;
     kafka_source_tell(ks);
-    /* A consumer left behind still uses ks from its callbacks. */
-    if (kafka_client_close(&ks->client, CLOSE_MS))
-        source_free(ks);
+    kafka_client_close(&ks->client, CLOSE_MS, source_free, ks);
 }
 
 static const struct source_ops kafka_ops = {
@@ -486,8 +485,7 @@ int kafka_source_open(const struct settings *s, struct pipeline *p, struct sourc
     if (result == ERR_OK)
         result = kafka_dlq_open(s, p, &ks->dlq, err);
     if (result != ERR_OK) {
-        if (kafka_client_close(&ks->client, CLOSE_MS))
-            source_free(ks);
+        kafka_client_close(&ks->client, CLOSE_MS, source_free, ks);
         return result;
     }
     *ret_src = &ks->base;

@@ -55,15 +55,14 @@ class Case:
         self.wait_until_stored(ends)
         kt.wait_for_outbox(self.daemon)
         self.daemon.stop()
-        n_sent = len(self.messages)
-        if self.kind == "mock":
-            self.messages += ledger.resent(self.options.tools, self.cluster.bootstrap,
-                                           self.messages)
-        report = ledger.compare(self.daemon, self.messages, ends)
-        repeated = ledger.compare_dlq_topic(self.options.tools, self.cluster.bootstrap,
-                                            self.messages, report)
-        kt.say(f"{self.kind} {what}: {n_sent} events ({len(self.messages) - n_sent} more sent "
-               f"again by the producer), {report.n_lost} lost, {report.n_duplicated} duplicated, "
+        tools, bootstrap = self.options.tools, self.cluster.bootstrap
+        copies = (ledger.resent(tools, bootstrap, self.messages, ends) if self.kind == "mock"
+                  else [])
+        messages = self.messages + copies
+        report = ledger.compare(self.daemon, messages, ends)
+        repeated = ledger.compare_dlq_topic(tools, bootstrap, messages, report)
+        kt.say(f"{self.kind} {what}: {len(self.messages)} events ({len(copies)} sent again by the "
+               f"producer), {report.n_lost} lost, {report.n_duplicated} duplicated, "
                f"{repeated} published again")
         for fault in report.faults[:10]:
             kt.say(f"  {fault}")

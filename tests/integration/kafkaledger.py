@@ -14,22 +14,29 @@ import struct
 import kafkatest as kt
 
 
-def resent(tools, bootstrap, messages):
+def resent(tools, bootstrap, messages, ends):
     """The mock cluster does not know a batch that an idempotent producer sends again because its
     answer was lost: the log holds it twice, and only one offset was acknowledged. What the log
-    holds counts, so these copies belong to the ledger too. Anything else is an error."""
+    holds counts, so these copies belong to the ledger too. A record that is no copy, or a log
+    that cannot be read to its ends, is an error."""
     acknowledged = {(m.topic, m.partition, m.offset) for m in messages}
     originals = {(m.topic, m.partition, kt.b64(m.key), kt.b64(m.value)): m for m in messages}
-    copies = []
+    copies, n_read = [], 0
     for topic in (kt.VIDEOS, kt.INTERACTIONS):
         for record in kt.read_topic(tools, bootstrap, topic, 0):
+            n_read += 1
             where = (topic, record["partition"], record["offset"])
-            if where not in acknowledged:
-                original = originals[topic, record["partition"], record["key_b64"],
-                                     record["value_b64"]]
-                copy_of = copy.copy(original)
-                copy_of.offset = record["offset"]
-                copies.append(copy_of)
+            if where in acknowledged:
+                continue
+            original = originals.get((topic, record["partition"], record["key_b64"],
+                                      record["value_b64"]))
+            if original is None:
+                raise AssertionError(f"{where} is in the log, and nobody produced it")
+            again = copy.copy(original)
+            again.offset = record["offset"]
+            copies.append(again)
+    if n_read != sum(ends.values()):
+        raise AssertionError(f"{n_read} records read of the log that ends at {ends}")
     return copies
 
 

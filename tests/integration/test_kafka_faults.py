@@ -7,7 +7,8 @@ Mock cluster (a simulation): broker_down, errors, dlq_errors, rebalance, back_pr
                              sigterm, other_cluster, tls
 Real broker:                 restart, gap, gap_memory, no_dlq_topic, dlq_awkward, recreated
 
-Each case ends with the ledger against the database (kafkaledger.py), unless it must end the daemon.
+Each case ends with the ledger against the database (kafkaledger.py), unless it must end the
+daemon.
 --count is the number of faults, where a case has more than one; $MMF_FAULTS_COUNT overrides it.
 """
 

@@ -1,6 +1,6 @@
 /* Opening and closing.
  *
- * One process writes (store_lock.c). SQLite before 3.51.3 may corrupt a WAL which two connections reset at once, so
+ * One process writes (lock.c). SQLite before 3.51.3 may corrupt a WAL which two connections reset at once, so
  * the writer alone checkpoints: readers open read-only with NO_CKPT_ON_CLOSE.
  *
  * The writer leaves -wal and -shm behind (PERSIST_WAL): a reader that may not write into the
@@ -10,7 +10,7 @@
  * caller's umask.
  */
 
-#include "store/store_internal.h"
+#include "store/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,8 +3,8 @@
 
 /* Shared by the benchmarks of training: CPU time, peak memory, a power-law graph, torch. */
 
-#include "fusion/csr.h"
-#include "fusion/rng.h"
+#include "fusion/math/csr.h"
+#include "fusion/math/rng.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -10,8 +10,8 @@
  * only makes the clips. Exits 1 when a goal is missed. */
 
 #include "bench_worker.h"
-#include "extract/clipmaker.h"
-#include "extract/extractor.h"
+#include "extract/media/clipmaker.h"
+#include "extract/media/extractor.h"
 
 #include <errno.h>
 #include <fcntl.h>

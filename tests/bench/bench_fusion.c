@@ -12,11 +12,11 @@
  *
  *     ninja bench_fusion && bin/bench_fusion [rows …]        default 1 8 64 256 1024 5986 */
 
-#include "fusion/fuse.h"
-#include "fusion/fuse_plan.h"
-#include "fusion/gemm.h"
-#include "fusion/model_internal.h"
-#include "fusion/rng.h"
+#include "fusion/model/fuse.h"
+#include "fusion/model/fuse_plan.h"
+#include "fusion/math/gemm.h"
+#include "fusion/model/model_internal.h"
+#include "fusion/math/rng.h"
 
 #include <cblas.h>
 #include <stdio.h>

@@ -10,7 +10,7 @@
 
 #include "bench_data.h"
 
-#include "fusion/trainee.h"
+#include "fusion/train/trainee.h"
 
 #include <cblas.h>
 #include <unistd.h>

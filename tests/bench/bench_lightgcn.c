@@ -9,7 +9,7 @@
 
 #include "bench_data.h"
 
-#include "fusion/train.h"
+#include "fusion/train/train.h"
 
 #include <cblas.h>
 #include <unistd.h>

@@ -5,7 +5,7 @@
  * bench_pool [ROUNDS] (default 15). Prints ratios against the in-process baseline of this run. */
 #include "bench_worker.h"
 #include "config/clock.h"
-#include "extract/clipmaker.h"
+#include "extract/media/clipmaker.h"
 #include "tests/integration/pool_fixture.h"
 
 #include <fcntl.h>

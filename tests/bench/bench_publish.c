@@ -14,12 +14,12 @@
 
 #include "config/clock.h"
 #include "config/digest.h"
-#include "daemon/candidate.h"
-#include "daemon/pipeline.h"
-#include "fusion/fuse.h"
-#include "fusion/gemm.h"
-#include "fusion/model_internal.h"
-#include "fusion/rng.h"
+#include "daemon/model/candidate.h"
+#include "daemon/pipeline/pipeline.h"
+#include "fusion/model/fuse.h"
+#include "fusion/math/gemm.h"
+#include "fusion/model/model_internal.h"
+#include "fusion/math/rng.h"
 
 #include <jansson.h>
 #include <pthread.h>

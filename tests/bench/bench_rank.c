@@ -9,7 +9,7 @@
 
 #include "bench_data.h"
 
-#include "fusion/rank.h"
+#include "fusion/math/rank.h"
 
 #include <unistd.h>
 

@@ -17,7 +17,7 @@
 #include "planted.h"
 #include "split.h"
 
-#include "fusion/ensemble.h"
+#include "fusion/train/ensemble.h"
 
 #include <errno.h>
 #include <math.h>

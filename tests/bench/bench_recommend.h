@@ -3,8 +3,8 @@
 
 /* What bench_recommend was asked for, and the data. */
 
-#include "fusion/npy.h"
-#include "fusion/train.h"
+#include "fusion/file/npy.h"
+#include "fusion/train/train.h"
 
 #include <stddef.h>
 #include <stdint.h>

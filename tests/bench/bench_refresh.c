@@ -7,7 +7,7 @@
 
 #include "tests/integration/refresh_fixture.h"
 
-#include "fusion/rng.h"
+#include "fusion/math/rng.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -8,9 +8,9 @@
  *
  * This measures robustness to re-encoding, not meaning. */
 
-#include "extract/clipmaker.h"
-#include "extract/encoder.h"
-#include "extract/extractor.h"
+#include "extract/media/clipmaker.h"
+#include "extract/media/encoder.h"
+#include "extract/media/extractor.h"
 
 #include <fcntl.h>
 #include <spawn.h>

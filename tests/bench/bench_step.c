@@ -10,8 +10,8 @@
 
 #include "bench_data.h"
 
-#include "fusion/gemm.h"
-#include "fusion/train.h"
+#include "fusion/math/gemm.h"
+#include "fusion/train/train.h"
 
 #include <cblas.h>
 #include <sys/wait.h>

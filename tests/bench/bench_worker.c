@@ -1,6 +1,6 @@
 #include "bench_worker.h"
 
-#include "extract/extractor.h"
+#include "extract/media/extractor.h"
 #include "tests/integration/pool_fixture.h"
 
 #include <stdlib.h>

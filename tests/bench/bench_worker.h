@@ -4,7 +4,7 @@
 /* Timing of the sandboxed worker against the same work in this process, for benchmarks: whatever
  * fails ends the program with a sentence. */
 
-#include "extract/pool.h"
+#include "extract/pool/pool.h"
 
 #include <stdint.h>
 

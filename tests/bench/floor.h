@@ -5,7 +5,7 @@
  * score for a user is its best similarity to an item of the user's, the mean over the modalities
  * of the cosine of standardised features. */
 
-#include "fusion/csr.h"
+#include "fusion/math/csr.h"
 
 #include <stdint.h>
 

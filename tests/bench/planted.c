@@ -1,6 +1,6 @@
 #include "planted.h"
 
-#include "fusion/rng.h"
+#include "fusion/math/rng.h"
 
 #include <math.h>
 #include <stdlib.h>

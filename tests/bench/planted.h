@@ -12,7 +12,7 @@
  * Each of 3,000 users has a direction q of length 1 and takes 10 of 2,000 items, drawn without
  * replacement with weights exp(3 q·p_i). */
 
-#include "fusion/csr.h"
+#include "fusion/math/csr.h"
 
 #include <stdbool.h>
 #include <stdint.h>

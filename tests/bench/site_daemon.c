@@ -12,14 +12,14 @@
  *                      for a recommend, and the lists of all users here */
 
 #include "config/clock.h"
-#include "daemon/active_model.h"
-#include "daemon/pipeline.h"
-#include "daemon/service.h"
-#include "daemon/tsv.h"
-#include "fusion/csr.h"
-#include "fusion/fuse.h"
-#include "fusion/npy.h"
-#include "fusion/rank.h"
+#include "daemon/model/active_model.h"
+#include "daemon/pipeline/pipeline.h"
+#include "daemon/service/service.h"
+#include "daemon/base/tsv.h"
+#include "fusion/math/csr.h"
+#include "fusion/model/fuse.h"
+#include "fusion/file/npy.h"
+#include "fusion/math/rank.h"
 
 #include <pthread.h>
 #include <signal.h>

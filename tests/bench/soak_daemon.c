@@ -5,7 +5,7 @@
  *   soak_daemon CONFIG SPEED */
 
 #include "config/clock.h"
-#include "daemon/service.h"
+#include "daemon/service/service.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,8 +6,8 @@
  * uniform split puts most of its weight on the few users with hundreds of pairs, and popularity
  * alone wins there. */
 
-#include "fusion/csr.h"
-#include "fusion/rng.h"
+#include "fusion/math/csr.h"
+#include "fusion/math/rng.h"
 
 /* ret_held (n_pairs) 1 for n_held of them, fewer when there are not so many users. */
 void split_hold_out(const struct csr_pair *pairs, size_t n_pairs, uint32_t n_users,

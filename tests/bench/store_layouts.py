@@ -2,7 +2,7 @@
 """Table layouts that the store could have, measured: `store_layouts.py FOLDER`.
 
 CPU time per inserted row (100 a transaction, WAL), bytes a row, and for the embeddings a scan in
-row order and one get. The first line of each block is what store/store_schema.c has."""
+row order and one get. The first line of each block is what store/schema.c has."""
 
 import os
 import sqlite3

@@ -3,7 +3,8 @@
  * is a value. Each is tried in every role. Either an error with a reason and a sentence, or an item
  * within the limits. */
 
-#include "daemon/event.h"
+#include "daemon/base/ids.h"
+#include "daemon/event/event.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -58,9 +59,9 @@ static bool within(const char *text, size_t max_bytes)
 static void check_good(struct item *item)
 {
     const char *json;
-    require(item->item_id && within(item->item_id, EVENT_ID_BYTES_MAX), "item_id");
+    require(item->item_id && within(item->item_id, ID_BYTES_MAX), "item_id");
     require(item->kind != ITEM_DEAD && item->kind != ITEM_GAP, "kind");
-    require(within(item->user_id, EVENT_ID_BYTES_MAX), "user_id");
+    require(within(item->user_id, ID_BYTES_MAX), "user_id");
     require(item->kind != ITEM_INTERACTION || item->user_id, "interaction without user");
     require(item->kind != ITEM_PUBLISHED || item->named, "video that names nothing");
     require(item->kind != ITEM_DELETED || item->value || item->role == ITEM_ROLE_VIDEOS,

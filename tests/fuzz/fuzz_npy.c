@@ -1,6 +1,6 @@
 /* Any bytes as an .npy file. */
 
-#include "fusion/npy.h"
+#include "fusion/file/npy.h"
 
 #include <stdint.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
  * request. Whatever is accepted is sound, and packs to bytes that are accepted again.
  * Seeds are real messages. */
 
-#include "extract/protocol.h"
+#include "extract/wire/protocol.h"
 
 #include <math.h>
 #include <stdint.h>

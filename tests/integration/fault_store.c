@@ -12,7 +12,7 @@
  *
  * Between the transactions lie 60 ms, so that a random kill often finds the gap. */
 
-#include "daemon/ledger.h"
+#include "daemon/pipeline/ledger.h"
 #include "store/store.h"
 
 #include <stdio.h>

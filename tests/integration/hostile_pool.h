@@ -5,7 +5,7 @@
  * after cmocka.h. */
 
 #include "config/clock.h"
-#include "extract/pool.h"
+#include "extract/pool/pool.h"
 #include "pool_fixture.h"
 
 #include <string.h>

@@ -2,9 +2,9 @@
  * and sandbox (mmf_worker), with an extractor that does what the job's title says. Each act
  * returns only if the sandbox let it through or answered it with an error. */
 #include "config/err.h"
-#include "extract/extractor.h"
-#include "extract/layout.h"
-#include "extract/zygote.h"
+#include "extract/media/extractor.h"
+#include "extract/wire/layout.h"
+#include "extract/worker/zygote.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -18,7 +18,7 @@
  *   quit                             (or end of input)
  */
 
-#include "daemon/kafka_mock.h"
+#include "daemon/kafka/mock.h"
 
 #include <stdio.h>
 #include <stdlib.h>

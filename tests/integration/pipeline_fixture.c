@@ -1,6 +1,6 @@
 #include "pipeline_fixture.h"
 
-#include "extract/clipmaker.h"
+#include "extract/media/clipmaker.h"
 
 #include <fcntl.h>
 #include <ftw.h>

@@ -5,8 +5,8 @@
  * over an event file: real workers, real store. */
 
 #include "config/settings.h"
-#include "daemon/pipeline.h"
-#include "daemon/source.h"
+#include "daemon/pipeline/pipeline.h"
+#include "daemon/pipeline/source.h"
 #include "store/store.h"
 
 #include <limits.h>

@@ -1,10 +1,10 @@
 #include "refresh_fixture.h"
 
-#include "daemon/candidate.h"
-#include "fusion/content.h"
-#include "fusion/item_graph.h"
-#include "fusion/model_internal.h"
-#include "fusion/rng.h"
+#include "daemon/model/candidate.h"
+#include "fusion/model/content.h"
+#include "fusion/model/item_graph.h"
+#include "fusion/model/model_internal.h"
+#include "fusion/math/rng.h"
 
 #include <jansson.h>
 #include <math.h>

@@ -5,8 +5,8 @@
  * candidate is, and the refresh thread on it. The model's weights are random: what is compared is
  * arithmetic. Items are named i<n>, users u<n>. */
 
-#include "daemon/refresh.h"
-#include "fusion/trainee.h"
+#include "daemon/refresh/refresh.h"
+#include "fusion/train/trainee.h"
 #include "store/store.h"
 
 #include <pthread.h>

@@ -3,7 +3,7 @@
  * its guarantee. With --table, prints a line a file, from which the table of formats in
  * extract/README.md is made. Skipped (77) where the shared data is absent. */
 
-#include "extract/extractor.h"
+#include "extract/media/extractor.h"
 
 #include <fcntl.h>
 #include <ftw.h>

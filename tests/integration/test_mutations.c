@@ -6,8 +6,8 @@
  * MMF_MUTATIONS (200) and MMF_EXTRACTIONS (300) set the counts, MMF_SEED (1) the seed;
  * MMF_KEEP_LOSSES=DIR keeps each input that cost a worker. */
 #include "config/clock.h"
-#include "extract/clipmaker.h"
-#include "extract/pool.h"
+#include "extract/media/clipmaker.h"
+#include "extract/pool/pool.h"
 #include "mutate.h"
 #include "pool_fixture.h"
 

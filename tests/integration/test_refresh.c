@@ -3,7 +3,7 @@
 
 #include "refresh_fixture.h"
 
-#include "fusion/rng.h"
+#include "fusion/math/rng.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -3,8 +3,8 @@
 
 #include "pipeline_fixture.h"
 
-#include "daemon/event_file.h"
-#include "daemon/ingest.h"
+#include "daemon/source/event_file.h"
+#include "daemon/source/ingest.h"
 
 #include <fcntl.h>
 #include <poll.h>

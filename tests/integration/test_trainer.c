@@ -1,6 +1,6 @@
 /* The child process of a training, with shells that misbehave instead of a trainer. */
 
-#include "daemon/trainer.h"
+#include "daemon/retrain/child.h"
 
 #include "config/clock.h"
 

@@ -100,7 +100,7 @@ def mean(rows):
 
 
 class Oracle:
-    """The definitions of fusion/evaluate.h, naively."""
+    """The definitions of fusion/train/evaluate.h, naively."""
 
     def __init__(self, world, model_id):
         self.items = world.vectors("current_embedding", "item_id")

@@ -151,7 +151,7 @@ def check(root):
 
 
 PLANTED = {
-    "store/a.c": ('#include "fusion/model.h"\n', "may include only"),
+    "store/a.c": ('#include "fusion/model/model.h"\n', "may include only"),
     "daemon/b.c": ("#include <librdkafka/rdkafka.h>\n", "only in daemon/kafka_"),
     "store/c.h": ("#include <sqlite3.h>\n", "no third-party include in a header"),
     "fusion/d.c": ("#include <sqlite3.h>\n", "only in store/"),

@@ -1,6 +1,6 @@
 #include "dispatch_fixture.h"
 
-#include "extract/pool.h"
+#include "extract/pool/pool.h"
 #include "store/store.h"
 
 #include <poll.h>

@@ -3,8 +3,8 @@
 
 /* A folder of clips made for one test, and an extractor to try them. */
 
-#include "extract/clipmaker.h"
-#include "extract/extractor.h"
+#include "extract/media/clipmaker.h"
+#include "extract/media/extractor.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

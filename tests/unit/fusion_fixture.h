@@ -4,8 +4,8 @@
 /* Shared by the tests of fusion/: a temporary folder, whole files as bytes, and small random
  * models of every kind. */
 
-#include "fusion/model_internal.h"
-#include "fusion/rng.h"
+#include "fusion/model/model_internal.h"
+#include "fusion/math/rng.h"
 
 #include <dirent.h>
 #include <math.h>

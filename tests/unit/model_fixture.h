@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "config/settings.h"
-#include "fusion/model.h"
+#include "fusion/model/model.h"
 #include "store/store.h"
 
 #include <stdio.h>

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "store/store_internal.h"
+#include "store/internal.h"
 
 #include <sqlite3.h>
 #include <stdio.h>

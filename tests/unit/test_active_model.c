@@ -1,6 +1,6 @@
-#include "daemon/active_model.h"
+#include "daemon/model/active_model.h"
 
-#include "extract/pool.h"
+#include "extract/pool/pool.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,9 +1,9 @@
 /* av1_refs.h against libdav1d: what is left out changes no other frame. */
 
-#include "extract/av1_refs.h"
+#include "extract/media/av1_refs.h"
 
 #include "config/digest.h"
-#include "extract/media.h"
+#include "extract/media/media.h"
 #include "extract_fixture.h"
 
 #include <fcntl.h>

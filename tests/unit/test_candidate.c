@@ -1,10 +1,10 @@
 /* A candidate through files into a store: round trip, damaged files, and items that change while
  * it is trained and published. */
-#include "daemon/candidate.h"
+#include "daemon/model/candidate.h"
 
 #include "model_fixture.h"
 
-#include "fusion/fuse.h"
+#include "fusion/model/fuse.h"
 
 #include <jansson.h>
 #include <sqlite3.h>

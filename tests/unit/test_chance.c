@@ -1,8 +1,8 @@
 /* Standard errors against their textbook forms on positions that were made up. */
-#include "daemon/chance.h"
+#include "daemon/model/chance.h"
 
-#include "fusion/rank.h"
-#include "fusion/rng.h"
+#include "fusion/math/rank.h"
+#include "fusion/math/rng.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* What the verbs of metammf share; the verbs themselves are tested as executables. */
-#include "daemon/cli.h"
+#include "daemon/cli/cli.h"
 
-#include "daemon/service_reload.h"
+#include "daemon/service/reload.h"
 
 #include <jansson.h>
 #include <setjmp.h>

@@ -1,9 +1,9 @@
 /* The length at which items are published: the law, and that training and inference agree on it. */
 #include "fusion_fixture.h"
 
-#include "fusion/cold.h"
-#include "fusion/fuse.h"
-#include "fusion/trainee.h"
+#include "fusion/model/cold.h"
+#include "fusion/model/fuse.h"
+#include "fusion/train/trainee.h"
 
 enum { U = 3, I = 5, F = 8, D = 6 };
 

@@ -2,9 +2,9 @@
  * frozen. */
 #include "fusion_fixture.h"
 
-#include "fusion/content.h"
-#include "fusion/fuse.h"
-#include "fusion/trainee.h"
+#include "fusion/model/content.h"
+#include "fusion/model/fuse.h"
+#include "fusion/train/trainee.h"
 
 enum { N = 500, F = 40, C = 6 };
 

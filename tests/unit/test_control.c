@@ -1,6 +1,6 @@
 /* Both ends of the control socket in one process: the server's threads, the client here. */
-#include "daemon/control.h"
-#include "daemon/control_client.h"
+#include "daemon/service/control.h"
+#include "daemon/service/control_client.h"
 
 #include "config/log.h"
 

@@ -3,7 +3,7 @@
 
 #include "dispatch_fixture.h"
 
-#include "daemon/dispatch.h"
+#include "daemon/pipeline/dispatch.h"
 
 #include <poll.h>
 #include <pthread.h>

@@ -2,9 +2,9 @@
  * vectors that the trainings publish, and the members can be taken out again. */
 #include "fusion_fixture.h"
 
-#include "fusion/ensemble.h"
-#include "fusion/fuse.h"
-#include "fusion/train.h"
+#include "fusion/train/ensemble.h"
+#include "fusion/model/fuse.h"
+#include "fusion/train/train.h"
 
 enum {
     U = 14,

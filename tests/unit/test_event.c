@@ -1,4 +1,5 @@
-#include "daemon/event.h"
+#include "daemon/base/ids.h"
+#include "daemon/event/event.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -379,11 +380,11 @@ static void parse_tombstone_deletes_the_key(void **state)
         assert_int_equal(parse_key(bad[i].key, bad[i].n, &item), ERR_SKIP);
         item_free(item);
     }
-    char longest[EVENT_ID_BYTES_MAX + 1];
+    char longest[ID_BYTES_MAX + 1];
     memset(longest, 'x', sizeof(longest));
-    assert_int_equal(parse_key(longest, EVENT_ID_BYTES_MAX, &item), ERR_OK);
+    assert_int_equal(parse_key(longest, ID_BYTES_MAX, &item), ERR_OK);
     item_free(item);
-    assert_int_equal(parse_key(longest, EVENT_ID_BYTES_MAX + 1, &item), ERR_SKIP);
+    assert_int_equal(parse_key(longest, ID_BYTES_MAX + 1, &item), ERR_SKIP);
     item_free(item);
 }
 
@@ -447,7 +448,7 @@ static void refused_when_repeated(const char *head, const char *each, size_t n,
 static void parse_over_long_is_refused(void **state)
 {
     (void)state;
-    refused_when_repeated("{\"item_id\": \"", "x", EVENT_ID_BYTES_MAX + 1, "\"}", "bad_schema",
+    refused_when_repeated("{\"item_id\": \"", "x", ID_BYTES_MAX + 1, "\"}", "bad_schema",
                           "item_id");
     refused_when_repeated("{\"item_id\": \"v\", \"title\": \"", "x", EVENT_TITLE_BYTES_MAX + 1,
                           "\"}", "bad_schema", "title: expected at most 4096 bytes, got 4097");

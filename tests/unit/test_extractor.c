@@ -2,8 +2,8 @@
 
 #include "extract_fixture.h"
 
-#include "extract/encoder.h"
-#include "extract/layout.h"
+#include "extract/media/encoder.h"
+#include "extract/wire/layout.h"
 
 #include <math.h>
 #include <string.h>

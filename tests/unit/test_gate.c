@@ -1,4 +1,4 @@
-#include "daemon/gate.h"
+#include "daemon/model/gate.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,7 +2,7 @@
 
 #include "fusion_fixture.h"
 
-#include "fusion/gemm.h"
+#include "fusion/math/gemm.h"
 
 /* The definition: y ← fma(x_k, w_k, y), k ascending. */
 static float chain(const float *x, const float *w, size_t step, size_t K, float y)

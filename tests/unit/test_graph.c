@@ -3,10 +3,10 @@
 
 #include "fusion_fixture.h"
 
-#include "fusion/adam.h"
-#include "fusion/graph.h"
-#include "fusion/graph_kernels.h"
-#include "fusion/sage.h"
+#include "fusion/math/adam.h"
+#include "fusion/math/graph.h"
+#include "fusion/math/graph_kernels.h"
+#include "fusion/train/sage.h"
 
 enum { U = 700, I = 310, N = U + I, EDGES = 5200, D_MAX = 136 };
 

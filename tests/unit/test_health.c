@@ -1,4 +1,4 @@
-#include "daemon/health.h"
+#include "daemon/base/health.h"
 
 #include "config/clock.h"
 

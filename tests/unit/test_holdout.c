@@ -1,4 +1,4 @@
-#include "daemon/holdout.h"
+#include "daemon/model/holdout.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

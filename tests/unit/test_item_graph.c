@@ -3,9 +3,9 @@
 
 #include "fusion_fixture.h"
 
-#include "fusion/fuse.h"
-#include "fusion/item_graph.h"
-#include "fusion/trainee.h"
+#include "fusion/model/fuse.h"
+#include "fusion/model/item_graph.h"
+#include "fusion/train/trainee.h"
 
 enum { N_ITEMS = 60, F = 37, V = 20, A = 17, K = 5 };
 

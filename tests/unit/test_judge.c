@@ -1,11 +1,11 @@
 /* Two models on the same held-out pairs, with vectors whose ranking is known. */
-#include "daemon/judge.h"
+#include "daemon/model/judge.h"
 
 #include "model_fixture.h"
 
-#include "daemon/candidate.h"
-#include "fusion/fuse.h"
-#include "fusion/model_internal.h"
+#include "daemon/model/candidate.h"
+#include "fusion/model/fuse.h"
+#include "fusion/model/model_internal.h"
 
 #include <jansson.h>
 #include <math.h>

@@ -1,7 +1,7 @@
 /* The end of a Kafka client: its owner is freed once librdkafka has ended, in time or later. */
 
 #include "config/clock.h"
-#include "daemon/kafka_client.h"
+#include "daemon/kafka/client.h"
 
 #include <librdkafka/rdkafka.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* The three layers of librdkafka's properties: what the daemon owns, what passes, what is never
  * printed. */
 #include "config/settings.h"
-#include "daemon/kafka_config.h"
+#include "daemon/kafka/config.h"
 
 #include <librdkafka/rdkafka.h>
 

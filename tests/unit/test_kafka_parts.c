@@ -1,5 +1,5 @@
 /* The table of assigned partitions. */
-#include "daemon/kafka_parts.h"
+#include "daemon/kafka/parts.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-#include "daemon/ledger.h"
+#include "daemon/pipeline/ledger.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "daemon/media_open.h"
+#include "daemon/media/media_open.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 
 #include "fusion_fixture.h"
 
-#include "fusion/fuse.h"
+#include "fusion/model/fuse.h"
 
 static const struct fixture_spec cp_mf = {FUSION_CP, BACKBONE_MF, false, true, 0};
 

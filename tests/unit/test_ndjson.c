@@ -1,4 +1,4 @@
-#include "daemon/ndjson.h"
+#include "daemon/source/ndjson.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,9 +3,9 @@
 
 #include "fusion_fixture.h"
 
-#include "fusion/fuse.h"
-#include "fusion/neighbourhood.h"
-#include "fusion/trainee.h"
+#include "fusion/model/fuse.h"
+#include "fusion/model/neighbourhood.h"
+#include "fusion/train/trainee.h"
 
 enum { N_USERS = 40, N_ITEMS = 30, N_PAIRS = 150, F = 10, K = 3 };
 

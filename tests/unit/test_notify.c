@@ -1,6 +1,6 @@
 /* notify.c over a NOTIFY_SOCKET of our own, and journal.c's look at standard error. */
-#include "daemon/journal.h"
-#include "daemon/notify.h"
+#include "daemon/service/journal.h"
+#include "daemon/service/notify.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

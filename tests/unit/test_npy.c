@@ -2,7 +2,7 @@
 
 #include "fusion_fixture.h"
 
-#include "fusion/npy.h"
+#include "fusion/file/npy.h"
 
 /* A file of format version `major` with that literal as its header. */
 static void make_file(int major, const char *literal, const void *data, size_t bytes)

@@ -1,4 +1,4 @@
-#include "fusion/outfile.h"
+#include "fusion/file/outfile.h"
 
 #include <dirent.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* The map of embeddings. */
 #include "fusion_fixture.h"
 
-#include "fusion/pca.h"
+#include "fusion/math/pca.h"
 
 /* A cloud along two chosen directions at right angles, and a little noise. */
 static void plane_finds_the_directions_and_their_shares(void **state)

@@ -1,6 +1,6 @@
 /* The sampling plan against its guarantee, on lists of packets that are made here. */
 
-#include "extract/plan.h"
+#include "extract/media/plan.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

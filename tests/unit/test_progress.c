@@ -1,4 +1,4 @@
-#include "daemon/progress.h"
+#include "daemon/base/progress.h"
 
 #include "config/clock.h"
 

@@ -1,5 +1,5 @@
-#include "extract/layout.h"
-#include "extract/protocol.h"
+#include "extract/wire/layout.h"
+#include "extract/wire/protocol.h"
 
 #include <math.h>
 #include <setjmp.h>

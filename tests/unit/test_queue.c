@@ -1,4 +1,4 @@
-#include "daemon/queue.h"
+#include "daemon/pipeline/queue.h"
 
 #include <poll.h>
 #include <pthread.h>

@@ -3,10 +3,10 @@
 
 #include "fusion_fixture.h"
 
-#include "fusion/evaluate.h"
-#include "fusion/graph.h"
-#include "fusion/knn.h"
-#include "fusion/rank.h"
+#include "fusion/train/evaluate.h"
+#include "fusion/math/graph.h"
+#include "fusion/math/knn.h"
+#include "fusion/math/rank.h"
 
 enum { U = 57, I = 211, D = 24, K = 20 };
 

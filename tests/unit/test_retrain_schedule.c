@@ -1,4 +1,4 @@
-#include "daemon/retrain_schedule.h"
+#include "daemon/retrain/schedule.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "daemon/rfc3339.h"
+#include "daemon/event/rfc3339.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* Reading back what metrics.c writes. */
-#include "daemon/series.h"
+#include "daemon/base/series.h"
 
-#include "daemon/metrics.h"
+#include "daemon/base/metrics.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

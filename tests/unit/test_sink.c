@@ -1,9 +1,9 @@
 /* The sink's thread with a store and a model of the test's own (defined here, so that the linker
  * takes these): writes fail when the test says so. */
 
-#include "daemon/fuser.h"
-#include "daemon/metrics.h"
-#include "daemon/sink.h"
+#include "daemon/pipeline/fuser.h"
+#include "daemon/base/metrics.h"
+#include "daemon/pipeline/sink.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "fusion/fuse.h"
+#include "fusion/model/fuse.h"
 
 #include <cmocka.h>
 

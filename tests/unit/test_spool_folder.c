@@ -1,4 +1,4 @@
-#include "daemon/spool_folder.h"
+#include "daemon/source/spool_folder.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

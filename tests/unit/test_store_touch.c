@@ -2,7 +2,7 @@
 
 #include "store_fixture.h"
 
-#include "store/store_touch.h"
+#include "store/touch.h"
 
 #include <stdlib.h>
 

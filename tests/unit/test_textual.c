@@ -1,7 +1,7 @@
 /* The textual encoder: which texts are alike, and that no bytes hurt it. */
 
-#include "extract/encoder.h"
-#include "extract/layout.h"
+#include "extract/media/encoder.h"
+#include "extract/wire/layout.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-#include "daemon/topk.h"
+#include "daemon/base/topk.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,7 +2,7 @@
 
 #include "fusion_fixture.h"
 
-#include "fusion/train.h"
+#include "fusion/train/train.h"
 
 enum { N_USERS = 6, N_ITEMS = 9 };
 

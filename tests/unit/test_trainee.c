@@ -3,11 +3,11 @@
 
 #include "golden_fixture.h"
 
-#include "fusion/model_internal.h"
-#include "fusion/npy.h"
-#include "fusion/fuse.h"
-#include "fusion/train.h"
-#include "fusion/trainee.h"
+#include "fusion/model/model_internal.h"
+#include "fusion/file/npy.h"
+#include "fusion/model/fuse.h"
+#include "fusion/train/train.h"
+#include "fusion/train/trainee.h"
 
 #include <string.h>
 

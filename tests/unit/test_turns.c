@@ -1,4 +1,4 @@
-#include "daemon/turns.h"
+#include "daemon/pipeline/turns.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,0 +1,36 @@
+#ifndef MMF_DAEMON_BASE_METRICS_H
+#define MMF_DAEMON_BASE_METRICS_H
+
+/* The process's metrics, in Prometheus' text format 0.0.4. Counters and histograms are kept
+ * here (thread-safe); gauges are read from the pipeline and the source when /metrics is asked.
+ * No item or user labels. */
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum metrics_stage { METRICS_QUEUE, METRICS_EXTRACT, METRICS_FUSE, METRICS_COMMIT };
+enum metrics_result {
+    METRICS_STORED,
+    METRICS_DELETED,
+    METRICS_NO_SIGNAL,
+    METRICS_STALE,
+    METRICS_DEAD
+};
+
+void metrics_event(const char *topic);         /* metammf_events_total{topic} */
+void metrics_item(enum metrics_result result); /* metammf_items_total{result} */
+void metrics_interaction(void);                /* metammf_interactions_total */
+void metrics_stage_us(enum metrics_stage stage, int64_t us);
+void metrics_queryable_us(int64_t us); /* upload (received) to committed */
+void metrics_dead_letter(const char *reason);
+void metrics_missing_modality(int modality);
+uint64_t metrics_items(enum metrics_result result); /* so far */
+uint64_t metrics_interactions(void);
+/* Counters and histograms only; -1 when out is in error. */
+int metrics_print(FILE *out);
+/* For whoever prints gauges after them: HELP and TYPE lines. */
+void metrics_head(FILE *out, const char *name, const char *type, const char *help);
+void metrics_reset(void); /* tests */
+
+#endif

@@ -1,0 +1,123 @@
+#ifndef MMF_DAEMON_EVENT_ITEM_H
+#define MMF_DAEMON_EVENT_ITEM_H
+
+/* One event on its way from a source to the store. It travels by pointer, has exactly one owner
+ * at a time, and everything it needs lives in its arena: item_free ends it in one call. */
+
+#include "config/arena.h"
+#include "config/err.h"
+#include "extract/wire/features.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum item_kind {
+    ITEM_PUBLISHED, /* video.published: replaces the item */
+    ITEM_UPDATED,   /* video.updated: replaces the fields that it names */
+    ITEM_DELETED,   /* video.deleted, or a null value */
+    ITEM_INTERACTION,
+    ITEM_DEAD, /* cannot be processed: err says why; becomes a dead letter */
+    ITEM_GAP,  /* offsets [gap_from, gap_to) were gone; its own offset is gap_to - 1 */
+};
+
+/* What comes from where the event comes from. It says what a bare event is and whose id a key is. */
+enum item_role {
+    ITEM_ROLE_NONE,         /* a file or a spool: an event's fields tell */
+    ITEM_ROLE_VIDEOS,       /* a topic of videos: the key is an item */
+    ITEM_ROLE_INTERACTIONS, /* a topic of interactions: the key is a user */
+    ITEM_ROLE_UNKNOWN,      /* a topic of Kafka's, of which kind is not known any more */
+};
+
+/* Bits of item_video.named: which fields an update names. */
+enum item_field {
+    ITEM_FIELD_MEDIA = 1,
+    ITEM_FIELD_TITLE = 2,
+    ITEM_FIELD_DESCRIPTION = 4,
+    ITEM_FIELD_TAGS = 8,
+    ITEM_FIELD_LANG = 16,
+    ITEM_FIELD_PUBLISHED = 32,
+    ITEM_FIELD_SHA256 = 64,
+};
+
+struct item_header {
+    const char *name;
+    const void *value;
+    size_t value_bytes;
+};
+
+struct ticket;
+struct turn;
+
+struct item {
+    struct arena arena; /* first: owns every pointer below */
+    struct item *next;  /* for whoever owns the item */
+
+    /* where it came from */
+    const char *topic; /* Kafka topic, or file:<sha256> */
+    int32_t partition;
+    int64_t offset;
+    enum item_role role;
+    uint32_t epoch; /* of the partition's assignment; a stale one is dropped by the sink */
+    const void *key, *value; /* as received, for dead letters; value NULL = tombstone */
+    size_t key_bytes, value_bytes;
+    const struct item_header *headers;
+    size_t n_headers;
+
+    /* what it says (event_parse) */
+    bool is_raw; /* no memory to parse it so far: nothing of this part holds */
+    enum item_kind kind;
+    const char *item_id;
+    const char *user_id, *interaction_kind; /* interaction */
+    double weight;
+    int64_t event_us; /* ts or published_at, 0 = unknown */
+    const char *media_uri, *sha256, *title, *description, *lang;
+    const char *const *tags;
+    uint32_t n_tags;
+    unsigned named; /* enum item_field */
+    int64_t gap_from, gap_to;
+
+    /* what became of it */
+    struct err err;            /* ITEM_DEAD: reason and sentence */
+    const char *stage;         /* ITEM_DEAD: parse, extract, fuse, store */
+    const char *media_root;    /* NULL = the settings' roots; ingest --media-root otherwise */
+    struct features *features; /* in the arena; NULL before extraction */
+    const float *embedding;    /* (embedding_dim) in the arena; NULL = no signal */
+    int32_t embedding_dim;
+    int64_t model_id;
+    int tries;
+    struct turn *turn; /* held while later events of this item_id wait for it; NULL = none */
+    int64_t retry_us;  /* monotonic: not before */
+    bool keeps_media;  /* an update of text only: features already holds the stored picture
+                            and sound */
+    const char *flags_json; /* then: the stored sampling flags */
+    struct ticket *ticket;  /* a re-extraction: an update that names nothing; one reference.
+                               NULL = an event */
+
+    /* the trail, wall clock in microseconds, and durations */
+    int64_t received_us, extracted_us;
+    int64_t extract_us; /* the worker's time for this item, queueing excluded */
+};
+
+struct item *item_new(void);       /* NULL when memory is out */
+void item_free(struct item *item); /* takes NULL */
+/* Turns the item into a dead letter of `stage` with the error; keeps the original bytes. */
+void item_kill(struct item *item, const char *stage, const struct err *err);
+/* As a dead letter keeps it: "videos", "interactions", NULL for the others. */
+const char *item_role_name(enum item_role role);
+/* Of a dead letter: a name, or NULL, and then its topic says whether it came from a file. Before schema
+ * 6 none was kept. */
+enum item_role item_role_parse(const char *name, const char *topic);
+/* Roughly what it holds, for the queue's bound. */
+size_t item_bytes(const struct item *item);
+
+/* A first-in first-out list through item.next. A zeroed struct is an empty list. */
+struct item_list {
+    struct item *head, *tail;
+};
+
+void item_list_push(struct item_list *list, struct item *item);
+struct item *item_list_pop(struct item_list *list); /* NULL when empty */
+void item_list_free(struct item_list *list);        /* frees what is inside */
+
+#endif

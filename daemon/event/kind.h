@@ -1,0 +1,16 @@
+#ifndef MMF_DAEMON_EVENT_KIND_H
+#define MMF_DAEMON_EVENT_KIND_H
+
+/* What an event is: event.h has the rules. */
+
+#include "config/err.h"
+#include "daemon/event/item.h"
+
+struct json_t;
+
+/* type NULL = the event names none. data: the object with its fields. ERR_SKIP bad_schema when that
+ * says nothing, or too much, or would erase what it does not name. */
+int event_kind(enum item_role role, const char *type, const struct json_t *data,
+               enum item_kind *ret_kind, struct err *err);
+
+#endif

@@ -1,0 +1,70 @@
+/* A Kafka message as an item's raw part.
+ *
+ * Purpose    Everything that a dead letter needs is kept as it came: key, value, headers, the
+ *            difference between an empty value and none (a tombstone), and what its topic is for.
+ * Ownership  Copies into the item's arena; librdkafka's message can be destroyed afterwards.
+ * Failure    ERR_RETRY when memory is out: the item is to be freed, the message read again.
+ */
+
+#include "daemon/kafka/source.h"
+
+#include "config/clock.h"
+#include "daemon/event/item.h"
+
+#include <librdkafka/rdkafka.h>
+#include <string.h>
+
+static int copy_headers(struct item *item, const rd_kafka_message_t *msg, struct err *err)
+{
+    rd_kafka_headers_t *headers = NULL;
+    if (rd_kafka_message_headers(msg, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return ERR_OK;
+    size_t n = rd_kafka_header_cnt(headers);
+    struct item_header *rows = arena_array(&item->arena, n, sizeof(*rows));
+    if (rows == NULL)
+        return err_oom(err, "copying message headers");
+    for (size_t i = 0; i < n; i++) {
+        const char *name = NULL;
+        const void *value = NULL;
+        size_t bytes = 0;
+        if (rd_kafka_header_get_all(headers, i, &name, &value, &bytes) !=
+            RD_KAFKA_RESP_ERR_NO_ERROR)
+            break;
+        rows[i].name = arena_strdup(&item->arena, name);
+        rows[i].value = value == NULL ? NULL : arena_copy(&item->arena, value, bytes);
+        rows[i].value_bytes = bytes;
+        if (rows[i].name == NULL || (value != NULL && rows[i].value == NULL))
+            return err_oom(err, "copying message headers");
+        item->n_headers = i + 1;
+    }
+    item->headers = rows;
+    return ERR_OK;
+}
+
+/* What the settings that this source was opened with call the topic. */
+static enum item_role role_of(const struct kafka_plan *plan, const char *topic)
+{
+    for (size_t i = 0; i < plan->n_video_topics; i++)
+        if (strcmp(plan->topics[i], topic) == 0)
+            return ITEM_ROLE_VIDEOS;
+    return ITEM_ROLE_INTERACTIONS;
+}
+
+int kafka_message_copy(struct item *item, const struct rd_kafka_message_s *msg,
+                       const struct kafka_plan *plan, struct err *err)
+{
+    item->topic = arena_strdup(&item->arena, rd_kafka_topic_name(msg->rkt));
+    item->partition = msg->partition;
+    item->offset = msg->offset;
+    item->received_us = clock_real_us();
+    item->key = msg->key == NULL ? NULL : arena_copy(&item->arena, msg->key, msg->key_len);
+    item->key_bytes = msg->key == NULL ? 0 : msg->key_len;
+    item->value =
+        msg->payload == NULL ? NULL : arena_copy(&item->arena, msg->payload, msg->len);
+    item->value_bytes = msg->payload == NULL ? 0 : msg->len;
+    if (item->topic == NULL || (msg->key != NULL && item->key == NULL) ||
+        (msg->payload != NULL && item->value == NULL))
+        return err_oom(err, "copying a message");
+    item->role = role_of(plan, item->topic);
+    return copy_headers(item, msg, err);
+}

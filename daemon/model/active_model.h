@@ -1,0 +1,35 @@
+#ifndef MMF_DAEMON_MODEL_ACTIVE_MODEL_H
+#define MMF_DAEMON_MODEL_ACTIVE_MODEL_H
+
+/* The model that new items are fused with: the store's active one, its file checked by SHA-256
+ * before it is read. A store without a model gets a seeded untrained one: a working random
+ * projection of the right shape until the first training. */
+
+#include "config/err.h"
+#include "config/settings.h"
+#include "fusion/model/model.h"
+#include "store/store.h"
+
+#include <stdint.h>
+
+struct active_model {
+    int64_t model_id; /* 0 = none loaded */
+    struct model *model;
+    int64_t refused_id; /* active in the store, but its file was not accepted; 0 = none */
+};
+
+/* Loads the active model, after seeding one where the store has none. */
+int active_model_open(struct store *st, const struct settings *s, struct active_model *ret_m,
+                      struct err *err);
+/* Loads the store's active model when it is another one than m. ERR_END = it is not, or it has
+ * been refused before (m remembers): an error is told once. */
+int active_model_newer(struct active_model *m, struct store *st, const struct settings *s,
+                       struct active_model *ret_m, struct err *err);
+/* ERR_FATAL EX_NOINPUT for a model of which a row alone is left: the gate refused it. */
+int active_model_has_file(const struct store_model *row, struct err *err);
+/* The model of a row of the store, its file checked by SHA-256 first. */
+int active_model_load(const struct store_model *row, const struct settings *s,
+                      struct model **ret_model, struct err *err);
+void active_model_done(struct active_model *m);
+
+#endif

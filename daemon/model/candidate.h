@@ -1,0 +1,105 @@
+#ifndef MMF_DAEMON_MODEL_CANDIDATE_H
+#define MMF_DAEMON_MODEL_CANDIDATE_H
+
+/* A trained model on its way into the store, the one place for it. The trainer leaves a folder of
+ * files, whoever owns the store publishes them:
+ *
+ *   candidate_write     trainer → DIR/ model.safetensors, items.npy + items.txt, users.npy +
+ *                       users.txt (vectors after the backbone, ids one a line), stamps, pairs,
+ *                       metrics.json
+ *   candidate_read      DIR → memory; every file is checked: sizes, ids, finite numbers, rows in
+ *                       range, the digests that metrics.json names
+ *   candidate_publish   memory → the model folder and the store: a model in state `candidate` with
+ *                       its vectors beside those of the active one, a block of rows a transaction
+ *   candidate_activate  the flip: first fuses the items that came or changed meanwhile
+ *
+ * What the files hold, beside the arrays: stamps (I) uint64, what identifies the features that a
+ * vector was made of; pairs (n, 2) uint32, user row and item row; both little-endian. A row of
+ * zeros is an item without a vector.
+ *
+ * The model folder keeps DIR as trained-<sha256>/, so that a rollback to a model whose vectors the
+ * store has let go finds them there, and a warm start finds whose rows the model file holds.
+ *
+ * Threads: candidate_publish and candidate_activate belong to one thread with a store handle of
+ * its own; what writes goes through `write`, which the daemon gives to the sink between batches
+ * (pipeline_write) and a command line with the store's lock calls directly. */
+
+#include "config/err.h"
+#include "config/settings.h"
+#include "fusion/model/model.h"
+#include "store/store.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct json_t;
+
+/* The files of DIR: the model first, and last metrics.json with the digests of the others. */
+#define CANDIDATE_N_FILES   8
+#define CANDIDATE_BYTES_MAX ((int64_t)8 << 30) /* of one file */
+extern const char *const candidate_files[CANDIDATE_N_FILES];
+
+/* I items, U users, D width of a vector. candidate_read owns what it fills (candidate_done); for
+ * candidate_write everything is the caller's. */
+struct candidate {
+    char dir[PATH_MAX];
+    struct model *model;
+    size_t n_items, n_users, n_pairs;
+    int32_t dim;
+    char **item_id, **user_id; /* (I), (U) */
+    float *items, *users;      /* (I, D), (U, D) */
+    uint64_t *stamp;           /* (I) */
+    uint8_t *warm;             /* (I) 1 = in a training pair; candidate_write ignores it */
+    uint32_t (*pair)[2];       /* (n_pairs) user row, item row: what it was trained on */
+    /* An object: what was asked for (options, seed, parent), what was read (encoder_ids, counts), what
+     * came of it (epochs, curve, valid, no_history (D)), files (their digests), and, once judged,
+     * gate. training.c writes it. */
+    struct json_t *metrics;
+    char *id_block[2]; /* what item_id and user_id point into */
+};
+
+/* The folder is made when it is not there. ERR_FATAL EX_DATAERR for an id with a line feed. Adds
+ * "files" to c->metrics. */
+int candidate_write(const char *dir, const struct candidate *c, struct err *err);
+/* ERR_FATAL EX_DATAERR with the file's name, EX_NOINPUT when one is missing. */
+int candidate_read(const char *dir, struct candidate *ret_c, struct err *err);
+void candidate_done(struct candidate *c);
+/* The vector of a user without history (D), NULL when the metrics hold none. malloc'ed. */
+float *candidate_no_history(const struct json_t *metrics, int32_t dim);
+
+/* What a model's row says of it: where it comes from, kinds, encoders, digest, and the metrics less
+ * what has a place of its own in the store. */
+int candidate_describe(const struct candidate *c, struct store_model *row, struct err *err);
+
+/* Where to: see the threads above. */
+typedef int candidate_write_fn(struct store *st, void *arg, struct err *err);
+struct candidate_target {
+    const struct settings *settings;
+    struct store *reader; /* the calling thread's; may be the writing handle itself */
+    int (*write)(void *ctx, candidate_write_fn *fn, void *arg, struct err *err);
+    /* Between two blocks; false = give up (ERR_RETRY EX_TEMPFAIL). NULL = go on. */
+    bool (*progress)(void *ctx, size_t done, size_t total);
+    void *ctx;
+    /* Nobody asked for this model: a pin that came meanwhile keeps it from being activated
+     * (ERR_RETRY EX_TEMPFAIL). */
+    bool unless_pinned;
+};
+
+/* Copies the files, inserts the model (state candidate) with its vectors, training pairs and
+ * learning curve. When it fails half way the model ends as `rejected`. Vectors of items whose
+ * features have changed since the training read them are left out. */
+int candidate_publish(const struct candidate *c, const struct candidate_target *t,
+                      int64_t *ret_model_id, struct err *err);
+/* Makes any model of the store the active one: promotion, rollback, import. Vectors that it lacks
+ * come from its folder, else are fused from the stored features; the last ones and the flip are
+ * one call of `write`. Training pairs that it lacks come from its folder too. The active one again
+ * changes nothing. */
+int candidate_activate(const struct candidate_target *t, int64_t model_id, struct err *err);
+
+/* The folder of a trained model, with its files; ERR_END for one without (seeded, imported). */
+int candidate_folder(const struct settings *s, const struct store_model *m,
+                     char ret_dir[PATH_MAX], struct err *err);
+
+#endif

@@ -1,0 +1,23 @@
+#ifndef MMF_DAEMON_MODEL_CANDIDATE_INTERNAL_H
+#define MMF_DAEMON_MODEL_CANDIDATE_INTERNAL_H
+
+/* Between candidate.c, candidate_publish.c and candidate_activate.c. */
+
+#include "daemon/model/candidate.h"
+
+struct candidate_publication {
+    int64_t model_id;
+    enum store_side side;
+    bool only_missing;
+    size_t done; /* rows so far, for the progress */
+};
+/* The vectors of one side, block by block. */
+int candidate_put_vectors(const struct candidate *c, const struct candidate_target *t,
+                          struct candidate_publication *p, struct err *err);
+
+/* The c->n_pairs training pairs by uid and rid, 0 for an item or user that is gone.
+ * free(*ret_pairs). */
+int candidate_name_pairs(const struct candidate *c, struct store *reader,
+                         struct store_pair **ret_pairs, struct err *err);
+
+#endif

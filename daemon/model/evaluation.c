@@ -1,0 +1,462 @@
+#include "daemon/base/processors.h"
+#include "daemon/model/evaluation.h"
+
+#include "daemon/model/training.h"
+#include "fusion/model/fuse.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+void evaluation_mean(const float *vec, const uint8_t *has, size_t n, int32_t dim, float *ret)
+{
+    size_t D = (size_t)dim, count = 0;
+
+    for (size_t j = 0; j < D; j++)
+        ret[j] = 0;
+    for (size_t i = 0; i < n; i++)
+        count += has[i] != 0;
+    for (size_t j = 0; j < D && count; j++) {
+        double sum = 0;
+
+        for (size_t i = 0; i < n; i++)
+            sum += has[i] ? (double)vec[i * D + j] : 0;
+        ret[j] = (float)(sum / (double)count);
+    }
+}
+
+/* ---- whose vectors ------------------------------------------------------------------------- */
+
+static int mark_vectors(struct evaluation *e, struct err *err)
+{
+    size_t D = (size_t)e->dim;
+
+    e->item_has = calloc(e->n_items + 1, 1);
+    e->user_has = calloc(e->n_users + 1, 1);
+    if (!e->item_has || !e->user_has)
+        return err_oom(err, "an evaluation");
+    for (size_t i = 0; i < e->n_items; i++)
+        e->item_has[i] = !fuse_is_zero(e->items + i * D, e->dim);
+    for (size_t i = 0; i < e->n_users; i++)
+        e->user_has[i] = !fuse_is_zero(e->users + i * D, e->dim);
+    if (!e->no_history && !(e->no_history = calloc(D + 1, sizeof *e->no_history)))
+        return err_oom(err, "an evaluation");
+    return ERR_OK;
+}
+
+int evaluation_of_candidate(const struct candidate *c, struct evaluation *ret_e,
+                            struct err *err)
+{
+    struct evaluation e = {.candidate = c,
+                           .dim = c->dim,
+                           .n_items = c->n_items,
+                           .n_users = c->n_users,
+                           .n_pairs = c->n_pairs,
+                           .items = c->items,
+                           .users = c->users,
+                           .pair = c->pair,
+                           .no_history = candidate_no_history(c->metrics, c->dim)};
+    bool has_mean = e.no_history != NULL;
+    int r = mark_vectors(&e, err);
+
+    if (r == ERR_OK)
+        r = tsv_index_new(c->item_id, c->n_items, &e.item_index, err);
+    if (r == ERR_OK)
+        r = tsv_index_new(c->user_id, c->n_users, &e.user_index, err);
+    if (r != ERR_OK) {
+        evaluation_done(&e);
+        return r;
+    }
+    if (!has_mean)
+        evaluation_mean(e.users, e.user_has, e.n_users, e.dim, e.no_history);
+    *ret_e = e;
+    return ERR_OK;
+}
+
+static int find_model(struct store *st, int64_t model_id, struct store_model *ret_m,
+                      struct err *err)
+{
+    int r = model_id ? store_model_get(st, model_id, ret_m, err)
+                     : store_model_active(st, ret_m, err);
+
+    if (r == ERR_END && model_id)
+        return err_fatal(err, EX_NOINPUT, "no model %lld: see metammf model list",
+                         (long long)model_id);
+    return r == ERR_END ? err_fatal(err, EX_NOINPUT, "no model yet: see metammf train --help")
+                        : r;
+}
+
+/* Row of an id in ascending ids, n = none. */
+static size_t find_row(const struct store_rows *rows, int64_t id)
+{
+    size_t first = 0, last = rows->n_rows;
+
+    while (first < last) {
+        size_t middle = first + (last - first) / 2;
+
+        if (rows->id[middle] < id)
+            first = middle + 1;
+        else
+            last = middle;
+    }
+    return first < rows->n_rows && rows->id[first] == id ? first : rows->n_rows;
+}
+
+/* Pairs of users or items without a vector mask nothing, but a pair makes its item warm. */
+static int take_pairs(struct evaluation *e, struct store *st, struct err *err)
+{
+    struct store_pair *pairs = NULL;
+    size_t n = 0;
+    int r = store_get_training(st, e->model_id, &pairs, &n, err);
+
+    if (r != ERR_OK && r != ERR_END)
+        return r;
+    e->pair = calloc(n + 1, sizeof *e->pair);
+    if (!e->pair) {
+        free(pairs);
+        return err_oom(err, "an evaluation");
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t user = find_row(&e->user_rows, pairs[i].uid);
+        size_t item = find_row(&e->item_rows, pairs[i].rid);
+
+        if (item == e->item_rows.n_rows)
+            continue;
+        e->pair[e->n_pairs][0] = (uint32_t)user;
+        e->pair[e->n_pairs++][1] = (uint32_t)item;
+    }
+    free(pairs);
+    return ERR_OK;
+}
+
+static int take_rows(struct evaluation *e, struct store *st, struct err *err)
+{
+    int r = store_read_vectors(st, e->model_id, STORE_SIDE_ITEMS, &e->item_rows, err);
+
+    if (r == ERR_OK)
+        r = store_read_vectors(st, e->model_id, STORE_SIDE_USERS, &e->user_rows, err);
+    if (r == ERR_OK && !e->item_rows.n_rows)
+        r = err_fatal(err, EX_NOINPUT,
+                      "model %lld has no vectors in this store: metammf model promote %lld "
+                      "makes them",
+                      (long long)e->model_id, (long long)e->model_id);
+    if (r != ERR_OK)
+        return r;
+    e->items = e->item_rows.vec;
+    e->users = e->user_rows.vec;
+    e->n_items = e->item_rows.n_rows;
+    e->n_users = e->user_rows.n_rows;
+    e->dim = e->item_rows.dim;
+    if (e->n_users && e->user_rows.dim != e->dim)
+        return err_fatal(err, EX_DATAERR, "model %lld: users have %d numbers, items %d",
+                         (long long)e->model_id, e->user_rows.dim, e->dim);
+    return ERR_OK;
+}
+
+static int fill_from_model(struct evaluation *e, struct store *st, const struct store_model *m,
+                           struct err *err)
+{
+    int r = take_rows(e, st, err);
+
+    if (r == ERR_OK)
+        r = take_pairs(e, st, err);
+    json_t *metrics = m->metrics ? json_loads(m->metrics, 0, NULL) : NULL;
+    if (r == ERR_OK)
+        e->no_history = candidate_no_history(metrics, e->dim);
+    json_decref(metrics);
+    bool has_mean = e->no_history != NULL;
+    if (r == ERR_OK)
+        r = mark_vectors(e, err);
+    if (r == ERR_OK && !has_mean)
+        evaluation_mean(e->users, e->user_has, e->n_users, e->dim, e->no_history);
+    if (r == ERR_OK)
+        r = tsv_index_new(e->item_rows.name, e->n_items, &e->item_index, err);
+    return r == ERR_OK ? tsv_index_new(e->user_rows.name, e->n_users, &e->user_index, err) : r;
+}
+
+int evaluation_of_model(struct store *st, int64_t model_id, struct evaluation *ret_e,
+                        struct err *err)
+{
+    struct store_model m = {0};
+    int r = find_model(st, model_id, &m, err);
+
+    if (r != ERR_OK)
+        return r;
+    struct evaluation e = {.model_id = m.model_id};
+    r = fill_from_model(&e, st, &m, err);
+    store_model_done(&m);
+    if (r == ERR_OK)
+        *ret_e = e;
+    else
+        evaluation_done(&e);
+    return r;
+}
+
+void evaluation_done(struct evaluation *e)
+{
+    if (!e->candidate)
+        free(e->pair);
+    store_rows_done(&e->item_rows);
+    store_rows_done(&e->user_rows);
+    tsv_index_done(&e->item_index);
+    tsv_index_done(&e->user_index);
+    free(e->no_history);
+    free(e->item_has);
+    free(e->user_has);
+    *e = (struct evaluation){0};
+}
+
+/* ---- a test -------------------------------------------------------------------------------- */
+
+struct test_row {
+    uint32_t user;    /* row of the task */
+    uint32_t item;    /* row of the model, or EVALUATE_UNKNOWN */
+    const char *name; /* of an unknown item, so that each counts once */
+};
+
+struct test {
+    size_t n, n_users;
+    struct tsv_index names; /* of the test's users */
+    char **name;            /* (n_users) */
+    struct test_row *rows;  /* (n) by user, item */
+    uint32_t *user_row;     /* (n_users) row in the model, UINT32_MAX = none */
+    float *vec;             /* (n_users, D) */
+    size_t *start;          /* (n_users + 1) */
+    uint32_t *item;         /* (n) */
+    uint8_t *warm;          /* (I) */
+    struct csr seen;
+    uint32_t *compact; /* (I) model row → row among the items with a vector */
+    float *items;      /* those */
+    uint32_t n_items;
+};
+
+static void test_done(struct test *t)
+{
+    tsv_index_done(&t->names);
+    free(t->name);
+    free(t->rows);
+    free(t->user_row);
+    free(t->vec);
+    free(t->start);
+    free(t->item);
+    free(t->warm);
+    free(t->compact);
+    free(t->items);
+    csr_done(&t->seen);
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+    const struct test_row *x = a, *y = b;
+
+    if (x->user != y->user)
+        return x->user < y->user ? -1 : 1;
+    if (x->item != y->item)
+        return x->item < y->item ? -1 : 1;
+    return x->name && y->name ? strcmp(x->name, y->name) : 0;
+}
+
+/* The distinct names of the test's users, in the order of the names. */
+static int name_users(struct test *t, const struct tsv_pair *pairs, size_t n, struct err *err)
+{
+    struct tsv_index all;
+    char **names = calloc(n + 1, sizeof *names);
+    int r = names ? ERR_OK : err_oom(err, "an evaluation");
+
+    for (size_t i = 0; r == ERR_OK && i < n; i++)
+        names[i] = (char *)(uintptr_t)pairs[i].user;
+    if (r == ERR_OK)
+        r = tsv_index_new(names, n, &all, err);
+    if (r != ERR_OK) {
+        free(names);
+        return r;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (!i || strcmp(all.sorted[i].name, all.sorted[i - 1].name) != 0)
+            names[t->n_users++] = (char *)(uintptr_t)all.sorted[i].name;
+    tsv_index_done(&all);
+    t->name = names;
+    return tsv_index_new(t->name, t->n_users, &t->names, err);
+}
+
+static int reserve(struct test *t, const struct evaluation *e, size_t n, struct err *err)
+{
+    size_t D = (size_t)e->dim;
+
+    t->rows = calloc(n + 1, sizeof *t->rows);
+    t->user_row = calloc(t->n_users + 1, sizeof *t->user_row);
+    t->vec = calloc(t->n_users * D + 1, sizeof *t->vec);
+    t->start = calloc(t->n_users + 2, sizeof *t->start);
+    t->item = calloc(n + 1, sizeof *t->item);
+    t->warm = calloc(e->n_items + 1, 1);
+    t->compact = calloc(e->n_items + 1, sizeof *t->compact);
+    t->items = calloc(e->n_items * D + 1, sizeof *t->items);
+    if (!t->rows || !t->user_row || !t->vec || !t->start || !t->item || !t->warm ||
+        !t->compact || !t->items)
+        return err_oom(err, "an evaluation");
+    return ERR_OK;
+}
+
+/* Items without a vector do not compete. */
+static void compact_items(struct test *t, const struct evaluation *e)
+{
+    size_t D = (size_t)e->dim;
+
+    for (size_t i = 0; i < e->n_items; i++) {
+        t->compact[i] = e->item_has[i] ? t->n_items : EVALUATE_UNKNOWN;
+        if (e->item_has[i])
+            memcpy(t->items + t->n_items++ * D, e->items + i * D, D * sizeof *t->items);
+    }
+    for (size_t i = 0; i < e->n_pairs; i++)
+        if (t->compact[e->pair[i][1]] != EVALUATE_UNKNOWN)
+            t->warm[t->compact[e->pair[i][1]]] = 1;
+}
+
+static void find_users(struct test *t, const struct evaluation *e,
+                       struct evaluation_result *result)
+{
+    size_t D = (size_t)e->dim;
+
+    for (size_t u = 0; u < t->n_users; u++) {
+        uint32_t row = tsv_index_find(&e->user_index, t->name[u]);
+        bool known = row != UINT32_MAX && e->user_has[row];
+
+        t->user_row[u] = row;
+        result->n_unknown_users += !known;
+        memcpy(t->vec + u * D, known ? e->users + row * D : e->no_history, D * sizeof *t->vec);
+    }
+}
+
+static void sort_pairs(struct test *t, const struct evaluation *e, const struct tsv_pair *pairs,
+                       size_t n, struct evaluation_result *result)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t row = tsv_index_find(&e->item_index, pairs[i].item);
+        uint32_t item = row == UINT32_MAX ? EVALUATE_UNKNOWN : t->compact[row];
+
+        t->rows[i] = (struct test_row){tsv_index_find(&t->names, pairs[i].user), item,
+                                       item == EVALUATE_UNKNOWN ? pairs[i].item : NULL};
+    }
+    qsort(t->rows, n, sizeof *t->rows, compare_rows);
+    for (size_t i = 0; i < n; i++) {
+        if (i && compare_rows(&t->rows[i], &t->rows[i - 1]) == 0)
+            continue;
+        t->item[t->n++] = t->rows[i].item;
+        t->start[t->rows[i].user + 1] = t->n;
+        result->n_unknown_items += t->rows[i].item == EVALUATE_UNKNOWN;
+    }
+}
+
+/* The training pairs of the test's users. */
+static int mask_pairs(struct test *t, const struct evaluation *e, struct err *err)
+{
+    uint32_t *row_of = malloc((e->n_users + 1) * sizeof *row_of);
+    struct csr_pair *pairs = malloc((e->n_pairs + 1) * sizeof *pairs);
+    size_t n = 0;
+    int r = row_of && pairs ? ERR_OK : err_oom(err, "an evaluation");
+
+    for (size_t u = 0; r == ERR_OK && u <= e->n_users; u++)
+        row_of[u] = UINT32_MAX;
+    for (uint32_t u = 0; r == ERR_OK && u < t->n_users; u++)
+        if (t->user_row[u] != UINT32_MAX)
+            row_of[t->user_row[u]] = u;
+    for (size_t i = 0; r == ERR_OK && i < e->n_pairs; i++) {
+        uint32_t item = t->compact[e->pair[i][1]], user = row_of[e->pair[i][0]];
+
+        if (user != UINT32_MAX && item != EVALUATE_UNKNOWN)
+            pairs[n++] = (struct csr_pair){user, item};
+    }
+    if (r == ERR_OK)
+        r = csr_from_pairs(pairs, n, (uint32_t)t->n_users, t->n_items, &t->seen, err);
+    free(row_of);
+    free(pairs);
+    return r;
+}
+
+static int prepare(struct test *t, const struct evaluation *e, const struct tsv_pair *pairs,
+                   size_t n, struct evaluation_result *result, struct err *err)
+{
+    int r = name_users(t, pairs, n, err);
+
+    if (r == ERR_OK)
+        r = reserve(t, e, n, err);
+    if (r != ERR_OK)
+        return r;
+    compact_items(t, e);
+    find_users(t, e, result);
+    sort_pairs(t, e, pairs, n, result);
+    return mask_pairs(t, e, err);
+}
+
+int evaluation_run(const struct evaluation *e, const struct tsv_pair *test, size_t n,
+                   const uint32_t *cuts, uint32_t n_cuts, unsigned threads,
+                   struct evaluation_result *ret, struct err *err)
+{
+    struct evaluation_result result = {0};
+    struct test t = {0};
+    struct team *team = NULL;
+    int r = prepare(&t, e, test, n, &result, err);
+
+    if (r == ERR_OK)
+        r = team_new(threads ? threads : processors_online(), &team, err);
+    if (r == ERR_OK) {
+        const struct evaluate_task task = {.users = t.vec,
+                                           .items = t.items,
+                                           .n_users = (uint32_t)t.n_users,
+                                           .n_items = t.n_items,
+                                           .D = (uint32_t)e->dim,
+                                           .seen = &t.seen,
+                                           .item_warm = t.warm,
+                                           .test_start = t.start,
+                                           .test_item = t.item,
+                                           .cuts = cuts,
+                                           .n_cuts = n_cuts,
+                                           .team = team};
+
+        result.n_users = t.n_users;
+        result.n_pairs = t.n;
+        r = evaluate_run(&task, &result.figures, err);
+    }
+    team_free(team);
+    test_done(&t);
+    if (r == ERR_OK)
+        *ret = result;
+    return r;
+}
+
+/* ---- as JSON ------------------------------------------------------------------------------- */
+
+static json_t *slice_json(const struct evaluate_result *f, enum evaluate_slice slice)
+{
+    json_t *object = json_object();
+
+    for (uint32_t i = 0; object && i < f->n_cuts; i++) {
+        const struct evaluate_figures *x = &f->at[slice][i];
+        char k[16];
+
+        (void)snprintf(k, sizeof k, "%u", f->cut[i]);
+        (void)json_object_set_new(object, k,
+                                  json_pack("{s:f, s:f, s:f, s:f}", "precision", x->precision,
+                                            "recall", x->recall, "hr", x->hr, "ndcg", x->ndcg));
+    }
+    return object;
+}
+
+struct json_t *evaluation_json(const struct evaluation_result *r)
+{
+    json_t *object = json_object();
+
+    for (int s = 0; object && s < EVALUATE_SLICES; s++)
+        (void)json_object_set_new(object, evaluate_slice_name((enum evaluate_slice)s),
+                                  slice_json(&r->figures, (enum evaluate_slice)s));
+    if (object)
+        (void)json_object_update_new(
+            object,
+            json_pack("{s:I, s:I, s:I, s:I}", "users", (json_int_t)r->n_users, "pairs",
+                      (json_int_t)r->n_pairs, "unknown_users", (json_int_t)r->n_unknown_users,
+                      "unknown_items", (json_int_t)r->n_unknown_items));
+    return object;
+}

@@ -1,0 +1,488 @@
+#include "daemon/base/processors.h"
+#include "daemon/model/training_internal.h"
+
+#include "daemon/model/evaluation.h"
+#include "fusion/train/checkpoint.h"
+#include "fusion/train/ensemble.h"
+#include "fusion/model/fuse.h"
+#include "fusion/train/train_sizes.h"
+
+#include <jansson.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum { DIM = 64, MEMBERS_FLOATS_MAX = 1 << 28 };
+
+/* ---- choices ------------------------------------------------------------------------------- */
+
+/* Half of the learned numbers are identity, half fused; content columns come beside them. */
+static void choose_widths(const struct training_request *r, int32_t F,
+                          struct model_shape *shape)
+{
+    int32_t dim = r->dim > 0 ? (int32_t)r->dim : DIM;
+
+    shape->id_dim = dim;
+    if (shape->fusion == FUSION_NONE)
+        return;
+    shape->id_dim = dim / 2;
+    shape->content_dim = (int32_t)r->content;
+    train_widths(F, dim / 2, shape);
+}
+
+/* What nobody chose stays as fusion/ has it by default (trainee_options_init). */
+static void choose_shape(const struct training_request *r, const struct training_data *t,
+                         struct model_shape *shape)
+{
+    if (r->fusion >= 0 || !t->F)
+        shape->fusion = r->fusion >= 0 ? (enum fusion_kind)r->fusion : FUSION_NONE;
+    if (r->backbone >= 0)
+        shape->backbone = (enum backbone_kind)r->backbone;
+    shape->hops = shape->backbone == BACKBONE_LIGHTGCN ? (int32_t)r->layers : 0;
+    memcpy(shape->modality_dim, t->d.dim, sizeof shape->modality_dim);
+    memcpy(shape->encoder_id, t->d.encoder_id, sizeof shape->encoder_id);
+    choose_widths(r, t->F, shape);
+}
+
+/* Of an ensemble's tensors T (ensemble.h), zeros included; known before hours are spent. */
+static int check_members(const struct training_request *r, int32_t F,
+                         const struct model_shape *s, struct err *err)
+{
+    const double n = r->members > 1 ? (double)r->members : 1, S = MODEL_S;
+    double in = F, floats = 0;
+
+    for (int32_t l = 1; l <= s->L; in = n * s->width[l++])
+        floats += n * S * in * n * s->width[l];
+    if (s->fusion != FUSION_DENSE || n == 1 || floats <= MEMBERS_FLOATS_MAX)
+        return ERR_OK;
+    return err_fatal(
+        err, EX_USAGE,
+        "%d members of dense fusion with %d columns would be %.1f GB of tensors as "
+        "one model: take fewer, or --fusion cp",
+        (int)n, (int)F, floats * sizeof(float) / 1e9);
+}
+
+/* Options of fusion/ from the request and the data: every choice is made here. */
+static int choose(const struct training_request *r, const struct training_data *t,
+                  struct train_options *ret_o, struct err *err)
+{
+    struct train_options o;
+
+    train_options_init(&o);
+    choose_shape(r, t, &o.model.shape);
+    o.model.seed = r->seed;
+    o.model.item_graph = r->item_graph >= 0
+                             ? r->item_graph == 1
+                             : o.model.item_graph && o.model.shape.fusion != FUSION_NONE;
+    o.model.threads = r->threads ? r->threads : processors_online();
+    if (r->lr >= 0)
+        o.model.lr = (float)r->lr;
+    if (r->decay >= 0)
+        o.model.decay = (float)r->decay;
+    if (r->id_dropout >= 0)
+        o.model.id_dropout = (float)r->id_dropout;
+    o.model.negatives = (uint32_t)r->negatives;
+    if (r->fused_length_percent > 0)
+        o.model.shape.fused_length = (float)r->fused_length_percent / 100;
+    if (r->cold_length_percent >= 0)
+        o.model.cold_length = (float)r->cold_length_percent / 100;
+    o.model.knn.on_block = r->graph;
+    o.model.knn.on_block_arg = r->arg;
+    o.on_step = r->step;
+    o.on_step_arg = r->arg;
+    o.max_epochs = r->epochs > 0 ? (uint32_t)r->epochs : TRAINING_EPOCHS;
+    o.batch = r->batch > 0 ? (uint32_t)r->batch : train_batch(t->n_train);
+    if (!t->F && (o.model.shape.fusion != FUSION_NONE || o.model.item_graph))
+        return err_fatal(err, EX_DATAERR,
+                         "no item has features: import items with features, or train with "
+                         "--fusion none --item-graph none");
+    *ret_o = o;
+    return check_members(r, t->F, &o.model.shape, err);
+}
+
+/* ---- what is published --------------------------------------------------------------------- */
+
+static uint8_t *mark_users(const struct training_data *t)
+{
+    uint8_t *has = calloc(t->d.n_users + 1, 1);
+
+    for (size_t i = 0; has && i < t->n_train; i++)
+        has[t->train[i].row] = 1;
+    return has;
+}
+
+/* Items without a training pair by the path that new ones take, so that both have the same
+ * bytes. */
+static int fuse_cold(const struct training_data *t, const struct model *model,
+                     const uint32_t *n_interactions, float *items /* (I, D) */, struct err *err)
+{
+    const struct model_shape *shape = model_shape(model);
+    size_t F = (size_t)t->F, D = (size_t)shape->D;
+    struct fuse_context *context = NULL;
+    int r = ERR_OK;
+
+    if (shape->fusion == FUSION_NONE)
+        return ERR_OK;
+    r = fuse_context_new(model, 1, &context, err);
+    for (size_t i = 0; r == ERR_OK && i < t->d.n_items; i++)
+        if (n_interactions[i] == 0)
+            r = fuse_items_in(context, t->X + i * F, &t->d.mask[i], 1, items + i * D, err);
+    fuse_context_free(context);
+    return r;
+}
+
+struct result {
+    struct model *model;
+    float *vectors; /* (U + I, D) users, then items */
+    float *mean;    /* (D) of the users with a training pair */
+    uint32_t (*pair)[2];
+};
+
+static void result_done(struct result *x)
+{
+    model_free(x->model);
+    free(x->vectors);
+    free(x->mean);
+    free(x->pair);
+}
+
+/* Users without a training pair have none to publish. */
+static void take_users(const struct training_data *t, const uint8_t *has, size_t D,
+                       struct result *x)
+{
+    evaluation_mean(x->vectors, has, t->d.n_users, (int32_t)D, x->mean);
+    for (size_t u = 0; u < t->d.n_users; u++)
+        if (!has[u])
+            memset(x->vectors + u * D, 0, D * sizeof *x->vectors);
+    for (size_t i = 0; i < t->n_train; i++) {
+        x->pair[i][0] = t->train[i].row;
+        x->pair[i][1] = t->train[i].col;
+    }
+}
+
+static int make_result(const struct training_data *t, struct ensemble *members,
+                       const struct trainee *last, struct result *x, struct err *err)
+{
+    uint8_t *has = mark_users(t);
+    int r = ensemble_join(members, last, &x->model, &x->vectors, err);
+    size_t D = r == ERR_OK ? (size_t)model_shape(x->model)->D : 0;
+
+    x->mean = calloc(D + 1, sizeof *x->mean);
+    x->pair = calloc(t->n_train + 1, sizeof *x->pair);
+    if (r == ERR_OK && (!has || !x->mean || !x->pair))
+        r = err_oom(err, "the vectors to publish");
+    if (r == ERR_OK) {
+        take_users(t, has, D, x);
+        r = fuse_cold(t, x->model, last->n_interactions, x->vectors + t->d.n_users * D, err);
+    }
+    free(has);
+    return r;
+}
+
+/* ---- metrics.json -------------------------------------------------------------------------- */
+
+static json_t *options_json(const struct train_options *o, const struct trainee *trainee,
+                            const struct model_shape *joined)
+{
+    const struct model_shape *s = &trainee->o.shape;
+    json_t *widths = json_array();
+
+    for (int32_t n = 1; trainee->n_fused && n <= s->L; n++)
+        (void)json_array_append_new(widths, json_integer(s->width[n]));
+    return json_pack(
+        "{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:o, s:i, s:i, s:i, s:f, s:f, s:f, s:i, s:i, s:i}",
+        "fusion", fusion_kind_name(s->fusion), "backbone", backbone_kind_name(s->backbone),
+        "item_graph", o->model.item_graph ? "knn" : "none", "dim", (int)joined->D, "members",
+        (int)joined->members, "content", (int)s->content_dim, "layers", (int)s->hops, "widths",
+        widths, "batch", (int)o->batch, "epochs", (int)o->max_epochs, "negatives",
+        (int)trainee->o.negatives, "lr", (double)o->model.lr, "decay", (double)o->model.decay,
+        "id_dropout", (double)o->model.id_dropout, "fused_length_percent",
+        (int)lroundf(100 * s->fused_length), "cold_length_percent",
+        (int)lroundf(100 * trainee->o.cold_length), "threads", (int)o->model.threads);
+}
+
+/* Epochs count on from one member to the next. */
+static json_t *curve_json(const struct train_point *points, size_t n)
+{
+    json_t *curve = json_array();
+
+    for (size_t i = 0; curve && i < n; i++) {
+        const struct train_point *p = &points[i];
+
+        (void)json_array_append_new(
+            curve, json_pack("{s:i, s:f, s:f, s:f, s:f, s:f}", "epoch", (int)p->epoch, "loss",
+                             p->loss, "recall_20", p->recall, "ndcg_20", p->ndcg, "ndcg_10",
+                             p->ndcg_10, "seconds", p->seconds));
+    }
+    return curve;
+}
+
+static json_t *encoders_json(const struct model_shape *shape)
+{
+    json_t *object = json_object();
+
+    for (int m = 0; object && m < MODALITY_COUNT; m++)
+        if (shape->modality_dim[m])
+            (void)json_object_set_new(object, modality_name((enum modality)m),
+                                      json_string(shape->encoder_id[m]));
+    return object;
+}
+
+static json_t *mean_json(const struct result *x, size_t D)
+{
+    json_t *array = json_array();
+
+    for (size_t j = 0; array && j < D; j++)
+        (void)json_array_append_new(array, json_real((double)x->mean[j]));
+    return array;
+}
+
+struct run {
+    const struct training_request *r;
+    bool stopped; /* by the caller's progress */
+    struct training_data data;
+    struct train_options o;
+    struct training_start start;
+    struct ensemble members;
+    struct csr item_graph;     /* built by the first */
+    struct train_result last;  /* of the last member */
+    struct train_point *curve; /* (n_points) of all of them */
+    size_t n_points;
+    uint32_t n_epochs;   /* of all of them */
+    uint32_t best_epoch; /* of the first */
+    double seconds;
+    struct result result;
+};
+
+static json_t *metrics_json(const struct run *run)
+{
+    const struct training_data *t = &run->data;
+    const struct model_shape *joined = model_shape(run->result.model);
+    json_t *seed = json_integer((json_int_t)run->r->seed);
+
+    return json_pack("{s:o, s:o, s:o, s:I, s:i, s:i, s:f, s:I, s:I, s:I, s:I, s:o, s:o}",
+                     "options", options_json(&run->o, run->last.trainee, joined), "seed", seed,
+                     "encoder_ids", encoders_json(joined), "parent",
+                     (json_int_t)run->start.row.model_id, "epochs", (int)run->n_epochs,
+                     "best_epoch", (int)run->best_epoch, "seconds", run->seconds, "n_items",
+                     (json_int_t)t->d.n_items, "n_users", (json_int_t)t->d.n_users, "n_pairs",
+                     (json_int_t)t->n_train, "n_valid_pairs", (json_int_t)t->n_test, "curve",
+                     curve_json(run->curve, run->n_points), "no_history",
+                     mean_json(&run->result, (size_t)joined->D));
+}
+
+/* "valid": the figures that `metammf eval` gives for the published vectors. */
+static int judge(const struct run *run, const struct candidate *c, struct err *err)
+{
+    static const uint32_t cuts[] = {10, 20};
+    struct evaluation e;
+    struct evaluation_result figures;
+    int r = run->data.n_test ? evaluation_of_candidate(c, &e, err) : ERR_END;
+
+    if (r != ERR_OK)
+        return r == ERR_END ? ERR_OK : r;
+    r = evaluation_run(&e, run->data.test, run->data.n_test, cuts, 2, run->o.model.threads,
+                       &figures, err);
+    evaluation_done(&e);
+    if (r == ERR_OK && json_object_set_new(c->metrics, "valid", evaluation_json(&figures)) != 0)
+        r = err_oom(err, "a candidate's metrics");
+    return r;
+}
+
+static int write_candidate(struct run *run, const char *dir, struct json_t **ret_metrics,
+                           struct err *err)
+{
+    const struct training_data *t = &run->data;
+    const struct result *x = &run->result;
+    const size_t D = (size_t)model_shape(x->model)->D;
+    struct candidate c = {.model = x->model,
+                          .n_items = t->d.n_items,
+                          .n_users = t->d.n_users,
+                          .n_pairs = t->n_train,
+                          .dim = model_shape(x->model)->D,
+                          .item_id = t->d.item_id,
+                          .user_id = t->d.user_id,
+                          .items = x->vectors + t->d.n_users * D,
+                          .users = x->vectors,
+                          .stamp = t->d.stamp,
+                          .pair = x->pair,
+                          .metrics = metrics_json(run)};
+    int r = c.metrics ? judge(run, &c, err) : err_oom(err, "a candidate's metrics");
+
+    if (r == ERR_OK)
+        r = candidate_write(dir, &c, err);
+    if (r == ERR_OK)
+        *ret_metrics = c.metrics;
+    else
+        json_decref(c.metrics);
+    return r;
+}
+
+/* ---- all of it ----------------------------------------------------------------------------- */
+
+static bool watch(void *arg, uint32_t epoch, const struct train_point *point)
+{
+    struct run *run = arg;
+
+    run->stopped = run->r->progress && !run->r->progress(run->r->arg, epoch, point);
+    return !run->stopped;
+}
+
+static uint32_t n_members(const struct training_request *r)
+{
+    return r->members > 1 ? (uint32_t)r->members : 1;
+}
+
+/* Each member has a checkpoint of its own: FILE, FILE.2, FILE.3 … */
+static int member_checkpoint(const struct training_request *r, uint32_t member,
+                             char ret_path[PATH_MAX], struct err *err)
+{
+    int n = member ? snprintf(ret_path, PATH_MAX, "%s.%u", r->checkpoint, member + 1)
+                   : snprintf(ret_path, PATH_MAX, "%s", r->checkpoint);
+
+    return n >= 0 && n < PATH_MAX
+               ? ERR_OK
+               : err_fatal(err, EX_USAGE, "checkpoint %s: the name is too long", r->checkpoint);
+}
+
+/* Before hours are spent: a file that is no checkpoint is nobody's to replace, and what an earlier
+ * training left would be gone on with after this one is interrupted. */
+static int prepare_checkpoints(const struct training_request *r, struct err *err)
+{
+    char path[PATH_MAX];
+    int status = ERR_OK;
+
+    for (uint32_t m = 1; r->checkpoint && status == ERR_OK && m < n_members(r); m++) {
+        status = member_checkpoint(r, m, path, err);
+        if (status != ERR_OK || access(path, F_OK) != 0)
+            continue;
+        if (!checkpoint_is(path))
+            status =
+                err_fatal(err, EX_CANTCREAT,
+                          "%s is there and no checkpoint of this build, but would be that of "
+                          "training %u: move it, or give --checkpoint another name",
+                          path, m + 1);
+        else if (!r->resume)
+            (void)unlink(path);
+    }
+    return status;
+}
+
+/* The member's curve behind those before it. */
+static int add_curve(struct run *run, struct err *err)
+{
+    const struct train_result *x = &run->last;
+    size_t n = run->n_points + x->n_points;
+    struct train_point *curve = realloc(run->curve, (n + 1) * sizeof *curve);
+
+    if (!curve)
+        return err_oom(err, "the learning curve");
+    run->curve = curve;
+    for (size_t i = 0; i < x->n_points; i++) {
+        struct train_point *p = &curve[run->n_points++];
+
+        *p = x->curve[i];
+        p->epoch += run->n_epochs;
+        p->seconds += run->seconds;
+    }
+    run->n_epochs += x->n_epochs;
+    run->seconds += x->seconds;
+    return ERR_OK;
+}
+
+static int interrupted(const struct run *run, uint32_t member, struct err *err)
+{
+    const char *checkpoint = run->r->checkpoint;
+    char which[32] = "";
+
+    if (n_members(run->r) > 1)
+        (void)snprintf(which, sizeof which, " %u of %u", member + 1, n_members(run->r));
+    return err_retry(err, EX_TEMPFAIL, "training%s interrupted after epoch %u%s%s", which,
+                     run->last.n_epochs, checkpoint ? ": go on with --resume " : "",
+                     checkpoint ? checkpoint : "");
+}
+
+static int train_member(struct run *run, uint32_t member, const struct trainee_data *data,
+                        struct err *err)
+{
+    const struct training_data *t = &run->data;
+    const struct training_request *r = run->r;
+    struct train_options o = run->o;
+    struct train_warm warm;
+    char path[PATH_MAX];
+    bool warms;
+
+    o.model.seed = ensemble_seed(r->seed, member);
+    train_result_done(&run->last);
+    int status = r->checkpoint ? member_checkpoint(r, member, path, err) : ERR_OK;
+    if (status == ERR_OK && r->checkpoint) {
+        o.checkpoint = path; /* a later member's may not be there yet */
+        o.resume = r->resume && (member == 0 || access(path, F_OK) == 0);
+    }
+    if (status == ERR_OK)
+        status = training_start_member(&run->start, member, &warms, &warm, err);
+    if (status == ERR_OK && r->member)
+        r->member(r->arg, member);
+    if (status == ERR_OK)
+        status = train_run(&o, data, t->valid, t->n_valid, warms ? &warm : NULL, watch, run,
+                           &run->last, err);
+    if (status != ERR_OK)
+        return status;
+    if (run->stopped)
+        return interrupted(run, member, err);
+    if (member == 0) {
+        run->best_epoch = run->last.best_epoch;
+        run->item_graph = trainee_take_item_graph(run->last.trainee);
+    }
+    status = ensemble_add(&run->members, run->last.trainee, err);
+    return status == ERR_OK ? add_curve(run, err) : status;
+}
+
+static int train(struct run *run, struct err *err)
+{
+    const struct training_data *t = &run->data;
+    struct trainee_data data = {.X = t->X,
+                                .mask = t->d.mask,
+                                .n_users = (uint32_t)t->d.n_users,
+                                .n_items = (uint32_t)t->d.n_items,
+                                .pairs = t->train,
+                                .n_pairs = t->n_train};
+    int r = prepare_checkpoints(run->r, err);
+
+    train_set_blas_threads(run->o.model.threads);
+    for (uint32_t member = 0; r == ERR_OK && member < n_members(run->r); member++) {
+        data.item_graph = member > 0 && run->item_graph.nnz ? &run->item_graph : NULL;
+        r = train_member(run, member, &data, err);
+    }
+    return r == ERR_OK ? make_result(t, &run->members, run->last.trainee, &run->result, err)
+                       : r;
+}
+
+int training_run(struct store *reader, const struct settings *s,
+                 const struct training_request *r, const char *dir, struct json_t **ret_metrics,
+                 struct err *err)
+{
+    struct run run = {.r = r};
+    int status = training_data_read(reader, r, &run.data, err);
+
+    if (status == ERR_OK)
+        status = choose(r, &run.data, &run.o, err);
+    if (status == ERR_OK)
+        status = training_start_find(reader, s, r, &run.data, &run.start, err);
+    if (status == ERR_OK)
+        status = train(&run, err);
+    if (status == ERR_OK)
+        status = write_candidate(&run, dir, ret_metrics, err);
+    train_result_done(&run.last);
+    csr_done(&run.item_graph);
+    ensemble_done(&run.members);
+    free(run.curve);
+    result_done(&run.result);
+    training_start_done(&run.start);
+    training_data_done(&run.data);
+    return status;
+}

@@ -1,0 +1,76 @@
+#ifndef MMF_DAEMON_MODEL_TRAINING_H
+#define MMF_DAEMON_MODEL_TRAINING_H
+
+/* From what the store holds to a candidate's files: the data, the split, the choices that the
+ * caller leaves open, the training, the vectors to publish. Reads the store and writes a folder;
+ * candidate.h publishes it. One thread of the caller's; `threads` more where they pay. */
+
+#include "config/err.h"
+#include "config/settings.h"
+#include "daemon/base/tsv.h"
+#include "fusion/train/train.h"
+#include "store/store.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct json_t;
+
+#define TRAINING_EPOCHS 200 /* when nobody says */
+
+/* Zero, NULL or negative = chosen from F and the number of interactions. */
+struct training_request {
+    int fusion, backbone; /* enum fusion_kind, backbone_kind; -1 = choose */
+    int item_graph;       /* 1, 0; -1 = choose */
+    uint64_t seed;
+    int64_t epochs, batch;
+    int64_t dim;       /* learned numbers of a vector, even: half fused, half identity */
+    int64_t content;   /* content columns beside them (fusion/model/content.h) */
+    int64_t layers;    /* of LightGCN's propagation */
+    int64_t negatives; /* of each pair */
+    int64_t members;   /* fusion/train/ensemble.h */
+    int64_t fused_length_percent; /* of the fused half, beside 1; 0 = choose */
+    int64_t cold_length_percent;  /* fusion/model/cold.h; negative = choose */
+    double lr, decay, id_dropout; /* negative = choose */
+    const char *valid;            /* pairs held out; NULL = 10 % a user, seeded */
+    bool warm;                    /* start from the active model */
+    unsigned threads;             /* 0 = all processors */
+    const char *checkpoint;       /* keeps the state there; NULL = none */
+    bool resume;                  /* goes on from it */
+    train_progress *progress;     /* false = give up: ERR_RETRY EX_TEMPFAIL */
+    /* As knn_options' on_block and train_options' on_step; NULL = none. */
+    void (*graph)(void *arg, size_t n_done, size_t n_items);
+    void (*step)(void *arg, uint32_t epoch, size_t step, size_t n_steps);
+    void (*member)(void *arg, uint32_t member); /* begins; from 0 */
+    void *arg;                                  /* of all of them */
+};
+
+/* ---- training_data.c -------------------------------------------------------------------------
+ */
+
+/* What is trained on. Rows are the dataset's: items by rid, users by uid. */
+struct training_data {
+    struct store_dataset d;
+    float *X; /* (I, F) columns by modality; NULL when nobody has features */
+    int32_t F;
+    struct csr_pair *train, *valid; /* valid: pairs of users that the store knows */
+    size_t n_train, n_valid;
+    struct tsv_pair *test; /* (n_test) the held-out pairs by name, unknown users included */
+    size_t n_test;
+    struct tsv tsv; /* of --valid */
+};
+/* ERR_FATAL EX_NOINPUT without interactions. */
+int training_data_read(struct store *reader, const struct training_request *r,
+                       struct training_data *ret_t, struct err *err);
+void training_data_done(struct training_data *t);
+
+/* ---- training.c ------------------------------------------------------------------------------
+ */
+
+/* Reads, trains, writes DIR. *ret_metrics: what metrics.json holds (a new reference). */
+int training_run(struct store *reader, const struct settings *s,
+                 const struct training_request *r, const char *dir, struct json_t **ret_metrics,
+                 struct err *err);
+
+#endif

@@ -1,0 +1,493 @@
+#include "daemon/pipeline/dispatch.h"
+
+#include "config/clock.h"
+#include "config/log.h"
+#include "daemon/event/event.h"
+#include "daemon/base/health.h"
+#include "daemon/media/media_open.h"
+#include "daemon/base/metrics.h"
+#include "daemon/pipeline/turns.h"
+#include "daemon/pipeline/update.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum { TICK_MS = 1000, HEALTH_LIMIT_MS = 5000 };
+
+struct job {
+    struct item *item; /* NULL = the slot is free */
+    int media_fd;
+};
+
+struct dispatch {
+    struct dispatch_options o;
+    _Atomic(const struct settings *) settings;
+    struct store *reader;
+    struct turns turns;
+    struct item *refused;     /* no memory to parse it or for its turn: nothing overtakes it */
+    struct item_list ready;   /* have their turn, wait for a worker */
+    struct item_list delayed; /* tried again at retry_us */
+    size_t n_held; /* of all these and in jobs; those who wait in turns do not count */
+    size_t max_waiting, max_waiting_bytes; /* of these */
+    struct job *jobs;                      /* (n_jobs); a job's id is its index */
+    size_t n_jobs, n_running;
+    struct pool_result result;
+
+    int notice_fd; /* eventfd: something settled, or stop */
+    int wake_fd;   /* epoll over notice_fd and, while there is room, the work queue */
+    bool listening;
+    atomic_bool stopping;
+    pthread_t thread;
+
+    pthread_mutex_t lock;
+    struct turn *settled; /* to be given back, newest first */
+    struct pool_stats stats;
+};
+
+/* ---- leaving ------------------------------------------------------------------------------
+ */
+
+static void pass_on(struct dispatch *d, struct item *item)
+{
+    d->n_held--;
+    queue_push(d->o.done, item);
+}
+
+static void delay(struct dispatch *d, struct item *item, int64_t wait_ms)
+{
+    item->retry_us = clock_mono_us() + wait_ms * 1000;
+    item_list_push(&d->delayed, item);
+}
+
+/* Memory, descriptors, processes: never the item's fault, however often it is tried. */
+static bool is_ours(const struct err *err)
+{
+    return err->status == ERR_RETRY && err->exit_code == EX_OSERR;
+}
+
+static void try_later(struct dispatch *d, struct item *item, const struct err *err)
+{
+    int n = item->tries < DISPATCH_RETRIES ? item->tries : DISPATCH_RETRIES - 1;
+    if (item->tries == DISPATCH_RETRIES)
+        log_error("item %s (%s/%d@%lld): %s: nothing is lost; tried again every %d ms",
+                  item->item_id, item->topic, item->partition, (long long)item->offset,
+                  err->text, DISPATCH_RETRY_MS << (2 * n));
+    delay(d, item, (int64_t)DISPATCH_RETRY_MS << (2 * n));
+    item->tries++;
+}
+
+/* Skip: a dead letter. Retry: later, a few times, or until it works. Fatal: the item waits for
+ * the end. */
+static void fault(struct dispatch *d, struct item *item, const struct err *err)
+{
+    if (err->status == ERR_FATAL) {
+        d->o.failed(d->o.arg, err);
+        delay(d, item, TICK_MS);
+    } else if (is_ours(err) || (err->status == ERR_RETRY && item->tries < DISPATCH_RETRIES)) {
+        try_later(d, item, err);
+    } else {
+        item_kill(item, "extract", err);
+        pass_on(d, item);
+    }
+}
+
+/* ---- media and workers --------------------------------------------------------------------
+ */
+
+static bool has_text(const struct item *item)
+{
+    return item->title || item->description || item->n_tags > 0;
+}
+
+static bool needs_media(const struct item *item)
+{
+    return item->media_uri && !item->keeps_media;
+}
+
+static int open_media(struct dispatch *d, const struct item *item, int *ret_fd, struct err *err)
+{
+    *ret_fd = -1;
+    if (!needs_media(item))
+        return ERR_OK;
+    const struct media_roots roots =
+        media_roots_of(atomic_load(&d->settings), item->media_root);
+    return media_open(&roots, item->media_uri, ret_fd, err);
+}
+
+static size_t free_slot(const struct dispatch *d)
+{
+    size_t i = 0;
+    while (i < d->n_jobs && d->jobs[i].item)
+        i++;
+    return i;
+}
+
+static int submit(struct dispatch *d, struct item *item, int media_fd, struct err *err)
+{
+    size_t slot = free_slot(d);
+    if (slot == d->n_jobs)
+        return err_retry(err, EX_SOFTWARE, "extract: more idle workers than jobs");
+    struct pool_job job = {.id = slot,
+                           .media_fd = media_fd,
+                           .sha256 = item->sha256,
+                           .text = {.title = item->title,
+                                    .description = item->description,
+                                    .lang = item->lang,
+                                    .tags = item->tags,
+                                    .n_tags = item->n_tags}};
+    int status = pool_submit(d->o.pool, &job, err);
+    if (status == ERR_OK) {
+        d->jobs[slot] = (struct job){item, media_fd};
+        d->n_running++;
+    }
+    return status;
+}
+
+static void start(struct dispatch *d, struct item *item)
+{
+    struct err err;
+    int fd;
+    int status = open_media(d, item, &fd, &err);
+    if (status == ERR_OK) {
+        status = submit(d, item, fd, &err);
+        if (status != ERR_OK && fd >= 0)
+            close(fd);
+    }
+    if (status != ERR_OK)
+        fault(d, item, &err);
+    else
+        metrics_stage_us(METRICS_QUEUE, clock_real_us() - item->received_us);
+}
+
+static void start_ready(struct dispatch *d)
+{
+    while (d->ready.head && pool_n_idle(d->o.pool) > 0)
+        start(d, item_list_pop(&d->ready));
+}
+
+static void finish(struct dispatch *d, const struct pool_result *result)
+{
+    assert(result->id < d->n_jobs && d->jobs[result->id].item);
+    struct job job = d->jobs[result->id];
+    d->jobs[result->id].item = NULL;
+    d->n_running--;
+    if (job.media_fd >= 0)
+        close(job.media_fd);
+
+    struct err err = result->err;
+    if (err.status == ERR_OK)
+        update_adopt(job.item, &result->features, &err);
+    if (err.status != ERR_OK) {
+        fault(d, job.item, &err);
+        return;
+    }
+    job.item->extract_us = result->features.extract_us;
+    job.item->extracted_us = clock_real_us();
+    metrics_stage_us(METRICS_EXTRACT, job.item->extract_us);
+    pass_on(d, job.item);
+}
+
+/* ---- turns --------------------------------------------------------------------------------
+ */
+
+/* Videos keep the order of their item_id; the rest does not depend on a row. */
+static bool takes_turns(const struct item *item)
+{
+    return item->kind == ITEM_PUBLISHED || item->kind == ITEM_UPDATED ||
+           item->kind == ITEM_DELETED;
+}
+
+/* Has its turn (again, when it was delayed). */
+static void begin(struct dispatch *d, struct item *item)
+{
+    struct err err;
+    bool stale = !ledger_is_current(d->o.ledger, item->topic, item->partition, item->epoch);
+    if (stale || item->kind == ITEM_DELETED) {
+        pass_on(d, item);
+        return;
+    }
+    if (item->kind == ITEM_UPDATED && update_complete(item, d->reader, &err) != ERR_OK) {
+        if (err.status == ERR_FATAL) /* a damaged row: this item's fault, not the daemon's */
+            err.status = ERR_SKIP;
+        if (err.status == ERR_RETRY) /* the store's, and so ours */
+            try_later(d, item, &err);
+        else
+            fault(d, item, &err);
+        return;
+    }
+    if (needs_media(item) || has_text(item))
+        item_list_push(&d->ready, item);
+    else
+        pass_on(d, item);
+}
+
+/* The source had no memory to parse it. False when there is still none. */
+static bool parse_raw(struct item *item)
+{
+    struct err err;
+    int status = event_parse(item, &err);
+    if (status == ERR_RETRY)
+        return false;
+    item->is_raw = false;
+    if (status != ERR_OK)
+        item_kill(item, "parse", &err);
+    return true;
+}
+
+/* False when nothing more can be admitted for now. */
+static bool admit_one(struct dispatch *d, struct item *item)
+{
+    if (item->is_raw && !parse_raw(item)) {
+        d->refused = item;
+        return false;
+    }
+    if (!takes_turns(item)) {
+        pass_on(d, item);
+        return true;
+    }
+    int status = turns_take(&d->turns, item, NULL);
+    if (status == ERR_OK)
+        begin(d, item);
+    else if (status == ERR_END)
+        d->n_held--;
+    else
+        d->refused = item;
+    return status != ERR_RETRY;
+}
+
+static bool has_room(struct dispatch *d)
+{
+    return d->n_held < DISPATCH_HELD_MAX && d->turns.n_waiting < d->max_waiting &&
+           d->turns.waiting_bytes < d->max_waiting_bytes && !d->refused &&
+           !queue_is_high(d->o.done);
+}
+
+static void admit(struct dispatch *d)
+{
+    struct item *item = d->refused;
+    d->refused = NULL;
+    if (item && !admit_one(d, item))
+        return;
+    while (has_room(d) && (item = queue_pop(d->o.work, 0))) {
+        d->n_held++;
+        admit_one(d, item);
+    }
+}
+
+void dispatch_settled(struct dispatch *d, const struct item *item)
+{
+    if (item->turn) {
+        pthread_mutex_lock(&d->lock);
+        item->turn->next_settled = d->settled;
+        d->settled = item->turn;
+        pthread_mutex_unlock(&d->lock);
+    }
+    (void)!write(d->notice_fd, &(uint64_t){1}, sizeof(uint64_t));
+}
+
+static void give_back_settled(struct dispatch *d)
+{
+    (void)!read(d->notice_fd, &(uint64_t){0}, sizeof(uint64_t));
+    pthread_mutex_lock(&d->lock);
+    struct turn *turn = d->settled;
+    d->settled = NULL;
+    pthread_mutex_unlock(&d->lock);
+    while (turn) {
+        struct turn *next_turn = turn->next_settled;
+        struct item *next = turns_give_back(&d->turns, turn);
+        if (next) {
+            d->n_held++;
+            begin(d, next);
+        }
+        turn = next_turn;
+    }
+}
+
+/* ---- the thread ---------------------------------------------------------------------------
+ */
+
+static void resume_delayed(struct dispatch *d)
+{
+    int64_t now_us = clock_mono_us();
+    struct item_list delayed = d->delayed;
+    struct item *item;
+    d->delayed = (struct item_list){0};
+    while ((item = item_list_pop(&delayed))) {
+        if (item->retry_us <= now_us)
+            begin(d, item);
+        else
+            item_list_push(&d->delayed, item);
+    }
+}
+
+/* Until the next delayed item, at most a tick. */
+static int patience_ms(const struct dispatch *d)
+{
+    if (d->refused)
+        return DISPATCH_RETRY_MS;
+    int64_t now_us = clock_mono_us(), wait_us = (int64_t)TICK_MS * 1000;
+    for (const struct item *item = d->delayed.head; item; item = item->next)
+        if (item->retry_us - now_us < wait_us)
+            wait_us = item->retry_us - now_us;
+    return wait_us > 0 ? (int)((wait_us + 999) / 1000) : 0;
+}
+
+/* The work queue wakes us only while there is room for what is in it. */
+static void listen_to_work(struct dispatch *d)
+{
+    bool wanted = has_room(d) && !queue_is_shut(d->o.work);
+    if (wanted == d->listening)
+        return;
+    struct epoll_event event = {.events = wanted ? EPOLLIN : 0};
+    if (epoll_ctl(d->wake_fd, EPOLL_CTL_MOD, queue_fd(d->o.work), &event) == 0)
+        d->listening = wanted;
+}
+
+static void wait_for_news(struct dispatch *d, int timeout_ms)
+{
+    struct err err;
+    int status = pool_wait(d->o.pool, d->wake_fd, timeout_ms, &d->result, &err);
+    if (status == ERR_OK)
+        finish(d, &d->result);
+    else if (status == ERR_FATAL)
+        d->o.failed(d->o.arg, &err);
+}
+
+static void publish_stats(struct dispatch *d)
+{
+    pthread_mutex_lock(&d->lock);
+    pool_stats(d->o.pool, &d->stats);
+    pthread_mutex_unlock(&d->lock);
+}
+
+static void *dispatch_main(void *arg)
+{
+    struct dispatch *d = arg;
+    health_start(HEALTH_EXTRACT, HEALTH_LIMIT_MS);
+    while (!atomic_load(&d->stopping)) {
+        health_tick(HEALTH_EXTRACT);
+        give_back_settled(d);
+        resume_delayed(d);
+        admit(d);
+        start_ready(d);
+        listen_to_work(d);
+        publish_stats(d);
+        wait_for_news(d, patience_ms(d));
+    }
+    health_stop(HEALTH_EXTRACT);
+    return NULL;
+}
+
+void dispatch_stats(struct dispatch *d, struct pool_stats *ret_stats)
+{
+    pthread_mutex_lock(&d->lock);
+    *ret_stats = d->stats;
+    pthread_mutex_unlock(&d->lock);
+}
+
+void dispatch_reload(struct dispatch *d, const struct settings *s)
+{
+    atomic_store(&d->settings, s);
+}
+
+/* ---- opening and closing ------------------------------------------------------------------
+ */
+
+static int watch(int epoll_fd, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
+}
+
+static int open_descriptors(struct dispatch *d, struct err *err)
+{
+    d->notice_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    d->wake_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (d->notice_fd < 0 || d->wake_fd < 0 || watch(d->wake_fd, d->notice_fd) < 0 ||
+        watch(d->wake_fd, queue_fd(d->o.work)) < 0)
+        return err_retry(err, EX_OSERR, "extract thread: descriptors: %s: raise LimitNOFILE",
+                         strerror(errno));
+    d->listening = true;
+    return ERR_OK;
+}
+
+static int open_jobs(struct dispatch *d, struct err *err)
+{
+    pool_stats(d->o.pool, &d->stats);
+    d->n_jobs = d->stats.n_workers;
+    d->jobs = calloc(d->n_jobs, sizeof(*d->jobs));
+    return d->jobs ? ERR_OK : err_oom(err, "extract thread: jobs");
+}
+
+static void dispatch_free(struct dispatch *d)
+{
+    for (size_t i = 0; i < d->n_jobs; i++) {
+        if (d->jobs && d->jobs[i].item) {
+            item_free(d->jobs[i].item);
+            if (d->jobs[i].media_fd >= 0)
+                close(d->jobs[i].media_fd);
+        }
+    }
+    free(d->jobs);
+    item_free(d->refused);
+    item_list_free(&d->ready);
+    item_list_free(&d->delayed);
+    turns_done(&d->turns);
+    store_close(d->reader);
+    if (d->notice_fd >= 0)
+        close(d->notice_fd);
+    if (d->wake_fd >= 0)
+        close(d->wake_fd);
+    pthread_mutex_destroy(&d->lock);
+    free(d);
+}
+
+static int start_thread(struct dispatch *d, struct err *err)
+{
+    int code = pthread_create(&d->thread, NULL, dispatch_main, d);
+    return code ? err_retry(err, EX_OSERR, "extract thread: start: %s", strerror(code))
+                : ERR_OK;
+}
+
+int dispatch_open(const struct dispatch_options *options, struct dispatch **ret_d,
+                  struct err *err)
+{
+    struct dispatch *d = calloc(1, sizeof(*d));
+    if (!d)
+        return err_oom(err, "extract thread");
+    d->o = *options;
+    d->notice_fd = d->wake_fd = -1;
+    d->max_waiting = (size_t)options->settings->queue.items;
+    d->max_waiting_bytes = (size_t)options->settings->queue.bytes;
+    atomic_init(&d->settings, options->settings);
+    pthread_mutex_init(&d->lock, NULL);
+    int status;
+    if ((status = open_jobs(d, err)) != ERR_OK ||
+        (status = open_descriptors(d, err)) != ERR_OK ||
+        (status = store_open(options->settings->store.path, STORE_READ, &d->reader, err)) !=
+            ERR_OK ||
+        (status = start_thread(d, err)) != ERR_OK) {
+        dispatch_free(d);
+        return status;
+    }
+    *ret_d = d;
+    return ERR_OK;
+}
+
+void dispatch_close(struct dispatch *d)
+{
+    if (!d)
+        return;
+    atomic_store(&d->stopping, true);
+    (void)!write(d->notice_fd, &(uint64_t){1}, sizeof(uint64_t));
+    pthread_join(d->thread, NULL);
+    dispatch_free(d);
+}

@@ -1,0 +1,58 @@
+#include "daemon/pipeline/outcome.h"
+
+#include "config/log.h"
+#include "daemon/base/metrics.h"
+#include "daemon/event/ticket.h"
+
+#include <stdio.h>
+
+static void log_dead_letter(const struct item *item)
+{
+    char partition[16], offset[24];
+    (void)snprintf(partition, sizeof(partition), "%d", (int)item->partition);
+    (void)snprintf(offset, sizeof(offset), "%lld", (long long)item->offset);
+    const struct log_field fields[] = {
+        {"KAFKA_TOPIC", item->topic},
+        {"KAFKA_PARTITION", partition},
+        {"KAFKA_OFFSET", offset},
+        {"ITEM_ID", item->item_id ? item->item_id : ""},
+    };
+    log_write(LOG_LEVEL_WARNING, fields, sizeof(fields) / sizeof(fields[0]),
+              "%s/%s@%s: dead letter, %s (%s): %s", item->topic, partition, offset,
+              item->err.reason, item->stage, item->err.text);
+}
+
+void outcome_committed(const struct item *item, int64_t queryable_us)
+{
+    if (item->epoch == 0) {
+        metrics_item(METRICS_STALE);
+        return;
+    }
+    if (item->ticket) {
+        if (item->kind == ITEM_DEAD)
+            ticket_failed(item->ticket, item->item_id, &item->err);
+        else
+            ticket_done(item->ticket, !item->embedding);
+        return;
+    }
+    switch (item->kind) {
+    case ITEM_DEAD:
+        metrics_item(METRICS_DEAD);
+        metrics_dead_letter(item->err.reason);
+        log_dead_letter(item);
+        break;
+    case ITEM_INTERACTION:
+        metrics_interaction();
+        break;
+    case ITEM_DELETED:
+        metrics_item(METRICS_DELETED);
+        break;
+    case ITEM_GAP:
+        break;
+    case ITEM_PUBLISHED:
+    case ITEM_UPDATED:
+        metrics_item(item->embedding ? METRICS_STORED : METRICS_NO_SIGNAL);
+        metrics_queryable_us(queryable_us - item->received_us);
+        break;
+    }
+}

@@ -1,0 +1,346 @@
+#include "daemon/pipeline/pipeline.h"
+
+#include "config/clock.h"
+#include "config/log.h"
+#include "daemon/pipeline/dispatch.h"
+#include "daemon/event/event.h"
+#include "daemon/media/media_open.h"
+#include "daemon/base/metrics.h"
+#include "daemon/pipeline/queue.h"
+#include "daemon/refresh/refresh.h"
+#include "daemon/pipeline/sink.h"
+#include "daemon/pipeline/source.h"
+#include "daemon/pipeline/workers.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+
+enum { DRAIN_LOOK_MS = 100 };
+
+struct pipeline {
+    _Atomic(const struct settings *) settings;
+    char *dlq_topic;
+    struct store *st;
+    struct ledger *ledger;
+    struct queue *work, *done;
+    struct pool *pool;
+    struct active_model model; /* until the sink has it */
+    struct dispatch *dispatch;
+    struct sink *sink;
+    struct refresh *refresh;
+
+    pthread_mutex_t lock;
+    pthread_cond_t settled; /* on the monotonic clock */
+    bool failed;
+    struct err err;
+
+    pthread_mutex_t source_lock; /* held while the source is told */
+    struct source *source;
+};
+
+/* ---- what the threads report -------------------------------------------------------------- */
+
+static void on_failed(void *arg, const struct err *err)
+{
+    struct pipeline *p = arg;
+    pthread_mutex_lock(&p->lock);
+    bool first = !p->failed;
+    if (first)
+        p->err = *err;
+    p->failed = true;
+    pthread_cond_broadcast(&p->settled);
+    pthread_mutex_unlock(&p->lock);
+    if (first)
+        log_error("the pipeline stops: %s", err->text);
+}
+
+static void on_settled(void *arg, const struct item *item)
+{
+    struct pipeline *p = arg;
+    dispatch_settled(p->dispatch, item);
+}
+
+static void on_committed(void *arg, const struct ledger_next *next, size_t n)
+{
+    struct pipeline *p = arg;
+    pthread_mutex_lock(&p->source_lock);
+    if (p->source && p->source->ops->committed)
+        p->source->ops->committed(p->source, next, n);
+    pthread_mutex_unlock(&p->source_lock);
+
+    pthread_mutex_lock(&p->lock);
+    pthread_cond_broadcast(&p->settled);
+    if (p->refresh)
+        refresh_wake(p->refresh);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- the sources' side -------------------------------------------------------------------- */
+
+void pipeline_attach(struct pipeline *p, struct source *src)
+{
+    pthread_mutex_lock(&p->source_lock);
+    p->source = src;
+    pthread_mutex_unlock(&p->source_lock);
+}
+
+struct ledger *pipeline_ledger(struct pipeline *p)
+{
+    return p->ledger;
+}
+
+void pipeline_submit(struct pipeline *p, struct item *item)
+{
+    struct err err;
+    if (item->ticket) { /* a re-extraction is no event */
+        queue_push(p->work, item);
+        return;
+    }
+    metrics_event(item->topic);
+    if (item->kind != ITEM_DEAD && item->kind != ITEM_GAP &&
+        event_parse(item, &err) != ERR_OK) {
+        item->is_raw = err.status == ERR_RETRY;
+        if (!item->is_raw)
+            item_kill(item, "parse", &err);
+    }
+    queue_push(p->work, item);
+}
+
+bool pipeline_is_full(struct pipeline *p)
+{
+    return queue_is_high(p->work);
+}
+
+/* ---- everybody else's --------------------------------------------------------------------- */
+
+/* Sleeps until something settles, at most DRAIN_LOOK_MS: a revoked partition settles nothing. */
+static void wait_settled(struct pipeline *p)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += DRAIN_LOOK_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_cond_timedwait(&p->settled, &p->lock, &until);
+}
+
+int pipeline_drain(struct pipeline *p, int64_t timeout_ms, struct err *err)
+{
+    int64_t until_us = clock_mono_us() + timeout_ms * 1000;
+    size_t n;
+    pthread_mutex_lock(&p->lock);
+    while ((n = ledger_in_flight(p->ledger)) > 0 && !p->failed && clock_mono_us() < until_us)
+        wait_settled(p);
+    bool failed = p->failed;
+    if (failed && err)
+        *err = p->err;
+    pthread_mutex_unlock(&p->lock);
+    if (failed)
+        return ERR_FATAL;
+    return n == 0 ? ERR_OK
+                  : err_retry(err, EX_TEMPFAIL, "pipeline: %zu events in flight after %lld ms",
+                              n, (long long)timeout_ms);
+}
+
+int pipeline_write(struct pipeline *p, int (*fn)(struct store *st, void *arg, struct err *err),
+                   void *arg, struct err *err)
+{
+    return sink_write(p->sink, fn, arg, err);
+}
+
+bool pipeline_refresh(struct pipeline *p, int64_t timeout_ms)
+{
+    return refresh_drain(p->refresh, timeout_ms);
+}
+
+static void name_frozen(const struct settings *old, const struct settings *s)
+{
+    const struct {
+        bool changed;
+        const char *name;
+    } frozen[] = {
+        {strcmp(old->store.path, s->store.path) != 0, "store.path"},
+        {strcmp(old->store.model_dir, s->store.model_dir) != 0, "store.model_dir"},
+        {old->store.batch_rows < s->store.batch_rows, "store.batch_rows (more)"},
+        {old->media.max_bytes < s->media.max_bytes, "media.max_bytes (more)"},
+        {memcmp(&old->queue, &s->queue, sizeof(s->queue)) != 0, "queue"},
+        {old->extract.workers != s->extract.workers ||
+             old->extract.deadline_ms != s->extract.deadline_ms ||
+             old->extract.cpu_seconds != s->extract.cpu_seconds ||
+             old->extract.recycle_jobs != s->extract.recycle_jobs ||
+             old->extract.recycle_rss_bytes != s->extract.recycle_rss_bytes ||
+             old->extract.address_space_bytes != s->extract.address_space_bytes ||
+             old->extract.require_sandbox != s->extract.require_sandbox ||
+             strcmp(old->extract.worker_path, s->extract.worker_path) != 0,
+         "extract"},
+    };
+    for (size_t i = 0; i < sizeof(frozen) / sizeof(frozen[0]); i++)
+        if (frozen[i].changed)
+            log_warning("reload: %s stays as it was until a restart", frozen[i].name);
+}
+
+void pipeline_reload(struct pipeline *p, const struct settings *s)
+{
+    name_frozen(atomic_load(&p->settings), s);
+    atomic_store(&p->settings, s);
+    dispatch_reload(p->dispatch, s);
+    refresh_reload(p->refresh, s);
+    sink_reload(p->sink, s);
+}
+
+void pipeline_status(struct pipeline *p, struct pipeline_status *ret_status)
+{
+    struct sink_status sink;
+    sink_status(p->sink, &sink);
+    *ret_status = (struct pipeline_status){.n_work = queue_length(p->work),
+                                           .n_done = queue_length(p->done),
+                                           .n_in_flight = ledger_in_flight(p->ledger),
+                                           .model_id = sink.model_id,
+                                           .model_trained = sink.model_trained,
+                                           .dim = sink.dim};
+    memcpy(ret_status->wait, sink.wait, sizeof(ret_status->wait));
+    dispatch_stats(p->dispatch, &ret_status->pool);
+    refresh_status(p->refresh, &ret_status->refresh);
+    pthread_mutex_lock(&p->lock);
+    ret_status->failed = p->failed;
+    ret_status->err = p->err;
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- opening and closing ------------------------------------------------------------------ */
+
+static int open_queues(struct pipeline *p, const struct settings *s, struct err *err)
+{
+    struct queue_limits limits = {.items = (size_t)s->queue.items,
+                                  .bytes = (size_t)s->queue.bytes,
+                                  .high_percent = (unsigned)s->queue.high_percent,
+                                  .low_percent = (unsigned)s->queue.low_percent};
+    int status = queue_open(&limits, &p->work, err);
+    if (status == ERR_OK)
+        status = queue_open(&limits, &p->done, err);
+    p->ledger = ledger_new();
+    if (status == ERR_OK && !p->ledger)
+        status = err_oom(err, "ledger");
+    return status;
+}
+
+static int open_threads(struct pipeline *p, const struct settings *s, struct err *err)
+{
+    struct dispatch_options dispatch = {.work = p->work,
+                                        .done = p->done,
+                                        .ledger = p->ledger,
+                                        .pool = p->pool,
+                                        .settings = s,
+                                        .failed = on_failed,
+                                        .arg = p};
+    struct sink_options sink = {.done = p->done,
+                                .ledger = p->ledger,
+                                .st = p->st,
+                                .settings = s,
+                                .dlq_topic = p->dlq_topic,
+                                .settled = on_settled,
+                                .committed = on_committed,
+                                .failed = on_failed,
+                                .arg = p};
+    int status = dispatch_open(&dispatch, &p->dispatch, err);
+    return status == ERR_OK ? sink_open(&sink, &p->model, &p->sink, err) : status;
+}
+
+static int write_for_refresh(void *arg, int (*fn)(struct store *st, void *arg, struct err *err),
+                             void *fn_arg, struct err *err)
+{
+    return pipeline_write(arg, fn, fn_arg, err);
+}
+
+static int open_refresh(struct pipeline *p, const struct settings *s, struct err *err)
+{
+    struct refresh_options options = {.settings = s, .write = write_for_refresh, .arg = p};
+    struct refresh *r;
+    int status = refresh_open(&options, &r, err);
+    if (status != ERR_OK)
+        return status;
+    pthread_mutex_lock(&p->lock);
+    p->refresh = r;
+    pthread_mutex_unlock(&p->lock);
+    return ERR_OK;
+}
+
+/* The workers before the first thread, the store before its reader. */
+static int open_parts(struct pipeline *p, const struct settings *s, struct err *err)
+{
+    int status;
+    if ((status = media_open_probe(err)) != ERR_OK ||
+        (status = workers_open(s, 0, &p->pool, err)) != ERR_OK ||
+        (status = store_open(s->store.path, STORE_WRITE, &p->st, err)) != ERR_OK ||
+        (status = active_model_open(p->st, s, &p->model, err)) != ERR_OK ||
+        (status = open_queues(p, s, err)) != ERR_OK)
+        return status;
+    status = open_threads(p, s, err);
+    return status == ERR_OK ? open_refresh(p, s, err) : status;
+}
+
+static void init_locks(struct pipeline *p)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&p->settled, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_mutex_init(&p->source_lock, NULL);
+}
+
+int pipeline_open(const struct settings *s, const char *dlq_topic, struct pipeline **ret_p,
+                  struct err *err)
+{
+    struct pipeline *p = calloc(1, sizeof(*p));
+    if (!p)
+        return err_oom(err, "pipeline");
+    atomic_init(&p->settings, s);
+    init_locks(p);
+    p->dlq_topic = dlq_topic ? strdup(dlq_topic) : NULL;
+    int status = dlq_topic && !p->dlq_topic ? err_oom(err, "pipeline: name of the DLQ topic")
+                                            : open_parts(p, s, err);
+    if (status != ERR_OK) {
+        pipeline_close(p);
+        return status;
+    }
+    *ret_p = p;
+    return ERR_OK;
+}
+
+/* What refreshes ends before the sink that writes for it; the sink before the extract thread, to
+ * which it reports. */
+void pipeline_close(struct pipeline *p)
+{
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    struct refresh *refresh = p->refresh;
+    p->refresh = NULL;
+    pthread_mutex_unlock(&p->lock);
+    refresh_close(refresh); /* while the sink waits: a queue that is shut lets it go round */
+    if (p->work)
+        queue_shut(p->work);
+    if (p->done)
+        queue_shut(p->done);
+    if (p->sink)
+        sink_stop(p->sink);
+    dispatch_close(p->dispatch);
+    sink_close(p->sink);
+    active_model_done(&p->model);
+    pool_close(p->pool);
+    queue_close(p->work);
+    queue_close(p->done);
+    ledger_free(p->ledger);
+    store_close(p->st);
+    free(p->dlq_topic);
+    pthread_cond_destroy(&p->settled);
+    pthread_mutex_destroy(&p->lock);
+    pthread_mutex_destroy(&p->source_lock);
+    free(p);
+}

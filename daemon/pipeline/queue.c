@@ -1,0 +1,170 @@
+/* The queue: a linked list under one mutex. The eventfd mirrors "not empty or shut", so that a
+ * consumer may sleep in poll() with other descriptors; it is written only when that changes,
+ * which is twice a burst and not once an item. */
+
+#include "daemon/pipeline/queue.h"
+
+#include "config/clock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+struct queue {
+    pthread_mutex_t lock;
+    struct queue_limits limits;
+    struct item_list list;
+    size_t n_items, n_bytes;
+    bool high, shut;
+    int fd;
+};
+
+int queue_open(const struct queue_limits *limits, struct queue **ret_q, struct err *err)
+{
+    struct queue *q = calloc(1, sizeof(*q));
+    if (!q)
+        return err_oom(err, "queue");
+    q->limits = *limits;
+    q->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (q->fd < 0) {
+        int status =
+            err_retry(err, EX_OSERR, "queue: eventfd: %s: raise LimitNOFILE", strerror(errno));
+        free(q);
+        return status;
+    }
+    pthread_mutex_init(&q->lock, NULL);
+    *ret_q = q;
+    return ERR_OK;
+}
+
+static bool over(size_t level, size_t limit, unsigned percent)
+{
+    return (double)level >= (double)limit * percent / 100.0;
+}
+
+/* Both bounds must have fallen below the low mark; either one at the high mark is enough. */
+static void update_high(struct queue *q)
+{
+    unsigned percent = q->high ? q->limits.low_percent : q->limits.high_percent;
+    q->high = q->n_items > 0 && (over(q->n_items, q->limits.items, percent) ||
+                                 over(q->n_bytes, q->limits.bytes, percent));
+}
+
+/* An eventfd write fails only when its counter is full and a read only when it is zero: in both
+ * cases the descriptor is already in the state that was asked for. */
+static void make_readable(struct queue *q)
+{
+    (void)!write(q->fd, &(uint64_t){1}, sizeof(uint64_t));
+}
+
+static void make_quiet(struct queue *q)
+{
+    (void)!read(q->fd, &(uint64_t){0}, sizeof(uint64_t));
+}
+
+void queue_push(struct queue *q, struct item *item)
+{
+    pthread_mutex_lock(&q->lock);
+    bool refused = q->shut;
+    if (!refused) {
+        item_list_push(&q->list, item);
+        q->n_items++;
+        q->n_bytes += item_bytes(item);
+        update_high(q);
+        if (q->n_items == 1)
+            make_readable(q);
+    }
+    pthread_mutex_unlock(&q->lock);
+    if (refused)
+        item_free(item);
+}
+
+static struct item *take(struct queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    struct item *item = item_list_pop(&q->list);
+    if (item) {
+        q->n_items--;
+        q->n_bytes -= item_bytes(item);
+        update_high(q);
+        if (q->n_items == 0 && !q->shut)
+            make_quiet(q);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return item;
+}
+
+static int left_ms(int64_t deadline_us)
+{
+    int64_t left_us = deadline_us - clock_mono_us();
+    return left_us > 0 ? (int)((left_us + 999) / 1000) : 0;
+}
+
+struct item *queue_pop(struct queue *q, int timeout_ms)
+{
+    int64_t deadline_us = clock_mono_us() + (int64_t)timeout_ms * 1000;
+    for (;;) {
+        struct item *item = take(q);
+        if (item || queue_is_shut(q))
+            return item;
+        int wait_ms = timeout_ms < 0 ? -1 : left_ms(deadline_us);
+        if (wait_ms == 0)
+            return NULL;
+        struct pollfd readable = {.fd = q->fd, .events = POLLIN};
+        if (poll(&readable, 1, wait_ms) < 0)
+            assert(errno == EINTR || errno == ENOMEM);
+    }
+}
+
+bool queue_is_high(struct queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    bool high = q->high;
+    pthread_mutex_unlock(&q->lock);
+    return high;
+}
+
+size_t queue_length(struct queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    size_t n = q->n_items;
+    pthread_mutex_unlock(&q->lock);
+    return n;
+}
+
+int queue_fd(const struct queue *q)
+{
+    return q->fd;
+}
+
+void queue_shut(struct queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    q->shut = true;
+    make_readable(q);
+    pthread_mutex_unlock(&q->lock);
+}
+
+bool queue_is_shut(struct queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    bool shut = q->shut;
+    pthread_mutex_unlock(&q->lock);
+    return shut;
+}
+
+void queue_close(struct queue *q)
+{
+    if (!q)
+        return;
+    item_list_free(&q->list);
+    pthread_mutex_destroy(&q->lock);
+    close(q->fd);
+    free(q);
+}

@@ -1,0 +1,106 @@
+#include "daemon/pipeline/requests.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+struct request {
+    request_fn *fn;
+    void *arg;
+    struct err *err;
+    int status;
+    bool answered;
+    struct request *next;
+};
+
+int requests_init(struct requests *r, struct err *err)
+{
+    *r = (struct requests){.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    if (r->fd < 0)
+        return err_retry(err, EX_OSERR, "requests: eventfd: %s: raise LimitNOFILE",
+                         strerror(errno));
+    r->last = &r->first;
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->answered, NULL);
+    return ERR_OK;
+}
+
+void requests_done(struct requests *r)
+{
+    close(r->fd);
+    pthread_cond_destroy(&r->answered);
+    pthread_mutex_destroy(&r->lock);
+}
+
+void requests_wake(struct requests *r)
+{
+    (void)!write(r->fd, &(uint64_t){1}, sizeof(uint64_t));
+}
+
+static int refuse(struct err *err)
+{
+    return err_fatal(err, EX_TEMPFAIL, "store: its writer has stopped");
+}
+
+int requests_call(struct requests *r, request_fn *fn, void *arg, struct err *err)
+{
+    struct request request = {.fn = fn, .arg = arg, .err = err};
+    pthread_mutex_lock(&r->lock);
+    if (r->stopped) {
+        pthread_mutex_unlock(&r->lock);
+        return refuse(err);
+    }
+    *r->last = &request;
+    r->last = &request.next;
+    requests_wake(r);
+    while (!request.answered)
+        pthread_cond_wait(&r->answered, &r->lock);
+    pthread_mutex_unlock(&r->lock);
+    return request.status;
+}
+
+static struct request *take_all(struct requests *r)
+{
+    (void)!read(r->fd, &(uint64_t){0}, sizeof(uint64_t));
+    pthread_mutex_lock(&r->lock);
+    struct request *first = r->first;
+    r->first = NULL;
+    r->last = &r->first;
+    pthread_mutex_unlock(&r->lock);
+    return first;
+}
+
+/* The request is its caller's again, and gone, once it is answered. */
+static void answer(struct requests *r, struct request *request, int status)
+{
+    pthread_mutex_lock(&r->lock);
+    request->status = status;
+    request->answered = true;
+    pthread_cond_broadcast(&r->answered);
+    pthread_mutex_unlock(&r->lock);
+}
+
+bool requests_run(struct requests *r, struct store *st)
+{
+    struct request *request = take_all(r), *next;
+    bool any = request != NULL;
+    for (; request; request = next) {
+        next = request->next;
+        answer(r, request, request->fn(st, request->arg, request->err));
+    }
+    return any;
+}
+
+void requests_stop(struct requests *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->stopped = true;
+    pthread_mutex_unlock(&r->lock);
+    struct request *next;
+    for (struct request *request = take_all(r); request; request = next) {
+        next = request->next;
+        answer(r, request, refuse(request->err));
+    }
+}

@@ -1,0 +1,177 @@
+#include "daemon/pipeline/update.h"
+
+#include "daemon/event/event.h"
+#include "extract/pool/pool.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool names(const struct item *item, unsigned field)
+{
+    return item->named & field;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+/* The update's field, or the stored one where the update does not name it. */
+static int keep_text(struct item *item, unsigned field, const char *stored, const char **text,
+                     struct err *err)
+{
+    if (names(item, field) || !stored)
+        return ERR_OK;
+    *text = arena_strdup(&item->arena, stored);
+    return *text ? ERR_OK : err_oom(err, "update: copy a stored field");
+}
+
+static bool media_is_unchanged(const struct item *item, const struct store_item *row)
+{
+    return (!names(item, ITEM_FIELD_MEDIA) || same_text(item->media_uri, row->media_uri)) &&
+           (!names(item, ITEM_FIELD_SHA256) || same_text(item->sha256, row->sha256));
+}
+
+/* A stored sha256 says nothing about another URI. */
+static int keep_media(struct item *item, const struct store_item *row, bool unchanged,
+                      struct err *err)
+{
+    int status = keep_text(item, ITEM_FIELD_MEDIA, row->media_uri, &item->media_uri, err);
+    if (status == ERR_OK && unchanged)
+        status = keep_text(item, ITEM_FIELD_SHA256, row->sha256, &item->sha256, err);
+    return status;
+}
+
+static int keep_texts(struct item *item, const struct store_item *row, struct err *err)
+{
+    int status;
+    if ((status = keep_text(item, ITEM_FIELD_TITLE, row->title, &item->title, err)) != ERR_OK ||
+        (status = keep_text(item, ITEM_FIELD_DESCRIPTION, row->description, &item->description,
+                            err)) != ERR_OK ||
+        (status = keep_text(item, ITEM_FIELD_LANG, row->lang, &item->lang, err)) != ERR_OK)
+        return status;
+    if (!names(item, ITEM_FIELD_PUBLISHED))
+        item->event_us = llround(row->published_ms * 1000.0);
+    if (!names(item, ITEM_FIELD_TAGS) && row->tags_json)
+        return event_tags_parse(item, row->tags_json, err);
+    return ERR_OK;
+}
+
+/* Imported features have no media behind them: they are kept whatever made them. */
+static bool can_extract(const struct item *item, enum modality m)
+{
+    return m == MODALITY_TEXTUAL || item->media_uri;
+}
+
+/* ERR_OK with the stored vector in features, or without when the modality is missing; ERR_END
+ * when it is of no use to the present encoder. */
+static int keep_feature(struct item *item, enum modality m, struct store *reader,
+                        struct err *err)
+{
+    struct features *f = item->features;
+    uint16_t dim;
+    char encoder_id[FEATURES_ENCODER_ID_MAX];
+    pool_encoder_identity(m, &dim, encoder_id);
+
+    float *vec;
+    int32_t stored_dim;
+    int status =
+        store_get_feature(reader, item->item_id, m, &vec, &stored_dim, f->encoder_id[m], err);
+    if (status == ERR_END)
+        return ERR_OK;
+    if (status == ERR_FATAL)
+        return ERR_END; /* damaged: made anew from the media */
+    if (status != ERR_OK)
+        return status;
+    bool usable = stored_dim <= FEATURES_DIM_MAX &&
+                  (!can_extract(item, m) ||
+                   (stored_dim == dim && strcmp(f->encoder_id[m], encoder_id) == 0));
+    if (usable) {
+        memcpy(f->vec[m], vec, (size_t)stored_dim * sizeof(float));
+        f->dim[m] = (uint16_t)stored_dim;
+        f->mask |= MODALITY_BIT(m);
+    }
+    free(vec);
+    return usable ? ERR_OK : ERR_END;
+}
+
+static int keep_features(struct item *item, const struct store_item *row, struct store *reader,
+                         struct err *err)
+{
+    item->features = arena_alloc(&item->arena, sizeof(*item->features));
+    if (!item->features)
+        return err_oom(err, "update: stored features");
+    int status = keep_feature(item, MODALITY_VISUAL, reader, err);
+    if (status == ERR_OK)
+        status = keep_feature(item, MODALITY_ACOUSTIC, reader, err);
+    if (status == ERR_OK && row->flags_json) {
+        item->flags_json = arena_strdup(&item->arena, row->flags_json);
+        if (!item->flags_json)
+            return err_oom(err, "update: stored flags");
+    }
+    item->keeps_media = status == ERR_OK;
+    if (status == ERR_END)
+        item->features = NULL;
+    return status == ERR_END ? ERR_OK : status;
+}
+
+/* A re-extraction: everything from the media; without any, from the text, beside the picture and
+ * sound that are stored. */
+static int begin_anew(struct item *item, const struct store_item *row, struct store *reader,
+                      struct err *err)
+{
+    if (item->media_uri)
+        return ERR_OK;
+    if (item->title || item->description || item->n_tags > 0)
+        return keep_features(item, row, reader, err);
+    return err_skip(err, "no_media", "item %s: neither media nor text to extract from",
+                    item->item_id);
+}
+
+static int complete_from(struct item *item, const struct store_item *row, struct store *reader,
+                         struct err *err)
+{
+    bool unchanged = media_is_unchanged(item, row);
+    int status;
+    if ((status = keep_texts(item, row, err)) != ERR_OK ||
+        (status = keep_media(item, row, unchanged, err)) != ERR_OK)
+        return status;
+    if (item->ticket)
+        return begin_anew(item, row, reader, err);
+    return unchanged ? keep_features(item, row, reader, err) : ERR_OK;
+}
+
+int update_complete(struct item *item, struct store *reader, struct err *err)
+{
+    struct store_item row = {0};
+    item->keeps_media = false;
+    item->features = NULL;
+    int status = store_get_item(reader, item->item_id, &row, err);
+    if (status != ERR_OK && status != ERR_END)
+        return err_wrap(err, "update of item %s", item->item_id);
+    if (item->ticket && (status == ERR_END || row.deleted))
+        status = err_skip(err, "no_item", "no item %s in this store", item->item_id);
+    else
+        status =
+            status == ERR_END || row.deleted ? ERR_OK : complete_from(item, &row, reader, err);
+    store_item_done(&row);
+    return status;
+}
+
+int update_adopt(struct item *item, const struct features *from, struct err *err)
+{
+    if (item->keeps_media) {
+        struct features *f = item->features;
+        f->mask &= ~MODALITY_BIT(MODALITY_TEXTUAL);
+        f->mask |= from->mask & MODALITY_BIT(MODALITY_TEXTUAL);
+        f->dim[MODALITY_TEXTUAL] = from->dim[MODALITY_TEXTUAL];
+        memcpy(f->encoder_id[MODALITY_TEXTUAL], from->encoder_id[MODALITY_TEXTUAL],
+               sizeof(f->encoder_id[MODALITY_TEXTUAL]));
+        memcpy(f->vec[MODALITY_TEXTUAL], from->vec[MODALITY_TEXTUAL],
+               sizeof(f->vec[MODALITY_TEXTUAL]));
+        return ERR_OK;
+    }
+    item->features = arena_copy(&item->arena, from, sizeof(*from));
+    return item->features ? ERR_OK : err_oom(err, "extract: copy features");
+}

@@ -1,0 +1,22 @@
+#ifndef MMF_DAEMON_PIPELINE_UPDATE_H
+#define MMF_DAEMON_PIPELINE_UPDATE_H
+
+/* A video.updated names some fields; the others come from the stored row. Media is named by
+ * media_uri or sha256: when neither changes what is stored, the stored picture and sound
+ * features are kept (item.keeps_media, item.features) and only the text is described again,
+ * unless they came from another encoder or are damaged; then the whole item is extracted.
+ *
+ * Call only after the previous event of the item was committed. An item that is not stored, or
+ * deleted, becomes one with just the fields that the update names. */
+
+#include "config/err.h"
+#include "daemon/event/item.h"
+#include "store/store.h"
+
+int update_complete(struct item *item, struct store *reader, struct err *err);
+
+/* The worker's features become the item's; for an update of text only, its text beside the stored
+ * rest. ERR_RETRY when memory is out. */
+int update_adopt(struct item *item, const struct features *from, struct err *err);
+
+#endif

@@ -1,0 +1,262 @@
+/* One pass: what it takes, its vectors, and how they get to the store. */
+
+#include "config/clock.h"
+#include "daemon/refresh/internal.h"
+#include "fusion/model/fuse.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what a pass takes --------------------------------------------------------------------------- */
+
+/* false = no room. */
+static bool want(struct pass *p, int64_t node, bool changed)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->nodes[i].node != node)
+            continue;
+        p->nodes[i].changed |= changed;
+        return true;
+    }
+    if (p->n == p->room)
+        return false;
+    p->nodes[p->n++] = (struct wanted){node, changed};
+    return true;
+}
+
+/* A prefix of the touches, as long as its nodes have room: a touch is done when both of its nodes
+ * are. */
+static int take_touches(struct refresh *r, struct err *err)
+{
+    struct pass *p = &r->pass;
+    size_t n = 0;
+    int status = store_read_touches(r->reader, 0, REFRESH_WINDOW, r->window, &n, err);
+
+    for (size_t i = 0; status == ERR_OK && i < n; i++) {
+        const struct store_touch *t = &r->window[i];
+
+        if (t->edge_gone) {
+            p->done_n = t->n;
+            continue;
+        }
+        if (t->uid && !want(p, neighbourhood_user(t->uid), false))
+            break;
+        if (t->rid && !want(p, neighbourhood_item(t->rid), t->item_changed))
+            break;
+        p->done_n = t->n;
+    }
+    p->spreads = true;
+    return status;
+}
+
+static void take_spread(struct refresh *r)
+{
+    struct pass *p = &r->pass;
+
+    for (; r->n_spread > 0 && p->n < p->room; r->n_spread--) {
+        want(p, r->spread[r->spread_first], false);
+        r->spread_first = (r->spread_first + 1) % REFRESH_SPREAD;
+    }
+}
+
+static int take(struct refresh *r, struct err *err)
+{
+    const struct settings *s = refresh_settings(r);
+    struct store_backlog backlog = {0};
+    struct pass *p = &r->pass;
+    int64_t room = s->refresh.rate * s->refresh.interval_ms / 1000;
+
+    p->n = p->n_vec = 0;
+    p->done_n = 0;
+    p->spreads = false;
+    p->room = room < 2 ? 2 : room > REFRESH_BATCH ? REFRESH_BATCH : (size_t)room;
+    int status = store_touch_backlog(r->reader, &backlog, err);
+    if (status == ERR_OK)
+        status = refresh_world_catch_up(r->world, backlog.last_n, err);
+    p->snapshot_n = backlog.last_n;
+    if (status == ERR_OK && backlog.n_touches)
+        return take_touches(r, err);
+    take_spread(r);
+    return status;
+}
+
+/* ---- its vectors ----------------------------------------------------------------------------------- */
+
+/* What has no edges keeps what ingest gave it, to the byte. */
+static bool is_settled(uint32_t degree, const float *vec, size_t D)
+{
+    return degree == 0 || fuse_is_zero(vec, (int32_t)D);
+}
+
+/* Nodes [first, first + n) of names; halved until the neighbourhood is small enough. */
+static int make_vectors(struct refresh *r, size_t first, size_t n, struct err *err)
+{
+    struct pass *p = &r->pass;
+    size_t D = (size_t)model_shape(r->world->active.model)->D;
+    int status = refresh_world_vectors(r->world, p->names + first, n,
+                                       (size_t)refresh_settings(r)->refresh.max_edges,
+                                       p->vec + first * D, p->degree + first, err);
+
+    r->sums.n_edges += neighbourhood_edges(r->world->h);
+    if (status != ERR_END)
+        return status;
+    if (n > 1) {
+        status = make_vectors(r, first, n / 2, err);
+        return status == ERR_OK ? make_vectors(r, first + n / 2, n - n / 2, err) : status;
+    }
+    memset(p->vec + first * D, 0, D * sizeof(float));
+    r->sums.n_too_big++;
+    return ERR_OK;
+}
+
+static int compute(struct refresh *r, struct err *err)
+{
+    struct pass *p = &r->pass;
+    size_t D = (size_t)model_shape(r->world->active.model)->D, kept = 0;
+
+    for (size_t i = 0; i < p->n; i++)
+        if (refresh_world_moves(r->world, p->nodes[i].node, p->nodes[i].changed))
+            p->names[p->n_vec++] = p->nodes[i].node;
+    int status = p->n_vec ? make_vectors(r, 0, p->n_vec, err) : ERR_OK;
+    for (size_t i = 0; status == ERR_OK && i < p->n_vec; i++) {
+        if (is_settled(p->degree[i], p->vec + i * D, D))
+            continue;
+        memmove(p->vec + kept * D, p->vec + i * D, D * sizeof(float));
+        p->names[kept] = p->names[i];
+        p->degree[kept++] = p->degree[i];
+    }
+    p->n_vec = kept;
+    return status;
+}
+
+/* ---- writing, on the thread of the writing store ------------------------------------------------- */
+
+struct rows {
+    struct refresh *r;
+    int64_t ids[2][REFRESH_BATCH];
+    uint8_t warm[REFRESH_BATCH];
+    float *vec[2]; /* items, users: (REFRESH_BATCH, D) in one block */
+    size_t n[2];
+};
+
+static bool known(const struct rows *rows, size_t i)
+{
+    return refresh_row_of(&rows->r->world->items, neighbourhood_id(rows->r->pass.names[i]));
+}
+
+/* Under mf an item's interactions are in its identity, or nowhere. */
+static void sort_sides(struct rows *rows)
+{
+    bool propagates = model_shape(rows->r->world->active.model)->backbone != BACKBONE_MF;
+    const struct pass *p = &rows->r->pass;
+    size_t D = (size_t)model_shape(rows->r->world->active.model)->D;
+
+    for (size_t i = 0; i < p->n_vec; i++) {
+        int side = neighbourhood_is_item(p->names[i]) ? 0 : 1;
+        size_t at = rows->n[side]++;
+
+        rows->ids[side][at] = neighbourhood_id(p->names[i]);
+        memcpy(rows->vec[side] + at * D, p->vec + i * D, D * sizeof(float));
+        if (side == 0)
+            rows->warm[at] = p->degree[i] > 0 && (propagates || known(rows, i));
+    }
+}
+
+static int write_rows(struct store *st, void *arg, struct err *err)
+{
+    struct rows *rows = arg;
+    struct pass *p = &rows->r->pass;
+    int64_t model_id = rows->r->world->active.model_id;
+    int32_t D = model_shape(rows->r->world->active.model)->D;
+    struct store_recomputed x = {.model_id = model_id,
+                                 .done_n = p->done_n,
+                                 .snapshot_n = p->snapshot_n,
+                                 .items = {.model_id = model_id,
+                                           .side = STORE_SIDE_ITEMS,
+                                           .ids = rows->ids[0],
+                                           .vec = rows->vec[0],
+                                           .warm = rows->warm,
+                                           .n = rows->n[0],
+                                           .dim = D},
+                                 .users = {.model_id = model_id,
+                                           .side = STORE_SIDE_USERS,
+                                           .ids = rows->ids[1],
+                                           .vec = rows->vec[1],
+                                           .n = rows->n[1],
+                                           .dim = D}};
+
+    return store_write_recomputed(st, &x, &p->result, err);
+}
+
+static int write_pass(struct refresh *r, struct err *err)
+{
+    size_t D = (size_t)model_shape(r->world->active.model)->D;
+    struct rows *rows = calloc(1, sizeof(*rows));
+    float *vec = rows ? malloc(2 * REFRESH_BATCH * D * sizeof(*vec)) : NULL;
+    int status = vec ? ERR_OK : err_oom(err, "refresh: a pass");
+
+    r->pass.result = (struct store_recomputed_result){0};
+    if (status == ERR_OK) {
+        rows->r = r;
+        rows->vec[0] = vec;
+        rows->vec[1] = vec + REFRESH_BATCH * D;
+        sort_sides(rows);
+        status = r->o.write(r->o.arg, write_rows, rows, err);
+    }
+    free(vec);
+    free(rows);
+    return status;
+}
+
+/* The neighbours of what was touched come when nothing else waits. */
+static void spread(struct refresh *r)
+{
+    struct pass *p = &r->pass;
+    size_t max = (size_t)refresh_settings(r)->refresh.spread;
+    int64_t near[REFRESH_BATCH];
+
+    max = max > REFRESH_BATCH ? REFRESH_BATCH : max;
+    for (size_t i = 0; p->spreads && i < p->n_vec; i++) {
+        size_t n = neighbourhood_near(r->world->h, p->names[i], max, near);
+
+        for (size_t j = 0; j < n && r->n_spread < REFRESH_SPREAD; j++)
+            r->spread[(r->spread_first + r->n_spread++) % REFRESH_SPREAD] = near[j];
+    }
+}
+
+/* ---- the pass --------------------------------------------------------------------------- */
+
+static int read_pass(struct refresh *r, struct err *err)
+{
+    int status = store_read_begin(r->reader, err);
+
+    if (status != ERR_OK)
+        return status;
+    status = take(r, err);
+    if (status == ERR_OK && r->pass.n)
+        status = compute(r, err);
+    store_read_end(r->reader);
+    return status;
+}
+
+int refresh_run_pass(struct refresh *r, struct err *err)
+{
+    int64_t start_us = clock_mono_us();
+    int status = read_pass(r, err);
+
+    r->sums.seconds += (double)(clock_mono_us() - start_us) / 1e6;
+    if (status != ERR_OK || (r->pass.n == 0 && r->pass.done_n == 0))
+        return status;
+    status = write_pass(r, err);
+    if (status == ERR_END) /* another model: the next turn loads it, the touches stay */
+        return ERR_OK;
+    if (status != ERR_OK)
+        return status;
+    spread(r);
+    r->sums.n_passes++;
+    r->sums.n_vectors += r->pass.result.n_written;
+    r->sums.n_same += r->pass.result.n_unchanged;
+    if (neighbourhood_bytes(r->world->h) > (size_t)refresh_settings(r)->refresh.cache_bytes)
+        neighbourhood_clear(r->world->h);
+    return ERR_OK;
+}

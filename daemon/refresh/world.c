@@ -1,0 +1,413 @@
+#include "daemon/refresh/world.h"
+
+#include "daemon/model/candidate.h"
+#include "daemon/model/feature_row.h"
+#include "daemon/base/paths.h"
+#include "daemon/refresh/graph.h"
+#include "fusion/model/fuse.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#define DEGREE_UNKNOWN UINT32_MAX
+enum { BLOCK = 64, TOUCHES = 512, NAMES = 256, USERS = 10000 };
+
+/* ---- whose rows ------------------------------------------------------------------------------ */
+
+static int by_id(const void *a, const void *b)
+{
+    const struct refresh_row *x = a, *y = b;
+
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+const struct refresh_row *refresh_row_of(const struct refresh_rows *rows, int64_t id)
+{
+    const struct refresh_row key = {.id = id};
+
+    return rows->n ? bsearch(&key, rows->rows, rows->n, sizeof(key), by_id) : NULL;
+}
+
+/* The row of the model's tensor, NULL = the model does not know this user or item. */
+static const float *row_find(const struct refresh_rows *rows, int64_t id)
+{
+    const struct refresh_row *found = refresh_row_of(rows, id);
+
+    return found ? rows->tensor + (size_t)found->row * rows->width : NULL;
+}
+
+/* Names of NAMES rows at a time → ids; one that the store does not know is left out. */
+static int add_names(struct refresh_rows *rows, struct store *reader, enum store_side side,
+                     char **names, size_t n, size_t first_row, struct err *err)
+{
+    int64_t ids[NAMES];
+    int status = store_find_ids(reader, side, names, n, ids, err);
+
+    for (size_t i = 0; status == ERR_OK && i < n; i++)
+        if (ids[i])
+            rows->rows[rows->n++] = (struct refresh_row){ids[i], (uint32_t)(first_row + i)};
+    for (size_t i = 0; i < n; i++)
+        free(names[i]);
+    return status;
+}
+
+static bool is_stopping(const struct refresh_world *w)
+{
+    return w->stopping && atomic_load(w->stopping);
+}
+
+static int read_names(struct refresh_rows *rows, FILE *in, struct refresh_world *w,
+                      enum store_side side, struct err *err)
+{
+    char *names[NAMES], *line = NULL;
+    size_t n = 0, row = 0, room = 0;
+    ssize_t bytes;
+    int status = ERR_OK;
+
+    while (status == ERR_OK && !is_stopping(w) && row + n < rows->n_tensor &&
+           (bytes = getline(&line, &room, in)) > 0) {
+        line[bytes - 1] = line[bytes - 1] == '\n' ? '\0' : line[bytes - 1];
+        names[n] = strdup(line);
+        if (!names[n]) {
+            status = err_oom(err, "a model's rows");
+            break;
+        }
+        if (++n < NAMES)
+            continue;
+        status = add_names(rows, w->reader, side, names, n, row, err);
+        row += n;
+        n = 0;
+    }
+    free(line);
+    int last = add_names(rows, w->reader, side, names, n, row, status == ERR_OK ? err : NULL);
+    status = status == ERR_OK ? last : status;
+    if (status == ERR_OK && is_stopping(w))
+        return err_retry(err, EX_TEMPFAIL, "a model's rows: stopped");
+    if (status == ERR_OK && row + n != rows->n_tensor)
+        status = err_fatal(err, EX_DATAERR, "a model's rows: %zu ids for %zu rows", row + n,
+                           rows->n_tensor);
+    qsort(rows->rows, rows->n, sizeof(*rows->rows), by_id);
+    return status;
+}
+
+/* The ids stand in the model's folder, in row order. A model without one (seeded, imported) knows
+ * nobody of this store. */
+static int read_rows(struct refresh_world *w, const char *dir, enum store_side side,
+                     struct err *err)
+{
+    bool is_item = side == STORE_SIDE_ITEMS;
+    struct refresh_rows *rows = is_item ? &w->items : &w->users;
+    char path[PATH_MAX];
+
+    rows->tensor =
+        neighbourhood_identities(w->active.model, is_item, &rows->n_tensor, &rows->width);
+    if (!dir || !rows->tensor)
+        return ERR_OK;
+    rows->rows = calloc(rows->n_tensor + 1, sizeof(*rows->rows));
+    if (!rows->rows)
+        return err_oom(err, "a model's rows");
+    int status = paths_join(dir, is_item ? "items.txt" : "users.txt", path, err);
+    if (status != ERR_OK)
+        return status;
+    FILE *in = fopen(path, "re");
+    if (!in)
+        return err_fatal(err, EX_NOINPUT, "%s: %s", path, strerror(errno));
+    status = read_names(rows, in, w, side, err);
+    (void)fclose(in);
+    return status == ERR_OK ? ERR_OK : err_wrap(err, "%s", path);
+}
+
+static int read_all_rows(struct refresh_world *w, const struct settings *s, struct err *err)
+{
+    struct store_model row = {0};
+    char dir[PATH_MAX];
+    int status = store_model_get(w->reader, w->active.model_id, &row, err);
+
+    if (status != ERR_OK)
+        return status;
+    int folder = candidate_folder(s, &row, dir, err);
+    store_model_done(&row);
+    if (folder != ERR_OK && folder != ERR_END)
+        return folder;
+    status = read_rows(w, folder == ERR_OK ? dir : NULL, STORE_SIDE_ITEMS, err);
+    return status == ERR_OK ? read_rows(w, folder == ERR_OK ? dir : NULL, STORE_SIDE_USERS, err)
+                            : status;
+}
+
+/* ---- what the neighbourhood asks -------------------------------------------------------------- */
+
+static enum store_side side_of(int64_t node)
+{
+    return neighbourhood_is_item(node) ? STORE_SIDE_ITEMS : STORE_SIDE_USERS;
+}
+
+static int reserve_names(struct refresh_world *w, size_t n, struct err *err)
+{
+    if (n <= w->names_room)
+        return ERR_OK;
+    int64_t *more = reallocarray(w->names, 2 * n, sizeof(*more));
+    if (!more)
+        return err_oom(err, "a neighbourhood");
+    w->names = more;
+    w->names_room = 2 * n;
+    return ERR_OK;
+}
+
+/* NULL = not kept: another backbone, or an id far beyond those that there were. */
+static uint32_t *degree_of(struct refresh_world *w, int64_t node)
+{
+    enum store_side side = side_of(node);
+    size_t at = (size_t)neighbourhood_id(node);
+
+    return at < w->degrees.n[side] ? &w->degrees.of[side][at] : NULL;
+}
+
+static void keep_degree(struct refresh_world *w, int64_t node, uint32_t degree)
+{
+    uint32_t *known = degree_of(w, node);
+
+    if (known)
+        *known = degree;
+}
+
+static int read_degrees(struct refresh_world *w, struct err *err)
+{
+    bool more = true;
+    int status = ERR_OK;
+
+    while (status == ERR_OK && more && !is_stopping(w))
+        status = store_read_degrees(w->reader, USERS, &w->degrees, &more, err);
+    return status == ERR_OK && more ? err_retry(err, EX_TEMPFAIL, "degrees: stopped") : status;
+}
+
+static void forget_edges(struct refresh_world *w, int64_t node)
+{
+    neighbourhood_forget(w->h, node);
+    keep_degree(w, node, DEGREE_UNKNOWN);
+}
+
+static int ask_edges(void *arg, int64_t node, const int64_t **ret_nodes, size_t *ret_n,
+                     struct err *err)
+{
+    struct refresh_world *w = arg;
+    int status =
+        store_read_neighbours(w->reader, side_of(node), neighbourhood_id(node), &w->ids, err);
+
+    if (status == ERR_OK)
+        status = reserve_names(w, w->ids.n + 1, err);
+    for (size_t i = 0; status == ERR_OK && i < w->ids.n; i++)
+        w->names[i] = neighbourhood_is_item(node) ? neighbourhood_user(w->ids.ids[i])
+                                                  : neighbourhood_item(w->ids.ids[i]);
+    *ret_nodes = w->names;
+    *ret_n = w->ids.n;
+    if (status == ERR_OK)
+        keep_degree(w, node, (uint32_t)w->ids.n);
+    return status;
+}
+
+static int ask_degree(void *arg, int64_t node, uint32_t *ret_degree, struct err *err)
+{
+    struct refresh_world *w = arg;
+    const uint32_t *known = degree_of(w, node);
+
+    if (known && *known != DEGREE_UNKNOWN) {
+        *ret_degree = *known;
+        return ERR_OK;
+    }
+    int status =
+        store_read_degree(w->reader, side_of(node), neighbourhood_id(node), ret_degree, err);
+    if (status == ERR_OK)
+        keep_degree(w, node, *ret_degree);
+    return status;
+}
+
+static const float *ask_user(void *arg, int64_t node)
+{
+    const struct refresh_world *w = arg;
+
+    return row_find(&w->users, neighbourhood_id(node));
+}
+
+int refresh_world_features(struct refresh_world *w, int64_t rid, float *ret_X,
+                           uint8_t *ret_mask, struct err *err)
+{
+    struct store_features f;
+    int status = store_read_features(w->reader, rid, &f, err);
+
+    if (status == ERR_OK)
+        *ret_mask = feature_row_stored(model_shape(w->active.model), &f, ret_X);
+    for (int m = 0; m < MODALITY_COUNT; m++)
+        free(f.vec[m]);
+    return status;
+}
+
+/* What the features of at most BLOCK items give. */
+static int fuse_block(struct refresh_world *w, const int64_t *nodes, size_t n, float *ret_x,
+                      struct err *err)
+{
+    const struct model_shape *shape = model_shape(w->active.model);
+    uint8_t mask[BLOCK] = {0};
+    int status = ERR_OK;
+
+    for (size_t i = 0; status == ERR_OK && i < n; i++)
+        status = refresh_world_features(w, neighbourhood_id(nodes[i]),
+                                        w->X + i * (size_t)shape->F, &mask[i], err);
+    return status == ERR_OK ? fuse_features_in(w->fuse, w->X, mask, n, ret_x, err) : status;
+}
+
+static int ask_similar(void *arg, int64_t node, const int64_t **ret_nodes,
+                       const float **ret_values, size_t *ret_n, struct err *err)
+{
+    return refresh_graph_row(arg, node, ret_nodes, ret_values, ret_n, err);
+}
+
+static int ask_items(void *arg, const int64_t *nodes, size_t n, float *ret_x, struct err *err)
+{
+    struct refresh_world *w = arg;
+    const struct model_shape *shape = model_shape(w->active.model);
+    size_t d = w->fuse ? model_feature_width(shape) : 0;
+    size_t id = (size_t)shape->id_dim, E = d + id;
+    float *features = malloc(BLOCK * d * sizeof(*features) + 1);
+    int status = features ? ERR_OK : err_oom(err, "items' inputs");
+
+    memset(ret_x, 0, n * E * sizeof(*ret_x));
+    for (size_t first = 0; status == ERR_OK && first < n; first += BLOCK) {
+        size_t n_block = n - first < BLOCK ? n - first : BLOCK;
+
+        if (d)
+            status = fuse_block(w, nodes + first, n_block, features, err);
+        for (size_t i = 0; status == ERR_OK && i < n_block; i++) {
+            const float *row = row_find(&w->items, neighbourhood_id(nodes[first + i]));
+            float *x = ret_x + (first + i) * E;
+
+            memcpy(x, features + i * d, d * sizeof(*x));
+            if (row)
+                memcpy(x + d, row, id * sizeof(*x));
+        }
+    }
+    free(features);
+    return status;
+}
+
+int refresh_world_vectors(struct refresh_world *w, const int64_t *nodes, size_t n,
+                          size_t max_edges, float *ret_vec, uint32_t *ret_degree,
+                          struct err *err)
+{
+    return neighbourhood_vectors(w->h, nodes, n, max_edges, ret_vec, ret_degree, err);
+}
+
+/* ---- opening ----------------------------------------------------------------------------------- */
+
+void refresh_world_done(struct refresh_world *w)
+{
+    neighbourhood_free(w->h);
+    refresh_graph_free(w->graph);
+    fuse_context_free(w->fuse);
+    store_degrees_done(&w->degrees);
+    free(w->items.rows);
+    free(w->users.rows);
+    free(w->ids.ids);
+    free(w->names);
+    free(w->X);
+    active_model_done(&w->active);
+    *w = (struct refresh_world){0};
+}
+
+static int open_parts(struct refresh_world *w, const struct settings *s, struct err *err)
+{
+    const struct model_shape *shape = model_shape(w->active.model);
+    struct neighbourhood_source source = {.arg = w,
+                                          .edges = ask_edges,
+                                          .degree = ask_degree,
+                                          .items = ask_items,
+                                          .user = ask_user};
+    int status = read_all_rows(w, s, err);
+
+    w->X = calloc(BLOCK * (size_t)shape->F + 1, sizeof(*w->X));
+    if (status == ERR_OK && !w->X)
+        status = err_oom(err, "features");
+    if (status == ERR_OK && shape->fusion != FUSION_NONE)
+        status = fuse_context_new(w->active.model, BLOCK, &w->fuse, err);
+    if (status == ERR_OK)
+        status = refresh_graph_open(w, &w->graph, err);
+    if (status == ERR_OK && shape->backbone == BACKBONE_LIGHTGCN)
+        status = read_degrees(w, err);
+    if (status != ERR_OK)
+        return status;
+    source.similar = w->graph ? ask_similar : NULL;
+    return neighbourhood_new(w->active.model, &source,
+                             w->graph ? refresh_graph_strength(w->graph) : 0, &w->h, err);
+}
+
+int refresh_world_open(struct refresh_world *w, struct store *reader, const struct settings *s,
+                       struct active_model *model, struct err *err)
+{
+    struct store_backlog backlog = {0};
+    int status = store_touch_backlog(reader, &backlog, err);
+
+    if (status != ERR_OK)
+        return status;
+    w->reader = reader;
+    w->active = *model;
+    w->seen_n = backlog.last_n;
+    status = open_parts(w, s, err);
+    if (status != ERR_OK) {
+        w->active = (struct active_model){0};
+        refresh_world_done(w);
+        return status;
+    }
+    *model = (struct active_model){0};
+    return ERR_OK;
+}
+
+bool refresh_world_moves(const struct refresh_world *w, int64_t node, bool changed)
+{
+    int64_t id = neighbourhood_id(node);
+
+    if (!model_shape(w->active.model)->trained) /* knows nothing of taste */
+        return false;
+    if (model_shape(w->active.model)->backbone != BACKBONE_MF)
+        return true;
+    if (neighbourhood_is_item(node))
+        return changed && refresh_row_of(&w->items, id);
+    return !row_find(&w->users, id);
+}
+
+/* ---- following the touches --------------------------------------------------------------------- */
+
+/* An item that has changed may be gone, or back: its users' edges are others then. */
+static int forget_item(struct refresh_world *w, int64_t rid, struct err *err)
+{
+    int status = store_read_neighbours(w->reader, STORE_SIDE_ITEMS, rid, &w->ids, err);
+
+    neighbourhood_forget_input(w->h, neighbourhood_item(rid));
+    refresh_graph_forget(w->graph, rid);
+    for (size_t i = 0; status == ERR_OK && i < w->ids.n; i++)
+        forget_edges(w, neighbourhood_user(w->ids.ids[i]));
+    return status;
+}
+
+int refresh_world_catch_up(struct refresh_world *w, int64_t last_n, struct err *err)
+{
+    struct store_touch touches[TOUCHES];
+    int status = ERR_OK;
+
+    while (status == ERR_OK && w->seen_n < last_n) {
+        size_t n = 0;
+
+        status = store_read_touches(w->reader, w->seen_n, TOUCHES, touches, &n, err);
+        for (size_t i = 0; status == ERR_OK && i < n; i++) {
+            forget_edges(w, neighbourhood_user(touches[i].uid));
+            forget_edges(w, neighbourhood_item(touches[i].rid));
+            if (touches[i].item_changed)
+                status = forget_item(w, touches[i].rid, err);
+            w->seen_n = touches[i].n;
+        }
+        if (status == ERR_OK && n == 0)
+            w->seen_n = last_n;
+    }
+    return status;
+}

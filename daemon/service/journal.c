@@ -1,0 +1,66 @@
+/* journald's native protocol by libsystemd. A message with more fields than fit, or one that
+ * journald does not take, is written to standard error as the default writer would, so that no
+ * line is lost. */
+#include "daemon/service/journal.h"
+
+#include "config/log.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <syslog.h>
+#include <systemd/sd-journal.h>
+
+#define JOURNAL_FIELDS     16
+#define JOURNAL_LINE_BYTES 2048
+
+_Static_assert((int)LOG_LEVEL_ERROR == LOG_ERR && (int)LOG_LEVEL_DEBUG == LOG_DEBUG,
+               "enum log_level carries syslog's numbers");
+
+bool journal_is_stderr(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    char ours[64];
+    struct stat st;
+
+    if (!stream || fstat(2, &st) != 0)
+        return false;
+    snprintf(ours, sizeof(ours), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    return strcmp(stream, ours) == 0;
+}
+
+/* NAME=value into line; false when it does not fit. */
+static bool field_set(struct iovec *iov, char line[JOURNAL_LINE_BYTES], const char *name,
+                      const char *value)
+{
+    int n = snprintf(line, JOURNAL_LINE_BYTES, "%s=%s", name, value ? value : "");
+
+    *iov = (struct iovec){.iov_base = line, .iov_len = n > 0 ? (size_t)n : 0};
+    return n > 0 && n < JOURNAL_LINE_BYTES;
+}
+
+static void journal_write(enum log_level level, const char *text,
+                          const struct log_field *fields, size_t n_fields)
+{
+    static _Thread_local char lines[JOURNAL_FIELDS + 2][JOURNAL_LINE_BYTES];
+    struct iovec iov[JOURNAL_FIELDS + 2];
+    char priority[2] = {(char)('0' + (int)level), '\0'};
+    int n = 2;
+    bool fits;
+
+    fits = field_set(&iov[0], lines[0], "MESSAGE", text) &&
+           field_set(&iov[1], lines[1], "PRIORITY", priority);
+    for (size_t i = 0; i < n_fields && i < JOURNAL_FIELDS; i++, n++)
+        fits = fits && field_set(&iov[n], lines[n], fields[i].name, fields[i].value);
+    if (!fits || sd_journal_sendv(iov, n) < 0)
+        fprintf(stderr, "<%d>%s\n", (int)level, text);
+}
+
+void journal_install(void)
+{
+    if (journal_is_stderr())
+        log_set_writer(journal_write);
+}

@@ -1,0 +1,285 @@
+#include "daemon/service/vitals.h"
+
+#include "config/clock.h"
+#include "config/text.h"
+#include "daemon/base/health.h"
+#include "daemon/base/json_field.h"
+#include "daemon/base/metrics.h"
+#include "daemon/pipeline/pipeline.h"
+#include "daemon/source/reextract.h"
+#include "daemon/retrain/retrain.h"
+#include "store/store.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STALE_EVERY_US INT64_C(60000000)
+
+/* One look at both, so that the lines of one answer agree. */
+struct look {
+    struct pipeline_status p;
+    struct source_status s;
+    const char *source_name; /* NULL = not started */
+};
+
+static void look_at(struct vitals *v, struct look *ret)
+{
+    struct source *src = atomic_load(&v->source);
+
+    memset(ret, 0, sizeof(*ret));
+    pipeline_status(v->pipeline, &ret->p);
+    ret->s.lag_records = -1;
+    if (src) {
+        ret->source_name = src->ops->name;
+        src->ops->status(src, &ret->s);
+    }
+}
+
+void vitals_init(struct vitals *v, const struct settings *s, struct pipeline *p)
+{
+    memset(v, 0, sizeof(*v));
+    v->pipeline = p;
+    v->store_path = s->store.path;
+    v->started_us = clock_real_us();
+    v->stale_at_us = -STALE_EVERY_US;
+}
+
+void vitals_tick(struct vitals *v)
+{
+    struct pipeline_status p;
+    struct store_model m = {0};
+    struct store *st;
+
+    pipeline_status(v->pipeline, &p);
+    if (p.model_id == 0 || p.model_id == atomic_load(&v->model_id))
+        return;
+    if (store_open(v->store_path, STORE_READ, &st, NULL) != ERR_OK)
+        return; /* a gauge only: the next tick tries again */
+    if (store_model_get(st, p.model_id, &m, NULL) == ERR_OK) {
+        atomic_store(&v->model_created_us, m.created_us);
+        atomic_store(&v->model_id, p.model_id);
+        store_model_done(&m);
+    }
+    store_close(st);
+}
+
+bool vitals_live(struct vitals *v, char *ret_why, size_t why_bytes)
+{
+    (void)v;
+    return health_ok(ret_why, why_bytes);
+}
+
+bool vitals_ready(struct vitals *v, char *ret_why, size_t why_bytes)
+{
+    struct look l;
+    char waits[256];
+
+    if (!health_ok(ret_why, why_bytes))
+        return false;
+    look_at(v, &l);
+    health_waits(waits, sizeof(waits));
+    if (l.p.failed)
+        text_format(ret_why, why_bytes, "pipeline failed: %s", l.p.err.text);
+    else if (!l.source_name)
+        text_format(ret_why, why_bytes, "starting: the source is not open yet");
+    else if (l.s.failed)
+        text_format(ret_why, why_bytes, "source %s failed: %s", l.source_name, l.s.detail);
+    else if (!l.s.connected)
+        text_format(ret_why, why_bytes, "source %s not connected: %s", l.source_name,
+                    l.s.detail);
+    else if (waits[0])
+        text_format(ret_why, why_bytes, "waiting: %s", waits);
+    else if (l.p.wait[0])
+        text_format(ret_why, why_bytes, "waiting: %s", l.p.wait);
+    else
+        return true;
+    return false;
+}
+
+static void gauge(FILE *out, const char *name, const char *help, double value)
+{
+    metrics_head(out, name, "gauge", help);
+    fprintf(out, "%s %.15g\n", name, value);
+}
+
+static void counter(FILE *out, const char *name, const char *help, uint64_t value)
+{
+    metrics_head(out, name, "counter", help);
+    fprintf(out, "%s %" PRIu64 "\n", name, value);
+}
+
+static void print_pipeline(FILE *out, const struct pipeline_status *p)
+{
+    metrics_head(out, "metammf_queue_depth", "gauge", "Items waiting, by queue.");
+    fprintf(out, "metammf_queue_depth{queue=\"work\"} %zu\n", p->n_work);
+    fprintf(out, "metammf_queue_depth{queue=\"done\"} %zu\n", p->n_done);
+    gauge(out, "metammf_in_flight", "Events received and not yet committed.",
+          (double)p->n_in_flight);
+    metrics_head(out, "metammf_workers", "gauge", "Extraction workers, by state.");
+    fprintf(out, "metammf_workers{state=\"busy\"} %u\n", p->pool.n_busy);
+    fprintf(out, "metammf_workers{state=\"idle\"} %u\n", p->pool.n_workers - p->pool.n_busy);
+    counter(out, "metammf_worker_spawns_total", "Workers started.", p->pool.n_spawned);
+    metrics_head(out, "metammf_worker_deaths_total", "counter",
+                 "Workers lost: killed at their deadline, or died by themselves.");
+    fprintf(out, "metammf_worker_deaths_total{cause=\"deadline\"} %" PRIu64 "\n",
+            p->pool.n_killed_deadline);
+    fprintf(out, "metammf_worker_deaths_total{cause=\"died\"} %" PRIu64 "\n", p->pool.n_died);
+    gauge(out, "metammf_sandboxed", "1 when seccomp is in force in every worker.",
+          p->pool.sandboxed ? 1 : 0);
+}
+
+static void print_refresh(FILE *out, const struct refresh_status *r)
+{
+    gauge(out, "metammf_refresh_touches",
+          "Interactions that came or were removed, and item changes, that no vector holds yet.",
+          (double)r->n_touches);
+    gauge(out, "metammf_refresh_staleness_seconds", "Age of the oldest of them, 0 without any.",
+          r->staleness_s);
+    counter(out, "metammf_refresh_vectors_total", "Vectors made anew between trainings.",
+            r->n_vectors);
+    counter(out, "metammf_refresh_unchanged_total", "Vectors made anew without a change.",
+            r->n_same);
+    counter(out, "metammf_refresh_too_big_total",
+            "Vectors left to the next training: a neighbourhood above refresh.max_edges.",
+            r->n_too_big);
+    counter(out, "metammf_refresh_edges_total", "Edges looked at.", r->n_edges);
+    counter(out, "metammf_refresh_passes_total", "Transactions of refreshed vectors.",
+            r->n_passes);
+    metrics_head(out, "metammf_refresh_seconds_total", "counter",
+                 "Time spent making vectors anew, writing not included.");
+    fprintf(out, "metammf_refresh_seconds_total %.6f\n", r->seconds);
+}
+
+static void print_source(FILE *out, const struct look *l)
+{
+    gauge(out, "metammf_source_connected", "1 when the broker answers or the folder is there.",
+          l->s.connected ? 1 : 0);
+    gauge(out, "metammf_source_paused", "1 while back-pressure holds the source.",
+          l->s.paused ? 1 : 0);
+    if (l->s.lag_records >= 0)
+        gauge(out, "metammf_consumer_lag_records",
+              "Records behind the end of the log, over all assigned partitions.",
+              (double)l->s.lag_records);
+    counter(out, "metammf_rebalances_total", "Assignments and revocations of partitions.",
+            l->s.n_rebalances);
+    counter(out, "metammf_data_gaps_total", "Holes found in the log.", l->s.n_gaps);
+    counter(out, "metammf_repeated_messages_total", "Messages delivered again and dropped.",
+            l->s.n_repeats);
+    counter(out, "metammf_dlq_published_total", "Dead letters that the broker took.",
+            l->s.n_dlq_published);
+}
+
+/* Counting walks an index: not at each scrape, and not on the main thread. */
+static int64_t count_stale(struct vitals *v)
+{
+    int64_t now_us = clock_mono_us(), n = 0;
+    struct store *st;
+
+    if (now_us < atomic_load(&v->stale_at_us) + STALE_EVERY_US)
+        return atomic_load(&v->n_stale);
+    if (store_open(v->store_path, STORE_READ, &st, NULL) != ERR_OK)
+        return atomic_load(&v->n_stale);
+    if (reextract_count_stale(st, &n, NULL) == ERR_OK) {
+        atomic_store(&v->n_stale, n);
+        atomic_store(&v->stale_at_us, now_us);
+    }
+    store_close(st);
+    return atomic_load(&v->n_stale);
+}
+
+static void print_identity(FILE *out, struct vitals *v, const struct pipeline_status *p)
+{
+    int64_t created_us = atomic_load(&v->model_created_us);
+
+    metrics_head(out, "metammf_model_info", "gauge", "The active model.");
+    fprintf(out, "metammf_model_info{model_id=\"%" PRId64 "\",trained=\"%s\",dim=\"%d\"} 1\n",
+            p->model_id, p->model_trained ? "true" : "false", p->dim);
+    if (created_us > 0)
+        gauge(out, "metammf_model_age_seconds", "Since the active model was made.",
+              (double)(clock_real_us() - created_us) / 1e6);
+    gauge(out, "metammf_stale_items", "Items with features of another version of the encoders.",
+          (double)count_stale(v));
+    metrics_head(out, "metammf_build_info", "gauge", "The running build.");
+    fputs("metammf_build_info{version=\"" MMF_VERSION "\"} 1\n", out);
+    gauge(out, "process_start_time_seconds", "Start of the process since the epoch.",
+          (double)v->started_us / 1e6);
+}
+
+void vitals_metrics(struct vitals *v, FILE *out)
+{
+    struct look l;
+
+    look_at(v, &l);
+    if (metrics_print(out) != 0)
+        return;
+    print_pipeline(out, &l.p);
+    print_refresh(out, &l.p.refresh);
+    print_source(out, &l);
+    print_identity(out, v, &l.p);
+    retrain_metrics(atomic_load(&v->retrain), out);
+}
+
+void vitals_line(struct vitals *v, char *ret_text, size_t bytes)
+{
+    struct look l;
+    char lag[32] = "unknown", waits[160], retrain[256];
+    const char *wait = waits;
+
+    look_at(v, &l);
+    health_waits(waits, sizeof(waits));
+    if (!waits[0])
+        wait = l.p.wait[0] ? l.p.wait : l.s.connected ? "" : l.s.detail;
+    if (l.s.lag_records >= 0)
+        snprintf(lag, sizeof(lag), "%" PRId64, l.s.lag_records);
+    retrain_line(atomic_load(&v->retrain), retrain, sizeof(retrain));
+    text_format(ret_text, bytes, "lag %s, %u decoding, model %" PRId64 "%s%s%s%s", lag,
+                l.p.pool.n_busy, l.p.model_id, l.p.model_trained ? "" : " untrained", retrain,
+                wait[0] ? "; " : "", wait);
+}
+
+static json_t *json_source(const struct look *l)
+{
+    return json_pack("{s:s, s:b, s:b, s:b, s:i, s:I, s:s, s:I, s:I, s:I, s:I}", "name",
+                     l->source_name ? l->source_name : "none", "connected", l->s.connected,
+                     "paused", l->s.paused, "failed", l->s.failed, "partitions",
+                     (int)l->s.n_partitions, "lag", (json_int_t)l->s.lag_records, "detail",
+                     l->s.detail, "rebalances", (json_int_t)l->s.n_rebalances, "gaps",
+                     (json_int_t)l->s.n_gaps, "repeats", (json_int_t)l->s.n_repeats,
+                     "dlq_published", (json_int_t)l->s.n_dlq_published);
+}
+
+static json_t *json_workers(const struct pool_stats *p)
+{
+    return json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:b}", "total", (int)p->n_workers,
+                     "busy", (int)p->n_busy, "jobs", (json_int_t)p->n_jobs, "spawned",
+                     (json_int_t)p->n_spawned, "recycled", (json_int_t)p->n_recycled,
+                     "killed_deadline", (json_int_t)p->n_killed_deadline, "died",
+                     (json_int_t)p->n_died, "sandboxed", p->sandboxed);
+}
+
+struct json_t *vitals_json(struct vitals *v)
+{
+    struct look l;
+    char why[256] = "", waits[256];
+    bool live = health_ok(why, sizeof(why));
+    bool ready = live && vitals_ready(v, why, sizeof(why));
+
+    look_at(v, &l);
+    health_waits(waits, sizeof(waits));
+    struct stat store = {.st_ino = 0};
+    (void)stat(v->store_path, &store);
+    return json_pack(
+        "{s:s, s:o, s:[I, I], s:i, s:f, s:b, s:b, s:s, s:s, s:o, s:{s:I, s:I, s:I}, s:o,"
+        " s:{s:I, s:b, s:i}, s:o}",
+        "version", MMF_VERSION, "store", json_field_path(v->store_path), "store_file",
+        (json_int_t)store.st_dev, (json_int_t)store.st_ino, "pid", (int)getpid(), "uptime_s",
+        (double)(clock_real_us() - v->started_us) / 1e6, "live", live, "ready", ready, "why",
+        why, "wait", waits[0] ? waits : l.p.wait, "source", json_source(&l), "queue", "work",
+        (json_int_t)l.p.n_work, "done", (json_int_t)l.p.n_done, "in_flight",
+        (json_int_t)l.p.n_in_flight, "workers", json_workers(&l.p.pool), "model", "id",
+        (json_int_t)l.p.model_id, "trained", l.p.model_trained, "dim", (int)l.p.dim, "training",
+        retrain_json(atomic_load(&v->retrain)));
+}

@@ -1,0 +1,56 @@
+/* compat.h. FFmpeg 6.1 moved a stream's side data from AVStream into its AVCodecParameters.
+ * av_stream_get_side_data still compiles there, but finds what demuxers set only after
+ * avformat_find_stream_info, which we never call. */
+
+#include "extract/media/compat.h"
+
+#include <libavcodec/avcodec.h>
+#include <libavcodec/packet.h>
+#include <libavformat/avformat.h>
+
+#if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(60, 31, 102) /* FFmpeg 6.1 */
+
+const uint8_t *compat_side_data(const AVStream *st, int type, size_t *ret_bytes)
+{
+    const AVPacketSideData *d =
+        av_packet_side_data_get(st->codecpar->coded_side_data, st->codecpar->nb_coded_side_data,
+                                (enum AVPacketSideDataType)type);
+    *ret_bytes = d ? d->size : 0;
+    return d ? d->data : NULL;
+}
+
+uint8_t *compat_new_side_data(AVStream *st, int type, size_t bytes)
+{
+    AVPacketSideData *d = av_packet_side_data_new(&st->codecpar->coded_side_data,
+                                                  &st->codecpar->nb_coded_side_data,
+                                                  (enum AVPacketSideDataType)type, bytes, 0);
+    return d ? d->data : NULL;
+}
+
+#else
+
+const uint8_t *compat_side_data(const AVStream *st, int type, size_t *ret_bytes)
+{
+    return av_stream_get_side_data(st, (enum AVPacketSideDataType)type, ret_bytes);
+}
+
+uint8_t *compat_new_side_data(AVStream *st, int type, size_t bytes)
+{
+    return av_stream_new_side_data(st, (enum AVPacketSideDataType)type, bytes);
+}
+
+#endif
+
+int compat_sample_format(const AVCodec *codec)
+{
+    const enum AVSampleFormat *formats = NULL;
+#if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(61, 13, 100) /* FFmpeg 7.1 */
+    const void *list = NULL;
+    if (avcodec_get_supported_config(NULL, codec, AV_CODEC_CONFIG_SAMPLE_FORMAT, 0, &list,
+                                     NULL) >= 0)
+        formats = list;
+#else
+    formats = codec->sample_fmts;
+#endif
+    return formats ? formats[0] : AV_SAMPLE_FMT_NONE;
+}

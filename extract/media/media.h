@@ -1,0 +1,71 @@
+#ifndef MMF_EXTRACT_MEDIA_MEDIA_H
+#define MMF_EXTRACT_MEDIA_MEDIA_H
+
+/* A media file, demuxed once: the packets of its best picture track and its best sound track,
+ * in memory, with exact timestamps. Nothing is decoded and nothing is ever sought.
+ *
+ * Guards: bytes come only from the descriptor (pread; no protocol, no second file can be
+ * opened); containers and codecs are on explicit lists; at most MEDIA_STREAMS_MAX streams; at
+ * most MEDIA_PACKETS_MAX packets and MEDIA_PACKET_BYTES_MAX bytes are kept and
+ * MEDIA_READ_FACTOR times as many read, then the pass ends with `capped`;
+ * avformat_find_stream_info is never called (it decodes beyond max_pixels): the codec is known
+ * from the header or the first packets, sizes and rates come from the decoder. Declared
+ * durations and sizes are not used. */
+
+#include "config/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define MEDIA_STREAMS_MAX      8
+#define MEDIA_PACKETS_MAX      40000
+#define MEDIA_PACKET_BYTES_MAX (64 << 20)
+#define MEDIA_READ_FACTOR      4
+#define MEDIA_PROBE_BYTES      5000000
+#define MEDIA_PIXELS_MAX       (4096 * 4096)
+#define MEDIA_ERRORS_MAX       50
+
+#define MEDIA_NO_PTS INT64_MIN
+
+struct AVCodec;
+struct AVCodecParameters;
+struct AVPacket;
+
+struct media_packet {
+    struct AVPacket *av;
+    int64_t pts_us;      /* MEDIA_NO_PTS = unknown */
+    int64_t duration_us; /* 0 = unknown */
+    bool key;
+    bool hidden; /* decoded but not shown (edit list) */
+};
+
+struct media_track {
+    const struct AVCodecParameters *par; /* NULL = there is no such track */
+    const struct AVCodec *codec;         /* NULL = not admitted */
+    struct media_packet *packets;        /* (n_packets) in decode order */
+    uint32_t n_packets;
+    bool encrypted;
+    /* What display wants: first transpose, then mirror. */
+    bool transpose, flip_x, flip_y;
+    int64_t nominal_frame_us; /* for timestamps that are of no use */
+};
+
+struct media {
+    struct media_track video, audio;
+    char container[16];
+    bool partial; /* the file ends early or a packet is damaged */
+    bool capped;
+    void *handle; /* media.c's own */
+};
+
+/* fd stays the caller's. ERR_SKIP reason `media` or `media_too_big`; ERR_RETRY on EIO. */
+int media_open(int fd, int64_t max_media_bytes, struct media **ret_media, struct err *err);
+void media_close(struct media *m); /* takes NULL */
+/* The admitted decoder for an AVCodecID, NULL when there is none. */
+const struct AVCodec *media_codec(int codec_id);
+/* The name of an admitted codec or container by index, NULL past the end. */
+const char *media_codec_name(unsigned i);
+/* Opens and closes everything once, so that no table is built after the seccomp filter. */
+int media_warm_up(struct err *err);
+
+#endif

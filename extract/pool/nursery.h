@@ -1,0 +1,39 @@
+#ifndef MMF_EXTRACT_POOL_NURSERY_H
+#define MMF_EXTRACT_POOL_NURSERY_H
+
+/* The daemon's end of the process that forks workers (`metammf-extract --pool`): starts it,
+ * asks it for a worker, asks it to collect a dead one. A worker's pid is not reused before
+ * nursery_reap, so that prlimit and the CPU clock by pid are safe until then. The process dies
+ * when the thread that started it ends (PDEATHSIG), and takes its workers with it. */
+
+#include "config/err.h"
+#include "extract/wire/protocol.h"
+
+#include <sys/types.h>
+
+struct nursery {
+    const char *path;               /* metammf-extract, the pool's */
+    struct protocol_control config; /* kind CONFIGURE */
+    pid_t pid;                      /* 0 = none runs */
+    int pidfd, sock;                /* -1 */
+    unsigned generation;            /* counts the processes started */
+};
+
+struct nursery_worker {
+    pid_t pid;
+    int pidfd, sock; /* the caller's to close */
+    unsigned generation;
+};
+
+void nursery_init(struct nursery *n, const char *path, const struct protocol_control *config);
+/* Executes the process and waits until its encoders are warm. ERR_FATAL with EX_CONFIG when it
+ * cannot be executed or refuses. */
+int nursery_start(struct nursery *n, struct err *err);
+/* Starts the process first when none runs. ERR_RETRY. */
+int nursery_spawn(struct nursery *n, struct nursery_worker *ret_worker, struct err *err);
+/* Wait status of a worker whose pidfd is readable, -1 when nobody knows any more. */
+int nursery_reap(struct nursery *n, const struct nursery_worker *worker);
+/* Ends the process and waits for it. */
+void nursery_stop(struct nursery *n);
+
+#endif

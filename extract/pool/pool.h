@@ -1,0 +1,73 @@
+#ifndef MMF_EXTRACT_POOL_POOL_H
+#define MMF_EXTRACT_POOL_POOL_H
+
+/* The pool of sandboxed workers, seen from the daemon. pool_open executes metammf-extract, which
+ * forks n_workers processes; each has one SOCK_SEQPACKET pair and a pidfd and takes one job at a
+ * time. The media arrives in the worker as an O_RDONLY descriptor (SCM_RIGHTS); only features
+ * return, and every reply is validated (sizes, ranges, finite floats). Deadline, then SIGKILL by
+ * pidfd; the worker is replaced with backoff, and after recycle_jobs items or recycle_rss_bytes.
+ * A job whose worker dies is tried once more on a fresh one, then fails with ERR_SKIP.
+ *
+ * Thread: one, the caller's: submit and wait are called from the same thread. Open the pool
+ * before any thread of librdkafka starts, and from a thread that outlives it: the workers die
+ * with that thread. */
+
+#include "config/err.h"
+#include "extract/wire/features.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pool;
+
+struct pool_options {
+    const char *worker_path; /* metammf-extract */
+    unsigned n_workers;      /* 0 = one a core */
+    int64_t deadline_ms, cpu_seconds;
+    int64_t recycle_jobs, recycle_rss_bytes, address_space_bytes, max_media_bytes;
+    bool require_sandbox;
+};
+
+struct pool_job {
+    uint64_t id;        /* the caller's, returned in the result */
+    int media_fd;       /* O_RDONLY, stays the caller's; -1 = text only */
+    const char *sha256; /* 64 hexadecimal digits that the media must have; NULL = any */
+    struct features_text text;
+};
+
+struct pool_result {
+    uint64_t id;
+    struct err err; /* ERR_OK; ERR_SKIP with reason (see extract/README.md); ERR_RETRY */
+    struct features features; /* when ERR_OK */
+    int64_t wait_us;          /* from submit to reply, as the daemon sees it */
+};
+
+struct pool_stats {
+    unsigned n_workers, n_busy;
+    uint64_t n_jobs, n_spawned, n_recycled;
+    uint64_t n_killed_deadline, n_died; /* by our SIGKILL; by themselves */
+    int64_t oldest_busy_us;             /* how long the busiest job runs, 0 = none */
+    bool sandboxed;                     /* seccomp is in force in every worker */
+    uint32_t landlock_abi; /* Landlock's version in every worker, 0 = the kernel has none */
+};
+
+int pool_open(const struct pool_options *options, struct pool **ret_pool, struct err *err);
+/* ERR_RETRY when no worker is idle. The job's strings are copied into the message. */
+int pool_submit(struct pool *pool, const struct pool_job *job, struct err *err);
+unsigned pool_n_idle(const struct pool *pool);
+/* Waits at most timeout_ms for one result, also for `wake_fd` (-1 = none) to become readable.
+ * ERR_OK with *ret_result filled; ERR_END when nothing came in time, wake_fd is readable, or a
+ * replaced worker has come up and can take a job. Deaths, respawns and deadlines are served here
+ * only: be in it whenever a job runs. */
+int pool_wait(struct pool *pool, int wake_fd, int timeout_ms, struct pool_result *ret_result,
+              struct err *err);
+void pool_stats(const struct pool *pool, struct pool_stats *ret_stats);
+/* Kills what still runs. Takes NULL. */
+void pool_close(struct pool *pool);
+
+/* The dimensions and encoder ids that this build's encoders produce, known without decoding. */
+void pool_encoder_identity(enum modality m, uint16_t *ret_dim,
+                           char ret_encoder_id[FEATURES_ENCODER_ID_MAX]);
+
+#endif

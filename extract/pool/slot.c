@@ -1,0 +1,489 @@
+#include "extract/pool/slot.h"
+
+#include "config/clock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#define HELLO_US         INT64_C(5000000) /* from fork to hello: 1 ms */
+#define EXIT_US          INT64_C(100000)  /* from a closed socket to the process's end */
+#define BACKOFF_US       INT64_C(10000)   /* the second respawn in a row; doubles */
+#define BACKOFF_JOB_US   INT64_C(20000) /* ceiling after deaths in jobs: respawned in 100 ms */
+#define BACKOFF_HELLO_US INT64_C(5000000) /* ceiling after deaths before the hello */
+#define STUCK_US         INT64_C(5000000) /* a killed worker still there: its job goes back */
+#define TRIES            2                /* workers that one job may cost */
+#define FAILED_STARTS    3                /* then a waiting job goes back to the caller */
+
+int slot_init(struct slot *s, struct err *err)
+{
+    *s = (struct slot){.state = SLOT_DOWN, .worker = {.pidfd = -1, .sock = -1}};
+    s->job.media_fd = -1;
+    s->job.request = malloc(PROTOCOL_REQUEST_BYTES_MAX);
+    return s->job.request != NULL ? ERR_OK : err_oom(err, "worker pool: a request's buffer");
+}
+
+/* ---- the job ---- */
+
+static void job_finish(struct slot *s, int64_t now_us)
+{
+    s->job.finished = true;
+    s->job.finished_us = now_us;
+    if (s->job.media_fd >= 0)
+        close(s->job.media_fd);
+    s->job.media_fd = -1;
+}
+
+void slot_take(struct slot *s, struct pool_result *ret_result)
+{
+    assert(s->job.finished);
+    ret_result->id = s->job.id;
+    ret_result->err = s->job.err;
+    ret_result->wait_us = s->job.finished_us - s->job.submitted_us;
+    if (s->job.err.status == ERR_OK)
+        ret_result->features = s->job.features;
+    s->job.held = s->job.finished = false;
+}
+
+/* ---- the end of a worker ---- */
+
+/* SIGKILL; false when the process is already gone, which is as good. */
+static bool kill_worker(const struct slot *s)
+{
+    return pidfd_send_signal(s->worker.pidfd, SIGKILL, NULL, 0) == 0;
+}
+
+static void close_socket(struct slot *s)
+{
+    if (s->worker.sock >= 0)
+        close(s->worker.sock);
+    s->worker.sock = -1;
+}
+
+static void die(struct slot *s, struct slot_context *c, enum slot_cause cause, int64_t now_us)
+{
+    if (cause == SLOT_CAUSE_DEADLINE)
+        c->counters.n_killed_deadline++;
+    else if (cause == SLOT_CAUSE_RECYCLE)
+        c->counters.n_recycled++;
+    else
+        c->counters.n_died++;
+    if (cause != SLOT_CAUSE_END)
+        kill_worker(s);
+    close_socket(s);
+    s->state = SLOT_DYING;
+    s->cause = cause;
+    s->dying_since_us = now_us;
+    s->due_us = now_us + EXIT_US;
+}
+
+static void describe_signal(struct slot_job *job, int signo)
+{
+    const char *name = sigabbrev_np(signo);
+    const char *hint =
+        signo == SIGSYS ? " (a system call that the sandbox forbids, or abort)" : "";
+    err_skip(&job->err, "worker_crash",
+             "extraction: the media crashed its sandboxed worker twice with SIG%s%s; keep the "
+             "file for a report, the daemon is not affected",
+             name != NULL ? name : "?", hint);
+}
+
+/* What a job is told whose last worker ended with this wait status (-1: unknown). */
+static void describe_end(struct slot_job *job, const struct pool_options *o, int status)
+{
+    int signo = status >= 0 && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    if (signo == SIGXCPU)
+        err_skip(&job->err, "worker_cpu",
+                 "extraction: the media used more than %lld s of CPU twice; raise "
+                 "extract.cpu_seconds if such media is legitimate",
+                 (long long)o->cpu_seconds);
+    else if (signo == SIGKILL)
+        err_skip(
+            &job->err, "worker_memory",
+            "extraction: the system killed the media's sandboxed worker twice, most likely "
+            "for memory; lower extract.workers or give the service more");
+    else if (signo != 0)
+        describe_signal(job, signo);
+    else if (status >= 0 && WIFEXITED(status))
+        err_skip(&job->err, "worker_crash",
+                 "extraction: the media's sandboxed worker exited twice with status %d instead "
+                 "of answering",
+                 WEXITSTATUS(status));
+    else
+        err_skip(&job->err, "worker_crash",
+                 "extraction: the media's sandboxed worker vanished twice");
+}
+
+static void describe_death(struct slot_job *job, enum slot_cause cause,
+                           const struct pool_options *o, int status)
+{
+    char fault[ERR_TEXT_BYTES];
+    switch (cause) {
+    case SLOT_CAUSE_DEADLINE:
+        err_skip(&job->err, "worker_deadline",
+                 "extraction: the media took longer than %lld ms twice and its worker was "
+                 "killed; raise extract.deadline_ms if such media is legitimate",
+                 (long long)o->deadline_ms);
+        break;
+    case SLOT_CAUSE_MEMORY:
+        err_skip(&job->err, "worker_memory",
+                 "extraction: the media needs more than %lld bytes of address space; raise "
+                 "extract.address_space_bytes if such media is legitimate",
+                 (long long)o->address_space_bytes);
+        break;
+    case SLOT_CAUSE_REPLY:
+        memcpy(fault, job->err.text, sizeof(fault));
+        err_skip(
+            &job->err, "worker_reply",
+            "extraction: the media's sandboxed worker broke the protocol twice (%s) and was "
+            "killed; keep the file for a report, the daemon is not affected",
+            fault);
+        break;
+    case SLOT_CAUSE_END:
+    case SLOT_CAUSE_RECYCLE:
+        describe_end(job, o, status);
+        break;
+    }
+}
+
+static int64_t backoff_us(unsigned n_failures, int64_t ceiling_us)
+{
+    if (n_failures <= 1)
+        return 0;
+    unsigned doublings = n_failures - 2 < 16 ? n_failures - 2 : 16;
+    int64_t us = BACKOFF_US << doublings;
+    return us < ceiling_us ? us : ceiling_us;
+}
+
+static void schedule(struct slot *s, int64_t now_us)
+{
+    int64_t ceiling_us = s->err.status == ERR_OK ? BACKOFF_JOB_US : BACKOFF_HELLO_US;
+    s->state = SLOT_DOWN;
+    s->due_us = now_us + backoff_us(s->n_failures, ceiling_us);
+}
+
+/* A worker that did not come up: s->err says why. */
+static void start_failed(struct slot *s, int64_t now_us)
+{
+    s->n_failures++;
+    if (s->job.held && !s->job.finished && ++s->job.n_failed_starts >= FAILED_STARTS) {
+        err_retry(&s->job.err, EX_OSERR, "extraction: no worker can be started: %s",
+                  s->err.text);
+        job_finish(s, now_us);
+    }
+    schedule(s, now_us);
+}
+
+/* The pidfd is readable: the process is gone. */
+static void bury(struct slot *s, struct slot_context *c, int64_t now_us)
+{
+    int status = nursery_reap(&c->nursery, &s->worker);
+    close(s->worker.pidfd);
+    s->worker.pidfd = -1;
+    if (s->n_jobs < 0) {
+        if (s->err.status == ERR_OK)
+            err_retry(&s->err, EX_OSERR, "a worker ended before its hello (wait status %d)",
+                      status);
+        start_failed(s, now_us);
+        return;
+    }
+    if (s->cause != SLOT_CAUSE_RECYCLE)
+        s->n_failures++;
+    if (s->job.held && !s->job.finished && ++s->job.n_deaths >= TRIES) {
+        describe_death(&s->job, s->cause, &c->options, status);
+        job_finish(s, now_us);
+    }
+    schedule(s, now_us);
+}
+
+/* ---- the start of a worker ---- */
+
+static void spawn(struct slot *s, struct slot_context *c, int64_t now_us)
+{
+    err_clear(&s->err);
+    s->sandboxed = false;
+    if (nursery_spawn(&c->nursery, &s->worker, &s->err) != ERR_OK) {
+        start_failed(s, now_us);
+        return;
+    }
+    c->counters.n_spawned++;
+    s->n_jobs = -1; /* until the hello */
+    s->state = SLOT_STARTING;
+    s->due_us = now_us + HELLO_US;
+}
+
+static int check_filter(const struct slot_context *c, const struct protocol_hello *hello,
+                        struct err *err)
+{
+#ifndef MMF_SANITIZE_BUILD
+    if (hello->filter == PROTOCOL_FILTER_SANITIZER)
+        return err_fatal(
+            err, EX_CONFIG,
+            "worker: it is a sanitizer build with a wide filter; install a release "
+            "build of metammf-extract");
+#endif
+    if (hello->filter == PROTOCOL_FILTER_NONE && c->options.require_sandbox)
+        return err_fatal(err, EX_CONFIG,
+                         "worker: no seccomp filter is in force; set extract.require_sandbox = "
+                         "false to decode without it, at your own risk");
+    return ERR_OK;
+}
+
+static int greet(struct slot *s, const struct slot_context *c, size_t n_bytes)
+{
+    struct protocol_hello hello;
+    int status = protocol_parse_hello(c->message, n_bytes, &c->identity, &hello, &s->err);
+    if (status == ERR_OK)
+        status = check_filter(c, &hello, &s->err);
+    if (status == ERR_OK && clock_getcpuclockid(s->worker.pid, &s->cpu_clock) != 0)
+        status = err_retry(&s->err, EX_OSERR, "a worker ended after its hello");
+    if (status != ERR_OK)
+        return status;
+    s->sandboxed = hello.filter != PROTOCOL_FILTER_NONE;
+    s->landlock_abi = hello.landlock_abi;
+    s->state = SLOT_IDLE;
+    s->n_jobs = 0;
+    return ERR_OK;
+}
+
+/* ---- work ---- */
+
+/* RLIMIT_CPU counts the process's whole life: what it has used, by the kernel's own clock and
+ * not by its word, rounded up, plus the allowance for one job. */
+static bool allow_cpu(const struct slot *s, int64_t cpu_seconds)
+{
+    struct timespec used;
+    struct rlimit limit;
+    if (clock_gettime(s->cpu_clock, &used) != 0 ||
+        prlimit(s->worker.pid, RLIMIT_CPU, NULL, &limit) != 0)
+        return false;
+    limit.rlim_cur = (rlim_t)used.tv_sec + 1 + (rlim_t)cpu_seconds;
+    if (limit.rlim_cur > limit.rlim_max)
+        limit.rlim_cur = limit.rlim_max;
+    return prlimit(s->worker.pid, RLIMIT_CPU, &limit, NULL) == 0;
+}
+
+/* 0 or an errno. */
+static int send_request(const struct slot *s)
+{
+    struct iovec iov = {.iov_base = s->job.request, .iov_len = s->job.request_bytes};
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    memset(&control, 0, sizeof(control));
+    if (s->job.media_fd >= 0) {
+        msg.msg_control = control.bytes;
+        msg.msg_controllen = sizeof(control.bytes);
+        struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
+        h->cmsg_level = SOL_SOCKET;
+        h->cmsg_type = SCM_RIGHTS;
+        h->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(h), &s->job.media_fd, sizeof(int));
+    }
+    ssize_t n;
+    do {
+        n = sendmsg(s->worker.sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return errno;
+    return n == (ssize_t)iov.iov_len ? 0 : EMSGSIZE;
+}
+
+/* Gives the held job to the idle worker. Where the system has no memory for the message the job goes
+ * back as ours to try again: neither the worker nor the media is at fault. */
+static void begin(struct slot *s, struct slot_context *c, int64_t now_us)
+{
+    s->state = SLOT_BUSY;
+    s->busy_since_us = now_us;
+    s->due_us = now_us + c->options.deadline_ms * 1000;
+    int code = allow_cpu(s, c->options.cpu_seconds) ? send_request(s) : ESRCH;
+    if (err_is_shortage(code)) {
+        err_retry(&s->job.err, EX_OSERR, "extraction: hand the media to its worker: %s",
+                  strerror(code));
+        job_finish(s, now_us);
+        s->state = SLOT_IDLE;
+    } else if (code != 0) {
+        die(s, c, SLOT_CAUSE_END, now_us);
+    }
+}
+
+int slot_submit(struct slot *s, struct slot_context *c, const struct pool_job *job,
+                struct err *err)
+{
+    assert(s->state == SLOT_IDLE && !s->job.held);
+    int media_fd = -1;
+    if (job->media_fd >= 0) {
+        media_fd = fcntl(job->media_fd, F_DUPFD_CLOEXEC, 0);
+        if (media_fd < 0)
+            return err_retry(err, EX_OSERR, "worker pool: duplicate the media's descriptor: %s",
+                             strerror(errno));
+    }
+    int64_t now_us = clock_mono_us();
+    struct slot_job *j = &s->job;
+    j->held = true;
+    j->finished = false;
+    j->n_deaths = j->n_failed_starts = 0;
+    j->id = job->id;
+    j->seq = c->next_seq++;
+    j->media_fd = media_fd;
+    j->submitted_us = now_us;
+    err_clear(&j->err);
+    j->request_bytes =
+        protocol_pack_request(j->seq, media_fd >= 0, job->sha256, &job->text, j->request);
+    c->counters.n_jobs++;
+    begin(s, c, now_us);
+    return ERR_OK;
+}
+
+static bool must_recycle(const struct slot *s, const struct slot_context *c)
+{
+    const struct pool_options *o = &c->options;
+    return (o->recycle_jobs > 0 && s->n_jobs >= o->recycle_jobs) ||
+           (o->recycle_rss_bytes > 0 && c->reply.rss_bytes >= o->recycle_rss_bytes);
+}
+
+static void conclude(struct slot *s, struct slot_context *c, size_t n_bytes, int64_t now_us)
+{
+    struct protocol_reply *reply = &c->reply;
+    if (protocol_parse_reply(c->message, n_bytes, s->job.seq, &c->identity, reply,
+                             &s->job.err) != ERR_OK) {
+        die(s, c, SLOT_CAUSE_REPLY, now_us);
+        return;
+    }
+    if (reply->err.status == ERR_RETRY && reply->err.exit_code == EX_OSERR) {
+        die(s, c, SLOT_CAUSE_MEMORY, now_us);
+        return;
+    }
+    s->job.err = reply->err;
+    if (reply->err.status == ERR_OK)
+        s->job.features = reply->features;
+    job_finish(s, now_us);
+    s->n_jobs++;
+    s->n_failures = 0;
+    s->state = SLOT_IDLE;
+    if (must_recycle(s, c))
+        die(s, c, SLOT_CAUSE_RECYCLE, now_us);
+}
+
+/* One message; descriptors that a worker sends are dropped by the kernel, for want of a control
+ * buffer, and give it away (MSG_CTRUNC). */
+static void receive(struct slot *s, struct slot_context *c, int64_t now_us)
+{
+    struct iovec iov = {.iov_base = c->message, .iov_len = PROTOCOL_REPLY_BYTES_MAX};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    ssize_t n = recvmsg(s->worker.sock, &msg, MSG_DONTWAIT);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        return;
+    if (n <= 0) {
+        die(s, c, SLOT_CAUSE_END, now_us);
+        return;
+    }
+    bool whole = (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
+    if (whole && s->state == SLOT_BUSY) {
+        conclude(s, c, (size_t)n, now_us);
+    } else if (!whole || s->state != SLOT_STARTING || greet(s, c, (size_t)n) != ERR_OK) {
+        if (s->job.held && !s->job.finished)
+            err_skip(&s->job.err, "worker_reply", "its message is too long or brings files");
+        die(s, c, SLOT_CAUSE_REPLY, now_us);
+    }
+}
+
+/* ---- the loop's side ---- */
+
+struct pollfd slot_events(const struct slot *s)
+{
+    struct pollfd p = {.fd = -1, .events = POLLIN};
+    if (s->state == SLOT_DYING)
+        p.fd = s->worker.pidfd;
+    else if (s->state != SLOT_DOWN)
+        p.fd = s->worker.sock;
+    return p;
+}
+
+int64_t slot_due_us(const struct slot *s)
+{
+    return s->state == SLOT_IDLE ? INT64_MAX : s->due_us;
+}
+
+/* Still there EXIT_US after its end was due. SIGKILL waits for a read that cannot be
+ * interrupted (a network file system that hangs): then the job goes back as ours to try again,
+ * and the slot stays out of service until the kernel lets go. */
+static void outlive(struct slot *s, int64_t now_us)
+{
+    if (kill_worker(s) && s->cause == SLOT_CAUSE_END) {
+        err_skip(&s->job.err, "worker_reply", "it closed its socket and went on");
+        s->cause = SLOT_CAUSE_REPLY;
+    }
+    if (s->job.held && !s->job.finished && now_us - s->dying_since_us >= STUCK_US) {
+        err_retry(
+            &s->job.err, EX_IOERR,
+            "extraction: the worker hangs in the kernel and cannot be killed; look at the "
+            "file system that holds the media");
+        job_finish(s, now_us);
+    }
+    s->due_us = now_us + EXIT_US;
+}
+
+static void serve_due(struct slot *s, struct slot_context *c, int64_t now_us)
+{
+    switch (s->state) {
+    case SLOT_DOWN:
+        spawn(s, c, now_us);
+        break;
+    case SLOT_STARTING:
+        err_retry(&s->err, EX_OSERR, "a worker sent no hello in time");
+        die(s, c, SLOT_CAUSE_REPLY, now_us);
+        break;
+    case SLOT_BUSY:
+        die(s, c, SLOT_CAUSE_DEADLINE, now_us);
+        break;
+    case SLOT_DYING:
+        outlive(s, now_us);
+        break;
+    case SLOT_IDLE:
+        break;
+    }
+}
+
+void slot_tick(struct slot *s, struct slot_context *c, short revents, int64_t now_us)
+{
+    if (revents != 0 && s->state == SLOT_DYING)
+        bury(s, c, now_us);
+    else if (revents != 0 && s->state != SLOT_DOWN)
+        receive(s, c, now_us);
+    if (slot_due_us(s) <= now_us)
+        serve_due(s, c, now_us);
+    if (s->state == SLOT_IDLE && s->job.held && !s->job.finished)
+        begin(s, c, now_us);
+}
+
+void slot_kill(struct slot *s)
+{
+    if (s->worker.pidfd >= 0)
+        kill_worker(s);
+    close_socket(s);
+}
+
+void slot_done(struct slot *s, struct slot_context *c)
+{
+    if (s->worker.pidfd >= 0) {
+        struct pollfd p = {.fd = s->worker.pidfd, .events = POLLIN};
+        if (poll(&p, 1, 1000) == 1)
+            nursery_reap(&c->nursery, &s->worker);
+        close(s->worker.pidfd);
+    }
+    if (s->job.media_fd >= 0)
+        close(s->job.media_fd);
+    free(s->job.request);
+}

@@ -1,0 +1,120 @@
+#ifndef MMF_EXTRACT_WIRE_PROTOCOL_H
+#define MMF_EXTRACT_WIRE_PROTOCOL_H
+
+/* The messages between the pool (the daemon, trusted) and a sandboxed worker (not trusted once
+ * it has seen media), each one datagram of a SOCK_SEQPACKET pair. Both ends are one build on
+ * one machine, so numbers are in native byte order; nothing else is taken for granted: a
+ * message is read by a cursor that checks every length, and must end exactly where its last
+ * field ends.
+ *
+ *   worker → pool   hello     identity of the encoders, sandbox in force; or a refusal to start
+ *   pool → worker   request   seq, digest, text; the media as a descriptor (SCM_RIGHTS)
+ *   worker → pool   reply     seq, RSS, and features or the extractor's error
+ *
+ * A reply carries dimensions but no encoder ids: the pool fills those from what the build knows
+ * (layout_identity), so a worker can neither rename nor resize an encoder. A message that
+ * breaks any rule gives ERR_SKIP with reason worker_reply and changes no output.
+ *
+ * Example: reply {seq 7, mask 5, dim {737, 0, 512}} to request 7 is refused when the build's
+ * visual encoder has 738 dimensions, when a float is NaN, or when one byte follows the last. */
+
+#include "config/err.h"
+#include "extract/wire/features.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Longer text is cut at a character's end: captions of real micro-videos are under 1 KiB. */
+#define PROTOCOL_TITLE_BYTES_MAX       4096
+#define PROTOCOL_DESCRIPTION_BYTES_MAX 32768
+#define PROTOCOL_LANG_BYTES_MAX        64
+#define PROTOCOL_SHA256_BYTES_MAX      64
+#define PROTOCOL_TAG_BYTES_MAX         128
+#define PROTOCOL_TAGS_MAX              256
+
+#define PROTOCOL_REQUEST_BYTES_MAX (80 * 1024)
+#define PROTOCOL_REPLY_BYTES_MAX   (32 * 1024)
+
+/* The descriptors of a worker; everything else is closed. */
+#define PROTOCOL_WORKER_FD 3 /* its socket */
+#define PROTOCOL_STATM_FD  4 /* /proc/self/statm */
+/* The control socket of the process that forks the workers. */
+#define PROTOCOL_CONTROL_FD 3
+
+struct protocol_identity {
+    uint16_t dim[MODALITY_COUNT];
+    char encoder_id[MODALITY_COUNT][FEATURES_ENCODER_ID_MAX];
+};
+
+enum protocol_filter {
+    PROTOCOL_FILTER_NONE,
+    PROTOCOL_FILTER_STRICT,
+    PROTOCOL_FILTER_SANITIZER
+};
+
+struct protocol_hello {
+    struct protocol_identity identity;
+    enum protocol_filter filter; /* seccomp */
+    uint32_t landlock_abi;       /* 0 = the kernel has none */
+};
+
+struct protocol_request {
+    uint64_t seq;
+    bool has_media;
+    const char *sha256;        /* that the media must have; NULL = any */
+    struct features_text text; /* points into the message, tags at `tags` below */
+    const char *tags[PROTOCOL_TAGS_MAX];
+};
+
+struct protocol_reply {
+    uint64_t seq;
+    int64_t rss_bytes;
+    struct err err;           /* ERR_OK, ERR_SKIP, ERR_RETRY; text in printable ASCII */
+    struct features features; /* when ERR_OK */
+};
+
+/* Each writes one message into buf (of the matching _BYTES_MAX) and returns its length. */
+size_t protocol_pack_hello(const struct protocol_hello *hello, void *buf);
+size_t protocol_pack_refusal(const struct err *why, void *buf);
+/* Cuts text to the bounds above. */
+size_t protocol_pack_request(uint64_t seq, bool has_media, const char *sha256,
+                             const struct features_text *text, void *buf);
+/* features when reply_err->status is ERR_OK. */
+size_t protocol_pack_reply(uint64_t seq, int64_t rss_bytes, const struct err *reply_err,
+                           const struct features *features, void *buf);
+
+/* A refusal gives ERR_FATAL with EX_CONFIG and the worker's words; ids and dimensions other
+ * than this build's give ERR_FATAL too; anything else that is no hello, ERR_SKIP. */
+int protocol_parse_hello(const void *data, size_t n_bytes,
+                         const struct protocol_identity *expected,
+                         struct protocol_hello *ret_hello, struct err *err);
+/* The strings of *ret_request point into data. */
+int protocol_parse_request(const void *data, size_t n_bytes,
+                           struct protocol_request *ret_request, struct err *err);
+int protocol_parse_reply(const void *data, size_t n_bytes, uint64_t seq,
+                         const struct protocol_identity *identity,
+                         struct protocol_reply *ret_reply, struct err *err);
+
+/* The control socket between the pool and the process that forks its workers: fixed structs,
+ * because neither end ever sees media. */
+enum protocol_control_kind {
+    PROTOCOL_CONFIGURE = 1, /* pool: first message; answer READY or REFUSED */
+    PROTOCOL_SPAWN,         /* pool: answer SPAWNED with two descriptors, or REFUSED */
+    PROTOCOL_REAP,          /* pool: pid; answer REAPED with its wait status */
+    PROTOCOL_READY,
+    PROTOCOL_SPAWNED,
+    PROTOCOL_REAPED,
+    PROTOCOL_REFUSED, /* text */
+};
+
+struct protocol_control {
+    uint32_t kind;
+    int32_t pid;
+    int32_t status; /* REAPED: as of waitpid; -1 = unknown */
+    uint32_t require_sandbox;
+    int64_t address_space_bytes, cpu_seconds, max_media_bytes; /* CONFIGURE */
+    char text[512];                                            /* REFUSED */
+};
+
+#endif

@@ -1,9 +1,0 @@
-#ifndef MMF_EXTRACT_ZYGOTE_H
-#define MMF_EXTRACT_ZYGOTE_H
-
-/* The process that forks workers: `metammf-extract --pool`, started by the pool with a control
- * socket on PROTOCOL_CONTROL_FD (nursery.h is its other end). Returns the exit status when the
- * socket ends; dies with the daemon. */
-int zygote_run(void);
-
-#endif

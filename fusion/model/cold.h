@@ -1,0 +1,37 @@
+#ifndef MMF_FUSION_MODEL_COLD_H
+#define MMF_FUSION_MODEL_COLD_H
+
+/* How long an item's vector is when it is published. Scores are products, propagation over few edges
+ * gives short vectors, and an item without interactions would be in nobody's list however well it
+ * fits. So an item with n interactions is at least length / sqrt(1 + n) long: optimism that fades
+ * as evidence comes in, as the bonus of UCB does (Auer, Cesa-Bianchi and Fischer, 2002). Its
+ * direction, and with it every cosine, stays. What other vectors are made of (layers, the item-item
+ * graph) is never lengthened. */
+
+#include "config/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct model;
+
+/* y (D); the zero vector, which stands for none, stays; length 0 = as it is. */
+void cold_lengthen(float *y, size_t D, float length, uint32_t n_interactions);
+
+/* Y (n, D), n_interactions (n), mask (n) of MODALITY_BITs. */
+struct cold_items {
+    size_t n, D;
+    float *Y;
+    const uint32_t *n_interactions;
+    const uint8_t *mask;
+};
+/* Of the items with interactions; 0 when there is none. */
+float cold_mean_length(const struct cold_items *items);
+/* All but those without interactions and features: nothing but an identity that nobody trained. */
+void cold_lengthen_items(const struct cold_items *items, float length);
+
+/* The shape's cold_length from the metadata mmf.cold_length, 0 without. ERR_FATAL EX_DATAERR for
+ * what is no length. */
+int cold_derive(struct model *m, struct err *err);
+
+#endif

@@ -1,0 +1,41 @@
+#ifndef MMF_FUSION_MODEL_FUSE_PLAN_H
+#define MMF_FUSION_MODEL_FUSE_PLAN_H
+
+/* Inside fusion/: a model's weights packed for the forward pass. What multiplies the same input is
+ * one matrix, so that the input is read once:
+ *   layer 1   x · [M | factors | W0ᵀ]   W0 is the MLP's first matrix (H columns)
+ *   layer n   h · [M | factors]         factors: CP A (R columns), dense T_1 … T_S (S·out columns)
+ * Immutable after fuse_plan_new; points into the model's tensors. */
+
+#include "fusion/math/gemm.h"
+#include "fusion/model/model.h"
+#include "fusion/model/similar.h"
+
+#include <stddef.h>
+
+struct fuse_layer {
+    size_t in, out;
+    size_t factors;       /* columns after M: R, S·out or 0 */
+    struct gemm_matrix W; /* (in, out + factors [+ H]) */
+    struct gemm_matrix B; /* CP: (R, out) */
+    float *C;             /* CP: (R, S), the collapsed form expanded */
+};
+
+struct fuse_plan {
+    size_t S, R, H; /* H = hidden units of the MLP, 0 without one */
+    size_t n_layers;
+    struct fuse_layer layers[MODEL_LAYERS_MAX];
+    struct gemm_matrix W2;      /* (H, S) */
+    const float *b0, *b2;       /* (H), (S) */
+    struct gemm_matrix conv[2]; /* sage: lin_rᵀ (E, c), (c, D) */
+    const float *conv_bias[2];  /* lin_l.bias */
+    const float *mean, *std;    /* (F), NULL without statistics */
+    struct gemm_matrix content; /* (F, C), K = 0 without content columns */
+    struct similar *similar;    /* the item-item graph, NULL = none */
+    size_t columns;             /* the widest row of a product, padded */
+    size_t hidden;              /* the widest h, padded */
+};
+
+void fuse_plan_free(struct fuse_plan *plan);
+
+#endif

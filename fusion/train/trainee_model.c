@@ -1,0 +1,171 @@
+/* A trainee to and from model files. */
+
+#include "fusion/model/item_graph.h"
+#include "fusion/model/model_internal.h"
+#include "fusion/model/similar.h"
+#include "fusion/train/trainee.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int put(struct model *model, const char *name, size_t rows, size_t cols,
+               const float *from, struct err *err)
+{
+    float *data;
+    int status = model_add(model, name, rows, cols, &data, err);
+    if (!status)
+        memcpy(data, from, rows * (cols ? cols : 1) * sizeof(*from));
+    return status;
+}
+
+static int put_conv(const struct trainee *t, int c, struct model *model, struct err *err)
+{
+    size_t in = c ? t->conv_out[0] : t->E, out = t->conv_out[c];
+    const float *w = t->w + t->conv[c];
+    char name[MODEL_NAME_BYTES];
+    snprintf(name, sizeof(name), "conv%d.lin_l.weight", c + 1);
+    int status = put(model, name, out, in, w, err);
+    snprintf(name, sizeof(name), "conv%d.lin_l.bias", c + 1);
+    if (!status)
+        status = put(model, name, out, 0, w + 2 * out * in, err);
+    snprintf(name, sizeof(name), "conv%d.lin_r.weight", c + 1);
+    return status ? status : put(model, name, out, in, w + out * in, err);
+}
+
+static int export_into(const struct trainee *t, struct model *model, struct err *err)
+{
+    size_t F = (size_t)t->o.shape.F, id = (size_t)t->o.shape.id_dim;
+    int status = model_set_shape(model, &t->o.shape, err);
+    if (!status && t->n_fused)
+        status = fusenet_export(&t->net, model, err);
+    if (!status)
+        status = put(model, "item_E", t->data->n_items, id, t->w + t->item, err);
+    if (!status)
+        status = put(model, "user", t->data->n_users, t->E, t->w + t->user, err);
+    for (int c = 0; !status && c < 2 && t->conv_out[c]; c++)
+        status = put_conv(t, c, model, err);
+    if (!status && t->n_fused)
+        status = put(model, "mmf.mean", F, 0, t->mean, err);
+    if (!status && t->n_fused)
+        status = put(model, "mmf.std", F, 0, t->std_dev, err);
+    if (!status && t->n_content)
+        status = put(model, "mmf.content", F, t->n_content, t->P, err);
+    if (!status && t->knn.nnz)
+        status = item_graph_put(model, &t->knn, &t->o.knn, t->o.knn_strength, err);
+    const struct similar_items items = {
+        .shape = &t->o.shape,
+        .knn = &t->o.knn,
+        .strength = t->o.knn_strength,
+        .n_items = t->data->n_items,
+        .mask = t->data->mask,
+        .X = t->X,
+        .Z = t->work,
+        .D = t->D,
+    };
+    if (!status && t->knn.nnz && t->n_fused)
+        status = similar_export(&items, model, err);
+    if (!status)
+        status = model_finish(model, err);
+    return status;
+}
+
+int trainee_export_parts(const struct trainee *t, struct model **ret_model, struct err *err)
+{
+    struct model *model;
+    int status = model_new_empty("trained model", &model, err);
+    if (status)
+        return status;
+    status = export_into(t, model, err);
+    if (status) {
+        model_free(model);
+        return status;
+    }
+    *ret_model = model;
+    return ERR_OK;
+}
+
+int trainee_export(const struct trainee *t, struct model **ret_model, struct err *err)
+{
+    struct model *model;
+    int status = trainee_export_parts(t, &model, err);
+    if (status)
+        return status;
+    status = model_prepare(model, err);
+    if (status)
+        model_free(model);
+    else
+        *ret_model = model;
+    return status;
+}
+
+/* Columns of a matrix: n_cols from `first` on, of rows `stride` long. */
+struct columns {
+    size_t first, n_cols, stride;
+};
+
+/* Columns of the rows of `to` (n, stride) from columns of a tensor, by the map, where both are as
+ * wide. */
+static void copy_columns(float *to, size_t n, struct columns here,
+                         const struct model_tensor *from, struct columns there,
+                         const uint32_t *map)
+{
+    if (!from || from->n_dims != 2 || from->shape[1] != there.stride ||
+        here.n_cols != there.n_cols)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        size_t row = map ? map[i] : i;
+        if (row < from->shape[0])
+            memcpy(to + i * here.stride + here.first,
+                   from->data + row * there.stride + there.first, here.n_cols * sizeof(*to));
+    }
+}
+
+static void copy_rows(float *to, size_t n, size_t cols, const struct model_tensor *from,
+                      const uint32_t *map)
+{
+    const struct columns all = {0, cols, cols};
+    copy_columns(to, n, all, from, all, map);
+}
+
+/* The fused half and the ID half; the content columns between them stay zero. */
+static void copy_users(struct trainee *t, const struct model *from, const uint32_t *map)
+{
+    const struct model_shape *a = &t->o.shape, *b = model_shape(from);
+    const struct model_tensor *user = model_tensor(from, "user");
+    float *to = t->w + t->user;
+    size_t id = (size_t)a->id_dim, E = model_feature_width(b) + (size_t)b->id_dim;
+    size_t n_fused = model_feature_width(b) - (size_t)b->content_dim;
+    copy_columns(to, t->data->n_users, (struct columns){0, t->n_fused, t->E}, user,
+                 (struct columns){0, n_fused, E}, map);
+    copy_columns(to, t->data->n_users, (struct columns){t->E - id, id, t->E}, user,
+                 (struct columns){model_feature_width(b), (size_t)b->id_dim, E}, map);
+}
+
+static void copy_conv(struct trainee *t, int c, const struct model *from)
+{
+    size_t in = c ? t->conv_out[0] : t->E, out = t->conv_out[c];
+    float *w = t->w + t->conv[c];
+    copy_rows(w, out, in, model_tensor(from, "conv%d.lin_l.weight", c + 1), NULL);
+    copy_rows(w + out * in, out, in, model_tensor(from, "conv%d.lin_r.weight", c + 1), NULL);
+    const struct model_tensor *bias = model_tensor(from, "conv%d.lin_l.bias", c + 1);
+    if (bias && bias->n_elements == out)
+        memcpy(w + 2 * out * in, bias->data, out * sizeof(*w));
+}
+
+int trainee_warm_start(struct trainee *t, const struct model *from, const uint32_t *user_map,
+                       const uint32_t *item_map, struct err *err)
+{
+    const struct model_shape *a = &t->o.shape, *b = model_shape(from);
+    bool same = a->fusion == b->fusion && a->F == b->F && a->L == b->L && a->S == b->S &&
+                a->R == b->R &&
+                memcmp(a->width, b->width, ((size_t)a->L + 1) * sizeof(*a->width)) == 0;
+    int status = ERR_OK;
+    if (t->n_fused && same)
+        status = fusenet_import(&t->net, from, err);
+    copy_rows(t->w + t->item, t->data->n_items, (size_t)a->id_dim, model_tensor(from, "item_E"),
+              item_map);
+    copy_users(t, from, user_map);
+    for (int c = 0; c < 2 && t->conv_out[c]; c++)
+        copy_conv(t, c, from);
+    return status;
+}

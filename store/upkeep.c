@@ -1,0 +1,295 @@
+/* Retention, snapshots, checks.
+ *
+ * Retention removes a bounded number of rows in one transaction, so that the writer is never
+ * away for long; the caller comes again while there is more. Of the models, the newest
+ * `model_versions` retired ones keep their vectors (a rollback to them is one flip) and the pairs
+ * that they were trained on; rejected ones keep none. Rows of `model` itself stay: they are the
+ * history. */
+
+#include "store/internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#define US_PER_DAY (INT64_C(86400) * 1000000)
+
+/* Runs one bounded DELETE and takes what it removed off *left. */
+static int retain_run(struct query *q, size_t *left, struct err *err)
+{
+    int status = query_run(q, "remove old rows", err);
+
+    if (status == ERR_OK)
+        *left -= (size_t)store_changes(q->st);
+    return status;
+}
+
+static int retain_older(struct store *st, enum sql_id id, int64_t days, int64_t now_us,
+                        size_t *left, struct err *err)
+{
+    if (days <= 0 || *left == 0)
+        return ERR_OK;
+    struct query q = query_begin(st, id);
+    query_us(&q, now_us - days * US_PER_DAY);
+    query_int(&q, (int64_t)*left);
+    return retain_run(&q, left, err);
+}
+
+/* Before they go: whoever keeps edges in memory has to hear of it (touch.h). */
+static int touch_ends(struct store *st, int64_t days, int64_t now_us, size_t n, struct err *err)
+{
+    if (days <= 0)
+        return ERR_OK;
+    struct query q = query_begin(st, SQL_RETAIN_TOUCH);
+    query_us(&q, now_us - days * US_PER_DAY);
+    query_int(&q, (int64_t)n);
+    query_us(&q, now_us);
+    return query_run(&q, "touch the ends of old interactions", err);
+}
+
+static int retain_of_model(struct store *st, enum sql_id id, int64_t model_id, size_t *left,
+                           struct err *err)
+{
+    if (*left == 0)
+        return ERR_OK;
+    struct query q = query_begin(st, id);
+    query_int(&q, model_id);
+    query_int(&q, (int64_t)*left);
+    return retain_run(&q, left, err);
+}
+
+void store_keep_model(struct store *st, int64_t model_id)
+{
+    assert(st->mode == STORE_WRITE);
+    st->kept_model_id = model_id;
+}
+
+/* The first model that has something to lose; ERR_END when there is none. */
+static int retain_find(struct store *st, int64_t model_versions, int64_t *ret_model_id,
+                       struct err *err)
+{
+    struct query q = query_begin(st, SQL_RETAIN_MODELS);
+
+    query_int(&q, model_versions);
+    query_int(&q, st->kept_model_id);
+    int status = query_step(&q, "find old models", err);
+    if (status != ERR_OK && status != ERR_END)
+        return status;
+    if (status == ERR_OK)
+        *ret_model_id = query_column_int(&q, 0);
+    query_end(&q);
+    return status;
+}
+
+static int retain_models(struct store *st, int64_t model_versions, size_t *left,
+                         struct err *err)
+{
+    static const enum sql_id ids[] = {SQL_RETAIN_EMBEDDING, SQL_RETAIN_USER_EMBEDDING,
+                                      SQL_RETAIN_TRAINING};
+    int64_t model_id = 0;
+    int status = ERR_OK;
+
+    while (status == ERR_OK && model_versions > 0 && *left > 0) {
+        status = retain_find(st, model_versions, &model_id, err);
+        for (size_t i = 0; status == ERR_OK && i < sizeof ids / sizeof ids[0]; i++)
+            status = retain_of_model(st, ids[i], model_id, left, err);
+    }
+    return status == ERR_END ? ERR_OK : status;
+}
+
+int store_retain(struct store *st, const struct store_retention *r, int64_t now_us,
+                 size_t max_rows, bool *ret_more, struct err *err)
+{
+    size_t left = max_rows;
+    int status = store_begin(st, err);
+
+    if (status != ERR_OK)
+        return status;
+    status = touch_ends(st, r->interactions_days, now_us, left, err);
+    if (status == ERR_OK)
+        status =
+            retain_older(st, SQL_RETAIN_INTERACTION, r->interactions_days, now_us, &left, err);
+    if (status == ERR_OK)
+        status =
+            retain_older(st, SQL_RETAIN_DEAD_LETTER, r->dead_letters_days, now_us, &left, err);
+    if (status == ERR_OK)
+        status = retain_models(st, r->model_versions, &left, err);
+    if (status == ERR_OK)
+        status = store_commit(st, err);
+    if (status != ERR_OK) {
+        store_rollback(st);
+        return status;
+    }
+    *ret_more = left == 0;
+    return ERR_OK;
+}
+
+/* The directory's entry as well as the bytes. */
+static int sync_path(const char *path, int flags)
+{
+    int fd = open(path, flags | O_CLOEXEC);
+
+    if (fd < 0)
+        return -1;
+    int rc = fsync(fd);
+    (void)close(fd);
+    return rc;
+}
+
+static int sync_folder(const char *path)
+{
+    char *copy = strdup(path);
+    char *slash = copy ? strrchr(copy, '/') : NULL;
+
+    if (!copy)
+        return -1;
+    if (slash)
+        slash[slash == copy ? 1 : 0] = '\0';
+    int rc = sync_path(slash ? copy : ".", O_RDONLY | O_DIRECTORY);
+    free(copy);
+    return rc;
+}
+
+/* Under its final name the snapshot is complete or absent. */
+static int snapshot_publish(const char *part, const char *path, struct err *err)
+{
+    if (sync_path(part, O_RDONLY) != 0 ||
+        renameat2(AT_FDCWD, part, AT_FDCWD, path, RENAME_NOREPLACE) != 0 ||
+        sync_folder(path) != 0)
+        return err_fatal(err, EX_IOERR,
+                         "snapshot %s: write: %s; check the disk, or give a new "
+                         "name",
+                         path, strerror(errno));
+    return ERR_OK;
+}
+
+/* VACUUM INTO changes nothing in the store, but query_only refuses every VACUUM. The connection of
+ * a reader stays read-only either way. */
+static int snapshot_write(struct store *st, const char *part, struct err *err)
+{
+    int status = ERR_OK;
+
+    if (st->mode == STORE_READ)
+        status = store_exec(st, "PRAGMA query_only=OFF", "set the pragmas", err);
+    if (status != ERR_OK)
+        return status;
+    struct query q = query_begin(st, SQL_SNAPSHOT);
+    query_text(&q, part);
+    status = query_run(&q, "write a snapshot", err);
+    if (st->mode == STORE_READ) {
+        int again = store_exec(st, "PRAGMA query_only=ON", "set the pragmas", NULL);
+
+        if (status == ERR_OK && again != ERR_OK)
+            status = store_fail(st, err, "set the pragmas");
+    }
+    return status;
+}
+
+int store_snapshot(struct store *st, const char *path, struct err *err)
+{
+    char *part = NULL;
+
+    if (access(path, F_OK) == 0)
+        return err_fatal(err, EX_IOERR, "snapshot %s: the file exists; give a new name", path);
+    if (asprintf(&part, "%s.part", path) < 0)
+        return err_oom(err, "store: name the snapshot");
+    (void)unlink(part); /* of a try that was killed */
+    int status = snapshot_write(st, part, err);
+    if (status == ERR_OK)
+        status = snapshot_publish(part, path, err);
+    else
+        (void)err_wrap(err, "snapshot %s", path);
+    if (status != ERR_OK)
+        (void)unlink(part);
+    free(part);
+    return status;
+}
+
+int store_quick_check(struct store *st, struct err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc = sqlite3_prepare_v2(st->db, "PRAGMA quick_check(1)", -1, &stmt, NULL);
+    int status = ERR_OK;
+
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(stmt);
+    const char *found = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
+    if (rc != SQLITE_ROW)
+        status = store_fail(st, err, "quick_check");
+    else if (!found)
+        status = err_oom(err, "store: quick_check");
+    else if (strcmp(found, "ok") != 0)
+        status =
+            err_fatal(err, EX_DATAERR,
+                      "store %s: quick_check: %s; put a snapshot back, or ingest again into "
+                      "a new store",
+                      st->path, found);
+    sqlite3_finalize(stmt);
+    return status;
+}
+
+static int check_letter(const struct query *q, const char *table, int64_t id, struct err *err)
+{
+    const void *part[3];
+    size_t bytes[3];
+
+    for (int i = 0; i < 3; i++) {
+        part[i] = sqlite3_column_blob(q->stmt, i);
+        bytes[i] = (size_t)sqlite3_column_bytes(q->stmt, i);
+        if (!part[i] && sqlite3_column_type(q->stmt, i) == SQLITE_BLOB)
+            part[i] = ""; /* SQLite gives NULL for an empty BLOB */
+    }
+    if (store_letter_checksum(part[0], bytes[0], part[1], bytes[1], part[2], bytes[2]) !=
+        query_column_int(q, 3))
+        return err_fatal(err, EX_DATAERR,
+                         "store %s: table %s, row %lld: the checksum does not fit the bytes; "
+                         "put a snapshot back, or purge that row",
+                         q->st->path, table, (long long)id);
+    return ERR_OK;
+}
+
+static int check_table(struct store *st, enum sql_id id, const char *table, int64_t *n,
+                       struct err *err)
+{
+    struct query q = query_begin(st, id);
+    bool letters = id == SQL_CHECK_DEAD_LETTER || id == SQL_CHECK_OUTBOX;
+    int status;
+
+    while ((status = query_step(&q, "check a table", err)) == ERR_OK) {
+        int64_t rid = query_column_int(&q, letters ? 4 : 3);
+
+        status = letters ? check_letter(&q, table, rid, err)
+                         : store_vector_verify(&q, 0, table, rid, err);
+        if (status != ERR_OK)
+            break;
+        ++*n;
+    }
+    query_end(&q);
+    return status == ERR_END ? ERR_OK : status;
+}
+
+int store_check(struct store *st, int64_t *ret_n_blobs, struct err *err)
+{
+    int64_t n = 0;
+    int status = store_quick_check(st, err);
+
+    if (status == ERR_OK)
+        status = check_table(st, SQL_CHECK_FEATURE, "feature", &n, err);
+    if (status == ERR_OK)
+        status = check_table(st, SQL_CHECK_EMBEDDING, "embedding", &n, err);
+    if (status == ERR_OK)
+        status = check_table(st, SQL_CHECK_USER_EMBEDDING, "user_embedding", &n, err);
+    if (status == ERR_OK)
+        status = check_table(st, SQL_CHECK_DEAD_LETTER, "dead_letter", &n, err);
+    if (status == ERR_OK)
+        status = check_table(st, SQL_CHECK_OUTBOX, "dlq_outbox", &n, err);
+    if (status == ERR_OK)
+        *ret_n_blobs = n;
+    return status;
+}

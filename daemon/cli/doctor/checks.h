@@ -28,14 +28,14 @@ struct doctor {
     size_t n_checks;
 };
 
-/* Every check, in an order in which a bad one explains the later ones. */
-void doctor_run(struct doctor *d);
-/* For host.c. */
 __attribute__((format(printf, 5, 6))) void doctor_add(struct doctor *d, const char *name,
                                                       enum doctor_verdict verdict,
                                                       const char *next, const char *fmt, ...);
 void doctor_code(struct doctor *d, int exit_code); /* of the last one added */
-/* What concerns this machine and not the store (host.c). */
-void doctor_host(struct doctor *d);
+
+/* The checks, in an order in which a bad one explains the later ones. */
+void doctor_store(struct doctor *d);  /* site.c */
+void doctor_host(struct doctor *d);   /* host.c: this machine */
+void doctor_source(struct doctor *d); /* site.c */
 
 #endif

@@ -101,7 +101,9 @@ int cli_doctor(struct cli *cli, int argc, char **argv)
     if (cli_load(cli, &err) == ERR_OK) {
         doctor_add(d, "settings", DOCTOR_GOOD, "", "%s",
                    cli->settings.path ? cli->settings.path : "built-in defaults");
-        doctor_run(d);
+        doctor_store(d);
+        doctor_host(d);
+        doctor_source(d);
     } else {
         doctor_add(d, "settings", DOCTOR_BAD,
                    "mend the file; metammfd --check-config checks it", "%s", err.text);

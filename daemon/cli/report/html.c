@@ -1,8 +1,12 @@
+#include "daemon/cli/report/page.h"
 #include "daemon/cli/report/report.h"
+
+#include <jansson.h>
+#include <math.h>
 
 /* Colours are variables, light and dark; series differ in dash and marker as well. Text inside
  * drawings is in the drawing's units: on a phone, where drawings shrink, it is made larger. */
-static const char style[] =
+static const char sheet[] =
     ":root{color-scheme:light dark;--paper:#f7f6f3;--card:#fff;--ink:#1b1d22;--soft:#5b616d;"
     "--rule:#dedcd6;--grid:#eae8e3;--a:#0b63b0;--b:#b85600;--c:#0b7351;--bad:#b3261e;--on:#"
     "e8f3ea}"
@@ -100,5 +104,54 @@ void report_head(FILE *out, const char *title)
           "<meta name=\"color-scheme\" content=\"light dark\">\n<title>",
           out);
     report_text(out, title);
-    fprintf(out, "</title>\n<style>%s</style></head>\n<body>\n", style);
+    fprintf(out, "</title>\n<style>%s</style></head>\n<body>\n", sheet);
+}
+
+double report_real(const json_t *object, const char *name)
+{
+    const json_t *v = json_object_get(object, name);
+
+    return json_is_number(v) ? json_number_value(v) : (double)NAN;
+}
+
+void report_open(FILE *out, const char *heading, bool wide)
+{
+    fprintf(out, "<section%s><h2>%s</h2>\n", wide ? " class=\"wide\"" : "", heading);
+}
+
+void report_empty(FILE *out, const char *sentence)
+{
+    fprintf(out, "<p class=\"empty\">%s</p>\n", sentence);
+}
+
+void report_table_open(FILE *out, bool folded, const char *columns)
+{
+    fprintf(out,
+            "%s<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Numbers\">"
+            "<table><thead><tr>%s</tr></thead><tbody>\n",
+            folded ? "<details><summary>Numbers</summary>" : "", columns);
+}
+
+void report_table_close(FILE *out, bool folded)
+{
+    fprintf(out, "</tbody></table></div>%s\n", folded ? "</details>" : "");
+}
+
+void report_cell(FILE *out, const char *style, const char *text)
+{
+    fprintf(out, "<td class=\"%s\"><bdi>", style);
+    report_text(out, text);
+    fputs("</bdi></td>", out);
+}
+
+void report_cell_real(FILE *out, const char *format, double v)
+{
+    char text[32];
+
+    snprintf(text, sizeof(text),
+             format[0] == '4'   ? "%.4f"
+             : format[0] == '1' ? "%.1f"
+                                : "%.0f",
+             v);
+    fprintf(out, "<td class=\"n\">%s</td>", isfinite(v) ? text : "–");
 }

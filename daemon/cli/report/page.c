@@ -13,55 +13,6 @@
 
 /* ---- small parts ------------------------------------------------------------------------- */
 
-double report_real(const json_t *object, const char *name)
-{
-    const json_t *v = json_object_get(object, name);
-
-    return json_is_number(v) ? json_number_value(v) : (double)NAN;
-}
-
-void report_open(FILE *out, const char *heading, bool wide)
-{
-    fprintf(out, "<section%s><h2>%s</h2>\n", wide ? " class=\"wide\"" : "", heading);
-}
-
-void report_empty(FILE *out, const char *sentence)
-{
-    fprintf(out, "<p class=\"empty\">%s</p>\n", sentence);
-}
-
-void report_table_open(FILE *out, bool folded, const char *columns)
-{
-    fprintf(out,
-            "%s<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Numbers\">"
-            "<table><thead><tr>%s</tr></thead><tbody>\n",
-            folded ? "<details><summary>Numbers</summary>" : "", columns);
-}
-
-void report_table_close(FILE *out, bool folded)
-{
-    fprintf(out, "</tbody></table></div>%s\n", folded ? "</details>" : "");
-}
-
-void report_cell(FILE *out, const char *style, const char *text)
-{
-    fprintf(out, "<td class=\"%s\"><bdi>", style);
-    report_text(out, text);
-    fputs("</bdi></td>", out);
-}
-
-void report_cell_real(FILE *out, const char *format, double v)
-{
-    char text[32];
-
-    snprintf(text, sizeof(text),
-             format[0] == '4'   ? "%.4f"
-             : format[0] == '1' ? "%.1f"
-                                : "%.0f",
-             v);
-    fprintf(out, "<td class=\"n\">%s</td>", isfinite(v) ? text : "–");
-}
-
 /* "12 ms", "1.5 s", "3 min" */
 static void print_duration(double ms, char *ret_text, size_t bytes)
 {

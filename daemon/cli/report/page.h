@@ -1,7 +1,7 @@
 #ifndef MMF_DAEMON_CLI_REPORT_PAGE_H
 #define MMF_DAEMON_CLI_REPORT_PAGE_H
 
-/* Between the files of the report's page: page.c (frame, modalities, latency, losses) and
+/* Between the files of the report's page: html.c (parts), page.c (frame, modalities, latency, losses),
  * models.c (quality, learning curve, history, map). */
 
 #include <stdbool.h>

@@ -21,6 +21,10 @@
  * interaction has a user. A null value deletes the item whose id is the key, on a topic of videos
  * only.
  *
+ * Three steps, each its own file: a wire format opens the bytes (json.c gives the fields of field.h;
+ * another format is another such file), envelope.c finds the fields and what they are called,
+ * kind.c and meaning.c read them into the item.
+ *
  * Hostile input: every size is bounded, every type is checked, duplicate keys are refused, unknown
  * fields are ignored. Nothing is kept that is not in the item's arena. */
 

@@ -1,6 +1,5 @@
 #include "daemon/event/kind.h"
 
-#include <jansson.h>
 #include <string.h>
 
 #define VIDEO_FIELDS "media_uri, title, description, tags, lang, sha256 or published_at"
@@ -15,26 +14,17 @@ static const char *const upload_fields[] = {"media_uri", "sha256", "published_at
 
 /* null, "", [] and {} say nothing: a producer that writes every field of its struct writes them for the
  * fields that are not there. */
-static bool says_something(const json_t *json)
+static bool says_something(struct field f)
 {
-    switch (json ? json_typeof(json) : JSON_NULL) {
-    case JSON_NULL:
-        return false;
-    case JSON_STRING:
-        return json_string_length(json) > 0;
-    case JSON_ARRAY:
-        return json_array_size(json) > 0;
-    case JSON_OBJECT:
-        return json_object_size(json) > 0;
-    default:
-        return true;
-    }
+    return f.type == FIELD_TEXT || f.type == FIELD_LIST || f.type == FIELD_OBJECT
+               ? f.n > 0
+               : field_is_given(f);
 }
 
-static bool has_one(const json_t *data, const char *const *names)
+static bool has_one(struct field data, const char *const *names)
 {
     for (; *names; names++)
-        if (says_something(json_object_get(data, *names)))
+        if (says_something(field_get(data, *names)))
             return true;
     return false;
 }
@@ -61,10 +51,10 @@ static int by_type(const char *type, enum item_kind *ret_kind, struct err *err)
 
 /* older: a dead letter from before roles were kept. Where a user_id then stood beside fields of a
  * video, it may be an upload with its uploader or a click with a title. */
-static int by_fields(const json_t *data, bool older, enum item_kind *ret_kind, struct err *err)
+static int by_fields(struct field data, bool older, enum item_kind *ret_kind, struct err *err)
 {
     bool video = has_one(data, video_fields), click = has_one(data, click_fields);
-    if (video && (click || (older && json_object_get(data, user_field[0]))))
+    if (video && (click || (older && field_get(data, user_field[0]).type != FIELD_ABSENT)))
         return err_skip(err, "bad_schema",
                         "event: fields of an interaction (%s) beside fields of a video "
                         "(" VIDEO_FIELDS "): expected one group, or type",
@@ -78,7 +68,7 @@ static int by_fields(const json_t *data, bool older, enum item_kind *ret_kind, s
 }
 
 /* The role decides, unless the event is plainly of the other kind. */
-static int by_role(enum item_role role, const json_t *data, enum item_kind *ret_kind,
+static int by_role(enum item_role role, struct field data, enum item_kind *ret_kind,
                    struct err *err)
 {
     bool click = has_one(data, click_fields), upload = has_one(data, upload_fields);
@@ -97,7 +87,7 @@ static int by_role(enum item_role role, const json_t *data, enum item_kind *ret_
     return ERR_OK;
 }
 
-int event_kind(enum item_role role, const char *type, const json_t *data,
+int event_kind(enum item_role role, const char *type, struct field data,
                enum item_kind *ret_kind, struct err *err)
 {
     int status = type ? by_type(type, ret_kind, err) : by_role(role, data, ret_kind, err);

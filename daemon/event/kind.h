@@ -4,13 +4,12 @@
 /* What an event is: event.h has the rules. */
 
 #include "config/err.h"
+#include "daemon/event/field.h"
 #include "daemon/event/item.h"
 
-struct json_t;
-
-/* type NULL = the event names none. data: the object with its fields. ERR_SKIP bad_schema when that
+/* type NULL = the event names none. data: its fields. ERR_SKIP bad_schema when that
  * says nothing, or too much, or would erase what it does not name. */
-int event_kind(enum item_role role, const char *type, const struct json_t *data,
+int event_kind(enum item_role role, const char *type, struct field data,
                enum item_kind *ret_kind, struct err *err);
 
 #endif

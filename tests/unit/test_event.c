@@ -460,21 +460,6 @@ static void parse_over_long_is_refused(void **state)
     refused_when_repeated("{\"a\": \"", "x", EVENT_BYTES_MAX, "\"}", "too_big", "bytes");
 }
 
-static void tags_survive_a_round_trip(void **state)
-{
-    (void)state;
-    const char *json;
-    struct item *item = parsed("{\"item_id\": \"v\", \"tags\": [\"a\\\"b\", \"\\u00e9\"]}");
-    assert_int_equal(event_tags_print(item, &json, NULL), ERR_OK);
-    assert_string_equal(json, "[\"a\\\"b\",\"\xc3\xa9\"]");
-    struct item *other = item_new();
-    assert_int_equal(event_tags_parse(other, json, NULL), ERR_OK);
-    assert_int_equal(other->n_tags, 2);
-    assert_string_equal(other->tags[0], "a\"b");
-    item_free(other);
-    item_free(item);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -495,7 +480,6 @@ int main(void)
         cmocka_unit_test(parse_bad_json_tells_line_and_column),
         cmocka_unit_test(parse_wrong_types_name_the_field),
         cmocka_unit_test(parse_over_long_is_refused),
-        cmocka_unit_test(tags_survive_a_round_trip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

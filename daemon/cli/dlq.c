@@ -112,11 +112,12 @@ static const struct argp argp = {
     options,
     parse_dlq,
     "list|show|retry|purge [ID]",
-    "Dead letters: events that could not become rows, with the reason and the original bytes.\v"
-    "list and show read; retry sends an event through the pipeline again, as after a fault of "
-    "ours was mended; purge deletes, but what has still to be published is published all the "
-    "same, unless its bytes are --damaged. With --json, list prints "
-    "[{id, topic, partition, offset, reason, error, value_b64}].\n\n"
+    "Lists, shows, retries or purges dead letters: events that could not become rows, with the "
+    "reason and the original bytes.\v"
+    "list and show only read. retry sends events through the pipeline again, for use after the "
+    "cause was mended. purge deletes them; a dead letter that still has to be published is "
+    "published all the same, unless --damaged is given. With --json, list prints [{id, topic, "
+    "partition, offset, reason, error, value_b64}].\n\n"
     "Examples:\n"
     "  metammf dlq list --reason media\n"
     "  metammf dlq retry 17\n"

@@ -84,14 +84,16 @@ static const struct argp argp = {
     options,
     parse_eval,
     NULL,
-    "Ranks all items for each user of the test and prints precision, recall, hit ratio and "
+    "Ranks all items for each user of the test, and prints precision, recall, hit ratio and "
     "NDCG.\v"
-    "What the model was trained on is masked, nothing else. overall: all test pairs; warm and "
-    "cold: those whose item the model has or has not seen interactions of, ranked among all "
-    "items; cold_only: the cold ones among cold items. A user that the model does not know is "
-    "given the mean of its users; an item that it does not know is a miss. Precision, recall "
-    "and NDCG are means over users, hr is the share of test pairs found.\n\n"
-    "Example:\n  metammf --store s.db eval --test held_out.tsv -k 10,20",
+    "Only the pairs that the model was trained on are masked. overall covers all test pairs. "
+    "warm and cold split them by whether the model has seen interactions of the item; the list "
+    "still holds all items. cold_only ranks the cold items among themselves. A user whom the "
+    "model does not know gets the mean of its users' vectors. An item that the model does not "
+    "know counts as a miss. Precision, recall and NDCG are means over users; hr is the share "
+    "of test pairs that were found.\n\n"
+    "Example:\n"
+    "  metammf --store s.db eval --test held_out.tsv -k 10,20",
     cli_common,
     NULL,
     NULL};

@@ -55,15 +55,15 @@ static const struct argp argp = {
     "fusion was generated for this item, what was missing, which model and encoders, its "
     "neighbours, its source and its timing.\v"
     "A modality's contribution is measured by ablation. The item is fused as one without "
-    "interactions, and again with the modality masked: moved = 1 - cosine of the two vectors, "
-    "share = moved over the sum of all, lost = how many of the N nearest neighbours change. "
-    "What interactions add to a warm item's vector belongs to no modality.\n"
-    "Generated: a layer computes h W = h M + h dW, M being common to all items and dW "
-    "generated "
-    "from this item's meta information s; shown are both lengths for each layer.\n"
+    "interactions, and again with the modality masked. moved = 1 - cosine of the two vectors. "
+    "share = moved over the sum of all three. lost = how many of the N nearest neighbours "
+    "change. What interactions add to a warm item's vector belongs to no modality.\n"
+    "A layer computes h W = h M + h dW: M is common to all items, dW is generated from this "
+    "item's meta information s. Both lengths are shown for each layer.\n"
     "With --json one object: item_id, state, embedding, model, source, trail, modalities, "
     "missing, fusion, neighbours, flags.\n\n"
-    "Example:\n  metammf --store /var/lib/metammfd/metammf.db explain v1",
+    "Example:\n"
+    "  metammf --store /var/lib/metammfd/metammf.db explain v1",
     cli_common,
     NULL,
     NULL};

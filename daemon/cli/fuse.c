@@ -57,10 +57,11 @@ static const struct argp argp = {
     parse_fuse,
     NULL,
     "Runs a model's forward pass over an array of features.\v"
-    "X is used as it is: no standardising, no mask; E is the last layer's h, without unit "
-    "length "
-    "or ID half. A wrong number of columns exits 65.\n\n"
-    "Example:\n  metammf fuse --model M.safetensors --features X.npy --out E.npy",
+    "X is used as it is: it is not standardised, and no modality is masked. E is the last "
+    "layer's h, without unit length and without the ID half. A wrong number of columns exits "
+    "65.\n\n"
+    "Example:\n"
+    "  metammf fuse --model M.safetensors --features X.npy --out E.npy",
     cli_common,
     NULL,
     NULL};

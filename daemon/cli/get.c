@@ -35,9 +35,10 @@ static const struct argp argp = {
     "ITEM",
     "Prints the current embedding of an item.\v"
     "With --json: {item_id, dim, vec, state, model_id, seq}. state is cold until an "
-    "interaction "
-    "influences the vector, warm then; seq grows with every change of the store.\n\n"
-    "Example:\n  metammf --store /var/lib/metammfd/metammf.db get v1 --json",
+    "interaction influences the vector, and warm from then on. seq grows with every change of "
+    "the store.\n\n"
+    "Example:\n"
+    "  metammf --store /var/lib/metammfd/metammf.db get v1 --json",
     cli_common,
     NULL,
     NULL};

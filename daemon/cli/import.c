@@ -98,14 +98,12 @@ static const struct argp argp = {
     options,
     parse_import,
     "items\ninteractions FILE.tsv",
-    "Brings items with features, or interactions, into the store.\v"
-    "Interactions are lines of user TAB item [TAB seconds since 1970], in a .csv with commas; "
-    "an unknown item becomes "
-    "an "
-    "item without features. The same files twice change nothing. Not while metammfd runs on "
-    "the "
-    "store (exit 75).\n\n"
-    "Example:\n  metammf --store s.db import items --ids ids.txt --visual V.npy",
+    "Imports items with features, or interactions, into the store.\v"
+    "Interactions are lines of user TAB item [TAB seconds since 1970]; a .csv has commas "
+    "instead of tabs. An unknown item becomes an item without features. Importing the same "
+    "files twice changes nothing. While metammfd runs on the store, this command exits 75.\n\n"
+    "Example:\n"
+    "  metammf --store s.db import items --ids ids.txt --visual V.npy",
     cli_common,
     NULL,
     NULL};

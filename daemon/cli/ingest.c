@@ -25,7 +25,7 @@ enum { OPTION_MEDIA_ROOT = 256 };
 
 static const struct argp_option options[] = {
     {"media-root", OPTION_MEDIA_ROOT, "DIR", 0,
-     "Media may lie under DIR, and relative paths in media_uri begin there (the settings' "
+     "Allow media under DIR, and begin the relative paths of media_uri there (the settings' "
      "media.roots)",
      0},
     {0}};
@@ -59,9 +59,9 @@ static const struct argp argp = {
     "FILE.ndjson",
     "Reads events, one JSON object a line, and stores what becomes of them: items with "
     "embeddings, interactions, dead letters.\v"
-    "The running daemon does the work when it has the store, this command otherwise. A file "
-    "that was ingested before changes nothing. Exit code 0: every event became a row or a dead "
-    "letter.\n\n"
+    "The running daemon does the work when it has the store open; otherwise this command does. "
+    "A file that was ingested before changes nothing. Exit code 0 means that every event "
+    "became a row or a dead letter.\n\n"
     "Example:\n"
     "  echo '{\"item_id\": \"v1\", \"media_uri\": \"v1.mp4\", \"title\": \"a cat\"}' > "
     "e.ndjson\n"

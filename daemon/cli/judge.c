@@ -26,7 +26,7 @@ static error_t parse_judge(int key, char *arg, struct argp_state *state)
     else if (key == ARGP_KEY_ARG)
         argp_error(state, "unexpected argument \"%s\"", arg);
     else if (key == ARGP_KEY_END && !a->holdout)
-        argp_error(state, "a candidate's folder and a file of held-out interactions, please");
+        argp_error(state, "give a candidate's folder and a file of held-out interactions");
     else
         return ARGP_ERR_UNKNOWN;
     return 0;
@@ -36,16 +36,16 @@ static const struct argp argp = {
     NULL,
     parse_judge,
     "DIR HELDOUT.tsv",
-    "Compares a model that metammf train --out DIR has left with the active one, on the same "
-    "held-out interactions (user TAB item a line), as a retraining does before it publishes.\v"
-    "The active model's vectors are those that it was trained to; items that it was not "
-    "trained "
-    "on are the cold ones, fused by both models from their features. Prints one JSON object: "
-    "active, candidate (ndcg_10, ndcg_20, recall_20, cold_ndcg_20, cold_recall_20), users, "
-    "pairs, "
-    "cold_pairs, and what the gate would decide with the settings of --config. Stores "
-    "nothing.\n\n"
-    "Example:\n  metammf --store site.db judge /tmp/candidate heldout.tsv",
+    "Compares a model that metammf train --out DIR has left with the active one on the same "
+    "held-out interactions (one user TAB item a line), as a retraining does before it "
+    "publishes.\v"
+    "The active model ranks with the vectors that its training gave. Items that it was not "
+    "trained on are the cold ones; both models fuse them from their features. Prints one JSON "
+    "object: active, candidate (ndcg_10, ndcg_20, recall_20, cold_ndcg_20, cold_recall_20), "
+    "users, pairs, cold_pairs, and what the gate would decide with the settings of --config. "
+    "Stores nothing.\n\n"
+    "Example:\n"
+    "  metammf --store site.db judge /tmp/candidate heldout.tsv",
     cli_common,
     NULL,
     NULL};

@@ -24,8 +24,8 @@ enum { OPTION_SEEN = 256, OPTION_FRESH };
 static const struct argp_option options[] = {
     {"number", 'k', "N", 0, "How many (10)", 0},
     {"fresh", OPTION_FRESH, "N", 0,
-     "So many of the places are for items without interactions: where fewer have earned "
-     "one, the best of the others take the last places (0)",
+     "Keep N of the places for items without interactions. If fewer than N are listed anyway, "
+     "the best of the others take the last places (0)",
      0},
     {"with-seen", OPTION_SEEN, NULL, 0, "Also items that the user has interacted with", 0},
     {0}};
@@ -64,12 +64,13 @@ static const struct argp argp = {
     parse_recommend,
     "USER",
     "Prints the items that the active model would show to a user, best first.\v"
-    "The score is the product of the user's and the item's vector. Items that the user has "
-    "interacted with are left out, items without any interaction are not; --fresh keeps places "
-    "for those beside the ones that they get by themselves (train --cold-length). A "
-    "user whom the model does not know gets the mean of its users. With --json: [{item_id, "
-    "score}]. Needs a trained model: metammf train.\n\n"
-    "Example:\n  metammf --store /var/lib/metammfd/metammf.db recommend u1 -k 5",
+    "The score is the product of the user's vector and the item's. Items that the user has "
+    "interacted with are left out. Items without any interaction take part; --fresh keeps "
+    "further places for them (see also train --cold-length). A user whom the model does not "
+    "know gets the mean of its users' vectors. With --json: [{item_id, score}]. Needs a "
+    "trained model: metammf train.\n\n"
+    "Example:\n"
+    "  metammf --store /var/lib/metammfd/metammf.db recommend u1 -k 5",
     cli_common,
     NULL,
     NULL};

@@ -35,9 +35,10 @@ static const struct argp_option options[] = {
     {"all", OPTION_ALL, NULL, 0, "Every item with media or text, stale or not", 0},
     {"rate", OPTION_RATE, "N", 0, "At most N items a second (10); 0 = as fast as it goes", 0},
     {"after", OPTION_AFTER, "ITEM", 0,
-     "Begin after ITEM, in the order of the rows: goes on with an interrupted --all", 0},
+     "Begin after ITEM, in the order of the rows; continues an interrupted --all", 0},
     {"media-root", OPTION_MEDIA_ROOT, "DIR", 0,
-     "Media may lie under DIR too, and relative paths begin there (the settings' media.roots)",
+     "Allow media under DIR as well, and begin relative paths there (the settings' "
+     "media.roots)",
      0},
     {0}};
 
@@ -86,17 +87,20 @@ static const struct argp argp = {
     options,
     parse_reextract,
     "[ITEM...]",
-    "Makes features anew: of the stale items, whose features another version of the encoders "
-    "made (metammf status counts them), of all, or of the items named.\v"
-    "The running daemon does the work when it has the store, this command otherwise. Uploads "
-    "go first: one worker stays free, and --rate bounds the rest. It may be interrupted and "
-    "run again at any time: items that are done are stale no more. Media is read below the "
-    "media roots only; an item whose media is gone is reported and stays as it is.\n"
-    "Vectors of two encoders are never fused as one: an item keeps its vector until a model is "
-    "trained on the new features (reported as kept). With --json: {selected, done, kept, gone, "
-    "failed, seconds, failures: [{item_id, reason, error}]}. Exit code 65 when an item that "
-    "was named could not be extracted.\n\n"
-    "Examples:\n  metammf reextract --rate 5\n  metammf reextract v1 v2",
+    "Makes features anew: those of the stale items (made by another version of the encoders; "
+    "metammf status counts them), of all items, or of the items named.\v"
+    "The running daemon does the work when it has the store open; otherwise this command does. "
+    "Uploads go first: one worker stays free for them, and --rate bounds the rest. The work "
+    "may be interrupted and started again at any time; items that are done are no longer "
+    "stale. Media is read below the media roots only. An item whose media no longer exists is "
+    "reported and stays as it is.\n"
+    "Features of two encoders are never fused into one vector: an item keeps its vector until "
+    "a model is trained on the new features (reported as kept). With --json: {selected, done, "
+    "kept, gone, failed, seconds, failures: [{item_id, reason, error}]}. Exit code 65 when an "
+    "item that was named could not be extracted.\n\n"
+    "Examples:\n"
+    "  metammf reextract --rate 5\n"
+    "  metammf reextract v1 v2",
     cli_common,
     NULL,
     NULL};

@@ -44,10 +44,11 @@ static const struct argp argp = {
     options,
     parse_similar,
     "ITEM",
-    "Prints the items nearest to an item, best first, the item itself left out.\v"
-    "The score is the cosine of the two embeddings; equal scores stand in the order in which "
+    "Prints the items nearest to an item, best first, without the item itself.\v"
+    "The score is the cosine of the two embeddings. Equal scores stand in the order in which "
     "the items came. With --json: [{item_id, score}].\n\n"
-    "Example:\n  metammf --store /var/lib/metammfd/metammf.db similar v1 -k 5",
+    "Example:\n"
+    "  metammf --store /var/lib/metammfd/metammf.db similar v1 -k 5",
     cli_common,
     NULL,
     NULL};

@@ -33,11 +33,12 @@ static const struct argp argp = {
     NULL,
     parse_snapshot,
     "FILE",
-    "Writes a consistent, compact copy of the store into a new file, with or without a running "
-    "daemon.\v"
-    "The copy may be opened as it is; nobody writes to it: "
-    "sqlite3 'file:FILE?immutable=1'.\n\n"
-    "Example:\n  metammf snapshot /backup/metammf-$(date +%F).db",
+    "Writes a consistent, compact copy of the store into a new file, whether or not the daemon "
+    "runs.\v"
+    "Nobody writes to the copy, so it can be opened as it is: sqlite3 "
+    "'file:FILE?immutable=1'.\n\n"
+    "Example:\n"
+    "  metammf snapshot /backup/metammf-$(date +%F).db",
     cli_common,
     NULL,
     NULL};

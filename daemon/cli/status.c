@@ -37,11 +37,11 @@ static const struct argp argp = {
     NULL,
     "Shows the daemon, its source and lag, the queue, the store's counts, the model, the dead "
     "letters and the disk.\v"
-    "Works with the daemon down as well. With --json one object: store, daemon (null when it "
-    "is "
-    "down, or cannot answer: daemon_error), counts, last_commit_us, model, dead_letters, "
+    "Works while the daemon is down, too. With --json one object: store, daemon (null when it "
+    "is down or cannot answer: see daemon_error), counts, last_commit_us, model, dead_letters, "
     "offsets, disk.\n\n"
-    "Example:\n  metammf --store /var/lib/metammfd/metammf.db status",
+    "Example:\n"
+    "  metammf --store /var/lib/metammfd/metammf.db status",
     cli_common,
     NULL,
     NULL};

@@ -30,7 +30,7 @@ enum { OPTION_ONCE = 256 };
 
 static const struct argp_option options[] = {
     {"delay", 'd', "MS", 0, "Between two looks, in milliseconds (1000)", 0},
-    {"once", OPTION_ONCE, NULL, 0, "One look, its rates measured over one delay, then end", 0},
+    {"once", OPTION_ONCE, NULL, 0, "Look once, measure the rates over one delay, and end", 0},
     {0}};
 
 static error_t parse_top(int key, char *arg, struct argp_state *state)
@@ -59,15 +59,15 @@ static const struct argp argp = {
     parse_top,
     NULL,
     "Shows what the running daemon does: rates, lag, queues, decoding, the model, latency, "
-    "dead "
-    "letters.\v"
-    "On a terminal a screen that is drawn again until Ctrl-C; elsewhere a line a look. Rates "
-    "and "
-    "latency are those of the last interval. With --json one object a line: {time_us, daemon, "
-    "totals, rates, latency, dead_letters, stale}; latency in seconds, null when nothing was "
-    "measured. Exit code 75 when no daemon has the store and --once is given; without it, top "
-    "waits for one.\n\n"
-    "Examples:\n  metammf top\n  metammf top --once --json | jq .latency",
+    "dead letters.\v"
+    "On a terminal it redraws the screen until Ctrl-C; elsewhere it prints a line a look. "
+    "Rates and latency are those of the last interval. With --json one object a line: "
+    "{time_us, daemon, totals, rates, latency, dead_letters, stale}; latency is in seconds, "
+    "and null when nothing was measured. With --once, exit code 75 means that no daemon has "
+    "the store open; without it, top waits for one.\n\n"
+    "Examples:\n"
+    "  metammf top\n"
+    "  metammf top --once --json | jq .latency",
     cli_common,
     NULL,
     NULL};

@@ -41,7 +41,8 @@ static const struct argp_option options[] = {
     {"number", 'n', "N", 0, "How many items to draw (20)", 0},
     {"seed", OPTION_SEED, "N", 0, "Draw the sample with this seed (1)", 0},
     {"media-root", OPTION_MEDIA_ROOT, "DIR", 0,
-     "Media may lie under DIR too, and relative paths begin there (the settings' media.roots)",
+     "Allow media under DIR as well, and begin relative paths there (the settings' "
+     "media.roots)",
      0},
     {0}};
 
@@ -75,28 +76,21 @@ static const struct argp argp = {
     parse_verify,
     "[ITEM...]",
     "Extracts and fuses a sample of items again, or the items named, and compares the bytes "
-    "with "
-    "what is stored.\v"
-    "Features: equal (every byte), differs, gone (no media any more), stale (another version "
-    "of "
-    "the encoders made them: metammf reextract), unread (the media cannot be read here), none "
-    "(nothing to extract from).\n"
-    "Vectors are fused from the stored features. Promised are equal bytes for an item without "
-    "interactions; a warm item's vector, which a training or the graph had a part in, is "
-    "computed "
-    "anew (under mf its fused half, under a graph model from its neighbourhood) and promised "
-    "to 1e-5 "
-    "of its largest element (close). Not held to that: behind (interactions have come since "
-    "the "
-    "training, and the vector may follow them later), kept (made of features that a "
-    "re-extraction "
-    "has replaced before a model was trained on the new ones), graph (a neighbourhood of more "
-    "than "
-    "5e7 edges).\n"
-    "With --json {seed, items: [{item_id, features, vector, detail}], differ}. Exit code 65 "
-    "when "
-    "something differs.\n\n"
-    "Example:\n  metammf --config /etc/metammfd/metammfd.conf verify -n 50",
+    "with what is stored.\v"
+    "Each feature gets one word: equal (every byte), differs, gone (the media no longer "
+    "exists), stale (another version of the encoders made it: metammf reextract), unread (the "
+    "media cannot be read here) or none (there is nothing to extract from).\n"
+    "Each vector is fused again from the stored features. The vector of an item without "
+    "interactions must be equal in every byte. A warm item's vector, in which a training or "
+    "the graph had a part, is computed anew (under mf its fused half, under a graph model from "
+    "its neighbourhood) and must agree to 1e-5 of its largest element (close). Three words "
+    "excuse a vector from that: behind (interactions came after the training, and the vector "
+    "may follow them later), kept (its features were replaced by a re-extraction, and no model "
+    "is trained on the new ones yet) and graph (its neighbourhood has more than 5e7 edges).\n"
+    "With --json: {seed, items: [{item_id, features, vector, detail}], differ}. Exit code 65 "
+    "when something differs.\n\n"
+    "Example:\n"
+    "  metammf --config /etc/metammfd/metammfd.conf verify -n 50",
     cli_common,
     NULL,
     NULL};

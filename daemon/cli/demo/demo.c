@@ -54,11 +54,11 @@ static const struct argp argp = {
     NULL,
     "Shows the whole path, from upload events to embeddings and neighbours, on generated "
     "clips.\v"
-    "Runs offline in under a minute: Kafka is simulated by librdkafka's mock cluster inside "
-    "this "
-    "process; everything else is the real daemon. Ends with three lines to try on the store "
-    "that it leaves.\n\n"
-    "Example:\n  metammf demo --dir ~/metammf-demo",
+    "Runs offline in under a minute. Kafka is simulated by librdkafka's mock cluster inside "
+    "this process; everything else is the real daemon. Ends with three commands to try on the "
+    "store that it leaves.\n\n"
+    "Example:\n"
+    "  metammf demo --dir ~/metammf-demo",
     cli_common,
     NULL,
     NULL};

@@ -36,13 +36,13 @@ static const struct argp argp = {
     options,
     parse_doctor,
     NULL,
-    "Checks everything the daemon needs and says what to do about what is missing.\v"
+    "Checks everything that the daemon needs, and says what to do about what is missing.\v"
     "Run it as the daemon's user to see what the daemon sees. Exit code 0: nothing is wrong; "
-    "otherwise that of the first fault, e.g. 69 when no broker answers. With --json: {\"ok\": "
-    "true, \"checks\": [{\"check\", \"verdict\", \"detail\", \"next\"}]}; a verdict is good, "
-    "note or "
-    "bad.\n\n"
-    "Example:\n  sudo -u metammfd metammf --config /etc/metammfd/metammfd.conf doctor",
+    "otherwise the code of the first fault, e.g. 69 when no broker answers. With --json: "
+    "{\"ok\": true, \"checks\": [{\"check\", \"verdict\", \"detail\", \"next\"}]}; a verdict "
+    "is good, note or bad.\n\n"
+    "Example:\n"
+    "  sudo -u metammfd metammf --config /etc/metammfd/metammfd.conf doctor",
     cli_common,
     NULL,
     NULL};

@@ -46,17 +46,14 @@ static const struct argp argp = {
     parse_report,
     NULL,
     "Writes one self-contained page about the store: ranking quality of the models, the "
-    "learning "
-    "curve, rejected candidates, a map of the embeddings, what each modality contributes, how "
-    "long "
-    "uploads took, what was lost.\v"
-    "The page needs no network and no script, is readable on a phone and in the dark, and has "
-    "the "
-    "numbers of each drawing beside it. The map shows at most 1000 items and the contributions "
-    "200, drawn evenly and always the same ones. With --json the numbers go to standard "
-    "output, "
-    "with or without --out.\n\n"
-    "Example:\n  metammf --store /var/lib/metammfd/metammf.db report --out report.html",
+    "learning curve, rejected candidates, a map of the embeddings, what each modality "
+    "contributes, how long uploads took, what was lost.\v"
+    "The page needs no network and no script, can be read on a phone and in the dark, and has "
+    "the numbers of each drawing beside it. The map shows at most 1000 items and the "
+    "contributions 200, drawn evenly and always the same ones. With --json the numbers go to "
+    "standard output, with or without --out.\n\n"
+    "Example:\n"
+    "  metammf --store /var/lib/metammfd/metammf.db report --out report.html",
     cli_common,
     NULL,
     NULL};

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The ten largest files and the ten largest functions of the project's C and Python code.
+"""The ten largest files of the project's C and Python code, and the ten largest C functions.
 
 usage: largest.py [N]     N of each instead of ten
 """

@@ -179,6 +179,23 @@ def check_wings(root, wings, names):
             yield page, 1, f"{wing} is missing from the table of wings"
 
 
+def check_links(root, names):
+    """Links between pages lead to files that are there."""
+    folders = {os.path.dirname(n) for n in names}
+    folders |= {os.path.dirname(f) for f in folders} | {""}
+    for name in names:
+        if not name.endswith(".md"):
+            continue
+        for number, line in enumerate(read_lines(root, name), 1):
+            for link in re.findall(r"\]\(([^)\s]+)\)", line):
+                target = link.split("#")[0]
+                if not target or re.match(r"[a-z]+:", target):
+                    continue
+                path = os.path.normpath(os.path.join(os.path.dirname(name), target))
+                if path not in names and path not in folders:
+                    yield name, number, f"no such file: {link}"
+
+
 def check_circles(root, names):
     """No header that includes itself by way of others. (Circles of objects: circles.py.)"""
     graph = {}
@@ -228,6 +245,7 @@ def check(root):
             faults += [(name, *f) for f in check_code(wings, name, lines)]
     faults += check_folders(wings, names)
     faults += check_wings(root, wings, names)
+    faults += check_links(root, names)
     faults += check_circles(root, names)
     faults += check_format(root, names)
     return len(names), faults
@@ -259,6 +277,8 @@ PLANTED = {  # path: its text, and the fault that has to be found there
                        "a circle: daemon/egg uses daemon/hen"),
     "docs/architecture.md": ("| `config` | text | none |\n| `store` | rows | config, daemon/base |\n",
                              "store uses config"),
+    "docs/broken.md": ("[here](broken.md#x) [away](https://example.org) [gone](gone.md)\n",
+                       "no such file: gone.md"),
     "systemd/README.md": (None, "missing"),
     "systemd/i": ("x\n", None),
     "daemon/egg": (None, f"51 files, at most {MAX_FOLDER_FILES}"),

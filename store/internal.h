@@ -13,8 +13,11 @@
  *     return query_run(&q, "write a feature", err);
  */
 
+#include "store/models.h"
+#include "store/reading.h"
 #include "store/store.h"
 #include "store/touch.h"
+#include "store/writing.h"
 
 struct sqlite3;
 struct sqlite3_stmt;

@@ -196,3 +196,13 @@ int store_keep_pages(struct store *st, int64_t bytes, struct err *err)
     (void)snprintf(sql, sizeof sql, "PRAGMA cache_size = -%lld", (long long)(bytes / 1024));
     return store_exec(st, sql, "set the size of the page cache", err);
 }
+
+static int run_at_once(void *ctx, store_work_fn *work, void *arg, struct err *err)
+{
+    return work(ctx, arg, err);
+}
+
+struct store_writer store_writer_of(struct store *st)
+{
+    return (struct store_writer){run_at_once, st};
+}

@@ -2,14 +2,18 @@
 #define MMF_STORE_TOUCH_H
 
 /* Incremental refresh, the store's side: what has been touched, whom it goes with, and vectors made
- * anew. The second half of store.h.
+ * anew.
  *
  * Each interaction that comes or is removed by retention, and each video that is written, extracted
  * again or deleted, leaves a touch in its own transaction, and store_add_touches adds what another
  * model has not seen; whoever recomputes vectors takes the touches away in the transaction that
  * writes them. So a crash forgets none. */
 
-#include "store/store.h"
+#include "store/models.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 struct store_touch {
     int64_t n;         /* ascending, never given twice */

@@ -6,7 +6,8 @@
 #include "daemon/service/control_client.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/base/progress.h"
-#include "store/store.h"
+#include "store/reading.h"
+#include "store/writing.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -7,7 +7,7 @@
 #include "daemon/base/topk.h"
 #include "extract/pool/pool.h"
 #include "fusion/model/fuse.h"
-#include "store/store.h"
+#include "store/reading.h"
 
 #include <jansson.h>
 #include <math.h>

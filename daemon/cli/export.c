@@ -3,7 +3,7 @@
 
 #include "fusion/file/npy.h"
 #include "fusion/file/outfile.h"
-#include "store/store.h"
+#include "store/reading.h"
 
 #include <jansson.h>
 #include <stdio.h>

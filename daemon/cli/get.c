@@ -1,7 +1,7 @@
 /* metammf get ITEM: one row of the view current_embedding. */
 #include "daemon/cli/cli.h"
 
-#include "store/store.h"
+#include "store/reading.h"
 
 #include <inttypes.h>
 #include <jansson.h>

@@ -14,7 +14,8 @@
 #include "daemon/base/tsv.h"
 #include "fusion/model/fuse.h"
 #include "fusion/file/npy.h"
-#include "store/store.h"
+#include "store/models.h"
+#include "store/writing.h"
 
 #include <inttypes.h>
 #include <jansson.h>

@@ -2,6 +2,7 @@
 
 #include "daemon/model/feature_row.h"
 #include "fusion/model/fuse.h"
+#include "store/reading.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -7,7 +7,7 @@
 #include "daemon/model/models.h"
 #include "daemon/base/paths.h"
 #include "fusion/file/outfile.h"
-#include "store/store.h"
+#include "store/models.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -58,25 +58,13 @@ static int by_daemon(int fd, const struct cli_model_write *w, int64_t *ret_model
 
 /* ---- by ourselves -------------------------------------------------------------------------- */
 
-struct own {
-    struct store *st;
-    struct progress bar;
-};
-
-static int write_directly(void *ctx, candidate_write_fn *fn, void *arg, struct err *err)
-{
-    struct own *own = ctx;
-
-    return fn(own->st, arg, err);
-}
-
 static bool draw(void *ctx, size_t done, size_t total)
 {
-    struct own *own = ctx;
+    struct progress *bar = ctx;
 
     if (total) { /* what is fused before a flip has no total */
-        own->bar.total = (int64_t)total;
-        progress_update(&own->bar, (int64_t)done, NULL);
+        bar->total = (int64_t)total;
+        progress_update(bar, (int64_t)done, NULL);
     }
     return true;
 }
@@ -102,22 +90,23 @@ static int by_ourselves(struct cli *cli, const struct cli_model_write *w, int64_
                         struct err *err)
 {
     const char *path = cli->settings.store.path;
-    struct own own = {0};
+    struct store *st;
+    struct progress bar;
 
     if (access(path, F_OK) != 0) /* a writer would create it */
         return err_fatal(err, EX_NOINPUT, "store %s: no such file", path);
-    int r = store_open(path, STORE_WRITE, &own.st, err);
+    int r = store_open(path, STORE_WRITE, &st, err);
     if (r != ERR_OK)
         return r;
     const struct candidate_target t = {.settings = &cli->settings,
-                                       .reader = own.st,
-                                       .write = write_directly,
+                                       .reader = st,
+                                       .writer = store_writer_of(st),
                                        .progress = draw,
-                                       .ctx = &own};
-    progress_start(&own.bar, stderr, w->label, 0);
+                                       .ctx = &bar};
+    progress_start(&bar, stderr, w->label, 0);
     r = change(w, &t, ret_model_id, err);
-    progress_end(&own.bar, own.bar.total);
-    store_close(own.st);
+    progress_end(&bar, bar.total);
+    store_close(st);
     return r;
 }
 

@@ -5,7 +5,8 @@
 #include "daemon/model/candidate.h"
 #include "daemon/model/evaluation.h"
 #include "fusion/math/rank.h"
-#include "store/store.h"
+#include "store/models.h"
+#include "store/reading.h"
 
 #include <jansson.h>
 #include <stdlib.h>

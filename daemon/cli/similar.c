@@ -2,7 +2,7 @@
 #include "daemon/cli/cli.h"
 
 #include "daemon/base/topk.h"
-#include "store/store.h"
+#include "store/reading.h"
 
 #include <jansson.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  * asked for it, and the daemon goes on writing meanwhile. */
 #include "daemon/cli/cli.h"
 
-#include "store/store.h"
+#include "store/reading.h"
 
 #include <jansson.h>
 #include <sys/stat.h>

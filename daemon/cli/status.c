@@ -5,7 +5,8 @@
 #include "daemon/service/control_client.h"
 #include "daemon/base/json_field.h"
 #include "daemon/source/reextract.h"
-#include "store/store.h"
+#include "store/models.h"
+#include "store/reading.h"
 #include "store/touch.h"
 
 #include <inttypes.h>

@@ -12,7 +12,8 @@
 #include "daemon/refresh/world.h"
 #include "fusion/model/fuse.h"
 #include "fusion/math/rng.h"
-#include "store/store.h"
+#include "store/models.h"
+#include "store/reading.h"
 #include "store/touch.h"
 
 #include <errno.h>

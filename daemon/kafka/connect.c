@@ -13,6 +13,7 @@
 #include "config/clock.h"
 #include "config/log.h"
 #include "daemon/base/health.h"
+#include "store/writing.h"
 
 #include <librdkafka/rdkafka.h>
 #include <string.h>

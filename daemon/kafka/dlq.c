@@ -24,7 +24,8 @@
 #include "config/text.h"
 #include "daemon/kafka/client.h"
 #include "daemon/pipeline/pipeline.h"
-#include "store/store.h"
+#include "store/reading.h"
+#include "store/writing.h"
 
 #include <librdkafka/rdkafka.h>
 #include <pthread.h>

@@ -22,6 +22,7 @@
 
 #include "config/log.h"
 #include "daemon/base/health.h"
+#include "store/writing.h"
 
 #include <inttypes.h>
 #include <librdkafka/rdkafka.h>

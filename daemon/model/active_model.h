@@ -8,7 +8,7 @@
 #include "config/err.h"
 #include "config/settings.h"
 #include "fusion/model/model.h"
-#include "store/store.h"
+#include "store/models.h"
 
 #include <stdint.h>
 

@@ -21,13 +21,14 @@
  * store has let go finds them there, and a warm start finds whose rows the model file holds.
  *
  * Threads: candidate_publish and candidate_activate belong to one thread with a store handle of
- * its own; what writes goes through `write`, which the daemon gives to the sink between batches
- * (pipeline_write) and a command line with the store's lock calls directly. */
+ * its own; what writes goes through `writer`: the daemon's sink runs it between batches
+ * (pipeline_writer), a command line with the store's lock at once (store_writer_of). */
 
 #include "config/err.h"
 #include "config/settings.h"
 #include "fusion/model/model.h"
-#include "store/store.h"
+#include "store/models.h"
+#include "store/writing.h"
 
 #include <limits.h>
 #include <stdbool.h>
@@ -74,11 +75,10 @@ float *candidate_no_history(const struct json_t *metrics, int32_t dim);
 int candidate_describe(const struct candidate *c, struct store_model *row, struct err *err);
 
 /* Where to: see the threads above. */
-typedef int candidate_write_fn(struct store *st, void *arg, struct err *err);
 struct candidate_target {
     const struct settings *settings;
     struct store *reader; /* the calling thread's; may be the writing handle itself */
-    int (*write)(void *ctx, candidate_write_fn *fn, void *arg, struct err *err);
+    struct store_writer writer;
     /* Between two blocks; false = give up (ERR_RETRY EX_TEMPFAIL). NULL = go on. */
     bool (*progress)(void *ctx, size_t done, size_t total);
     void *ctx;
@@ -94,7 +94,7 @@ int candidate_publish(const struct candidate *c, const struct candidate_target *
                       int64_t *ret_model_id, struct err *err);
 /* Makes any model of the store the active one: promotion, rollback, import. Vectors that it lacks
  * come from its folder, else are fused from the stored features; the last ones and the flip are
- * one call of `write`. Training pairs that it lacks come from its folder too. The active one again
+ * one work of `writer`. Training pairs that it lacks come from its folder too. The active one again
  * changes nothing. */
 int candidate_activate(const struct candidate_target *t, int64_t model_id, struct err *err);
 

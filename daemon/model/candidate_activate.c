@@ -137,7 +137,7 @@ static int fuse_next(struct activation *a, int64_t after, int64_t *ret_last, siz
     if (r == ERR_OK)
         r = remember_hopeless(a, &f, err);
     if (r == ERR_OK && f.n_vectors)
-        r = a->t->write(a->t->ctx, write_fused, &f, err);
+        r = store_work(&a->t->writer, write_fused, &f, err);
     *n_fused += f.n_vectors;
     fused_done(&f);
     store_features_free(rows, f.n);
@@ -287,7 +287,7 @@ static int put_back_training(const struct activation *a, const struct candidate 
         t.n = c->n_pairs;
         r = candidate_name_pairs(c, a->t->reader, &t.pairs, err);
         if (r == ERR_OK)
-            r = a->t->write(a->t->ctx, write_training, &t, err);
+            r = store_work(&a->t->writer, write_training, &t, err);
     }
     free(t.pairs);
     return r;
@@ -361,7 +361,7 @@ static int complete(struct activation *a, const struct store_model *row, struct 
     int r = active_model_load(row, a->t->settings, &a->model, err);
 
     if (r == ERR_OK)
-        r = a->t->write(a->t->ctx, keep_vectors, &a->model_id, err);
+        r = store_work(&a->t->writer, keep_vectors, &a->model_id, err);
     if (r == ERR_OK)
         r = put_back(a, row, err);
     a->more = true;
@@ -374,7 +374,7 @@ static int complete(struct activation *a, const struct store_model *row, struct 
         if (r == ERR_OK)
             r = check_fits(a, err);
         if (r == ERR_OK)
-            r = a->t->write(a->t->ctx, finish, a, err);
+            r = store_work(&a->t->writer, finish, a, err);
     }
     return r;
 }
@@ -390,7 +390,7 @@ int candidate_activate(const struct candidate_target *t, int64_t model_id, struc
                          (long long)model_id);
     if (r == ERR_OK && strcmp(row.state, "active") != 0) {
         r = complete(&a, &row, err);
-        (void)t->write(t->ctx, keep_vectors, &(int64_t){0}, NULL);
+        (void)store_work(&t->writer, keep_vectors, &(int64_t){0}, NULL);
     }
     model_free(a.model);
     free(a.hopeless);

@@ -6,6 +6,7 @@
 #include "daemon/base/paths.h"
 #include "fusion/model/fuse.h"
 #include "fusion/file/outfile.h"
+#include "store/reading.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -138,7 +139,7 @@ int candidate_put_vectors(const struct candidate *c, const struct candidate_targ
     for (size_t i = 0; r == ERR_OK && i < n; i += BLOCK) {
         struct block b = {c, p, i, n - i < BLOCK ? n - i : BLOCK};
 
-        r = t->write(t->ctx, write_rows, &b, err);
+        r = store_work(&t->writer, write_rows, &b, err);
         p->done += b.n;
         if (r == ERR_OK && t->progress && !t->progress(t->ctx, p->done, total))
             r = err_retry(err, EX_TEMPFAIL, "publication of a model: interrupted");
@@ -276,7 +277,7 @@ static int put_all(const struct candidate *c, const struct candidate_target *t,
     if (r == ERR_OK)
         r = candidate_put_vectors(c, t, &p, err);
     if (r != ERR_OK)
-        (void)t->write(t->ctx, reject, &row->model_id, NULL);
+        (void)store_work(&t->writer, reject, &row->model_id, NULL);
     return r;
 }
 
@@ -296,7 +297,7 @@ int candidate_publish(const struct candidate *c, const struct candidate_target *
     if (r == ERR_OK)
         r = read_curve(c, &i, err);
     if (r == ERR_OK)
-        r = t->write(t->ctx, insert_model, &i, err);
+        r = store_work(&t->writer, insert_model, &i, err);
     if (r == ERR_OK)
         r = put_all(c, t, &row, err);
     if (r == ERR_OK)

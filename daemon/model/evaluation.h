@@ -13,7 +13,7 @@
 #include "daemon/model/candidate.h"
 #include "daemon/base/tsv.h"
 #include "fusion/train/evaluate.h"
-#include "store/store.h"
+#include "store/models.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -7,7 +7,7 @@
 
 #include "config/modality.h"
 #include "fusion/model/model.h"
-#include "store/store.h"
+#include "store/models.h"
 
 #include <stdint.h>
 

@@ -7,7 +7,7 @@
  * what is held out, and what one round is judged by, the next one is trained on. */
 
 #include "config/err.h"
-#include "store/store.h"
+#include "store/models.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -142,7 +142,7 @@ int models_import(const struct candidate_target *t, const char *path, bool activ
     if (r == ERR_OK)
         r = place(t->settings, path, &row, err);
     if (r == ERR_OK)
-        r = t->write(t->ctx, add, &row, err);
+        r = store_work(&t->writer, add, &row, err);
     if (r == ERR_OK && activate)
         r = candidate_activate(t, row.model_id, err);
     if (r == ERR_OK)
@@ -168,7 +168,7 @@ int models_pin(const struct candidate_target *t, int64_t model_id, struct err *e
     if (r == ERR_END)
         return err_fatal(err, EX_NOINPUT, "no model %lld: see metammf model list",
                          (long long)model_id);
-    return r == ERR_OK ? t->write(t->ctx, pin, &model_id, err) : r;
+    return r == ERR_OK ? store_work(&t->writer, pin, &model_id, err) : r;
 }
 
 int models_previous(struct store *st, int64_t *ret_model_id, struct err *err)

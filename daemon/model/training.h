@@ -9,7 +9,7 @@
 #include "config/settings.h"
 #include "daemon/base/tsv.h"
 #include "fusion/train/train.h"
-#include "store/store.h"
+#include "store/models.h"
 
 #include <stdbool.h>
 #include <stddef.h>

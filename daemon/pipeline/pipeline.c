@@ -31,6 +31,7 @@ struct pipeline {
     struct active_model model; /* until the sink has it */
     struct dispatch *dispatch;
     struct sink *sink;
+    struct store_writer writer; /* the way to it */
     struct refresh *refresh;
 
     pthread_mutex_t lock;
@@ -146,10 +147,14 @@ int pipeline_drain(struct pipeline *p, int64_t timeout_ms, struct err *err)
                               n, (long long)timeout_ms);
 }
 
-int pipeline_write(struct pipeline *p, int (*fn)(struct store *st, void *arg, struct err *err),
-                   void *arg, struct err *err)
+struct store_writer pipeline_writer(struct pipeline *p)
 {
-    return sink_write(p->sink, fn, arg, err);
+    return p->writer;
+}
+
+int pipeline_write(struct pipeline *p, store_work_fn *work, void *arg, struct err *err)
+{
+    return store_work(&p->writer, work, arg, err);
 }
 
 bool pipeline_refresh(struct pipeline *p, int64_t timeout_ms)
@@ -247,18 +252,16 @@ static int open_threads(struct pipeline *p, const struct settings *s, struct err
                                 .failed = on_failed,
                                 .arg = p};
     int status = dispatch_open(&dispatch, &p->dispatch, err);
-    return status == ERR_OK ? sink_open(&sink, &p->model, &p->sink, err) : status;
-}
-
-static int write_for_refresh(void *arg, int (*fn)(struct store *st, void *arg, struct err *err),
-                             void *fn_arg, struct err *err)
-{
-    return pipeline_write(arg, fn, fn_arg, err);
+    if (status == ERR_OK)
+        status = sink_open(&sink, &p->model, &p->sink, err);
+    if (status == ERR_OK)
+        p->writer = sink_writer(p->sink);
+    return status;
 }
 
 static int open_refresh(struct pipeline *p, const struct settings *s, struct err *err)
 {
-    struct refresh_options options = {.settings = s, .write = write_for_refresh, .arg = p};
+    struct refresh_options options = {.settings = s, .writer = p->writer};
     struct refresh *r;
     int status = refresh_open(&options, &r, err);
     if (status != ERR_OK)

@@ -31,7 +31,7 @@
  *
  * Beside the path. Two more threads move vectors without an event: refresh.h follows the
  * interactions by the touches that a batch leaves, retrain.h trains, judges and publishes. Both
- * read by handles of their own and write through pipeline_write, between two batches, so that the
+ * read by handles of their own and write through pipeline_writer, between two batches, so that the
  * sink stays the only writer. reextract.h sends items down the same path without an event: they
  * have a ticket (ticket.h), which says what became of them in place of a dead letter.
  *
@@ -46,7 +46,7 @@
 #include "daemon/pipeline/ledger.h"
 #include "daemon/refresh/refresh.h"
 #include "extract/pool/pool.h"
-#include "store/store.h"
+#include "store/writing.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -73,12 +73,13 @@ bool pipeline_is_full(struct pipeline *p);
 /* Waits until nothing is in flight; ERR_RETRY after timeout_ms, ERR_FATAL when the pipeline has
  * failed. */
 int pipeline_drain(struct pipeline *p, int64_t timeout_ms, struct err *err);
-/* Runs fn on the sink's thread with the writing store, between two batches, and returns what fn
- * returns: how everybody else writes. A long fn calls health_tick(HEALTH_SINK) now and then.
- * Works, or fails with ERR_FATAL, in every state until pipeline_close; not from the sink's own
- * thread (committed). When fn has activated another model, the sink loads it afterwards. */
-int pipeline_write(struct pipeline *p, int (*fn)(struct store *st, void *arg, struct err *err),
-                   void *arg, struct err *err);
+/* The way to the sink's thread, which runs work with the writing store between two batches: how
+ * everybody else writes. Long work calls health_tick(HEALTH_SINK) now and then. It runs, or fails
+ * with ERR_FATAL, in every state until pipeline_close; not from the sink's own thread (committed).
+ * When it has activated another model, the sink loads that afterwards. */
+struct store_writer pipeline_writer(struct pipeline *p);
+/* store_work of that way. */
+int pipeline_write(struct pipeline *p, store_work_fn *work, void *arg, struct err *err);
 /* Waits until every vector holds the interactions that are stored, at most timeout_ms; whether that
  * is so. */
 bool pipeline_refresh(struct pipeline *p, int64_t timeout_ms);

@@ -1,5 +1,6 @@
 #include "daemon/pipeline/requests.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -7,7 +8,7 @@
 #include <unistd.h>
 
 struct request {
-    request_fn *fn;
+    store_work_fn *work;
     void *arg;
     struct err *err;
     int status;
@@ -44,10 +45,13 @@ static int refuse(struct err *err)
     return err_fatal(err, EX_TEMPFAIL, "store: its writer has stopped");
 }
 
-int requests_call(struct requests *r, request_fn *fn, void *arg, struct err *err)
+static int run(void *ctx, store_work_fn *work, void *arg, struct err *err)
 {
-    struct request request = {.fn = fn, .arg = arg, .err = err};
+    struct requests *r = ctx;
+    struct request request = {.work = work, .arg = arg, .err = err};
     pthread_mutex_lock(&r->lock);
+    assert(!r->is_owned ||
+           !pthread_equal(r->owner, pthread_self())); /* would wait for itself */
     if (r->stopped) {
         pthread_mutex_unlock(&r->lock);
         return refuse(err);
@@ -61,10 +65,17 @@ int requests_call(struct requests *r, request_fn *fn, void *arg, struct err *err
     return request.status;
 }
 
+struct store_writer requests_writer(struct requests *r)
+{
+    return (struct store_writer){run, r};
+}
+
 static struct request *take_all(struct requests *r)
 {
     (void)!read(r->fd, &(uint64_t){0}, sizeof(uint64_t));
     pthread_mutex_lock(&r->lock);
+    r->owner = pthread_self();
+    r->is_owned = true;
     struct request *first = r->first;
     r->first = NULL;
     r->last = &r->first;
@@ -88,7 +99,7 @@ bool requests_run(struct requests *r, struct store *st)
     bool any = request != NULL;
     for (; request; request = next) {
         next = request->next;
-        answer(r, request, request->fn(st, request->arg, request->err));
+        answer(r, request, request->work(st, request->arg, request->err));
     }
     return any;
 }

@@ -2,6 +2,7 @@
 
 #include "config/clock.h"
 #include "config/log.h"
+#include "store/writing.h"
 
 enum { ROWS = 500, EVERY_MS = 60000 };
 

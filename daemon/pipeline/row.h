@@ -6,7 +6,7 @@
 
 #include "config/err.h"
 #include "daemon/event/item.h"
-#include "store/store.h"
+#include "store/writing.h"
 
 struct row {
     union {

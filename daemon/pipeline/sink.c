@@ -11,7 +11,6 @@
 #include "daemon/pipeline/retention.h"
 #include "daemon/pipeline/row.h"
 
-#include <assert.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -393,11 +392,9 @@ static void *sink_main(void *arg)
     return NULL;
 }
 
-int sink_write(struct sink *k, int (*fn)(struct store *st, void *arg, struct err *err),
-               void *arg, struct err *err)
+struct store_writer sink_writer(struct sink *k)
 {
-    assert(!pthread_equal(pthread_self(), k->thread));
-    return requests_call(&k->requests, fn, arg, err);
+    return requests_writer(&k->requests);
 }
 
 void sink_reload(struct sink *k, const struct settings *s)

@@ -9,12 +9,12 @@
  *
  * Failure of a write:
  *   ERR_RETRY (disk full, no memory)  the batch is kept and tried again every retry_ms, for ever;
- *                                     requests of sink_write still run in between
+ *                                     work of sink_writer still runs in between
  *   a refused row                     the batch is halved until the row at fault stands alone and
  *                                     becomes a dead letter; the others are written
  *   ERR_FATAL otherwise               failed(): nothing more is written
  *
- * Between batches: requests of other threads (sink_write), a bounded piece of retention, and a
+ * Between batches: work of other threads (sink_writer), a bounded piece of retention, and a
  * look whether the store has another active model now. */
 
 #include "config/err.h"
@@ -23,7 +23,7 @@
 #include "daemon/event/item.h"
 #include "daemon/pipeline/ledger.h"
 #include "daemon/pipeline/queue.h"
-#include "store/store.h"
+#include "store/writing.h"
 
 struct sink;
 
@@ -50,13 +50,13 @@ struct sink_status {
 /* Takes the model over, on success only. */
 int sink_open(const struct sink_options *options, struct active_model *model,
               struct sink **ret_k, struct err *err);
-/* Runs fn on the sink's thread and waits for it. ERR_FATAL once the sink has stopped. */
-int sink_write(struct sink *k, int (*fn)(struct store *st, void *arg, struct err *err),
-               void *arg, struct err *err);
+/* The way to the sink's thread, for any other; ERR_FATAL once the sink has stopped. Until
+ * sink_close. */
+struct store_writer sink_writer(struct sink *k);
 void sink_reload(struct sink *k, const struct settings *s);
 void sink_status(struct sink *k, struct sink_status *ret_status);
-/* Ends the thread after the write under way; what is collected is dropped. sink_write then
- * fails. */
+/* Ends the thread after the write under way; what is collected is dropped. sink_writer's work
+ * then fails. */
 void sink_stop(struct sink *k);
 void sink_close(struct sink *k); /* after sink_stop; takes NULL */
 

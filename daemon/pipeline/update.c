@@ -2,6 +2,7 @@
 
 #include "daemon/event/event.h"
 #include "extract/pool/pool.h"
+#include "store/reading.h"
 
 #include <math.h>
 #include <stdlib.h>

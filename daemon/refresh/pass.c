@@ -201,7 +201,7 @@ static int write_pass(struct refresh *r, struct err *err)
         rows->vec[0] = vec;
         rows->vec[1] = vec + REFRESH_BATCH * D;
         sort_sides(rows);
-        status = r->o.write(r->o.arg, write_rows, rows, err);
+        status = store_work(&r->o.writer, write_rows, rows, err);
     }
     free(vec);
     free(rows);

@@ -167,12 +167,12 @@ static int write_all(const struct rebase *b, const struct refresh_options *o, st
         for (size_t j = 0; j < s->n; j++)
             s->touches[j] = (struct store_pair){i + j < b->users.n ? b->users.ids[i + j] : 0,
                                                 i + j < b->items.n ? b->items.ids[i + j] : 0};
-        status = o->write(o->arg, add_slice, s, err);
+        status = store_work(&o->writer, add_slice, s, err);
     }
     s->more = true;
     while (status == ERR_OK && s->more)
-        status = o->write(o->arg, drop_slice, s, err);
-    return status == ERR_OK ? o->write(o->arg, finish, s, err) : status;
+        status = store_work(&o->writer, drop_slice, s, err);
+    return status == ERR_OK ? store_work(&o->writer, finish, s, err) : status;
 }
 
 int refresh_rebase(struct refresh_world *w, const struct refresh_options *o, struct err *err)

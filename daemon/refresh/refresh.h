@@ -7,7 +7,7 @@
  * forward pass over all interactions would (fusion/model/neighbourhood.h), and hands them to the sink,
  * which writes a pass of them and takes the touches away in one small transaction.
  *
- *   sink ── commit, refresh_wake ──► refresh thread ── pipeline_write ──► sink, between two batches
+ *   sink ── commit, refresh_wake ──► refresh thread ── store_work ──► sink, between two batches
  *                                     one read transaction a pass:
  *                                     touches → edges, inputs → vectors
  *
@@ -24,7 +24,7 @@
 
 #include "config/err.h"
 #include "config/settings.h"
-#include "store/store.h"
+#include "store/writing.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,10 +33,7 @@ struct refresh;
 
 struct refresh_options {
     const struct settings *settings; /* outlives the thread, see refresh_reload */
-    /* Runs fn on the thread of the writing store: pipeline_write. */
-    int (*write)(void *arg, int (*fn)(struct store *st, void *arg, struct err *err),
-                 void *fn_arg, struct err *err);
-    void *arg;
+    struct store_writer writer;
 };
 
 /* The store exists and has an active model. */

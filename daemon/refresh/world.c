@@ -5,6 +5,7 @@
 #include "daemon/base/paths.h"
 #include "daemon/refresh/graph.h"
 #include "fusion/model/fuse.h"
+#include "store/reading.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -12,7 +12,6 @@
 #include "config/settings.h"
 #include "daemon/model/active_model.h"
 #include "fusion/model/neighbourhood.h"
-#include "store/store.h"
 #include "store/touch.h"
 
 #include <stdatomic.h>

@@ -5,6 +5,7 @@
 #include "daemon/model/candidate.h"
 #include "daemon/base/paths.h"
 #include "daemon/base/tsv.h"
+#include "store/reading.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -15,7 +15,7 @@
 #include "config/err.h"
 #include "config/settings.h"
 #include "daemon/model/holdout.h"
-#include "store/store.h"
+#include "store/models.h"
 
 #include <limits.h>
 #include <stdbool.h>

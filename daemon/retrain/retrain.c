@@ -380,7 +380,7 @@ static void take_outcome(struct retrain *t, const struct retrain_outcome *o)
 static void run_round(struct retrain *t)
 {
     const struct retrain_round round = {.settings = t->settings(t->arg),
-                                        .pipeline = t->pipeline,
+                                        .writer = pipeline_writer(t->pipeline),
                                         .stop_fd = t->stop_fd,
                                         .seed_offset = t->seed_offset++,
                                         .show = show,

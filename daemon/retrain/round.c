@@ -324,13 +324,6 @@ static int judge(struct round *r, const struct words *w, struct err *err)
 
 /* ---- publishing or refusing --------------------------------------------------------------- */
 
-static int write_through(void *ctx, candidate_write_fn *fn, void *arg, struct err *err)
-{
-    struct round *r = ctx;
-
-    return pipeline_write(r->r->pipeline, fn, arg, err);
-}
-
 static bool go_on(void *ctx, size_t done, size_t total)
 {
     struct round *r = ctx;
@@ -374,7 +367,7 @@ static int refuse(struct round *r, struct candidate *c, struct err *err)
     int status = candidate_describe(c, &row, err);
 
     if (status == ERR_OK)
-        status = write_through(r, write_refusal, &row, err);
+        status = store_work(&r->r->writer, write_refusal, &row, err);
     r->o->model_id = row.model_id;
     store_model_done(&row);
     return status;
@@ -384,7 +377,7 @@ static int publish(struct round *r, struct candidate *c, struct err *err)
 {
     struct candidate_target t = {.settings = r->s,
                                  .reader = r->st,
-                                 .write = write_through,
+                                 .writer = r->r->writer,
                                  .progress = go_on,
                                  .ctx = r,
                                  .unless_pinned = true};
@@ -472,8 +465,8 @@ static int run(struct round *r, struct err *err)
                    r->s->training.cold_length_percent);
     (void)snprintf(w.members, sizeof(w.members), "%" PRId64, r->s->training.members);
     if ((status = open_store(r, err)) != ERR_OK || (status = check_pin(r, err)) != ERR_OK ||
-        (status = pipeline_write(r->r->pipeline, retrain_reject_leftovers,
-                                 (void *)(uintptr_t)r->s, err)) != ERR_OK ||
+        (status = store_work(&r->r->writer, retrain_reject_leftovers, (void *)(uintptr_t)r->s,
+                             err)) != ERR_OK ||
         (status = paths_trainer(r->s, w.trainer, err)) != ERR_OK ||
         (status = split(r, err)) != ERR_OK || (status = train(r, &w, err)) != ERR_OK ||
         (status = judge(r, &w, err)) != ERR_OK)

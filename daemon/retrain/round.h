@@ -15,13 +15,13 @@
 
 #include "config/settings.h"
 #include "daemon/model/gate.h"
-#include "daemon/pipeline/pipeline.h"
 #include "daemon/retrain/schedule.h"
 #include "daemon/retrain/child.h"
+#include "store/writing.h"
 
 struct retrain_round {
     const struct settings *settings;
-    struct pipeline *pipeline;
+    struct store_writer writer;
     int stop_fd;         /* readable = give up */
     int64_t seed_offset; /* added to training.seed */
     /* From within, on the caller's thread: what is going on now, and now and then. */

@@ -28,7 +28,8 @@
 #include "daemon/retrain/retrain.h"
 #include "daemon/service/service.h"
 #include "daemon/service/models.h"
-#include "store/store.h"
+#include "store/reading.h"
+#include "store/writing.h"
 
 #include <errno.h>
 #include <jansson.h>

@@ -8,14 +8,6 @@
 #include <jansson.h>
 #include <sysexits.h>
 
-static int write_by_sink(void *ctx, candidate_write_fn *fn, void *arg, struct err *err)
-{
-    struct control_call *call = ctx;
-    struct service *svc = call->ctx;
-
-    return pipeline_write(svc->pipeline, fn, arg, err);
-}
-
 static bool tell_progress(void *ctx, size_t done, size_t total)
 {
     return control_progress(ctx, json_pack("{s:I, s:I, s:s}", "done", (json_int_t)done, "total",
@@ -41,7 +33,7 @@ static int with_target(struct control_call *call, work_fn *work, struct json_t *
 {
     struct service *svc = call->ctx;
     struct candidate_target t = {.settings = service_settings(svc),
-                                 .write = write_by_sink,
+                                 .writer = pipeline_writer(svc->pipeline),
                                  .progress = tell_progress,
                                  .ctx = call};
     int64_t model_id = 0;

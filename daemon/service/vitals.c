@@ -8,7 +8,7 @@
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/source/reextract.h"
 #include "daemon/retrain/retrain.h"
-#include "store/store.h"
+#include "store/models.h"
 
 #include <inttypes.h>
 #include <jansson.h>

@@ -4,6 +4,7 @@
 #include "config/infile.h"
 #include "daemon/event/event.h"
 #include "daemon/source/ndjson.h"
+#include "store/writing.h"
 
 #include <errno.h>
 #include <fcntl.h>

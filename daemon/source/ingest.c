@@ -7,7 +7,8 @@
 #include "daemon/base/metrics.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/pipeline/source.h"
-#include "store/store.h"
+#include "store/reading.h"
+#include "store/writing.h"
 
 #include <errno.h>
 #include <inttypes.h>

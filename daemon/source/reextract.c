@@ -6,7 +6,8 @@
 #include "daemon/pipeline/ledger.h"
 #include "daemon/pipeline/pipeline.h"
 #include "extract/pool/pool.h"
-#include "store/store.h"
+#include "store/reading.h"
+#include "store/writing.h"
 
 #include <jansson.h>
 #include <pthread.h>

@@ -20,6 +20,8 @@
 #include "fusion/math/gemm.h"
 #include "fusion/model/model_internal.h"
 #include "fusion/math/rng.h"
+#include "store/reading.h"
+#include "store/writing.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -169,12 +171,6 @@ static struct model_shape shape(void)
 }
 
 /* ---- publications -------------------------------------------------------------------------- */
-
-static int write_through(void *ctx, candidate_write_fn *fn, void *arg, struct err *err)
-{
-    (void)ctx;
-    return pipeline_write(p, fn, arg, err);
-}
 
 /* The folder that a trainer would leave, with vectors of no meaning. */
 static void write_candidate(struct store *st, const char *dir)
@@ -344,7 +340,7 @@ static void measure(int at, const char *name, double gemm,
 
 int main(int argc, char **argv)
 {
-    struct candidate_target t = {.settings = &s, .write = write_through};
+    struct candidate_target t = {.settings = &s};
     char path[400], dir[400];
     struct err err;
     if (argc < 2)
@@ -359,6 +355,7 @@ int main(int argc, char **argv)
     must(settings_set(&s, "extract.worker_path", EXTRACT_WORKER, &err), &err);
     must(settings_set(&s, "extract.workers", "1", &err), &err);
     must(pipeline_open(&s, NULL, &p, &err), &err);
+    t.writer = pipeline_writer(p);
     for (size_t i = 0; i < n_items; i += BLOCK)
         must(pipeline_write(p, put_block, &i, &err), &err);
     must(store_open(path, STORE_READ, &t.reader, &err), &err);

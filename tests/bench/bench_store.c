@@ -2,7 +2,9 @@
  * a top-k needs. `bench_store FOLDER [ROWS]`: the folder should be on the disk that will hold the
  * store. Prints a table and ratios against the first line of each block. */
 
-#include "store/store.h"
+#include "store/models.h"
+#include "store/reading.h"
+#include "store/writing.h"
 
 #include "config/clock.h"
 

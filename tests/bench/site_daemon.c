@@ -20,6 +20,7 @@
 #include "fusion/model/fuse.h"
 #include "fusion/file/npy.h"
 #include "fusion/math/rank.h"
+#include "store/writing.h"
 
 #include <pthread.h>
 #include <signal.h>

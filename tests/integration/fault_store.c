@@ -13,7 +13,7 @@
  * Between the transactions lie 60 ms, so that a random kill often finds the gap. */
 
 #include "daemon/pipeline/ledger.h"
-#include "store/store.h"
+#include "store/writing.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,6 +5,8 @@
 #include "fusion/model/item_graph.h"
 #include "fusion/model/model_internal.h"
 #include "fusion/math/rng.h"
+#include "store/reading.h"
+#include "store/writing.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -211,15 +213,14 @@ static struct trainee_options options(enum fusion_kind fusion, enum backbone_kin
     return o;
 }
 
-static int write_directly(void *arg, int (*fn)(struct store *, void *, struct err *),
-                          void *fn_arg, struct err *err)
+static int write_directly(void *ctx, store_work_fn *work, void *arg, struct err *err)
 {
-    struct refresh_fixture *f = arg;
+    struct refresh_fixture *f = ctx;
 
     pthread_mutex_lock(&f->lock);
     f->n_writes++;
     int status = f->n_failures > 0 ? err_retry(err, EX_IOERR, "a disk that is full")
-                                   : fn(f->st, fn_arg, err);
+                                   : work(f->st, arg, err);
     f->n_failures -= f->n_failures > 0;
     pthread_mutex_unlock(&f->lock);
     return status;
@@ -231,7 +232,7 @@ void fixture_activate(struct refresh_fixture *f, int64_t model_id)
 
     refresh_ok(f, store_open(f->path, STORE_READ, &reader, &f->err));
     struct candidate_target target = {
-        .settings = &f->s, .reader = reader, .write = write_directly, .ctx = f};
+        .settings = &f->s, .reader = reader, .writer = {write_directly, f}};
     refresh_ok(f, candidate_activate(&target, model_id, &f->err));
     store_close(reader);
     f->model_id = model_id;
@@ -247,7 +248,7 @@ static void publish(struct refresh_fixture *f)
 
     refresh_ok(f, store_open(f->path, STORE_READ, &reader, &f->err));
     struct candidate_target target = {
-        .settings = &f->s, .reader = reader, .write = write_directly, .ctx = f};
+        .settings = &f->s, .reader = reader, .writer = {write_directly, f}};
     refresh_ok(f, candidate_read(f->dir, &c, &f->err));
     refresh_ok(f, candidate_publish(&c, &target, &model_id, &f->err));
     candidate_done(&c);
@@ -293,7 +294,7 @@ void fixture_train(struct refresh_fixture *f, enum fusion_kind fusion,
 
 void fixture_start(struct refresh_fixture *f)
 {
-    struct refresh_options o = {.settings = &f->s, .write = write_directly, .arg = f};
+    struct refresh_options o = {.settings = &f->s, .writer = {write_directly, f}};
 
     refresh_ok(f, refresh_open(&o, &f->refresh, &f->err));
 }

@@ -7,7 +7,7 @@
 
 #include "daemon/refresh/refresh.h"
 #include "fusion/train/trainee.h"
-#include "store/store.h"
+#include "store/models.h"
 
 #include <pthread.h>
 #include <setjmp.h>

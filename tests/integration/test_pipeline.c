@@ -4,6 +4,7 @@
 #include "pipeline_fixture.h"
 
 #include "config/digest.h"
+#include "store/reading.h"
 
 #include <fcntl.h>
 #include <math.h>

@@ -4,6 +4,8 @@
 #include "refresh_fixture.h"
 
 #include "fusion/math/rng.h"
+#include "store/reading.h"
+#include "store/writing.h"
 
 #include <math.h>
 #include <stdio.h>

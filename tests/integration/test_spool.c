@@ -5,6 +5,7 @@
 
 #include "daemon/source/event_file.h"
 #include "daemon/source/ingest.h"
+#include "store/reading.h"
 
 #include <fcntl.h>
 #include <poll.h>

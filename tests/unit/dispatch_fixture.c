@@ -1,7 +1,7 @@
 #include "dispatch_fixture.h"
 
 #include "extract/pool/pool.h"
-#include "store/store.h"
+#include "store/reading.h"
 
 #include <poll.h>
 #include <setjmp.h>

@@ -11,7 +11,7 @@
 
 #include "config/settings.h"
 #include "fusion/model/model.h"
-#include "store/store.h"
+#include "store/writing.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,6 +5,7 @@
 #include "model_fixture.h"
 
 #include "fusion/model/fuse.h"
+#include "store/reading.h"
 
 #include <jansson.h>
 #include <sqlite3.h>
@@ -93,7 +94,7 @@ static void retain(struct bench *b)
         assert_ok(&b->f, store_retain(b->f.st, &keep, 0, 1000, &more, &b->f.err));
 }
 
-static int write_directly(void *ctx, candidate_write_fn *fn, void *arg, struct err *err)
+static int write_directly(void *ctx, store_work_fn *work, void *arg, struct err *err)
 {
     struct bench *b = ctx;
 
@@ -101,13 +102,13 @@ static int write_directly(void *ctx, candidate_write_fn *fn, void *arg, struct e
         fixture_item(&b->f, b->changes, 7);
     if (b->retains)
         retain(b);
-    return fn(b->f.st, arg, err);
+    return work(b->f.st, arg, err);
 }
 
 static struct candidate_target target(struct bench *b)
 {
     return (struct candidate_target){
-        .settings = &b->f.s, .reader = b->f.st, .write = write_directly, .ctx = b};
+        .settings = &b->f.s, .reader = b->f.st, .writer = {write_directly, b}, .ctx = b};
 }
 
 static int64_t publish(struct bench *b)

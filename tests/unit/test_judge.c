@@ -80,15 +80,10 @@ static void make_candidate(struct bench *b, float score[2][N_ITEMS], const uint3
     store_dataset_done(&d);
 }
 
-static int write_directly(void *ctx, candidate_write_fn *fn, void *arg, struct err *err)
-{
-    return fn(ctx, arg, err);
-}
-
 static int64_t publish(struct bench *b)
 {
     struct candidate_target t = {
-        .settings = &b->f.s, .reader = b->f.st, .write = write_directly, .ctx = b->f.st};
+        .settings = &b->f.s, .reader = b->f.st, .writer = store_writer_of(b->f.st)};
     struct candidate c;
     int64_t id = 0;
     assert_ok(&b->f, candidate_read(b->f.dir, &c, &b->f.err));

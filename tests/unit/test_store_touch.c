@@ -2,7 +2,9 @@
 
 #include "store_fixture.h"
 
+#include "store/models.h"
 #include "store/touch.h"
+#include "store/writing.h"
 
 #include <stdlib.h>
 

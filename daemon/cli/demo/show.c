@@ -3,7 +3,7 @@
 #include "config/clock.h"
 #include "daemon/cli/cli.h"
 #include "daemon/base/topk.h"
-#include "store/store.h"
+#include "store/reading.h"
 
 #include <inttypes.h>
 #include <poll.h>

@@ -3,6 +3,7 @@
 
 #include "daemon/service/control_client.h"
 #include "daemon/kafka/probe.h"
+#include "store/reading.h"
 #include "store/store.h"
 
 #include <errno.h>

@@ -5,7 +5,8 @@
 #include "daemon/source/reextract.h"
 #include "daemon/base/json_field.h"
 #include "fusion/math/pca.h"
-#include "store/store.h"
+#include "store/models.h"
+#include "store/reading.h"
 
 #include <jansson.h>
 #include <math.h>

@@ -1,0 +1,193 @@
+#ifndef MMF_STORE_WRITING_H
+#define MMF_STORE_WRITING_H
+
+/* What the one writer does: batches of events with their offsets, dead letters, upkeep. A function
+ * needs the handle of STORE_WRITE, unless it says what a reader gets. */
+
+#include "config/modality.h"
+#include "store/store.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- what one event leaves behind ------------------------------------------------------- */
+
+struct store_position {
+    const char *topic;
+    int32_t partition;
+    int64_t offset;
+};
+
+struct store_vector {
+    const float *vec; /* (dim), NULL = modality missing */
+    int32_t dim;
+    const char *encoder_id;
+};
+
+/* Insert or replace one item. Refused silently (counted in ret_result.n_stale) when the row in
+ * the store comes from the same topic and partition and an offset >= pos.offset, or when such a
+ * position was displaced by an event of another partition. An embedding that is not finite or all
+ * zero, a feature that is not finite, or a model that is not in the store is a fault of the
+ * caller: ERR_FATAL EX_SOFTWARE, and nothing of the batch is written. (A feature may be all
+ * zero: a black frame is one.) model_id is the active model's; embeddings of the item under other
+ * models go, since they describe what it was. */
+struct store_video {
+    struct store_position pos;
+    const char *item_id;
+    const char *media_uri, *sha256, *title, *description, *lang; /* NULL = none */
+    const char *tags_json;  /* JSON array of strings, NULL = none */
+    const char *flags_json; /* sampling flags of the extraction, NULL = none */
+    int64_t published_us, received_us, extracted_us; /* wall clock, 0 = unknown */
+    int64_t extract_us;                              /* duration of the extraction */
+    struct store_vector feature[MODALITY_COUNT];
+    struct store_vector embedding; /* encoder_id unused; vec NULL = no_signal */
+    int64_t model_id;
+};
+
+/* The item's row stays with deleted = 1 and this position, so that an older event cannot bring it
+ * back; its texts, features and embeddings go. Its interactions stay. */
+struct store_delete {
+    struct store_position pos;
+    const char *item_id;
+};
+
+/* Features made anew from the media that the item has: they replace all that it had; its position,
+ * texts and trail stay, and vectors of other models. embedding: the vector under model_id (the
+ * active one), with a touch that a warm one's vector is left to; vec NULL = keep what there is.
+ * The same bytes take no seq. No such item, or item_id NULL: nothing happens (n_stale). */
+struct store_reextraction {
+    const char *item_id;
+    const char *flags_json; /* NULL = as they are */
+    struct store_vector feature[MODALITY_COUNT];
+    struct store_vector embedding;
+    int64_t model_id;
+};
+
+/* An unknown item gets a row without features, state no_features. */
+struct store_interaction {
+    struct store_position pos;
+    const char *user_id, *item_id, *kind; /* kind NULL = "watch" */
+    double weight;
+    int64_t ts_us;
+};
+
+/* Written to dead_letter, and to dlq_outbox when dlq_topic is set. */
+struct store_dead_letter {
+    struct store_position pos;
+    const char *reason;  /* bad_json, bad_schema, too_big, media…, internal */
+    const char *error;   /* the sentence */
+    const char *stage;   /* parse, extract, fuse, store */
+    const char *item_id; /* NULL when unknown */
+    const char *role;    /* "videos", "interactions"; NULL = from no topic of either kind */
+    const void *key, *value;
+    size_t key_bytes, value_bytes;
+    const struct store_header *headers;
+    size_t n_headers;
+    int64_t ts_us;
+    const char *dlq_topic; /* NULL = keep in the store only */
+};
+
+/* A hole in the log: offsets [from, to) were gone when we asked for them. */
+struct store_gap {
+    const char *topic;
+    int32_t partition;
+    int64_t from_offset, to_offset;
+};
+
+struct store_offset {
+    const char *topic;
+    int32_t partition;
+    int64_t next_offset;
+};
+
+enum store_op_kind {
+    STORE_OP_VIDEO,
+    STORE_OP_DELETE,
+    STORE_OP_INTERACTION,
+    STORE_OP_DEAD_LETTER,
+    STORE_OP_GAP,
+    STORE_OP_REEXTRACTION
+};
+
+struct store_op {
+    enum store_op_kind kind;
+    union {
+        const struct store_video *video;
+        const struct store_delete *del;
+        const struct store_interaction *interaction;
+        const struct store_dead_letter *dead_letter;
+        const struct store_gap *gap;
+        const struct store_reextraction *reextraction;
+    };
+};
+
+struct store_batch_result {
+    uint32_t n_inserted, n_updated, n_deleted, n_interactions, n_dead_letters;
+    uint32_t n_reextracted;
+    uint32_t n_stale;     /* already applied, or older than what is there */
+    int64_t queryable_us; /* wall clock just before COMMIT, as in the rows */
+    int64_t commit_us;    /* how long COMMIT took */
+};
+
+/* One BEGIN IMMEDIATE transaction. ERR_RETRY on SQLITE_FULL, SQLITE_IOERR, SQLITE_BUSY and when
+ * memory is out: rolled back, nothing changed, call again with the same batch. Offsets never move
+ * backwards. Each embedding written or removed takes the next seq. */
+int store_write_batch(struct store *st, const struct store_op *ops, size_t n_ops,
+                      const struct store_offset *offsets, size_t n_offsets,
+                      struct store_batch_result *ret_result, struct err *err);
+
+/* ---- Kafka's side ----------------------------------------------------------------------- */
+
+/* ERR_OK and *ret_next, or ERR_END when this partition has no row. A reader too, as the next. */
+int store_next_offset(struct store *st, const char *topic, int32_t partition, int64_t *ret_next,
+                      struct err *err);
+/* Whether any partition of the topic has a row. */
+int store_knows_topic(struct store *st, const char *topic, bool *ret_known, struct err *err);
+/* Remembers the cluster at first contact (a reader only compares); ERR_FATAL EX_CONFIG when it is
+ * another one. */
+int store_check_cluster(struct store *st, const char *cluster_id, struct err *err);
+
+int store_outbox_delete(struct store *st, const int64_t *ids, size_t n, struct err *err);
+/* Every damaged row goes; how many. */
+int store_outbox_purge_damaged(struct store *st, int64_t *ret_n, struct err *err);
+/* Deletes by id; id 0 = all with the reason (NULL = all), older than before_us (0 = any). The outbox
+ * keeps what it has still to publish. */
+int store_dead_letters_purge(struct store *st, int64_t id, const char *reason,
+                             int64_t before_us, int64_t *ret_n, struct err *err);
+
+/* ---- work for whoever has the handle ------------------------------------------------------ */
+
+/* What somebody wants done with the writing handle: runs on the thread that has it, while the caller
+ * waits. arg is the caller's. */
+typedef int store_work_fn(struct store *st, void *arg, struct err *err);
+
+/* The way to that thread: the daemon's sink (pipeline_writer), or a handle of one's own. */
+struct store_writer {
+    int (*run)(void *ctx, store_work_fn *work, void *arg, struct err *err);
+    void *ctx;
+};
+
+/* What the work returns; the way's own error when it never ran. */
+static inline int store_work(const struct store_writer *w, store_work_fn *work, void *arg,
+                             struct err *err)
+{
+    return w->run(w->ctx, work, arg, err);
+}
+
+/* Runs it at once, on the calling thread, which has the handle. */
+struct store_writer store_writer_of(struct store *st);
+
+/* ---- upkeep ----------------------------------------------------------------------------- */
+
+struct store_retention {
+    int64_t interactions_days, dead_letters_days, model_versions; /* 0 = keep */
+};
+/* A model that is about to be activated: retention leaves its vectors alone; 0 = none any more. */
+void store_keep_model(struct store *st, int64_t model_id);
+/* model_versions: so many retired models keep vectors and training pairs, rejected ones none.
+ * A bounded piece of work at a time (max_rows); *ret_more when there is more to do. */
+int store_retain(struct store *st, const struct store_retention *r, int64_t now_us,
+                 size_t max_rows, bool *ret_more, struct err *err);
+
+#endif

@@ -270,10 +270,13 @@ int64_t store_letter_checksum(const void *key, size_t key_bytes, const void *val
 uint64_t store_stamp_add(uint64_t stamp, int64_t checksum);
 int store_item_stamp(struct store *st, int64_t rid, uint64_t *ret_stamp, struct err *err);
 
-/* ---- write.c ------------------------------------------------------------------------
+/* ---- seq.c --------------------------------------------------------------------------
  */
 
+/* The number of a topic, made when it is a new one. */
 int store_topic_id(struct store *st, const char *topic, int64_t *ret_id, struct err *err);
+/* st->seq from the table counter and back: the first and the last of a transaction that writes or
+ * removes vectors. */
 int store_seq_read(struct store *st, struct err *err);
 int store_seq_write(struct store *st, struct err *err);
 

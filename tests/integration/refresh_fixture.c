@@ -6,7 +6,6 @@
 #include "fusion/model/model_internal.h"
 #include "fusion/math/rng.h"
 #include "store/reading.h"
-#include "store/writing.h"
 
 #include <jansson.h>
 #include <math.h>

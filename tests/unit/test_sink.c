@@ -4,6 +4,7 @@
 #include "daemon/pipeline/fuser.h"
 #include "daemon/base/metrics.h"
 #include "daemon/pipeline/sink.h"
+#include "fusion/model/fuse.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -13,9 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-
-#include "fusion/model/fuse.h"
-#include "store/writing.h"
 
 #include <cmocka.h>
 
@@ -156,6 +154,7 @@ struct bench {
     struct queue *done;
     struct ledger *ledger;
     struct sink *k;
+    struct store_writer writer;
     uint32_t epoch;
     int64_t offset;
     bool failed;
@@ -224,6 +223,7 @@ static void start(struct bench *b)
                              .failed = on_failed,
                              .arg = b};
     assert_int_equal(sink_open(&o, &model, &b->k, NULL), ERR_OK);
+    b->writer = sink_writer(b->k);
 }
 
 static int tear_down(void **state)
@@ -324,12 +324,6 @@ static void full_disk_keeps_the_batch_and_answers_requests(void **state)
         poll(NULL, 0, 1);
 }
 
-static int write_by(struct bench *b, store_work_fn *work, void *arg, struct err *err)
-{
-    struct store_writer w = sink_writer(b->k);
-    return store_work(&w, work, arg, err);
-}
-
 static int request(struct store *st, void *arg, struct err *err)
 {
     (void)st;
@@ -347,7 +341,7 @@ static void request_during_a_full_disk_runs(void **state)
     push(b, "a", 1.0f);
     start(b);
     wait_for(&fake.n_calls, 1);
-    assert_int_equal(write_by(b, request, &n, &err), ERR_SKIP);
+    assert_int_equal(store_work(&b->writer, request, &n, &err), ERR_SKIP);
     assert_int_equal(n, 1);
     assert_string_equal(err.text, "sentence");
 }
@@ -372,7 +366,7 @@ static void check_flip(struct bench *b, int n_fuse_fail)
     push(b, "b", 1.0f);
     start(b);
     wait_for(&fake.n_calls, 1);
-    assert_int_equal(write_by(b, flip, &n_fuse_fail, NULL), ERR_OK);
+    assert_int_equal(store_work(&b->writer, flip, &n_fuse_fail, NULL), ERR_OK);
     wait_for(&fake.n_settled, 2);
     assert_string_equal(fake.order, "a b ");
     assert_int_equal(fake.oldest_model, 8);
@@ -404,7 +398,7 @@ static void flip_while_half_a_batch_waits_fuses_both_again(void **state)
         push(b, ids[i], 1.0f);
     start(b);
     wait_for(&fake.n_calls, 2);
-    assert_int_equal(write_by(b, flip, &n_fuse_fail, NULL), ERR_OK);
+    assert_int_equal(store_work(&b->writer, flip, &n_fuse_fail, NULL), ERR_OK);
     wait_for(&fake.n_settled, 4);
     assert_string_equal(fake.order, "a b c !d ");
     assert_int_equal(fake.oldest_model, 8);
@@ -444,7 +438,7 @@ static void fatal_error_stops_the_sink(void **state)
     push(b, "a", 1.0f);
     start(b);
     wait_for(&fake.n_calls, 1);
-    while (write_by(b, request, &n, NULL) != ERR_FATAL)
+    while (store_work(&b->writer, request, &n, NULL) != ERR_FATAL)
         poll(NULL, 0, 1);
     assert_true(b->failed);
     assert_int_equal(fake.n_settled, 0);

@@ -7,6 +7,7 @@
  * tried again. */
 #include "daemon/model/candidate_internal.h"
 
+#include "config/array.h"
 #include "config/log.h"
 #include "daemon/model/active_model.h"
 #include "daemon/model/feature_row.h"
@@ -107,15 +108,11 @@ static int remember_hopeless(struct activation *a, const struct fused *f, struct
             next++;
             continue;
         }
-        if (a->n_hopeless == a->room) {
-            size_t room = a->room ? 2 * a->room : 256;
-            struct hopeless *more = reallocarray(a->hopeless, room, sizeof *more);
-
-            if (!more)
-                return err_oom(err, "items to fuse");
-            a->hopeless = more;
-            a->room = room;
-        }
+        struct hopeless *more =
+            array_reserve(a->hopeless, &a->room, a->n_hopeless + 1, sizeof *more);
+        if (!more)
+            return err_oom(err, "items to fuse");
+        a->hopeless = more;
         a->hopeless[a->n_hopeless++] = (struct hopeless){f->rows[i].rid, f->rows[i].stamp};
     }
     return ERR_OK;

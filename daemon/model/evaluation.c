@@ -1,6 +1,7 @@
-#include "daemon/base/processors.h"
 #include "daemon/model/evaluation.h"
 
+#include "config/array.h"
+#include "daemon/base/processors.h"
 #include "daemon/model/training.h"
 #include "fusion/model/fuse.h"
 
@@ -89,22 +90,6 @@ static int find_model(struct store *st, int64_t model_id, struct store_model *re
                         : r;
 }
 
-/* Row of an id in ascending ids, n = none. */
-static size_t find_row(const struct store_rows *rows, int64_t id)
-{
-    size_t first = 0, last = rows->n_rows;
-
-    while (first < last) {
-        size_t middle = first + (last - first) / 2;
-
-        if (rows->id[middle] < id)
-            first = middle + 1;
-        else
-            last = middle;
-    }
-    return first < rows->n_rows && rows->id[first] == id ? first : rows->n_rows;
-}
-
 /* Pairs of users or items without a vector mask nothing, but a pair makes its item warm. */
 static int take_pairs(struct evaluation *e, struct store *st, struct err *err)
 {
@@ -120,8 +105,8 @@ static int take_pairs(struct evaluation *e, struct store *st, struct err *err)
         return err_oom(err, "an evaluation");
     }
     for (size_t i = 0; i < n; i++) {
-        size_t user = find_row(&e->user_rows, pairs[i].uid);
-        size_t item = find_row(&e->item_rows, pairs[i].rid);
+        size_t user = array_find(e->user_rows.id, e->user_rows.n_rows, pairs[i].uid);
+        size_t item = array_find(e->item_rows.id, e->item_rows.n_rows, pairs[i].rid);
 
         if (item == e->item_rows.n_rows)
             continue;

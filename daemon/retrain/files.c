@@ -1,5 +1,6 @@
 #include "daemon/retrain/files.h"
 
+#include "config/array.h"
 #include "config/clock.h"
 #include "config/log.h"
 #include "daemon/model/candidate.h"
@@ -79,18 +80,9 @@ int retrain_files_begin(const struct settings *s, struct retrain_paths *ret_path
 
 static const char *name_of(const struct store_names *names, int64_t id)
 {
-    size_t first = 0, last = names->n;
+    size_t at = array_find(names->id, names->n, id);
 
-    while (first < last) {
-        size_t middle = first + (last - first) / 2;
-
-        if (names->id[middle] < id)
-            first = middle + 1;
-        else
-            last = middle;
-    }
-    bool found = first < names->n && names->id[first] == id;
-    return found && !strchr(names->name[first], '\t') ? names->name[first] : NULL;
+    return at < names->n && !strchr(names->name[at], '\t') ? names->name[at] : NULL;
 }
 
 static int write_pairs(const char *path, const struct holdout *h,

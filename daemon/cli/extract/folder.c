@@ -4,6 +4,7 @@
  * (out.c) each is kept as it comes, and files that have their line are left out. */
 #include "daemon/cli/extract/extract.h"
 
+#include "config/array.h"
 #include "config/clock.h"
 #include "config/digest.h"
 #include "daemon/base/progress.h"
@@ -36,15 +37,11 @@ struct run {
 
 static int files_add(struct extract_files *f, const char *path)
 {
-    if (f->n == f->room) {
-        size_t room = f->room ? f->room * 2 : 64;
-        struct extract_file *items = realloc(f->items, room * sizeof(*items));
+    struct extract_file *items = array_reserve(f->items, &f->room, f->n + 1, sizeof(*items));
 
-        if (!items)
-            return -1;
-        f->items = items;
-        f->room = room;
-    }
+    if (!items)
+        return -1;
+    f->items = items;
     struct extract_file *file = &f->items[f->n++];
     *file = (struct extract_file){.path = strdup(path), .shown = extract_shown(path)};
     return file->path && file->shown ? 0 : -1;

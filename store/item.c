@@ -12,6 +12,7 @@
 
 #include "store/internal.h"
 
+#include "config/array.h"
 #include "config/digest.h"
 
 #include <stdlib.h>
@@ -84,15 +85,11 @@ static int position_keep(struct store *st, const struct item_row *row, int64_t t
 
 static int remember_rid(struct store *st, int64_t rid, struct err *err)
 {
-    if (st->n_rids == st->cap_rids) {
-        size_t cap = st->cap_rids ? 2 * st->cap_rids : 256;
-        int64_t *rids = reallocarray(st->rids, cap, sizeof *rids);
+    int64_t *rids = array_reserve(st->rids, &st->cap_rids, st->n_rids + 1, sizeof *rids);
 
-        if (!rids)
-            return err_oom(err, "store: list the items of a batch");
-        st->rids = rids;
-        st->cap_rids = cap;
-    }
+    if (!rids)
+        return err_oom(err, "store: list the items of a batch");
+    st->rids = rids;
     st->rids[st->n_rids++] = rid;
     return ERR_OK;
 }

@@ -127,7 +127,7 @@ static int models_read(struct query *q, struct store_model **rows, size_t *n, st
     int status;
 
     while ((status = query_step(q, "list models", err)) == ERR_OK) {
-        struct store_model *p = reallocarray(*rows, *n + 1, sizeof *p);
+        struct store_model *p = store_grow(*rows, *n, sizeof *p);
 
         if (!p)
             return err_oom(err, "list models");

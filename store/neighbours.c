@@ -2,20 +2,18 @@
 
 #include "store/internal.h"
 
+#include "config/array.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 static int add_id(struct store_ids *ids, int64_t id, struct err *err)
 {
-    if (ids->n == ids->room) {
-        size_t room = ids->room ? 2 * ids->room : 64;
-        int64_t *more = reallocarray(ids->ids, room, sizeof *more);
+    int64_t *more = array_reserve(ids->ids, &ids->room, ids->n + 1, sizeof *more);
 
-        if (!more)
-            return err_oom(err, "a list of neighbours");
-        ids->ids = more;
-        ids->room = room;
-    }
+    if (!more)
+        return err_oom(err, "a list of neighbours");
+    ids->ids = more;
     ids->ids[ids->n++] = id;
     return ERR_OK;
 }

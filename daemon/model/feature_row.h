@@ -5,6 +5,7 @@
  * that is missing, or made by another encoder than the model's. The one place where it is decided
  * what a model can use. */
 
+#include "config/err.h"
 #include "config/modality.h"
 #include "fusion/model/model.h"
 #include "store/models.h"
@@ -24,5 +25,8 @@ uint8_t feature_row(const struct model_shape *shape,
 /* The same of one item as the store holds it. */
 uint8_t feature_row_stored(const struct model_shape *shape, const struct store_features *f,
                            float *x);
+/* And read from there; the mask is zero for an item without features. */
+int feature_row_read(struct store *st, int64_t rid, const struct model_shape *shape, float *x,
+                     uint8_t *ret_mask, struct err *err);
 
 #endif

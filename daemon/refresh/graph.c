@@ -1,5 +1,7 @@
 #include "daemon/refresh/graph.h"
 
+#include "config/array.h"
+#include "daemon/model/feature_row.h"
 #include "fusion/model/fuse.h"
 #include "fusion/model/item_graph.h"
 
@@ -101,15 +103,11 @@ static int keep(struct refresh_graph *g, size_t at, int64_t rid, size_t n, struc
 {
     struct later row = {.rid = rid, .n = n};
 
-    if (g->n_later == g->room) {
-        size_t room = g->room ? 2 * g->room : 64;
-        struct later *more = reallocarray(g->later, room, sizeof(*more));
+    struct later *later = array_reserve(g->later, &g->room, g->n_later + 1, sizeof(*later));
 
-        if (!more)
-            return err_oom(err, "the item-item graph");
-        g->later = more;
-        g->room = room;
-    }
+    if (!later)
+        return err_oom(err, "the item-item graph");
+    g->later = later;
     row.items = malloc(n * sizeof(*row.items) + 1);
     row.values = malloc(n * sizeof(*row.values) + 1);
     if (!row.items || !row.values) {
@@ -141,7 +139,8 @@ static int later_row(struct refresh_world *w, int64_t rid, size_t *ret_n, struct
     }
     if (!w->fuse)
         return ERR_OK;
-    int status = refresh_world_features(w, rid, w->X, &mask, err);
+    int status =
+        feature_row_read(w->reader, rid, model_shape(w->active.model), w->X, &mask, err);
     if (status == ERR_OK)
         status = fuse_similar_in(w->fuse, w->X, mask, g->items, g->values, ret_n, err);
     return status == ERR_OK ? keep(g, at, rid, *ret_n, err) : status;
@@ -151,7 +150,7 @@ int refresh_graph_row(struct refresh_world *w, int64_t node, const int64_t **ret
                       const float **ret_values, size_t *ret_n, struct err *err)
 {
     struct refresh_graph *g = w->graph;
-    const struct refresh_row *known = refresh_row_of(&w->items, neighbourhood_id(node));
+    const struct refresh_row *known = refresh_rows_find(&w->items, neighbourhood_id(node));
     size_t n = 0, kept = 0;
     int status = ERR_OK;
 

@@ -1,7 +1,7 @@
 #ifndef MMF_DAEMON_REFRESH_INTERNAL_H
 #define MMF_DAEMON_REFRESH_INTERNAL_H
 
-/* Between refresh.c (the thread) and pass.c (one pass). */
+/* Between refresh.c (what others see), thread.c (the loop) and pass.c (one pass). */
 
 #include "daemon/refresh/refresh.h"
 #include "daemon/refresh/world.h"
@@ -60,6 +60,8 @@ static inline const struct settings *refresh_settings(struct refresh *r)
     return atomic_load(&r->settings);
 }
 
+/* Until r->stopping: thread.c. */
+void *refresh_thread(void *arg);
 /* One pass with the world that there is: reads, computes, hands over. r->pass.n is 0 when nothing
  * was to be done. */
 int refresh_run_pass(struct refresh *r, struct err *err);

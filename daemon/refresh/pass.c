@@ -141,7 +141,7 @@ struct rows {
 
 static bool known(const struct rows *rows, size_t i)
 {
-    return refresh_row_of(&rows->r->world->items, neighbourhood_id(rows->r->pass.names[i]));
+    return refresh_rows_find(&rows->r->world->items, neighbourhood_id(rows->r->pass.names[i]));
 }
 
 /* Under mf an item's interactions are in its identity, or nowhere. */

@@ -1,5 +1,6 @@
 #include "daemon/refresh/rebase.h"
 
+#include "config/array.h"
 #include "config/log.h"
 
 #include <stdlib.h>
@@ -7,22 +8,14 @@
 
 enum { SLICE = 500, DROP = 5000 };
 
-struct list {
-    int64_t *ids; /* may hold one several times until `settle` */
-    size_t n, room;
-};
-
-static int add(struct list *l, int64_t id, struct err *err)
+/* An id may be there several times until `settle`. */
+static int add(struct store_ids *l, int64_t id, struct err *err)
 {
-    if (l->n == l->room) {
-        size_t room = l->room ? 2 * l->room : 256;
-        int64_t *more = reallocarray(l->ids, room, sizeof(*more));
+    int64_t *ids = array_reserve(l->ids, &l->room, l->n + 1, sizeof(*ids));
 
-        if (!more)
-            return err_oom(err, "what a model was not trained on");
-        l->ids = more;
-        l->room = room;
-    }
+    if (!ids)
+        return err_oom(err, "what a model was not trained on");
+    l->ids = ids;
     l->ids[l->n++] = id;
     return ERR_OK;
 }
@@ -35,7 +28,7 @@ static int by_value(const void *a, const void *b)
 }
 
 /* Ascending, each once. */
-static void settle(struct list *l)
+static void settle(struct store_ids *l)
 {
     size_t n = 0;
 
@@ -56,7 +49,7 @@ static int by_pair(const void *a, const void *b)
 }
 
 struct rebase {
-    struct list users, items;
+    struct store_ids users, items;
     struct store_pair *pairs, *trained;
     size_t n_pairs, n_trained;
     int64_t snapshot_n;

@@ -1,140 +1,37 @@
 #include "daemon/refresh/world.h"
 
+#include "config/array.h"
 #include "daemon/model/candidate.h"
 #include "daemon/model/feature_row.h"
-#include "daemon/base/paths.h"
 #include "daemon/refresh/graph.h"
 #include "fusion/model/fuse.h"
-#include "store/reading.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
 #define DEGREE_UNKNOWN UINT32_MAX
-enum { BLOCK = 64, TOUCHES = 512, NAMES = 256, USERS = 10000 };
+enum { BLOCK = 64, TOUCHES = 512, USERS = 10000 };
 
 /* ---- whose rows ------------------------------------------------------------------------------ */
 
-static int by_id(const void *a, const void *b)
+static int read_rows(struct refresh_world *w, const struct settings *s, struct err *err)
 {
-    const struct refresh_row *x = a, *y = b;
-
-    return (x->id > y->id) - (x->id < y->id);
-}
-
-const struct refresh_row *refresh_row_of(const struct refresh_rows *rows, int64_t id)
-{
-    const struct refresh_row key = {.id = id};
-
-    return rows->n ? bsearch(&key, rows->rows, rows->n, sizeof(key), by_id) : NULL;
-}
-
-/* The row of the model's tensor, NULL = the model does not know this user or item. */
-static const float *row_find(const struct refresh_rows *rows, int64_t id)
-{
-    const struct refresh_row *found = refresh_row_of(rows, id);
-
-    return found ? rows->tensor + (size_t)found->row * rows->width : NULL;
-}
-
-/* Names of NAMES rows at a time → ids; one that the store does not know is left out. */
-static int add_names(struct refresh_rows *rows, struct store *reader, enum store_side side,
-                     char **names, size_t n, size_t first_row, struct err *err)
-{
-    int64_t ids[NAMES];
-    int status = store_find_ids(reader, side, names, n, ids, err);
-
-    for (size_t i = 0; status == ERR_OK && i < n; i++)
-        if (ids[i])
-            rows->rows[rows->n++] = (struct refresh_row){ids[i], (uint32_t)(first_row + i)};
-    for (size_t i = 0; i < n; i++)
-        free(names[i]);
-    return status;
-}
-
-static bool is_stopping(const struct refresh_world *w)
-{
-    return w->stopping && atomic_load(w->stopping);
-}
-
-static int read_names(struct refresh_rows *rows, FILE *in, struct refresh_world *w,
-                      enum store_side side, struct err *err)
-{
-    char *names[NAMES], *line = NULL;
-    size_t n = 0, row = 0, room = 0;
-    ssize_t bytes;
-    int status = ERR_OK;
-
-    while (status == ERR_OK && !is_stopping(w) && row + n < rows->n_tensor &&
-           (bytes = getline(&line, &room, in)) > 0) {
-        line[bytes - 1] = line[bytes - 1] == '\n' ? '\0' : line[bytes - 1];
-        names[n] = strdup(line);
-        if (!names[n]) {
-            status = err_oom(err, "a model's rows");
-            break;
-        }
-        if (++n < NAMES)
-            continue;
-        status = add_names(rows, w->reader, side, names, n, row, err);
-        row += n;
-        n = 0;
-    }
-    free(line);
-    int last = add_names(rows, w->reader, side, names, n, row, status == ERR_OK ? err : NULL);
-    status = status == ERR_OK ? last : status;
-    if (status == ERR_OK && is_stopping(w))
-        return err_retry(err, EX_TEMPFAIL, "a model's rows: stopped");
-    if (status == ERR_OK && row + n != rows->n_tensor)
-        status = err_fatal(err, EX_DATAERR, "a model's rows: %zu ids for %zu rows", row + n,
-                           rows->n_tensor);
-    qsort(rows->rows, rows->n, sizeof(*rows->rows), by_id);
-    return status;
-}
-
-/* The ids stand in the model's folder, in row order. A model without one (seeded, imported) knows
- * nobody of this store. */
-static int read_rows(struct refresh_world *w, const char *dir, enum store_side side,
-                     struct err *err)
-{
-    bool is_item = side == STORE_SIDE_ITEMS;
-    struct refresh_rows *rows = is_item ? &w->items : &w->users;
-    char path[PATH_MAX];
-
-    rows->tensor =
-        neighbourhood_identities(w->active.model, is_item, &rows->n_tensor, &rows->width);
-    if (!dir || !rows->tensor)
-        return ERR_OK;
-    rows->rows = calloc(rows->n_tensor + 1, sizeof(*rows->rows));
-    if (!rows->rows)
-        return err_oom(err, "a model's rows");
-    int status = paths_join(dir, is_item ? "items.txt" : "users.txt", path, err);
-    if (status != ERR_OK)
-        return status;
-    FILE *in = fopen(path, "re");
-    if (!in)
-        return err_fatal(err, EX_NOINPUT, "%s: %s", path, strerror(errno));
-    status = read_names(rows, in, w, side, err);
-    (void)fclose(in);
-    return status == ERR_OK ? ERR_OK : err_wrap(err, "%s", path);
-}
-
-static int read_all_rows(struct refresh_world *w, const struct settings *s, struct err *err)
-{
+    struct refresh_rows_source source = {
+        .reader = w->reader, .model = w->active.model, .stopping = w->stopping};
     struct store_model row = {0};
     char dir[PATH_MAX];
     int status = store_model_get(w->reader, w->active.model_id, &row, err);
 
     if (status != ERR_OK)
         return status;
-    int folder = candidate_folder(s, &row, dir, err);
+    status = candidate_folder(s, &row, dir, err);
     store_model_done(&row);
-    if (folder != ERR_OK && folder != ERR_END)
-        return folder;
-    status = read_rows(w, folder == ERR_OK ? dir : NULL, STORE_SIDE_ITEMS, err);
-    return status == ERR_OK ? read_rows(w, folder == ERR_OK ? dir : NULL, STORE_SIDE_USERS, err)
+    if (status != ERR_OK && status != ERR_END)
+        return status;
+    source.dir = status == ERR_OK ? dir : NULL;
+    status = refresh_rows_read(&w->items, &source, STORE_SIDE_ITEMS, err);
+    return status == ERR_OK ? refresh_rows_read(&w->users, &source, STORE_SIDE_USERS, err)
                             : status;
 }
 
@@ -147,13 +44,11 @@ static enum store_side side_of(int64_t node)
 
 static int reserve_names(struct refresh_world *w, size_t n, struct err *err)
 {
-    if (n <= w->names_room)
-        return ERR_OK;
-    int64_t *more = reallocarray(w->names, 2 * n, sizeof(*more));
-    if (!more)
+    int64_t *names = array_reserve(w->names, &w->names_room, n, sizeof(*names));
+
+    if (!names)
         return err_oom(err, "a neighbourhood");
-    w->names = more;
-    w->names_room = 2 * n;
+    w->names = names;
     return ERR_OK;
 }
 
@@ -172,6 +67,11 @@ static void keep_degree(struct refresh_world *w, int64_t node, uint32_t degree)
 
     if (known)
         *known = degree;
+}
+
+static bool is_stopping(const struct refresh_world *w)
+{
+    return w->stopping && atomic_load(w->stopping);
 }
 
 static int read_degrees(struct refresh_world *w, struct err *err)
@@ -229,20 +129,7 @@ static const float *ask_user(void *arg, int64_t node)
 {
     const struct refresh_world *w = arg;
 
-    return row_find(&w->users, neighbourhood_id(node));
-}
-
-int refresh_world_features(struct refresh_world *w, int64_t rid, float *ret_X,
-                           uint8_t *ret_mask, struct err *err)
-{
-    struct store_features f;
-    int status = store_read_features(w->reader, rid, &f, err);
-
-    if (status == ERR_OK)
-        *ret_mask = feature_row_stored(model_shape(w->active.model), &f, ret_X);
-    for (int m = 0; m < MODALITY_COUNT; m++)
-        free(f.vec[m]);
-    return status;
+    return refresh_rows_identity(&w->users, neighbourhood_id(node));
 }
 
 /* What the features of at most BLOCK items give. */
@@ -254,8 +141,8 @@ static int fuse_block(struct refresh_world *w, const int64_t *nodes, size_t n, f
     int status = ERR_OK;
 
     for (size_t i = 0; status == ERR_OK && i < n; i++)
-        status = refresh_world_features(w, neighbourhood_id(nodes[i]),
-                                        w->X + i * (size_t)shape->F, &mask[i], err);
+        status = feature_row_read(w->reader, neighbourhood_id(nodes[i]), shape,
+                                  w->X + i * (size_t)shape->F, &mask[i], err);
     return status == ERR_OK ? fuse_features_in(w->fuse, w->X, mask, n, ret_x, err) : status;
 }
 
@@ -281,7 +168,8 @@ static int ask_items(void *arg, const int64_t *nodes, size_t n, float *ret_x, st
         if (d)
             status = fuse_block(w, nodes + first, n_block, features, err);
         for (size_t i = 0; status == ERR_OK && i < n_block; i++) {
-            const float *row = row_find(&w->items, neighbourhood_id(nodes[first + i]));
+            const float *row =
+                refresh_rows_identity(&w->items, neighbourhood_id(nodes[first + i]));
             float *x = ret_x + (first + i) * E;
 
             memcpy(x, features + i * d, d * sizeof(*x));
@@ -304,12 +192,14 @@ int refresh_world_vectors(struct refresh_world *w, const int64_t *nodes, size_t 
 
 void refresh_world_done(struct refresh_world *w)
 {
+    if (!w)
+        return;
     neighbourhood_free(w->h);
     refresh_graph_free(w->graph);
     fuse_context_free(w->fuse);
     store_degrees_done(&w->degrees);
-    free(w->items.rows);
-    free(w->users.rows);
+    refresh_rows_done(&w->items);
+    refresh_rows_done(&w->users);
     free(w->ids.ids);
     free(w->names);
     free(w->X);
@@ -325,7 +215,7 @@ static int open_parts(struct refresh_world *w, const struct settings *s, struct 
                                           .degree = ask_degree,
                                           .items = ask_items,
                                           .user = ask_user};
-    int status = read_all_rows(w, s, err);
+    int status = read_rows(w, s, err);
 
     w->X = calloc(BLOCK * (size_t)shape->F + 1, sizeof(*w->X));
     if (status == ERR_OK && !w->X)
@@ -373,8 +263,8 @@ bool refresh_world_moves(const struct refresh_world *w, int64_t node, bool chang
     if (model_shape(w->active.model)->backbone != BACKBONE_MF)
         return true;
     if (neighbourhood_is_item(node))
-        return changed && refresh_row_of(&w->items, id);
-    return !row_find(&w->users, id);
+        return changed && refresh_rows_find(&w->items, id);
+    return !refresh_rows_identity(&w->users, id);
 }
 
 /* ---- following the touches --------------------------------------------------------------------- */

@@ -1,8 +1,8 @@
 #ifndef MMF_DAEMON_REFRESH_WORLD_H
 #define MMF_DAEMON_REFRESH_WORLD_H
 
-/* The active model as the refresh thread sees it: whose rows its tensors are, and the neighbourhood
- * that asks the store for edges and features. One thread; the reader is borrowed.
+/* The active model as the refresh thread sees it: whose rows its tensors are (rows.h), its item-item
+ * graph (graph.h), and the neighbourhood that asks the store for edges and features. One thread; the reader is borrowed.
  *
  * lightgcn weighs an edge by the degrees of both ends, so that a pass needs those of hundreds of
  * nodes all over the store, a page each. They are read once, four bytes a node, and forgotten by the
@@ -11,6 +11,7 @@
 #include "config/err.h"
 #include "config/settings.h"
 #include "daemon/model/active_model.h"
+#include "daemon/refresh/rows.h"
 #include "fusion/model/neighbourhood.h"
 #include "store/touch.h"
 
@@ -21,18 +22,6 @@
 
 struct fuse_context;
 struct refresh_graph;
-
-/* Ids with the row of a tensor, by id. */
-struct refresh_row {
-    int64_t id;
-    uint32_t row;
-};
-struct refresh_rows {
-    struct refresh_row *rows; /* (n) ascending ids */
-    size_t n;
-    const float *tensor; /* (n_tensor, width) */
-    size_t n_tensor, width;
-};
 
 struct refresh_world {
     struct store *reader;
@@ -53,10 +42,8 @@ struct refresh_world {
 /* Takes the model over, on success only. w->stopping is set or NULL, the rest zeroed. */
 int refresh_world_open(struct refresh_world *w, struct store *reader, const struct settings *s,
                        struct active_model *model, struct err *err);
-void refresh_world_done(struct refresh_world *w); /* zeroed is fine */
+void refresh_world_done(struct refresh_world *w); /* takes NULL; zeroed is fine */
 
-/* NULL = the model does not know this user or item. */
-const struct refresh_row *refresh_row_of(const struct refresh_rows *rows, int64_t id);
 /* Whether edges, or being known, can make a node's vector another one than fuse_items makes. A model
  * that was never trained says nothing of taste: nobody gets a vector by it. */
 bool refresh_world_moves(const struct refresh_world *w, int64_t node, bool changed);
@@ -64,9 +51,6 @@ bool refresh_world_moves(const struct refresh_world *w, int64_t node, bool chang
 int refresh_world_vectors(struct refresh_world *w, const int64_t *nodes, size_t n,
                           size_t max_edges, float *ret_vec, uint32_t *ret_degree,
                           struct err *err);
-/* An item's stored features as the model takes them, ret_X (F); the mask of what is there. */
-int refresh_world_features(struct refresh_world *w, int64_t rid, float *ret_X,
-                           uint8_t *ret_mask, struct err *err);
 /* Inside a read transaction: forgets what touches after seen_n have changed. */
 int refresh_world_catch_up(struct refresh_world *w, int64_t last_n, struct err *err);
 

@@ -92,6 +92,16 @@ void service_reload_unchangeable(const struct settings *old, const struct settin
     }
 }
 
+const struct settings *service_settings(struct service *svc)
+{
+    const struct settings *s;
+
+    pthread_mutex_lock(&svc->settings_mutex);
+    s = &svc->settings->s;
+    pthread_mutex_unlock(&svc->settings_mutex);
+    return s;
+}
+
 /* ---- the reload itself ------------------------------------------------------------------- */
 
 static int load(const char *path, struct service_settings **ret_next, struct err *err)

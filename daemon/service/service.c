@@ -73,16 +73,6 @@ void service_done(struct service *svc)
     pthread_mutex_destroy(&svc->settings_mutex);
 }
 
-const struct settings *service_settings(struct service *svc)
-{
-    const struct settings *s;
-
-    pthread_mutex_lock(&svc->settings_mutex);
-    s = &svc->settings->s;
-    pthread_mutex_unlock(&svc->settings_mutex);
-    return s;
-}
-
 /* ---- start ------------------------------------------------------------------------------- */
 
 static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};

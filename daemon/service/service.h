@@ -74,7 +74,7 @@ int service_run(struct service *svc);
 void service_stop(struct service *svc);
 void service_done(struct service *svc);
 
-/* The settings in force; they stay valid until service_done. Any thread. */
+/* The settings in force; they stay valid until service_done. Any thread (reload.c). */
 const struct settings *service_settings(struct service *svc);
 /* From a control thread: asks the main thread to reload and waits for the outcome. */
 int service_ask_reload(struct service *svc, struct err *err);

@@ -188,9 +188,6 @@ struct query {
 
 /* Turns the last SQLite error of the handle into *err; `what` says what was being done. */
 int store_fail(struct store *st, struct err *err, const char *what);
-/* The same for a given result code. */
-int store_fail_code(struct store *st, int rc, const char *text, struct err *err,
-                    const char *what);
 int store_exec(struct store *st, const char *sql, const char *what, struct err *err);
 int store_begin(struct store *st, struct err *err);
 int store_commit(struct store *st, struct err *err);
@@ -234,7 +231,6 @@ extern const int store_n_migrations;
 /* Brings the database to version n; each step and its user_version in one transaction. */
 int store_migrate(struct store *st, const char *const *migrations, int n, struct err *err);
 int store_schema_check(struct store *st, int n, int *ret_version, struct err *err);
-int store_pragma_int(struct store *st, const char *sql, int64_t *ret, struct err *err);
 
 /* ---- vector.c -----------------------------------------------------------------------
  */

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <sysexits.h>
 
-int store_fail_code(struct store *st, int rc, const char *text, struct err *err,
-                    const char *what)
+static int fail(struct store *st, int rc, struct err *err, const char *what)
 {
+    const char *text = sqlite3_errmsg(st->db);
     int kind = rc & 0xff;
     if (kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB || kind == SQLITE_IOERR)
         st->is_sound = false;
@@ -56,8 +56,7 @@ int store_fail_code(struct store *st, int rc, const char *text, struct err *err,
 
 int store_fail(struct store *st, struct err *err, const char *what)
 {
-    return store_fail_code(st, sqlite3_extended_errcode(st->db), sqlite3_errmsg(st->db), err,
-                           what);
+    return fail(st, sqlite3_extended_errcode(st->db), err, what);
 }
 
 int store_exec(struct store *st, const char *sql, const char *what, struct err *err)
@@ -202,7 +201,7 @@ int query_step(struct query *q, const char *what, struct err *err)
             return ERR_END;
         q->rc = rc;
     }
-    int status = store_fail_code(q->st, q->rc, sqlite3_errmsg(q->st->db), err, what);
+    int status = fail(q->st, q->rc, err, what);
     query_end(q);
     return status;
 }

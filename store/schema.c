@@ -159,7 +159,7 @@ const char *const store_migrations[] = {version_1, version_2, version_3,
                                         version_4, version_5, version_6};
 const int store_n_migrations = sizeof(store_migrations) / sizeof(store_migrations[0]);
 
-int store_pragma_int(struct store *st, const char *sql, int64_t *ret, struct err *err)
+static int first_int(struct store *st, const char *sql, int64_t *ret, struct err *err)
 {
     sqlite3_stmt *stmt = NULL;
     int rc = sqlite3_prepare_v2(st->db, sql, -1, &stmt, NULL);
@@ -178,12 +178,12 @@ int store_schema_check(struct store *st, int n, int *ret_version, struct err *er
     int64_t application_id = 0;
     int64_t version = 0;
     int64_t n_objects = 0;
-    int status = store_pragma_int(st, "PRAGMA application_id", &application_id, err);
+    int status = first_int(st, "PRAGMA application_id", &application_id, err);
 
     if (status == ERR_OK)
-        status = store_pragma_int(st, "PRAGMA user_version", &version, err);
+        status = first_int(st, "PRAGMA user_version", &version, err);
     if (status == ERR_OK)
-        status = store_pragma_int(st, "SELECT count(*) FROM sqlite_schema", &n_objects, err);
+        status = first_int(st, "SELECT count(*) FROM sqlite_schema", &n_objects, err);
     if (status != ERR_OK)
         return status;
     bool empty = application_id == 0 && version == 0 && n_objects == 0;

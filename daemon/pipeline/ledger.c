@@ -284,16 +284,15 @@ static void set_previewed(struct ledger *l, const struct ledger_mark *mark, bool
         slot->previewed = value;
 }
 
-int ledger_preview(struct ledger *l, const struct ledger_mark *marks, size_t n,
-                   struct ledger_next *ret_next, size_t *ret_n, struct err *err)
+size_t ledger_preview(struct ledger *l, const struct ledger_mark *marks, size_t n,
+                      struct ledger_next *ret_next)
 {
-    (void)err; /* needs no memory: kept for an implementation that does */
+    size_t n_next = 0;
     pthread_mutex_lock(&l->lock);
     for (size_t i = 0; i < n; i++)
         set_previewed(l, &marks[i], true);
 
     struct partition *touched = NULL;
-    *ret_n = 0;
     for (size_t i = 0; i < n; i++) {
         struct partition *p = find_epoch(l, &marks[i]);
         if (!p || p->touched)
@@ -303,7 +302,7 @@ int ledger_preview(struct ledger *l, const struct ledger_mark *marks, size_t n,
         touched = p;
         int64_t next_offset = next_with_previewed(p);
         if (next_offset > next_of(p))
-            ret_next[(*ret_n)++] =
+            ret_next[n_next++] =
                 (struct ledger_next){marks[i].topic, marks[i].partition, next_offset};
     }
 
@@ -312,7 +311,7 @@ int ledger_preview(struct ledger *l, const struct ledger_mark *marks, size_t n,
     for (size_t i = 0; i < n; i++)
         set_previewed(l, &marks[i], false);
     pthread_mutex_unlock(&l->lock);
-    return ERR_OK;
+    return n_next;
 }
 
 static void drop_finished_prefix(struct partition *p)

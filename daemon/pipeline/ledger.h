@@ -45,9 +45,9 @@ struct ledger_next {
     int32_t partition;
     int64_t next_offset;
 };
-/* ret_next has room for n entries; *ret_n is how many partitions advanced. */
-int ledger_preview(struct ledger *l, const struct ledger_mark *marks, size_t n,
-                   struct ledger_next *ret_next, size_t *ret_n, struct err *err);
+/* ret_next has room for n entries; returns how many partitions advanced. */
+size_t ledger_preview(struct ledger *l, const struct ledger_mark *marks, size_t n,
+                      struct ledger_next *ret_next);
 void ledger_finish(struct ledger *l, const struct ledger_mark *marks, size_t n);
 /* In flight now, over all partitions or one topic's partition. */
 size_t ledger_in_flight(struct ledger *l);

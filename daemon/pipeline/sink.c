@@ -100,13 +100,14 @@ static size_t gather(struct sink *k, struct item *const *items, size_t n)
     return n_ops;
 }
 
-static int preview(struct sink *k, size_t n_marks, size_t *ret_n_offsets, struct err *err)
+/* The offsets that these marks move; how many. */
+static size_t next_offsets(struct sink *k, size_t n_marks)
 {
-    int status = ledger_preview(k->o.ledger, k->marks, n_marks, k->next, ret_n_offsets, err);
-    for (size_t i = 0; status == ERR_OK && i < *ret_n_offsets; i++)
+    size_t n = ledger_preview(k->o.ledger, k->marks, n_marks, k->next);
+    for (size_t i = 0; i < n; i++)
         k->offsets[i] = (struct store_offset){k->next[i].topic, k->next[i].partition,
                                               k->next[i].next_offset};
-    return status;
+    return n;
 }
 
 static void settle(struct sink *k, struct item **item)
@@ -150,9 +151,9 @@ static int write_once(struct sink *k, struct item **items, size_t n, struct err 
     int status = prepare_items(k, items, n, err);
     if (status != ERR_OK)
         return status;
-    size_t n_ops = gather(k, items, n), n_offsets = 0;
-    status = preview(k, n_ops, &n_offsets, err);
-    if (status == ERR_OK && n_ops > 0)
+    size_t n_ops = gather(k, items, n);
+    size_t n_offsets = next_offsets(k, n_ops);
+    if (n_ops > 0)
         status = store_write_batch(k->o.st, k->ops, n_ops, k->offsets, n_offsets, &result, err);
     if (status != ERR_OK)
         return status;

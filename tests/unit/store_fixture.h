@@ -193,17 +193,22 @@ static inline struct store_batch_result fixture_bury(struct fixture *f, int64_t 
 }
 
 /* The first column of the first row; -1 when there is no row. */
-static inline int64_t fixture_query(struct fixture *f, const char *sql)
+static inline int64_t fixture_query_of(struct store *st, const char *sql)
 {
     sqlite3_stmt *stmt = NULL;
     int64_t v = -1;
 
-    if (sqlite3_prepare_v2(f->st->db, sql, -1, &stmt, NULL) != SQLITE_OK)
-        fail_msg("%s: %s", sql, sqlite3_errmsg(f->st->db));
+    if (sqlite3_prepare_v2(st->db, sql, -1, &stmt, NULL) != SQLITE_OK)
+        fail_msg("%s: %s", sql, sqlite3_errmsg(st->db));
     if (sqlite3_step(stmt) == SQLITE_ROW)
         v = sqlite3_column_int64(stmt, 0);
     (void)sqlite3_finalize(stmt);
     return v;
+}
+
+static inline int64_t fixture_query(struct fixture *f, const char *sql)
+{
+    return fixture_query_of(f->st, sql);
 }
 
 static inline int64_t fixture_seq(struct fixture *f)

@@ -192,19 +192,14 @@ static void migrate_steps_from_version_to_version(void **state)
 {
     struct fixture *f = *state;
     struct store *st = bare_store(f);
-    int64_t v = 0;
 
     assert_ok(f, store_migrate(st, test_migrations + 1, 1, &f->err));
-    assert_ok(f, store_pragma_int(st, "PRAGMA user_version", &v, &f->err));
-    assert_int_equal(v, 1);
+    assert_int_equal(fixture_query_of(st, "PRAGMA user_version"), 1);
     assert_ok(f, store_migrate(st, test_migrations + 1, 2, &f->err)); /* runs step 2 alone */
-    assert_ok(f, store_pragma_int(st, "PRAGMA user_version", &v, &f->err));
-    assert_int_equal(v, 2);
-    assert_ok(f, store_pragma_int(st, "SELECT y FROM b", &v, &f->err));
-    assert_int_equal(v, 8);
+    assert_int_equal(fixture_query_of(st, "PRAGMA user_version"), 2);
+    assert_int_equal(fixture_query_of(st, "SELECT y FROM b"), 8);
     assert_ok(f, store_migrate(st, test_migrations + 1, 2, &f->err));
-    assert_ok(f, store_pragma_int(st, "SELECT count(*) FROM b", &v, &f->err));
-    assert_int_equal(v, 1);
+    assert_int_equal(fixture_query_of(st, "SELECT count(*) FROM b"), 1);
     assert_fatal(f, EX_CONFIG, store_migrate(st, test_migrations + 1, 1, &f->err));
     store_close(st);
 }
@@ -213,17 +208,13 @@ static void migrate_failing_step_leaves_the_version_before(void **state)
 {
     struct fixture *f = *state;
     struct store *st = bare_store(f);
-    int64_t v = -1;
 
     assert_int_equal(store_migrate(st, test_migrations, 1, &f->err), ERR_FATAL);
-    assert_ok(f, store_pragma_int(st, "PRAGMA application_id", &v, &f->err));
-    assert_int_equal(v, 0);
+    assert_int_equal(fixture_query_of(st, "PRAGMA application_id"), 0);
     assert_int_equal(store_migrate(st, test_migrations + 1, 3, &f->err), ERR_FATAL);
     assert_non_null(strstr(f->err.text, "version 3"));
-    assert_ok(f, store_pragma_int(st, "PRAGMA user_version", &v, &f->err));
-    assert_int_equal(v, 2);
-    assert_ok(f, store_pragma_int(st, "SELECT y FROM b", &v, &f->err));
-    assert_int_equal(v, 8);
+    assert_int_equal(fixture_query_of(st, "PRAGMA user_version"), 2);
+    assert_int_equal(fixture_query_of(st, "SELECT y FROM b"), 8);
     store_close(st);
 }
 

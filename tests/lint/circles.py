@@ -4,6 +4,7 @@ cannot be understood, tested or moved alone. Reads the objects of the wings in a
 
 usage: circles.py BUILD_FOLDER    prints each circle, exits 1 on any
 """
+import json
 import pathlib
 import re
 import subprocess
@@ -50,8 +51,10 @@ def circles(graph):
 
 def main():
     sys.setrecursionlimit(10000)
-    objects = symbols(sorted(map(str, pathlib.Path(sys.argv[1]).glob(
-        "*/CMakeFiles/mmf_*.dir/**/*.o"))))
+    build = pathlib.Path(sys.argv[1])
+    commands = json.loads((build / "compile_commands.json").read_text(encoding="utf-8"))
+    objects = symbols([str(build / c["output"]) for c in commands
+                       if "/CMakeFiles/mmf_" in c["output"]])
     owner = {s: o for o, (defined, _) in objects.items() for s in defined}
     graph = {o: {owner[s] for s in needed if s in owner} - {o} for o, (_, needed) in objects.items()}
     found = circles(graph)

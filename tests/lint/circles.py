@@ -53,8 +53,8 @@ def main():
     sys.setrecursionlimit(10000)
     build = pathlib.Path(sys.argv[1])
     commands = json.loads((build / "compile_commands.json").read_text(encoding="utf-8"))
-    objects = symbols([str(build / c["output"]) for c in commands
-                       if "/CMakeFiles/mmf_" in c["output"]])
+    outputs = [re.search(r" -o (\S+)", c["command"]).group(1) for c in commands]
+    objects = symbols([str(build / o) for o in outputs if "/CMakeFiles/mmf_" in o])
     owner = {s: o for o, (defined, _) in objects.items() for s in defined}
     graph = {o: {owner[s] for s in needed if s in owner} - {o} for o, (_, needed) in objects.items()}
     found = circles(graph)

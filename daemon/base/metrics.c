@@ -240,31 +240,3 @@ int metrics_print(FILE *out)
     print_histogram(out, &queryable, "metammf_upload_to_queryable_seconds", "");
     return ferror(out) ? -1 : 0;
 }
-
-static void histogram_reset(struct histogram *h)
-{
-    for (size_t i = 0; i <= METRICS_BUCKETS; i++)
-        atomic_store(&h->bucket[i], 0);
-    atomic_store(&h->sum_us, 0);
-}
-
-static void labelled_reset(struct labelled *l)
-{
-    pthread_mutex_lock(&l->mutex);
-    l->n = 0;
-    pthread_mutex_unlock(&l->mutex);
-}
-
-void metrics_reset(void)
-{
-    labelled_reset(&events);
-    labelled_reset(&dead_letters);
-    for (size_t i = 0; i < METRICS_STAGES; i++)
-        histogram_reset(&stages[i]);
-    histogram_reset(&queryable);
-    for (size_t i = 0; i < METRICS_RESULTS; i++)
-        atomic_store(&results[i], 0);
-    atomic_store(&interactions, 0);
-    for (size_t i = 0; i < MODALITY_COUNT; i++)
-        atomic_store(&missing[i], 0);
-}

@@ -31,6 +31,5 @@ uint64_t metrics_interactions(void);
 int metrics_print(FILE *out);
 /* For whoever prints gauges after them: HELP and TYPE lines. */
 void metrics_head(FILE *out, const char *name, const char *type, const char *help);
-void metrics_reset(void); /* tests */
 
 #endif

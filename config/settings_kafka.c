@@ -14,7 +14,8 @@
 #define CREDENTIAL_PREFIX    "@credential:"
 #define CREDENTIAL_MAX_BYTES 65536
 
-/* Exactly-once processing rests on these, or a setting of ours already says it. */
+/* Exactly-once processing rests on these, or a setting of ours already says it. daemon/kafka/config.c
+ * gives them their values. */
 static const struct {
     const char *name;    /* as in librdkafka */
     const char *instead; /* the setting to use, or why there is none */
@@ -30,13 +31,18 @@ static const struct {
     {"enable.auto.offset.store", "offsets are kept in the store, see `store.path`"},
     {"offset.store.method", "offsets are kept in the store, see `store.path`"},
     {"offset.store.path", "offsets are kept in the store, see `store.path`"},
+    {"allow.auto.create.topics", "a topic that is missing is waited for"},
     {"enable.partition.eof", "the daemon sets it"},
+    {"statistics.interval.ms", "the daemon sets it"},
     {"log.queue", "the daemon sets it"},
+    {"log.thread.name", "the daemon sets it"},
     {"log.level", "set `log_level`"},
     {"enable.idempotence", "dead letters are always published idempotently"},
     {"transactional.id", "dead letters are published idempotently, without transactions"},
     {"acks", "dead letters are always acknowledged by all replicas"},
     {"request.required.acks", "dead letters are always acknowledged by all replicas"},
+    {"enable.sasl.oauthbearer.unsecure.jwt", "unsigned tokens are never used"},
+    {"test.mock.num.brokers", "there is no Kafka inside the daemon; see metammf demo"},
 };
 
 static int check_owned(const char *name, struct err *err)

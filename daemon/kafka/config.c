@@ -1,14 +1,17 @@
 /* Three layers of librdkafka properties.
  *
- * Purpose    One place that decides what the user may change. Offsets live in the store, so
- *            whatever would let librdkafka move them (auto commit, auto.offset.reset), join a
- *            group by another name or make topics is owned here and refused in the file.
+ * Layers     1. our defaults (consumer_defaults, producer_defaults)
+ *            2. the user's kafka.properties, in the order of the file
+ *            3. what we own (consumer_owned, producer_owned), the brokers, the group
+ * Owned      Offsets live in the store. So whatever would let librdkafka move them (auto commit,
+ *            auto.offset.reset), join a group by another name or make topics is ours. The settings
+ *            refuse those names in the file (config/settings_kafka.c).
  * Thread     Any; no state but the caller's.
- * Failure    EX_CONFIG with the property's name. librdkafka's own text quotes the value, so it
- *            is cleaned before it goes into an error.
+ * Failure    EX_CONFIG with the property's name. librdkafka's own text quotes the value, so it is
+ *            cleaned before it goes into an error.
  * Example    properties = { sasl_password = "@credential:kafka"; } reads
- *            $CREDENTIALS_DIRECTORY/kafka, drops the line ends at its end, remembers the value
- * as a secret and hands it to librdkafka.
+ *            $CREDENTIALS_DIRECTORY/kafka, drops the line ends at its end, remembers the value as
+ *            a secret and hands it to librdkafka.
  */
 
 #include "daemon/kafka/config.h"
@@ -41,6 +44,7 @@ static const struct property consumer_defaults[] = {
     {NULL, NULL},
 };
 
+/* Ours whatever the user says: config/settings_kafka.c refuses each of these names in the file. */
 static const struct property consumer_owned[] = {
     {"enable.auto.commit", "false"},
     {"enable.auto.offset.store", "false"},
@@ -67,22 +71,6 @@ static const struct property producer_owned[] = {
     {"acks", "all"},
     {"log.queue", "true"},
     {NULL, NULL},
-};
-
-/* Besides the two lists above: set from settings of their own, aliases, or never allowed. */
-static const char *const owned_elsewhere[] = {
-    "bootstrap.servers",
-    "metadata.broker.list",
-    "group.id",
-    "auto.commit.enable",
-    "request.required.acks",
-    "transactional.id",
-    "test.mock.num.brokers",
-    "enable.partition.eof",
-    "log.thread.name",
-    "default_topic_conf",
-    "opaque",
-    "enable.sasl.oauthbearer.unsecure.jwt",
 };
 
 void kafka_secrets_done(struct kafka_secrets *secrets)
@@ -155,31 +143,8 @@ static int set_all(rd_kafka_conf_t *conf, const struct property *list,
     return ERR_OK;
 }
 
-static bool list_has(const struct property *list, const char *name)
+static int check_strategy(const char *name, const char *value, struct err *err)
 {
-    for (; list->name != NULL; list++)
-        if (strcmp(list->name, name) == 0)
-            return true;
-    return false;
-}
-
-static bool is_owned(const char *name)
-{
-    if (list_has(consumer_owned, name) || list_has(producer_owned, name))
-        return true;
-    for (size_t i = 0; i < sizeof(owned_elsewhere) / sizeof(owned_elsewhere[0]); i++)
-        if (strcmp(owned_elsewhere[i], name) == 0)
-            return true;
-    return false;
-}
-
-static int check_property(const char *name, const char *value, struct err *err)
-{
-    if (is_owned(name))
-        return err_fatal(err, EX_CONFIG,
-                         "kafka property %s belongs to the daemon (exactly-once depends on "
-                         "it); remove it from kafka.properties",
-                         name);
     if (strcmp(name, "partition.assignment.strategy") == 0 &&
         strstr(value, "cooperative") != NULL && rd_kafka_version() < COOPERATIVE_SINCE)
         return err_fatal(err, EX_CONFIG,
@@ -202,7 +167,7 @@ static int set_user(rd_kafka_conf_t *conf, const char *property, struct kafka_se
     name[bytes] = '\0';
 
     const char *value = equals + 1;
-    int status = check_property(name, value, err);
+    int status = check_strategy(name, value, err);
     if (status != ERR_OK)
         return status;
     if (settings_is_credential(value) || settings_property_is_secret(name))
@@ -228,6 +193,16 @@ static int set_layers(rd_kafka_conf_t *conf, const struct settings *s, enum kafk
     return status;
 }
 
+static int check_consumer(const struct settings *s, struct err *err)
+{
+    if (s->kafka.group_id == NULL || s->kafka.group_id[0] == '\0')
+        return err_fatal(err, EX_CONFIG, "kafka.group_id is empty");
+    if (s->kafka.video_topics.n + s->kafka.interaction_topics.n == 0)
+        return err_fatal(err, EX_CONFIG,
+                         "kafka.video_topics and kafka.interaction_topics are both empty");
+    return ERR_OK;
+}
+
 int kafka_config_new(const struct settings *s, enum kafka_role role,
                      struct kafka_secrets *secrets, struct rd_kafka_conf_s **ret_conf,
                      struct err *err)
@@ -235,24 +210,17 @@ int kafka_config_new(const struct settings *s, enum kafka_role role,
     if (s->kafka.bootstrap_servers == NULL || s->kafka.bootstrap_servers[0] == '\0')
         return err_fatal(err, EX_CONFIG,
                          "kafka.bootstrap_servers is empty; give host:port[,host:port]");
-    if (s->kafka.group_id == NULL || s->kafka.group_id[0] == '\0')
-        return err_fatal(err, EX_CONFIG, "kafka.group_id is empty");
-    if (s->kafka.video_topics.n + s->kafka.interaction_topics.n == 0)
-        return err_fatal(err, EX_CONFIG,
-                         "kafka.video_topics and kafka.interaction_topics are both empty");
+    int status = role == KAFKA_CONSUMER ? check_consumer(s, err) : ERR_OK;
+    if (status != ERR_OK)
+        return status;
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    int status = set_layers(conf, s, role, secrets, err);
+    status = set_layers(conf, s, role, secrets, err);
     if (status != ERR_OK) {
         rd_kafka_conf_destroy(conf);
         return status;
     }
     *ret_conf = conf;
     return ERR_OK;
-}
-
-void kafka_config_free(struct rd_kafka_conf_s *conf)
-{
-    rd_kafka_conf_destroy(conf);
 }
 
 static int check_both(const struct settings *s, struct err *err)
@@ -283,7 +251,7 @@ static int check_unread(const char *property, const char *value, struct err *err
         status = err_fatal(err, EX_CONFIG,
                            "kafka property %s: librdkafka has none of this name", name);
     rd_kafka_conf_destroy(conf);
-    return status == ERR_OK ? check_property(name, value, err) : status;
+    return status == ERR_OK ? check_strategy(name, value, err) : status;
 }
 
 int kafka_config_check(const struct settings *s, size_t *ret_n_unread, struct err *err)

@@ -3,7 +3,7 @@
 
 /* librdkafka's properties, from three layers: the daemon's defaults, then the user's
  * kafka.properties, then the properties that the daemon owns because exactly-once depends on
- * them. A user who sets an owned property is told so and the daemon does not start. */
+ * them. The settings refuse a file that sets one of those. */
 
 #include "config/err.h"
 #include "config/settings.h"
@@ -24,12 +24,11 @@ void kafka_secrets_redact(const struct kafka_secrets *secrets, char *text);
 enum kafka_role { KAFKA_CONSUMER, KAFKA_PRODUCER };
 
 /* A new configuration; secrets may already hold values and gains the ones used here. The caller
- * gives *ret_conf to kafka_client_open or kafka_config_free. ERR_FATAL EX_CONFIG names the
+ * gives *ret_conf to kafka_client_open or rd_kafka_conf_destroy. ERR_FATAL EX_CONFIG names the
  * property, never a secret value. */
 int kafka_config_new(const struct settings *s, enum kafka_role role,
                      struct kafka_secrets *secrets, struct rd_kafka_conf_s **ret_conf,
                      struct err *err);
-void kafka_config_free(struct rd_kafka_conf_s *conf);
 /* For --check-config: builds both configurations and throws them away. Outside the unit a credential
  * cannot be read (settings_has_credentials); then names are checked and the property is left out.
  * *ret_n_unread: so many were not read. */

@@ -41,18 +41,7 @@ static void add_property(struct settings *s, const char *property)
         fail_msg("%s: %s", property, err.text);
 }
 
-/* Past the settings' own check, which knows most of the owned names too. */
 static size_t n_unread;
-
-static void force_property(struct settings *s, const char *property)
-{
-    struct settings_strings *list = &s->kafka.properties;
-    char **items = realloc(list->items, (list->n + 1) * sizeof(*items));
-    assert_non_null(items);
-    list->items = items;
-    items[list->n] = strdup(property);
-    assert_non_null(items[list->n++]);
-}
 
 static void expect_refused(struct settings *s, const char *name)
 {
@@ -76,16 +65,47 @@ static void check_user_property_passes(void **state)
     assert_int_equal(kafka_config_check(*state, &n_unread, &err), ERR_OK);
 }
 
-static void check_owned_property_refused(void **state)
+/* The settings refuse what config.c sets itself, and what would undo it. */
+static void owned_property_refused(void **state)
 {
-    force_property(*state, "enable.auto.commit=true");
-    expect_refused(*state, "enable.auto.commit");
+    static const char *const names[] = {
+        "enable.auto.commit", "enable.auto.offset.store", "auto.offset.reset",
+        "allow.auto.create.topics", "statistics.interval.ms", "log.queue", "enable.idempotence",
+        "acks", "bootstrap.servers", "group.id", "transactional.id", "enable.partition.eof",
+        "log.thread.name", "test.mock.num.brokers", "enable.sasl.oauthbearer.unsecure.jwt",
+        /* aliases */
+        "metadata.broker.list", "auto.commit.enable", "request.required.acks",
+        "topic.auto.offset.reset"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char property[128];
+        struct err err = {0};
+        snprintf(property, sizeof(property), "%s=1", names[i]);
+        assert_int_equal(settings_set(*state, "kafka.properties", property, &err), ERR_FATAL);
+        assert_int_equal(err.exit_code, EX_CONFIG);
+        assert_non_null(strstr(err.text, "the daemon owns"));
+    }
 }
 
-static void check_owned_alias_refused(void **state)
+/* Pointers of librdkafka's, which no file can set. */
+static void check_pointer_refused_by_librdkafka(void **state)
 {
-    force_property(*state, "auto.offset.reset=latest");
-    expect_refused(*state, "auto.offset.reset");
+    add_property(*state, "opaque=1");
+    expect_refused(*state, "opaque");
+}
+
+/* One who only publishes reads no topic and is in no group. */
+static void new_producer_needs_brokers_only(void **state)
+{
+    struct settings s = *(const struct settings *)*state; /* borrows */
+    struct err err = {0};
+    struct kafka_secrets secrets = {0};
+    struct rd_kafka_conf_s *conf = NULL;
+    s.kafka.group_id = NULL;
+    s.kafka.video_topics.n = s.kafka.interaction_topics.n = 0;
+    assert_int_equal(kafka_config_new(&s, KAFKA_CONSUMER, &secrets, &conf, &err), ERR_FATAL);
+    assert_int_equal(kafka_config_new(&s, KAFKA_PRODUCER, &secrets, &conf, &err), ERR_OK);
+    rd_kafka_conf_destroy(conf);
+    kafka_secrets_done(&secrets);
 }
 
 static void check_unknown_property_refused(void **state)
@@ -135,7 +155,7 @@ static void new_credential_read_and_redacted(void **state)
     assert_int_equal(kafka_config_new(*state, KAFKA_CONSUMER, &secrets, &conf, &err), ERR_OK);
     kafka_secrets_redact(&secrets, line);
     assert_string_equal(line, "login with *********** now");
-    kafka_config_free(conf);
+    rd_kafka_conf_destroy(conf);
     kafka_secrets_done(&secrets);
 
     assert_int_equal(unlink(path), 0);
@@ -206,7 +226,7 @@ static void new_security_properties_reach_both_clients(void **state)
         for (size_t i = 0; i < N; i++)
             expect_property(conf, properties[i][0], properties[i][1]);
         assert_int_equal(secrets.n, 1); /* the password, to be kept out of the log */
-        kafka_config_free(conf);
+        rd_kafka_conf_destroy(conf);
         kafka_secrets_done(&secrets);
     }
 }
@@ -225,8 +245,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(check_defaults_ok),
         CASE(check_user_property_passes),
-        CASE(check_owned_property_refused),
-        CASE(check_owned_alias_refused),
+        CASE(owned_property_refused),
+        CASE(check_pointer_refused_by_librdkafka),
+        CASE(new_producer_needs_brokers_only),
         CASE(check_unknown_property_refused),
         CASE(check_cooperative_refused_by_old_library),
         CASE(check_bad_secret_not_in_text),

@@ -1,7 +1,6 @@
 /* librdkafka's mock cluster behind a small interface (a simulation: see the header).
  *
- * Purpose    The demo shows the daemon's real path without a broker; the tests kill and restart
- *            the daemon against a cluster that lives in another process.
+ * Purpose    The demo shows the daemon's real path without a broker.
  * Thread     One: the caller's. librdkafka runs the cluster on its own thread.
  * Ownership  One producer owns the cluster and produces to it as well.
  * Failure    ERR_RETRY when messages are not acknowledged, ERR_FATAL otherwise.
@@ -36,7 +35,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opa
     snprintf(m->why, sizeof(m->why), "%s", rd_kafka_err2str(msg->err));
 }
 
-/* Faults are the point of a mock cluster: its connection errors are no news. */
+/* Its clients come and go: its connection errors are no news. */
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     (void)rk;
@@ -143,51 +142,6 @@ int kafka_mock_produce(struct kafka_mock *m, const struct kafka_mock_message *me
         return ERR_OK;
     return err_retry(err, EX_UNAVAILABLE, "mock cluster: %zu of %zu messages stored: %s",
                      m->n_delivered, n, m->n_failed > 0 ? m->why : "timed out");
-}
-
-int kafka_mock_push_errors(struct kafka_mock *m, int16_t api_key, int code, size_t n,
-                           struct err *err)
-{
-    rd_kafka_resp_err_t *codes = calloc(n > 0 ? n : 1, sizeof(*codes));
-    if (codes == NULL)
-        return err_oom(err, "pushing mock errors");
-    for (size_t i = 0; i < n; i++)
-        codes[i] = (rd_kafka_resp_err_t)code;
-    rd_kafka_mock_push_request_errors_array(m->cluster, api_key, n, codes);
-    free(codes);
-    return ERR_OK;
-}
-
-void kafka_mock_clear_errors(struct kafka_mock *m, int16_t api_key)
-{
-    rd_kafka_mock_clear_request_errors(m->cluster, api_key);
-}
-
-int kafka_mock_set_up(struct kafka_mock *m, int32_t broker, int up, struct err *err)
-{
-    return mock_result(up ? rd_kafka_mock_broker_set_up(m->cluster, broker)
-                          : rd_kafka_mock_broker_set_down(m->cluster, broker),
-                       up ? "broker up" : "broker down", err);
-}
-
-int kafka_mock_set_rtt(struct kafka_mock *m, int32_t broker, int rtt_ms, struct err *err)
-{
-    return mock_result(rd_kafka_mock_broker_set_rtt(m->cluster, broker, rtt_ms),
-                       "round-trip time", err);
-}
-
-int kafka_mock_set_leader(struct kafka_mock *m, const char *topic, int32_t partition,
-                          int32_t broker, struct err *err)
-{
-    return mock_result(rd_kafka_mock_partition_set_leader(m->cluster, topic, partition, broker),
-                       "move a leader", err);
-}
-
-int kafka_mock_set_coordinator(struct kafka_mock *m, const char *group, int32_t broker,
-                               struct err *err)
-{
-    return mock_result(rd_kafka_mock_coordinator_set(m->cluster, "group", group, broker),
-                       "move a coordinator", err);
 }
 
 void kafka_mock_stop(struct kafka_mock *m)

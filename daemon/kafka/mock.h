@@ -2,7 +2,7 @@
 #define MMF_DAEMON_KAFKA_MOCK_H
 
 /* librdkafka's mock cluster: a SIMULATION of Kafka inside this process, listening on localhost,
- * for `metammf demo` and the tests. It speaks the real protocol to any client, but keeps
+ * for `metammf demo`. It speaks the real protocol to any client, but keeps
  * everything in memory, at most about 5 MB a partition. Its cluster id is made from an address:
  * mostly, not always, another one in each process.
  *
@@ -37,18 +37,6 @@ int kafka_mock_create_topic(struct kafka_mock *m, const char *topic, int n_parti
 /* Returns when every message is acknowledged; at most 30 s. */
 int kafka_mock_produce(struct kafka_mock *m, const struct kafka_mock_message *messages,
                        size_t n, struct err *err);
-
-/* Faults. broker -1 = all. Error codes and API keys are those of the Kafka protocol; code -195
- * makes the broker hang up. */
-int kafka_mock_push_errors(struct kafka_mock *m, int16_t api_key, int code, size_t n,
-                           struct err *err);
-void kafka_mock_clear_errors(struct kafka_mock *m, int16_t api_key);
-int kafka_mock_set_up(struct kafka_mock *m, int32_t broker, int up, struct err *err);
-int kafka_mock_set_rtt(struct kafka_mock *m, int32_t broker, int rtt_ms, struct err *err);
-int kafka_mock_set_leader(struct kafka_mock *m, const char *topic, int32_t partition,
-                          int32_t broker, struct err *err);
-int kafka_mock_set_coordinator(struct kafka_mock *m, const char *group, int32_t broker,
-                               struct err *err);
 void kafka_mock_stop(struct kafka_mock *m); /* takes NULL */
 
 #endif

@@ -18,11 +18,14 @@
  *   quit                             (or end of input)
  */
 
-#include "daemon/kafka/mock.h"
-
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define SPARES_MAX 8
+#define ERRORS_MAX 4096
 
 struct command {
     char name[32], topic[256];
@@ -43,54 +46,65 @@ static int parse(const char *line, struct command *cmd)
     return n >= 1 || strcmp(cmd->name, "quit") == 0 ? 0 : -1;
 }
 
-static int run(struct kafka_mock *m, const struct command *cmd, struct err *err)
+static void push_errors(rd_kafka_mock_cluster_t *cluster, const struct command *cmd)
 {
+    static rd_kafka_resp_err_t codes[ERRORS_MAX];
+    size_t n = cmd->c < 0 ? 0 : cmd->c > ERRORS_MAX ? ERRORS_MAX : (size_t)cmd->c;
+    for (size_t i = 0; i < n; i++)
+        codes[i] = (rd_kafka_resp_err_t)cmd->b;
+    rd_kafka_mock_push_request_errors_array(cluster, (int16_t)cmd->a, n, codes);
+}
+
+/* NULL, or what is wrong. */
+static const char *run(rd_kafka_mock_cluster_t *cluster, const struct command *cmd)
+{
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
     if (strcmp(cmd->name, "topic") == 0)
-        return kafka_mock_create_topic(m, cmd->topic, cmd->a, err);
-    if (strcmp(cmd->name, "errors") == 0)
-        return kafka_mock_push_errors(m, (int16_t)cmd->a, cmd->b,
-                                      cmd->c > 0 ? (size_t)cmd->c : 0, err);
-    if (strcmp(cmd->name, "clear") == 0) {
-        kafka_mock_clear_errors(m, (int16_t)cmd->a);
-        return ERR_OK;
-    }
-    if (strcmp(cmd->name, "down") == 0)
-        return kafka_mock_set_up(m, cmd->a, 0, err);
-    if (strcmp(cmd->name, "up") == 0)
-        return kafka_mock_set_up(m, cmd->a, 1, err);
-    if (strcmp(cmd->name, "rtt") == 0)
-        return kafka_mock_set_rtt(m, cmd->a, cmd->b, err);
-    if (strcmp(cmd->name, "leader") == 0)
-        return kafka_mock_set_leader(m, cmd->topic, cmd->a, cmd->b, err);
-    if (strcmp(cmd->name, "coordinator") == 0)
-        return kafka_mock_set_coordinator(m, cmd->topic, cmd->a, err);
-    return err_fatal(err, 64, "unknown command \"%s\"", cmd->name);
+        code = rd_kafka_mock_topic_create(cluster, cmd->topic, cmd->a, 1);
+    else if (strcmp(cmd->name, "errors") == 0)
+        push_errors(cluster, cmd);
+    else if (strcmp(cmd->name, "clear") == 0)
+        rd_kafka_mock_clear_request_errors(cluster, (int16_t)cmd->a);
+    else if (strcmp(cmd->name, "down") == 0)
+        code = rd_kafka_mock_broker_set_down(cluster, cmd->a);
+    else if (strcmp(cmd->name, "up") == 0)
+        code = rd_kafka_mock_broker_set_up(cluster, cmd->a);
+    else if (strcmp(cmd->name, "rtt") == 0)
+        code = rd_kafka_mock_broker_set_rtt(cluster, cmd->a, cmd->b);
+    else if (strcmp(cmd->name, "leader") == 0)
+        code = rd_kafka_mock_partition_set_leader(cluster, cmd->topic, cmd->a, cmd->b);
+    else if (strcmp(cmd->name, "coordinator") == 0)
+        code = rd_kafka_mock_coordinator_set(cluster, "group", cmd->topic, cmd->a);
+    else
+        return "unknown command";
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR ? NULL : rd_kafka_err2str(code);
 }
 
-#define SPARES_MAX 8
-
-static int start(int argc, char **argv, struct kafka_mock **spares, struct kafka_mock **ret_m,
-                 struct err *err)
+/* Faults are the point of a mock cluster: its connection errors are no news. */
+static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
-    int status = ERR_OK;
-    int n_spares = argc > 2 ? atoi(argv[2]) : 0;
-    for (int i = 0; status == ERR_OK && i < n_spares && i < SPARES_MAX; i++)
-        status = kafka_mock_start(1, &spares[i], err);
-    return status == ERR_OK ? kafka_mock_start(argc > 1 ? atoi(argv[1]) : 1, ret_m, err)
-                            : status;
+    (void)rk;
+    (void)level;
+    (void)facility;
+    (void)text;
 }
 
-int main(int argc, char **argv)
+/* The handle that owns a cluster; NULL and *ret_why on an error. */
+static rd_kafka_t *start(const char *n_brokers, char *ret_why, size_t why_bytes)
 {
-    struct err err = {0};
-    struct kafka_mock *m = NULL, *spares[SPARES_MAX] = {0};
-    if (start(argc, argv, spares, &m, &err) != ERR_OK) {
-        fprintf(stderr, "mock_cluster: %s\n", err.text);
-        return err.exit_code;
-    }
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    printf("bootstrap %s\n", kafka_mock_bootstrap(m));
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_t *rk = NULL;
+    rd_kafka_conf_set_log_cb(conf, on_log);
+    if (rd_kafka_conf_set(conf, "test.mock.num.brokers", n_brokers, ret_why, why_bytes) ==
+        RD_KAFKA_CONF_OK)
+        rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, ret_why, why_bytes);
+    if (rk == NULL)
+        rd_kafka_conf_destroy(conf);
+    return rk;
+}
 
+static void serve(rd_kafka_mock_cluster_t *cluster)
+{
     char line[512];
     struct command cmd;
     while (fgets(line, sizeof(line), stdin) != NULL) {
@@ -99,14 +113,34 @@ int main(int argc, char **argv)
             continue;
         }
         if (strcmp(cmd.name, "quit") == 0)
-            break;
-        if (run(m, &cmd, &err) == ERR_OK)
+            return;
+        const char *why = run(cluster, &cmd);
+        if (why == NULL)
             printf("ok\n");
         else
-            printf("error %s\n", err.text);
+            printf("error %s: %s\n", cmd.name, why);
     }
-    kafka_mock_stop(m);
+}
+
+int main(int argc, char **argv)
+{
+    char why[256] = "";
+    rd_kafka_t *spares[SPARES_MAX] = {0};
+    int n_spares = argc > 2 ? atoi(argv[2]) : 0;
+    for (int i = 0; i < n_spares && i < SPARES_MAX; i++)
+        spares[i] = start("1", why, sizeof(why));
+    rd_kafka_t *rk = start(argc > 1 ? argv[1] : "1", why, sizeof(why));
+    if (rk == NULL || why[0] != '\0') {
+        fprintf(stderr, "mock_cluster: %s\n", why);
+        return EXIT_FAILURE;
+    }
+    rd_kafka_mock_cluster_t *cluster = rd_kafka_handle_mock_cluster(rk);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    printf("bootstrap %s\n", rd_kafka_mock_cluster_bootstraps(cluster));
+    serve(cluster);
+    rd_kafka_destroy(rk);
     for (int i = 0; i < SPARES_MAX; i++)
-        kafka_mock_stop(spares[i]);
+        if (spares[i] != NULL)
+            rd_kafka_destroy(spares[i]);
     return 0;
 }

@@ -1,18 +1,24 @@
 /* Which partitions are ours: assignment, revocation, back-pressure.
  *
  * Purpose    The partitions that we are given, at the places that start.c finds.
- * Thread     The source's. The rebalance callback only hands its list over; the work is done
+ * Thread     The source's. The rebalance callback only hands its list over. The work is done
  *            between polls, so polling never stops, a step can be tried again, and nothing is
  *            closed from a callback.
- * Revoke     Messages of the partitions are ignored from now on; what is in flight has 3 s to be
- *            committed; then Kafka is told how far the store is, for the next owner; then the
- *            epoch is raised, which makes the sink drop the rest; then assign(NULL) lets the group
- *            go on. A lost assignment has no 3 s: somebody else may have the partitions already.
+ * Assign     1. start.c finds where each partition begins
+ *            2. each gets an epoch in the ledger and a row in the table
+ *            3. librdkafka is told to fetch them
+ *            When one of these fails, none of the partitions is ours; all is tried again after 1 s.
+ * Revoke     1. from now on, messages of the partitions are ignored
+ *            2. what is in flight has 3 s to be committed
+ *            3. Kafka is told how far the store is, for the next owner
+ *            4. the epoch is raised, which makes the sink drop the rest
+ *            5. assign(NULL) lets the group go on
+ *            A lost assignment has neither 2 nor 3: somebody else may have the partitions already.
  * Example    group of two: videos/0-3 ours → REVOKE → 120 items in flight are committed in
  *            0.8 s → assign(NULL) → ASSIGN videos/0-1 at the store's 5120 and 4711.
  */
 
-#include "daemon/kafka/source.h"
+#include "daemon/kafka/internal.h"
 
 #include "config/clock.h"
 #include "config/log.h"
@@ -112,11 +118,11 @@ static void step_assign(struct kafka_source *ks)
         end_pending(ks);
         ks->chores_at_us =
             0; /* another member that takes them over goes by what Kafka is told */
-        kafka_source_wait(ks, "%s", "");
+        kafka_state_wait(ks, "%s", "");
     } else if (status == ERR_FATAL) {
-        kafka_source_fail(ks, &err);
+        kafka_state_fail(ks, &err);
     } else {
-        kafka_source_wait(ks, "assignment waits: %s", err.text);
+        kafka_state_wait(ks, "assignment waits: %s", err.text);
         ks->pending_at_us = clock_mono_us() + ASSIGN_RETRY_US;
     }
 }
@@ -141,7 +147,7 @@ static void step_revoke(struct kafka_source *ks)
                    "again by their next owner",
                    n);
     if (!is_lost)
-        kafka_source_tell(ks);
+        kafka_state_tell(ks);
     for (int i = 0; i < ks->pending_list->cnt; i++)
         leave_part(ks, ks->pending_list->elems[i].topic, ks->pending_list->elems[i].partition);
     if (is_cooperative(ks))
@@ -177,7 +183,7 @@ void kafka_assign_begin(struct kafka_source *ks, enum kafka_pending kind, partit
         struct kafka_part *part =
             kafka_parts_find(&ks->parts, list->elems[i].topic, list->elems[i].partition);
         if (part != NULL)
-            kafka_resync_begin(part, false, INT64_MAX / 2);
+            kafka_parts_resync(part, false, INT64_MAX / 2);
     }
     pthread_mutex_unlock(&ks->lock);
 }

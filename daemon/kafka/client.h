@@ -1,12 +1,12 @@
 #ifndef MMF_DAEMON_KAFKA_CLIENT_H
 #define MMF_DAEMON_KAFKA_CLIENT_H
 
-/* What the consumer and the dead-letter producer share: a librdkafka handle whose log is served
- * on the owner's thread, cleaned of secrets and written to ours; what is known of the brokers;
- * and an end that is bounded in time. Used by kafka_*.c only.
+/* What the consumer, a publisher's producer and the probe share: a librdkafka handle whose log is
+ * served on the owner's thread, cleaned of secrets and written to ours; what is known of the
+ * brokers; and an end that is bounded in time. Used in daemon/kafka only.
  *
- * librdkafka's opaque pointer is the struct kafka_client, so its users embed it first. All of
- * it belongs to the thread that polls. */
+ * librdkafka's opaque pointer is the struct kafka_client, so its users embed it. All of it belongs
+ * to the thread that polls. */
 
 #include "config/err.h"
 #include "config/settings.h"

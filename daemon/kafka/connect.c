@@ -1,18 +1,22 @@
 /* First contact with the cluster.
  *
- * Purpose    Before the first message is asked for, the cluster must be the one that the
- * store's offsets belong to: its id is remembered at first contact and compared ever after;
- *            another one ends the daemon with 78. Then mode group subscribes; mode assign looks
- *            up the partitions and hands them to assign.c.
+ * Purpose    Before the first message is asked for, the cluster must be the one that the store's
+ *            offsets belong to.
+ * Steps      1. the cluster's id against the store's: it is remembered at first contact and
+ *               compared ever after; another one ends the daemon with 78
+ *            2. the dead letters may go out
+ *            3. mode group subscribes; mode assign looks up the partitions and hands them to
+ *               assign.c
  * Thread     The source's; each round blocks at most about 2 s.
  * Failure    A broker away or a topic not there yet is a known wait, tried again every second.
  */
 
-#include "daemon/kafka/source.h"
+#include "daemon/kafka/internal.h"
 
 #include "config/clock.h"
 #include "config/log.h"
 #include "daemon/base/health.h"
+#include "daemon/publish/publish.h"
 #include "store/writing.h"
 
 #include <librdkafka/rdkafka.h>
@@ -138,7 +142,7 @@ static int step(struct kafka_source *ks, struct err *err)
         if (status != ERR_OK)
             return status;
         ks->is_checked = true;
-        status = kafka_dlq_start(ks->dlq, err);
+        status = ks->letters != NULL ? publish_start(ks->letters, err) : ERR_OK;
         if (status != ERR_OK)
             return status;
     }
@@ -154,11 +158,11 @@ void kafka_connect_step(struct kafka_source *ks)
     int status = step(ks, &err);
     if (status == ERR_OK) {
         ks->phase = KAFKA_RUNNING;
-        kafka_source_wait(ks, "%s", "");
+        kafka_state_wait(ks, "%s", "");
     } else if (status == ERR_FATAL) {
-        kafka_source_fail(ks, &err);
+        kafka_state_fail(ks, &err);
     } else {
-        kafka_source_wait(ks, "Kafka: %s", err.text);
+        kafka_state_wait(ks, "Kafka: %s", err.text);
         ks->connect_at_us = clock_mono_us() + RETRY_US;
     }
 }

@@ -1,12 +1,14 @@
 /* A Kafka message as an item's raw part.
  *
- * Purpose    Everything that a dead letter needs is kept as it came: key, value, headers, the
- *            difference between an empty value and none (a tombstone), and what its topic is for.
+ * Kept       Everything that a dead letter needs, as it came:
+ *            - key, value and headers
+ *            - the difference between an empty value and none (a tombstone)
+ *            - what its topic is for
  * Ownership  Copies into the item's arena; librdkafka's message can be destroyed afterwards.
  * Failure    ERR_RETRY when memory is out: the item is to be freed, the message read again.
  */
 
-#include "daemon/kafka/source.h"
+#include "daemon/kafka/internal.h"
 
 #include "config/clock.h"
 #include "daemon/event/item.h"

@@ -8,6 +8,8 @@
 
 #include "daemon/kafka/parts.h"
 
+#include "config/clock.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,6 +90,13 @@ void kafka_parts_remove(struct kafka_parts *parts, const char *topic, int32_t pa
     size_t at = (size_t)(part - parts->rows);
     memmove(part, part + 1, (parts->n - at - 1) * sizeof(*part));
     parts->n--;
+}
+
+void kafka_parts_resync(struct kafka_part *part, bool out_of_range, int64_t delay_us)
+{
+    part->resync = true;
+    part->out_of_range |= out_of_range;
+    part->resync_at_us = clock_mono_us() + delay_us;
 }
 
 int64_t kafka_parts_lag(const struct kafka_parts *parts)

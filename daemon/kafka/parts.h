@@ -39,6 +39,9 @@ int kafka_parts_add(struct kafka_parts *parts, const char *topic, int32_t partit
 struct kafka_part *kafka_parts_find(const struct kafka_parts *parts, const char *topic,
                                     int32_t partition); /* NULL = not ours */
 void kafka_parts_remove(struct kafka_parts *parts, const char *topic, int32_t partition);
+/* The partition's messages are ignored from now on, until a seek to its position has worked; the first
+ * try is delay_us from now. */
+void kafka_parts_resync(struct kafka_part *part, bool out_of_range, int64_t delay_us);
 /* Records behind the end of the log, over all partitions; -1 while any end is unknown. */
 int64_t kafka_parts_lag(const struct kafka_parts *parts);
 void kafka_parts_clear(struct kafka_parts *parts);

@@ -1,17 +1,20 @@
 /* Getting back into step with the log of a partition.
  *
- * Purpose    Three things put a partition out of step: its position is outside the log
- *            (retention overtook us, or the log was cut), a batch failed its checksum, or we
- * had no memory for a message. In each case what arrives for it is ignored until a seek back to
- * the position of our own record has worked: no message is ever jumped over. Gap Position below
- * the low watermark: offsets [position, low) are gone. They become one ITEM_GAP, a data_gap row
- * in the same transaction as next_offset = low, and we go on at low. A position past the end
- * for 30 s means a truncated or recreated topic: its offsets would be taken for old ones, so
- * the daemon stops and says so. Thread     The source's. Example    stored 100, low watermark
- * 180 → data_gap videos/3 [100, 180) → seek 180.
+ * Purpose    What arrives for a partition that is out of step is ignored until a seek back to the
+ *            position of our own record has worked: no message is ever jumped over.
+ * Causes     - its position is outside the log: retention overtook us, or the log was cut
+ *            - a batch failed its checksum
+ *            - we had no memory for a message
+ * Gap        A position below the low watermark: offsets [position, low) are gone. They become one
+ *            ITEM_GAP: a data_gap row in the same transaction as next_offset = low. We go on at
+ *            low.
+ * Beyond     A position past the end for 30 s means a topic that was truncated or made anew: its
+ *            offsets would be taken for old ones, so the daemon stops and says so.
+ * Thread     The source's.
+ * Example    stored 100, low watermark 180 → data_gap videos/3 [100, 180) → seek 180.
  */
 
-#include "daemon/kafka/source.h"
+#include "daemon/kafka/internal.h"
 
 #include "config/clock.h"
 #include "config/log.h"
@@ -24,13 +27,6 @@
 #define RETRY_US         (500 * 1000)
 #define RETRY_MAX_US     (10 * 1000 * 1000)
 #define BEYOND_LIMIT_US  (30 * 1000 * 1000)
-
-void kafka_resync_begin(struct kafka_part *part, bool out_of_range, int64_t delay_us)
-{
-    part->resync = true;
-    part->out_of_range |= out_of_range;
-    part->resync_at_us = clock_mono_us() + delay_us;
-}
 
 static void try_later(struct kafka_part *part)
 {
@@ -208,7 +204,7 @@ static void resync_part(struct kafka_source *ks, struct kafka_part *part)
     if (status == ERR_OK)
         status = seek_back(ks, part, &err);
     if (status == ERR_FATAL) {
-        kafka_source_fail(ks, &err);
+        kafka_state_fail(ks, &err);
         return;
     }
     if (status != ERR_OK) {

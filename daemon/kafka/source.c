@@ -1,14 +1,21 @@
 /* The Kafka source: a consumer on a thread of its own.
  *
- * Purpose    Kafka message → item → pipeline_submit, at least every 100 ms a poll, so that the
+ * Purpose    Kafka message → item → pipeline_submit. A poll at least every 100 ms, so that the
  *            group keeps us. Exactly-once is not made here: offsets go into the store with the
- *            rows, we only start from there (start.c) and never skip (resync.c).
+ *            rows; we only start from there (start.c) and never skip (resync.c).
+ * Round      1. first contact, until it is made (connect.c)
+ *            2. the pending assignment or revocation (assign.c)
+ *            3. pause or resume (assign.c)
+ *            4. one partition that is out of step (resync.c)
+ *            5. poll
+ *            6. once a second: watermarks, the group is told, the status (state.c)
  * Thread     One; status() and committed() come from others and meet it under `lock`.
- * Ownership  The source owns the consumer, the DLQ publisher and a read-only store handle. The
- *            item belongs to the pipeline from pipeline_submit on.
- * Failure    Brokers away: librdkafka reconnects, we wait and say so. A fatal error of
+ * Ownership  The source owns the consumer and a read-only store handle. The item belongs to the
+ *            pipeline from pipeline_submit on. The dead letters are borrowed.
+ * Failure    Brokers away: librdkafka reconnects; we wait and say so. A fatal error of
  *            librdkafka's ends the daemon with 75, another cluster or a recreated topic with 78.
- * Shutdown   stop() ends the thread, close() leaves the group, at most 3 s.
+ * Shutdown   stop() ends the thread; close() tells the group where we are and leaves it, at most
+ *            3 s.
  * Example    videos/3@41 polled → ledger_begin → item {topic, 3, 41, key, value, headers} →
  *            submitted; 20 ms later the sink calls committed(videos, 3, 42), and within a second
  *            Kafka is told 42.
@@ -18,12 +25,11 @@
 
 #include "config/clock.h"
 #include "config/log.h"
-#include "config/text.h"
 #include "daemon/base/health.h"
+#include "daemon/kafka/internal.h"
 
 #include <librdkafka/rdkafka.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,32 +48,6 @@
 static struct kafka_source *of_client(struct kafka_client *c)
 {
     return (struct kafka_source *)(void *)((char *)c - offsetof(struct kafka_source, client));
-}
-
-void kafka_source_fail(struct kafka_source *ks, const struct err *err)
-{
-    pthread_mutex_lock(&ks->lock);
-    if (!ks->status.failed) {
-        ks->status.failed = true;
-        ks->status.err = *err;
-    }
-    pthread_mutex_unlock(&ks->lock);
-}
-
-void kafka_source_wait(struct kafka_source *ks, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    text_vformat(ks->wait, sizeof(ks->wait), fmt, args);
-    va_end(args);
-}
-
-static bool has_failed(struct kafka_source *ks)
-{
-    pthread_mutex_lock(&ks->lock);
-    bool failed = ks->status.failed;
-    pthread_mutex_unlock(&ks->lock);
-    return failed;
 }
 
 /* Hands the list over to the next kafka_assign_step; see assign.c. */
@@ -107,7 +87,7 @@ static void refused(struct kafka_source *ks, struct kafka_part *part, int64_t of
     if (offset >= part->position) {
         part->position = offset;
         part->ledger_full = true;
-        kafka_resync_begin(part, false, RETRY_US);
+        kafka_parts_resync(part, false, RETRY_US);
         return;
     }
     pthread_mutex_lock(&ks->lock);
@@ -127,7 +107,7 @@ static void take_message(struct kafka_source *ks, struct kafka_part *part,
                   part->partition, (long long)msg->offset);
         if (part->position < 0)
             part->position = msg->offset;
-        kafka_resync_begin(part, false, RETRY_US);
+        kafka_parts_resync(part, false, RETRY_US);
         return;
     }
     if (!ledger_begin(pipeline_ledger(ks->p), item->topic, item->partition, item->offset,
@@ -162,22 +142,22 @@ static void take_error(struct kafka_source *ks, struct kafka_part *part,
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
         if (part != NULL && !part->resync)
-            kafka_resync_begin(part, true, 0);
+            kafka_parts_resync(part, true, 0);
         return;
     case RD_KAFKA_RESP_ERR__BAD_MSG:
     case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
         if (part != NULL && !part->resync)
-            kafka_resync_begin(part, false, RETRY_US);
+            kafka_parts_resync(part, false, RETRY_US);
         break;
     case RD_KAFKA_RESP_ERR__FATAL:
         if (kafka_client_check(&ks->client, &err) == ERR_FATAL)
-            kafka_source_fail(ks, &err);
+            kafka_state_fail(ks, &err);
         return;
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-        kafka_source_wait(ks, "Kafka topic %s: %s",
-                          msg->rkt != NULL ? rd_kafka_topic_name(msg->rkt) : "?",
-                          rd_kafka_err2str(msg->err));
+        kafka_state_wait(ks, "Kafka topic %s: %s",
+                         msg->rkt != NULL ? rd_kafka_topic_name(msg->rkt) : "?",
+                         rd_kafka_err2str(msg->err));
         break;
     default:
         break;
@@ -242,56 +222,6 @@ static void read_watermarks(struct kafka_source *ks)
     }
 }
 
-/* What the store has committed since the last time; NULL = nothing. */
-static rd_kafka_topic_partition_list_t *untold(struct kafka_source *ks)
-{
-    rd_kafka_topic_partition_list_t *list = NULL;
-    for (size_t i = 0; i < ks->parts.n; i++) {
-        struct kafka_part *part = &ks->parts.rows[i];
-        if (part->stored_next <= part->told_next || part->stored_next < 0)
-            continue;
-        if (list == NULL)
-            list = rd_kafka_topic_partition_list_new((int)ks->parts.n);
-        rd_kafka_topic_partition_list_add(list, part->topic, part->partition)->offset =
-            part->stored_next;
-        part->told_next = part->stored_next;
-    }
-    return list;
-}
-
-void kafka_source_tell(struct kafka_source *ks)
-{
-    pthread_mutex_lock(&ks->lock);
-    rd_kafka_topic_partition_list_t *list = untold(ks);
-    pthread_mutex_unlock(&ks->lock);
-    if (list == NULL)
-        return;
-    rd_kafka_resp_err_t code = rd_kafka_commit(ks->client.rk, list, 1);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-        log_debug("Kafka consumer: telling the group's position: %s", rd_kafka_err2str(code));
-    rd_kafka_topic_partition_list_destroy(list);
-}
-
-static void publish_status(struct kafka_source *ks)
-{
-    char detail[160], dlq[160];
-    kafka_client_describe(&ks->client, detail, sizeof(detail));
-    kafka_dlq_describe(ks->dlq, dlq, sizeof(dlq));
-    const char *why = ks->wait[0] != '\0' ? ks->wait : detail[0] != '\0' ? detail : dlq;
-    if (strcmp(why, ks->last_wait) != 0) {
-        text_format(ks->last_wait, sizeof(ks->last_wait), "%s", why);
-        health_wait(HEALTH_SOURCE, why[0] != '\0' ? ks->last_wait : NULL);
-        log_notice("Kafka: %s", why[0] != '\0' ? why : "all is well again");
-    }
-    pthread_mutex_lock(&ks->lock);
-    ks->status.connected = ks->is_checked && !ks->client.all_down;
-    ks->status.n_partitions = (unsigned)ks->parts.n;
-    ks->status.lag_records = ks->is_checked ? kafka_parts_lag(&ks->parts) : -1;
-    ks->status.n_dlq_published = kafka_dlq_published(ks->dlq);
-    text_format(ks->status.detail, sizeof(ks->status.detail), "%s", why);
-    pthread_mutex_unlock(&ks->lock);
-}
-
 static void chores(struct kafka_source *ks)
 {
     struct err err = {0};
@@ -300,14 +230,14 @@ static void chores(struct kafka_source *ks)
         return;
     ks->chores_at_us = now_us + CHORES_US;
     if (kafka_client_check(&ks->client, &err) == ERR_FATAL)
-        kafka_source_fail(ks, &err);
+        kafka_state_fail(ks, &err);
     pthread_mutex_lock(&ks->lock);
     read_watermarks(ks);
     pthread_mutex_unlock(&ks->lock);
-    kafka_source_tell(ks);
+    kafka_state_tell(ks);
     if (ks->phase == KAFKA_RUNNING)
         kafka_connect_refresh(ks);
-    publish_status(ks);
+    kafka_state_update(ks);
 }
 
 static void *thread_main(void *arg)
@@ -315,8 +245,8 @@ static void *thread_main(void *arg)
     struct kafka_source *ks = arg;
     struct err err = {0};
     if (store_open(ks->plan.store_path, STORE_READ, &ks->reader, &err) != ERR_OK)
-        kafka_source_fail(ks, &err);
-    while (!atomic_load(&ks->stopping) && !has_failed(ks)) {
+        kafka_state_fail(ks, &err);
+    while (!atomic_load(&ks->stopping) && !kafka_state_has_failed(ks)) {
         health_tick(HEALTH_SOURCE);
         if (ks->phase == KAFKA_CONNECTING)
             kafka_connect_step(ks);
@@ -362,7 +292,6 @@ static void stop(struct source *src)
     if (ks->is_started)
         pthread_join(ks->thread, NULL);
     ks->is_started = false;
-    kafka_dlq_stop(ks->dlq);
     health_stop(HEALTH_SOURCE);
 }
 
@@ -412,9 +341,8 @@ static void close_source(struct source *src)
     if (ks == NULL)
         return;
     stop(src);
-    kafka_dlq_close(ks->dlq);
     ks->is_closing = true;
-    kafka_source_tell(ks);
+    kafka_state_tell(ks);
     kafka_client_close(&ks->client, CLOSE_MS, source_free, ks);
 }
 
@@ -469,6 +397,11 @@ static int open_client(struct kafka_source *ks, const struct settings *s, struct
     return kafka_client_open(&ks->client, KAFKA_CONSUMER, "consumer", conf, err);
 }
 
+void kafka_source_letters(struct source *src, struct publish *letters)
+{
+    ((struct kafka_source *)src)->letters = letters;
+}
+
 int kafka_source_open(const struct settings *s, struct pipeline *p, struct source **ret_src,
                       struct err *err)
 {
@@ -482,8 +415,6 @@ int kafka_source_open(const struct settings *s, struct pipeline *p, struct sourc
     int result = plan_init(&ks->plan, s, err);
     if (result == ERR_OK)
         result = open_client(ks, s, err);
-    if (result == ERR_OK)
-        result = kafka_dlq_open(s, p, &ks->dlq, err);
     if (result != ERR_OK) {
         kafka_client_close(&ks->client, CLOSE_MS, source_free, ks);
         return result;

@@ -1,115 +1,19 @@
 #ifndef MMF_DAEMON_KAFKA_SOURCE_H
 #define MMF_DAEMON_KAFKA_SOURCE_H
 
-/* Inside of the Kafka source, shared by source.c (thread, messages), connect.c
- * (first contact), assign.c (rebalance), start.c (where a partition begins) and
- * resync.c (gaps, seeks). Others use source.h. */
+/* The source of events (daemon/pipeline/source.h) that consumes Kafka's topics. */
 
 #include "config/err.h"
 #include "config/settings.h"
-#include "daemon/kafka/client.h"
-#include "daemon/kafka/dlq.h"
-#include "daemon/kafka/parts.h"
-#include "daemon/pipeline/pipeline.h"
-#include "daemon/pipeline/source.h"
-#include "store/store.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
+struct pipeline;
+struct publish;
+struct source;
 
-struct item;
-struct rd_kafka_message_s;              /* rd_kafka_message_t */
-struct rd_kafka_topic_partition_list_s; /* rd_kafka_topic_partition_list_t */
-
-/* Our own copy of the settings that the thread needs: a reload may free the originals. */
-struct kafka_plan {
-    int mode;      /* enum settings_kafka_mode */
-    int start;     /* enum settings_start */
-    char **topics; /* those of videos first */
-    size_t n_topics, n_video_topics;
-    int64_t *partitions; /* none = all */
-    size_t n_partitions;
-    char *store_path;
-};
-
-enum kafka_phase {
-    KAFKA_CONNECTING, /* no cluster id yet, or (mode assign) no partitions */
-    KAFKA_RUNNING,
-};
-
-enum kafka_pending { KAFKA_PENDING_NONE, KAFKA_PENDING_ASSIGN, KAFKA_PENDING_REVOKE };
-
-struct kafka_source {
-    struct source base; /* first */
-    struct kafka_client client;
-    struct kafka_plan plan;
-    struct pipeline *p;
-    struct kafka_dlq *dlq;
-    pthread_t thread;
-    bool is_started;
-    atomic_bool stopping;
-
-    /* the thread's own */
-    enum kafka_phase phase;
-    bool is_checked;      /* the cluster is the store's */
-    bool is_closing;      /* revocations are answered at once */
-    struct store *reader; /* read-only, opened and closed by the thread */
-    enum kafka_pending pending;
-    struct rd_kafka_topic_partition_list_s *pending_list;
-    int64_t pending_until_us; /* REVOKE: work in flight has until then */
-    int64_t pending_at_us;    /* ASSIGN: not before (a retry) */
-    int64_t connect_at_us, refresh_at_us, chores_at_us, quiet_until_us;
-    int64_t full_since_us; /* the pipeline, 0 = it is not */
-    char wait[160];        /* what the thread waits for, "" = nothing */
-    char last_wait[160];   /* as last told to health */
-
-    pthread_mutex_t lock; /* guards parts' rows and status; the thread writes, others read */
-    struct kafka_parts parts;
-    struct source_status status;
-};
-
-/* Why the source cannot go on; main sees it in the status. */
-void kafka_source_fail(struct kafka_source *ks, const struct err *err);
-/* Remembers what the thread waits for; NULL or "" = nothing. */
-void kafka_source_wait(struct kafka_source *ks, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-/* Tells Kafka, without waiting, what the store has committed since the last time: for lag tools, and
- * for a member whose store knows nothing of a partition (start.c). */
-void kafka_source_tell(struct kafka_source *ks);
-
-/* Fills the item's raw part; ERR_RETRY when memory is out. */
-int kafka_message_copy(struct item *item, const struct rd_kafka_message_s *msg,
-                       const struct kafka_plan *plan, struct err *err);
-
-/* One round of first contact: the cluster's id against the store's, then subscribe or find the
- * partitions. Blocks at most about 2 s; leaves phase KAFKA_RUNNING when done. */
-void kafka_connect_step(struct kafka_source *ks);
-/* Mode assign, all partitions: has a topic grown? Then the assignment starts over. */
-void kafka_connect_refresh(struct kafka_source *ks);
-
-/* Fills the offsets of the list: where each partition begins. ERR_RETRY while Kafka or the store
- * does not answer; the list is then not to be used. */
-int kafka_start_offsets(struct kafka_source *ks, struct rd_kafka_topic_partition_list_s *list,
-                        struct err *err);
-
-/* Takes over from the rebalance callback, or from connect: owns list. */
-void kafka_assign_begin(struct kafka_source *ks, enum kafka_pending kind,
-                        struct rd_kafka_topic_partition_list_s *list);
-/* Goes on with the pending assignment or revocation; never blocks longer than kafka_start_offsets
- * does. */
-void kafka_assign_step(struct kafka_source *ks);
-/* The list of everything assigned now; NULL when memory is out. */
-struct rd_kafka_topic_partition_list_s *kafka_assign_list(const struct kafka_source *ks);
-/* Pauses all partitions when the pipeline is full, resumes those that we paused when it is not.
- */
-void kafka_assign_pressure(struct kafka_source *ks);
-
-/* The partition's messages are ignored from now on until a seek to its position has worked. */
-void kafka_resync_begin(struct kafka_part *part, bool out_of_range, int64_t delay_us);
-/* Works on the partitions that are out of step. */
-void kafka_resync_step(struct kafka_source *ks);
+int kafka_source_open(const struct settings *s, struct pipeline *p, struct source **ret_src,
+                      struct err *err);
+/* Before start: dead letters, which the source starts to publish once it knows that the cluster is
+ * the store's, and whose waits are waits of the source. Borrowed until the source has stopped. */
+void kafka_source_letters(struct source *src, struct publish *letters);
 
 #endif

@@ -18,7 +18,7 @@
  *            partition appears → BEGINNING. Another store of the group dies at videos/3@77 → 77.
  */
 
-#include "daemon/kafka/source.h"
+#include "daemon/kafka/internal.h"
 
 #include "config/log.h"
 #include "daemon/base/health.h"

@@ -29,11 +29,10 @@ struct source_status {
     bool failed;         /* cannot go on: the daemon drains and exits with err.exit_code */
     struct err err;
     /* since the start; Kafka only, 0 elsewhere */
-    uint64_t n_rebalances;    /* assignments and revocations */
-    uint64_t n_lost;          /* assignments lost without a revocation */
-    uint64_t n_gaps;          /* holes in the log, each a data_gap row */
-    uint64_t n_repeats;       /* messages delivered again and dropped */
-    uint64_t n_dlq_published; /* dead letters acknowledged by the broker */
+    uint64_t n_rebalances; /* assignments and revocations */
+    uint64_t n_lost;       /* assignments lost without a revocation */
+    uint64_t n_gaps;       /* holes in the log, each a data_gap row */
+    uint64_t n_repeats;    /* messages delivered again and dropped */
 };
 
 struct source_ops {
@@ -53,8 +52,6 @@ struct source {
     const struct source_ops *ops;
 };
 
-int kafka_source_open(const struct settings *s, struct pipeline *p, struct source **ret_src,
-                      struct err *err);
 int spool_open(const struct settings *s, struct pipeline *p, struct source **ret_src,
                struct err *err);
 /* The events of a regular file that is open for reading as topic file:<sha256>, partition 0, offset =

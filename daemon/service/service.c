@@ -6,8 +6,13 @@
 #include "daemon/base/health.h"
 #include "daemon/http/http.h"
 #include "daemon/kafka/config.h"
+#include "daemon/kafka/publisher.h"
+#include "daemon/kafka/source.h"
 #include "daemon/service/notify.h"
 #include "daemon/pipeline/pipeline.h"
+#include "daemon/pipeline/source.h"
+#include "daemon/publish/letters.h"
+#include "daemon/publish/publish.h"
 #include "daemon/retrain/retrain.h"
 #include "daemon/service/reload.h"
 
@@ -210,11 +215,50 @@ static int start_control(struct service *svc, struct err *err)
     return ERR_OK;
 }
 
+static int write_for_letters(void *pipeline, int (*fn)(struct store *, void *, struct err *),
+                             void *arg, struct err *err)
+{
+    return pipeline_write(pipeline, fn, arg, err);
+}
+
+static int open_letters(struct service *svc, struct err *err)
+{
+    const struct settings *s = &svc->settings->s;
+    const struct letters_options options = {
+        .store_path = s->store.path, .write = write_for_letters, .arg = svc->pipeline};
+    struct publisher *publisher;
+    struct outbox *outbox;
+    int r = kafka_publisher_open(s, "dead-letter producer", &publisher, err);
+
+    if (r)
+        return r;
+    r = letters_open(&options, &outbox, err);
+    if (r) {
+        publisher->ops->close(publisher);
+        return r;
+    }
+    r = publish_open(outbox, publisher, &svc->letters, err);
+    if (r == ERR_OK)
+        atomic_store(&svc->vitals.letters, svc->letters);
+    return r;
+}
+
+static int open_kafka(struct service *svc, struct err *err)
+{
+    int r = kafka_source_open(&svc->settings->s, svc->pipeline, &svc->source, err);
+
+    if (r == ERR_OK)
+        r = open_letters(svc, err);
+    if (r == ERR_OK)
+        kafka_source_letters(svc->source, svc->letters);
+    return r;
+}
+
 static int start_source(struct service *svc, struct err *err)
 {
     const struct settings *s = &svc->settings->s;
     int r = s->source == SETTINGS_SOURCE_KAFKA
-                ? kafka_source_open(s, svc->pipeline, &svc->source, err)
+                ? open_kafka(svc, err)
                 : spool_open(s, svc->pipeline, &svc->source, err);
 
     if (r)
@@ -413,6 +457,7 @@ void service_stop(struct service *svc)
     guard_start(svc);
     if (svc->source)
         svc->source->ops->stop(svc->source);
+    publish_stop(svc->letters);
     stop_control(svc); /* before the drain: an ingest over it would go on feeding */
     retrain_stop(svc->retrain);
     if (svc->pipeline && svc->source)
@@ -424,6 +469,9 @@ void service_stop(struct service *svc)
     svc->retrain = NULL;
     if (svc->pipeline)
         pipeline_attach(svc->pipeline, NULL);
+    atomic_store(&svc->vitals.letters, NULL);
+    publish_close(svc->letters);
+    svc->letters = NULL;
     if (svc->source)
         svc->source->ops->close(svc->source);
     svc->source = NULL;

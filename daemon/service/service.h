@@ -12,7 +12,8 @@
  * The timer ticks every second, or faster for a short watchdog: status line, watchdog,
  * failures.
  *
- * Stop: source → control → retraining → drain, at most shutdown.drain_ms → http → pipeline.
+ * Stop: source → dead letters → control → retraining → drain, at most shutdown.drain_ms → http →
+ * pipeline.
  * Offsets are in the store's transactions, so dropping what is in flight loses nothing: a guard thread ends
  * the process 9 s after the stop began, whatever hangs.
  *
@@ -29,6 +30,7 @@
 
 struct http;
 struct pipeline;
+struct publish;
 struct retrain;
 struct source;
 
@@ -54,6 +56,7 @@ struct service {
     pthread_mutex_t settings_mutex;    /* around that pointer */
     struct pipeline *pipeline;
     struct source *source;
+    struct publish *letters; /* NULL = dead letters stay in the store */
     struct http *http;
     struct control *control;
     struct retrain *retrain;

@@ -6,6 +6,7 @@
 #include "daemon/base/json_field.h"
 #include "daemon/base/metrics.h"
 #include "daemon/pipeline/pipeline.h"
+#include "daemon/publish/publish.h"
 #include "daemon/source/reextract.h"
 #include "daemon/retrain/retrain.h"
 #include "store/models.h"
@@ -23,11 +24,13 @@ struct look {
     struct pipeline_status p;
     struct source_status s;
     const char *source_name; /* NULL = not started */
+    uint64_t n_published;    /* dead letters that the broker took */
 };
 
 static void look_at(struct vitals *v, struct look *ret)
 {
     struct source *src = atomic_load(&v->source);
+    struct publish *letters = atomic_load(&v->letters);
 
     memset(ret, 0, sizeof(*ret));
     pipeline_status(v->pipeline, &ret->p);
@@ -36,6 +39,8 @@ static void look_at(struct vitals *v, struct look *ret)
         ret->source_name = src->ops->name;
         src->ops->status(src, &ret->s);
     }
+    if (letters)
+        ret->n_published = publish_count(letters);
 }
 
 void vitals_init(struct vitals *v, const struct settings *s, struct pipeline *p)
@@ -169,7 +174,7 @@ static void print_source(FILE *out, const struct look *l)
     counter(out, "metammf_repeated_messages_total", "Messages delivered again and dropped.",
             l->s.n_repeats);
     counter(out, "metammf_dlq_published_total", "Dead letters that the broker took.",
-            l->s.n_dlq_published);
+            l->n_published);
 }
 
 /* Counting walks an index: not at each scrape, and not on the main thread. */
@@ -248,7 +253,7 @@ static json_t *json_source(const struct look *l)
                      (int)l->s.n_partitions, "lag", (json_int_t)l->s.lag_records, "detail",
                      l->s.detail, "rebalances", (json_int_t)l->s.n_rebalances, "gaps",
                      (json_int_t)l->s.n_gaps, "repeats", (json_int_t)l->s.n_repeats,
-                     "dlq_published", (json_int_t)l->s.n_dlq_published);
+                     "dlq_published", (json_int_t)l->n_published);
 }
 
 static json_t *json_workers(const struct pool_stats *p)

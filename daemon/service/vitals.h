@@ -18,11 +18,13 @@
 
 struct json_t;
 struct pipeline;
+struct publish;
 struct retrain;
 
 struct vitals {
     struct pipeline *pipeline;
     _Atomic(struct source *) source;            /* NULL until it is started */
+    _Atomic(struct publish *) letters;          /* NULL = none */
     _Atomic(struct retrain *) retrain;          /* NULL = none */
     const char *store_path;                     /* borrowed */
     int64_t started_us;                         /* wall clock */

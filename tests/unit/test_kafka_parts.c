@@ -81,6 +81,19 @@ static void lag_unknown_end_minus_one(void **state)
     kafka_parts_clear(&parts);
 }
 
+static void resync_out_of_range_stays_until_mended(void **state)
+{
+    (void)state;
+    struct kafka_parts parts = {0};
+    struct kafka_part *part = add(&parts, "videos", 0);
+    kafka_parts_resync(part, true, 0);
+    int64_t first_us = part->resync_at_us;
+    kafka_parts_resync(part, false, 1000000);
+    assert_true(part->resync && part->out_of_range);
+    assert_true(part->resync_at_us >= first_us + 1000000);
+    kafka_parts_clear(&parts);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -88,6 +101,7 @@ int main(void)
         cmocka_unit_test(add_again_reset),
         cmocka_unit_test(remove_one_others_stay),
         cmocka_unit_test(lag_unknown_end_minus_one),
+        cmocka_unit_test(resync_out_of_range_stays_until_mended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,7 +20,6 @@
 #include "daemon/kafka/parts.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/pipeline/source.h"
-#include "store/store.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -4,6 +4,7 @@
 #include "daemon/publish/letters.h"
 
 #include "config/log.h"
+#include "store/reading.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -141,7 +142,7 @@ static int forget(struct outbox *o, const int64_t *rows, size_t n, struct err *e
 {
     struct letters *l = (struct letters *)o;
     struct ids ids = {rows, n};
-    return l->options.write(l->options.arg, delete_ids, &ids, err);
+    return store_work(&l->options.writer, delete_ids, &ids, err);
 }
 
 static void close_letters(struct outbox *o)

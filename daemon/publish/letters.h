@@ -12,14 +12,11 @@
 
 #include "config/err.h"
 #include "daemon/publish/publish.h"
-#include "store/store.h"
+#include "store/writing.h"
 
 struct letters_options {
-    const char *store_path; /* borrowed until the outbox is closed, as arg is */
-    /* Runs fn on the thread of the writing store: pipeline_write. */
-    int (*write)(void *arg, int (*fn)(struct store *st, void *arg, struct err *err),
-                 void *fn_arg, struct err *err);
-    void *arg;
+    const char *store_path; /* borrowed until the outbox is closed */
+    struct store_writer writer;
 };
 
 int letters_open(const struct letters_options *options, struct outbox **ret_o, struct err *err);

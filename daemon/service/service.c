@@ -215,17 +215,11 @@ static int start_control(struct service *svc, struct err *err)
     return ERR_OK;
 }
 
-static int write_for_letters(void *pipeline, int (*fn)(struct store *, void *, struct err *),
-                             void *arg, struct err *err)
-{
-    return pipeline_write(pipeline, fn, arg, err);
-}
-
 static int open_letters(struct service *svc, struct err *err)
 {
     const struct settings *s = &svc->settings->s;
-    const struct letters_options options = {
-        .store_path = s->store.path, .write = write_for_letters, .arg = svc->pipeline};
+    const struct letters_options options = {.store_path = s->store.path,
+                                            .writer = pipeline_writer(svc->pipeline)};
     struct publisher *publisher;
     struct outbox *outbox;
     int r = kafka_publisher_open(s, "dead-letter producer", &publisher, err);

@@ -25,12 +25,11 @@ struct site {
     struct publish *letters;
 };
 
-static int write_locked(void *arg, int (*fn)(struct store *, void *, struct err *),
-                        void *fn_arg, struct err *err)
+static int write_locked(void *ctx, store_work_fn *work, void *arg, struct err *err)
 {
-    struct site *site = arg;
+    struct site *site = ctx;
     pthread_mutex_lock(&site->lock);
-    int status = fn(site->store->st, fn_arg, err);
+    int status = work(site->store->st, arg, err);
     pthread_mutex_unlock(&site->lock);
     return status;
 }
@@ -77,8 +76,8 @@ static int free_site(void **state)
 
 static void start(struct site *site)
 {
-    const struct letters_options options = {
-        .store_path = site->store->path, .write = write_locked, .arg = site};
+    const struct letters_options options = {.store_path = site->store->path,
+                                            .writer = {write_locked, site}};
     struct publisher *publisher = NULL;
     struct outbox *outbox = NULL;
     struct err err = {0};

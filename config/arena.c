@@ -1,10 +1,7 @@
 #include "config/arena.h"
 
-#include <stdarg.h>
 #include <stdalign.h>
-#include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,54 +137,6 @@ char *arena_strndup(struct arena *a, const char *s, size_t n)
 char *arena_strdup(struct arena *a, const char *s)
 {
     return arena_strndup(a, s, strlen(s));
-}
-
-char *arena_printf(struct arena *a, const char *fmt, ...)
-{
-    va_list ap;
-    char *p;
-    int n;
-
-    va_start(ap, fmt);
-    n = vsnprintf(NULL, 0, fmt, ap);
-    va_end(ap);
-    if (n < 0)
-        return NULL;
-    p = arena_alloc(a, (size_t)n + 1);
-    if (p == NULL)
-        return NULL;
-    va_start(ap, fmt);
-    vsnprintf(p, (size_t)n + 1, fmt, ap);
-    va_end(ap);
-    return p;
-}
-
-/* The block worth keeping: the largest that is not a single big allocation. */
-static bool is_reusable(const struct arena_block *b, const struct arena_block *kept)
-{
-    return !OWN_MALLOC && b->size >= BLOCK_MIN_BYTES && b->size <= BLOCK_MAX_BYTES &&
-           (kept == NULL || b->size > kept->size);
-}
-
-void arena_reset(struct arena *a)
-{
-    struct arena_block *kept = NULL, *next;
-
-    for (struct arena_block *b = a->head; b != NULL; b = next) {
-        next = b->next;
-        if (is_reusable(b, kept)) {
-            free(kept);
-            kept = b;
-        } else {
-            free(b);
-        }
-    }
-    if (kept != NULL) {
-        kept->next = NULL;
-        kept->used = 0;
-    }
-    a->head = kept;
-    a->used_bytes = 0;
 }
 
 void arena_done(struct arena *a)

@@ -11,7 +11,7 @@ struct arena_block;
 
 struct arena {
     struct arena_block *head;
-    size_t used_bytes; /* of all allocations since init or reset */
+    size_t used_bytes; /* of all allocations since init */
 };
 
 void arena_init(struct arena *a);
@@ -23,9 +23,6 @@ void *arena_copy(struct arena *a, const void *src, size_t bytes);
 /* Copies n bytes and ends them with NUL. */
 char *arena_strndup(struct arena *a, const char *s, size_t n);
 char *arena_strdup(struct arena *a, const char *s);
-char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Frees everything but one block, kept for reuse. */
-void arena_reset(struct arena *a);
 void arena_done(struct arena *a);
 
 #endif

@@ -24,17 +24,6 @@ void log_set_writer(log_writer *writer)
     atomic_store(&current_writer, writer);
 }
 
-int log_level_parse(const char *name)
-{
-    static const char *const names[] = {"error", "warning", "notice", "info", "debug"};
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (name != NULL && strcmp(name, names[i]) == 0)
-            return LOG_LEVEL_ERROR + (int)i;
-    }
-    return -1;
-}
-
 /* A line under construction; what does not fit is left out. One byte stays free for '\n'. */
 struct line {
     char bytes[LINE_BYTES];

@@ -26,8 +26,6 @@ typedef void log_writer(enum log_level level, const char *text, const struct log
 
 void log_set_level(enum log_level level);
 void log_set_writer(log_writer *writer); /* NULL = the default */
-/* Parses error|warning|notice|info|debug; -1 otherwise. */
-int log_level_parse(const char *name);
 
 void log_write(enum log_level level, const struct log_field *fields, size_t n_fields,
                const char *fmt, ...) __attribute__((format(printf, 4, 5)));

@@ -9,8 +9,6 @@ enum modality { MODALITY_VISUAL, MODALITY_ACOUSTIC, MODALITY_TEXTUAL };
 
 /* "visual", "acoustic", "textual" */
 const char *modality_name(enum modality m);
-/* -1 when the name is none of the three. */
-int modality_parse(const char *name);
 
 /* A presence mask has bit (1u << enum modality) set for each modality that an item has. */
 #define MODALITY_BIT(m) (1u << (m))

@@ -123,18 +123,6 @@ static void log_write_keeps_errno(void **state)
     assert_int_equal(errno, ENOENT);
 }
 
-static void log_level_parse_names_and_others(void **state)
-{
-    (void)state;
-    assert_int_equal(log_level_parse("error"), LOG_LEVEL_ERROR);
-    assert_int_equal(log_level_parse("warning"), LOG_LEVEL_WARNING);
-    assert_int_equal(log_level_parse("notice"), LOG_LEVEL_NOTICE);
-    assert_int_equal(log_level_parse("info"), LOG_LEVEL_INFO);
-    assert_int_equal(log_level_parse("debug"), LOG_LEVEL_DEBUG);
-    assert_int_equal(log_level_parse("INFO"), -1);
-    assert_int_equal(log_level_parse(NULL), -1);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,7 +131,6 @@ int main(void)
         cmocka_unit_test_setup(log_write_cut_text_ends_between_characters, reset),
         cmocka_unit_test_setup(log_write_below_level_is_silent, reset),
         cmocka_unit_test_setup(log_write_keeps_errno, reset),
-        cmocka_unit_test_setup(log_level_parse_names_and_others, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,15 +59,6 @@ void settings_done(struct settings *s)
     *s = (struct settings){0};
 }
 
-static bool contains(const struct settings_strings *list, const char *value)
-{
-    for (size_t i = 0; i < list->n; i++) {
-        if (strcmp(list->items[i], value) == 0)
-            return true;
-    }
-    return false;
-}
-
 static int check_topics(const struct settings *s, struct err *err)
 {
     const struct settings_strings *videos = &s->kafka.video_topics;
@@ -78,7 +69,7 @@ static int check_topics(const struct settings *s, struct err *err)
                          "`kafka.video_topics` and `kafka.interaction_topics` are both empty: "
                          "name a topic, or set `source = \"spool\"`");
     for (size_t i = 0; i < videos->n; i++) {
-        if (contains(interactions, videos->items[i]))
+        if (settings_strings_contain(interactions, videos->items[i]))
             return err_fatal(
                 err, EX_CONFIG,
                 "topic \"%s\" is in `kafka.video_topics` and in "
@@ -86,7 +77,8 @@ static int check_topics(const struct settings *s, struct err *err)
                 "a type are",
                 videos->items[i]);
     }
-    if (contains(videos, s->kafka.dlq_topic) || contains(interactions, s->kafka.dlq_topic))
+    if (settings_strings_contain(videos, s->kafka.dlq_topic) ||
+        settings_strings_contain(interactions, s->kafka.dlq_topic))
         return err_fatal(err, EX_CONFIG,
                          "`kafka.dlq_topic` \"%s\" is also read from: dead letters would come "
                          "back for ever; name another",

@@ -49,10 +49,13 @@ void settings_value_free(struct settings *s, const struct settings_key *k);
 /* "1 … 100 %", "true or false", "kafka | spool", "at most 255 bytes"; returns text. */
 const char *settings_value_range(const struct settings_key *k, char *text, size_t bytes);
 
+bool settings_strings_contain(const struct settings_strings *list, const char *value);
+int settings_strings_append(struct settings_strings *list, const char *value, struct err *err);
+void settings_strings_free(struct settings_strings *list);
+
 /* "name=value" with '_' for '.': refused when the daemon owns the property. */
 int settings_property_append(struct settings_strings *list, const char *name, const char *value,
                              struct err *err);
-int settings_strings_append(struct settings_strings *list, const char *value, struct err *err);
 
 /* The error for a name that group ("" = the top of the file) does not have. */
 int settings_unknown_key(const char *group, const char *name, struct err *err);

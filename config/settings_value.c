@@ -153,24 +153,6 @@ static int set_string(struct settings *s, const struct settings_key *k, const ch
     return ERR_OK;
 }
 
-int settings_strings_append(struct settings_strings *list, const char *value, struct err *err)
-{
-    char *copy = strdup(value);
-    char **items;
-
-    if (copy == NULL)
-        return err_oom(err, "settings");
-    items = realloc(list->items, (list->n + 1) * sizeof(*items));
-    if (items == NULL) {
-        free(copy);
-        return err_oom(err, "settings");
-    }
-    items[list->n] = copy;
-    list->items = items;
-    list->n++;
-    return ERR_OK;
-}
-
 static int append_string(struct settings *s, const struct settings_key *k, const char *text,
                          struct err *err)
 {
@@ -179,11 +161,8 @@ static int append_string(struct settings *s, const struct settings_key *k, const
 
     if (status != ERR_OK)
         return status;
-    for (size_t i = 0; i < list->n; i++) {
-        if (strcmp(list->items[i], text) == 0)
-            return err_fatal(err, EX_CONFIG, "`%s` names \"%s\" twice; remove one", k->path,
-                             text);
-    }
+    if (settings_strings_contain(list, text))
+        return err_fatal(err, EX_CONFIG, "`%s` names \"%s\" twice; remove one", k->path, text);
     return settings_strings_append(list, text, err);
 }
 
@@ -263,10 +242,7 @@ void settings_value_free(struct settings *s, const struct settings_key *k)
     case SETTINGS_STRINGS:
     case SETTINGS_PATHS:
     case SETTINGS_PROPERTIES:
-        for (size_t i = 0; i < list->n; i++)
-            free(list->items[i]);
-        free(list->items);
-        *list = (struct settings_strings){0};
+        settings_strings_free(list);
         break;
     case SETTINGS_INTS:
         free(*ints);

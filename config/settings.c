@@ -4,6 +4,7 @@
 #include "config/settings_table.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -36,9 +37,37 @@ int settings_set(struct settings *s, const char *path, const char *value, struct
     return settings_value_set(s, k, value, err);
 }
 
+int settings_option_set(struct settings *s, const struct settings_key *k, const char *text,
+                        struct err *err)
+{
+    struct settings_key named = *k;
+    char name[64];
+
+    snprintf(name, sizeof(name), "--%s", k->option);
+    named.path = name;
+    return settings_value_set(s, &named, text, err);
+}
+
+int settings_options_reset(struct settings *s)
+{
+    const struct settings_key *k;
+    int status = ERR_OK;
+
+    for (size_t i = 0; status == ERR_OK && (k = settings_option(i)) != NULL; i++) {
+        if (k->left_out != NULL)
+            settings_value_choose(s, k);
+        else /* a switch is off until it is given */
+            status = settings_value_set(s, k, k->type == SETTINGS_BOOL ? "false" : k->fallback,
+                                        NULL);
+    }
+    return status;
+}
+
 int settings_init(struct settings *s)
 {
     *s = (struct settings){0};
+    if (settings_options_reset(s) != ERR_OK)
+        return ERR_RETRY;
     for (size_t i = 0; i < settings_table_n; i++) {
         const struct settings_key *k = &settings_table[i];
 

@@ -2,9 +2,10 @@
 #define MMF_CONFIG_SETTINGS_H
 
 /* The settings of the daemon and the command line, read by libconfig from one file. One table
- * in settings_table.c names every key with its unit, range, default and a sentence; the parser, the
- * printer, the check of config/metammfd.conf and the manual all read that table. An unknown key
- * is an error that gives file, line and the nearest known key. Strings belong to the struct. */
+ * in settings_table.c names every key with its unit, range, default and help; the parser, the
+ * printer, config/metammfd.conf, the manual and the options of `metammf train` come from that
+ * table. An unknown key is an error that gives file, line and the nearest known key. Strings
+ * belong to the struct. */
 
 #include "config/err.h"
 
@@ -35,6 +36,25 @@ enum settings_item_graph { SETTINGS_ITEM_GRAPH_NONE, SETTINGS_ITEM_GRAPH_KNN };
 /* What the file and the command line call them, by the enum; NULL at the end. */
 extern const char *const settings_backbone_words[], *const settings_fusion_words[],
                                                         *const settings_item_graph_words[];
+
+/* What one training is told: the daemon's by settings training.NAME, that of `metammf train` by
+ * options. Those in the second half are options only. */
+enum { SETTINGS_CHOOSE = -1 }; /* instead of a value: the training chooses, by its data */
+struct settings_training_options {
+    int fusion, backbone, item_graph; /* the enums above */
+    int64_t fused_length_percent;     /* of the fused half, beside 1 */
+    int64_t cold_length_percent;      /* fusion/model/cold.h */
+    int64_t members;                  /* fusion/train/ensemble.h */
+    int64_t epochs, seed, threads;
+    bool warm_start; /* from the active model */
+
+    int64_t dim;              /* learned numbers of a vector, even: half fused, half identity */
+    int64_t content;          /* content columns beside them (fusion/model/content.h) */
+    int64_t layers;           /* of LightGCN's propagation */
+    int64_t batch, negatives; /* of a step, of each pair */
+    double lr, decay, id_dropout;
+};
+
 enum settings_start { SETTINGS_START_BEGINNING, SETTINGS_START_END };
 
 struct settings {
@@ -104,10 +124,8 @@ struct settings {
         int64_t min_users; /* with 5 or more items */
         int64_t holdout_percent, tolerance_percent, rank_tolerance_percent;
         int64_t cold_tolerance_percent, min_cold_pairs;
-        int backbone, fusion, item_graph; /* the enums above */
-        int64_t fused_length_percent, cold_length_percent, members, epochs, seed;
-        bool warm_start;
-        int64_t nice, threads, memory_bytes, cpu_seconds, deadline_s, heartbeat_s;
+        struct settings_training_options options;
+        int64_t nice, memory_bytes, cpu_seconds, deadline_s, heartbeat_s;
         char *trainer_path; /* "" = metammf beside the executable, or installed */
     } training;
 
@@ -150,6 +168,8 @@ int settings_check(const struct settings *s, struct err *err);
 /* As a file that loads again; values of secrets (passwords, keys) as "***", a reference
  * "@credential:NAME" as it stands. ERR_RETRY on a write error. */
 int settings_print(const struct settings *s, FILE *out);
+/* The same of the settings that differ from the defaults. Also ERR_RETRY without memory. */
+int settings_print_changed(const struct settings *s, FILE *out);
 /* "22:30-06:00" as minutes of the day; false when it is not such a span. */
 bool settings_hours_parse(const char *text, int *ret_from, int *ret_to);
 /* True when the name of a librdkafka property (up to a '=') is a secret's: "sasl.password",

@@ -5,6 +5,7 @@
 
 #include "config/settings_table.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libconfig.h>
@@ -15,10 +16,12 @@
 
 #define FILE_MAX_BYTES ((size_t)1 << 20)
 #define PATH_MAX_BYTES 128 /* of a key */
+#define KEYS_MAX       256
 
 struct walk {
     struct settings *s;
-    int line; /* of the node that is being read */
+    int line;                /* of the node that is being read */
+    bool is_given[KEYS_MAX]; /* by the place in settings_table */
     struct err *err;
 };
 
@@ -82,6 +85,7 @@ static bool fits(const struct settings_key *k, const config_setting_t *node)
     case SETTINGS_PATHS:
         return type == CONFIG_TYPE_STRING;
     case SETTINGS_PROPERTIES:
+    case SETTINGS_REAL:
         return false;
     }
     return false;
@@ -141,6 +145,11 @@ static int load_properties(struct walk *w, const struct settings_key *k,
 
 static int load_key(struct walk *w, const struct settings_key *k, const config_setting_t *node)
 {
+    bool *is_given = &w->is_given[k - settings_table];
+
+    if (*is_given)
+        return err_fatal(w->err, EX_CONFIG, "`%s` is there twice; remove one", k->path);
+    *is_given = true;
     switch (k->type) {
     case SETTINGS_STRINGS:
     case SETTINGS_PATHS:
@@ -168,11 +177,12 @@ static int load_group(struct walk *w, const char *group, const config_setting_t 
 
 static int load_child(struct walk *w, const char *group, const config_setting_t *node)
 {
-    const char *name = config_setting_name(node);
+    char path[2 * PATH_MAX_BYTES], name[PATH_MAX_BYTES];
     const struct settings_key *k;
-    char path[PATH_MAX_BYTES];
 
     w->line = (int)config_setting_source_line(node);
+    snprintf(name, sizeof(name), "%s", config_setting_name(node));
+    name[strcspn(name, "*")] = '\0'; /* a group that is there again: see settings_text.c */
     snprintf(path, sizeof(path), "%s%s%s", group, group[0] != '\0' ? "." : "", name);
     k = settings_table_find(path);
     if (k != NULL)
@@ -203,6 +213,7 @@ static int load_text(struct settings *s, const char *file, const char *text, siz
     struct walk w = {.s = s, .line = 0, .err = err};
     int status = settings_text_prepare(text, bytes, &prepared, &line, err);
 
+    assert(settings_table_n <= KEYS_MAX);
     if (status != ERR_OK) {
         err_wrap(err, "%s:%zu", file, line);
         return status;

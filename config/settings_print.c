@@ -3,8 +3,8 @@
 #include "config/settings_table.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sysexits.h>
 
 static const void *field(const struct settings *s, size_t offset)
 {
@@ -72,14 +72,17 @@ static void print_properties(const struct settings_strings *list, const char *in
     fprintf(out, "%s%s}", list->n == 0 ? " " : "\n", list->n == 0 ? "" : indent);
 }
 
-static void print_value(const struct settings *s, const struct settings_key *k,
-                        const char *indent, FILE *out)
+void settings_value_print(const struct settings *s, const struct settings_key *k,
+                          const char *indent, FILE *out)
 {
     const char *const *string = field(s, k->offset);
 
     switch (k->type) {
     case SETTINGS_INT:
         print_int(*(const int64_t *)field(s, k->offset), out);
+        break;
+    case SETTINGS_REAL:
+        fprintf(out, "%g", *(const double *)field(s, k->offset));
         break;
     case SETTINGS_BOOL:
         fputs(*(const bool *)field(s, k->offset) ? "true" : "false", out);
@@ -104,37 +107,102 @@ static void print_value(const struct settings *s, const struct settings_key *k,
     }
 }
 
-static void print_key(const struct settings *s, const struct settings_key *k, const char *leaf,
-                      const char *indent, FILE *out)
+/* ---- a file ------------------------------------------------------------------------------- */
+
+struct printer {
+    FILE *out;
+    const char *open; /* a key of the group that is open, NULL = none is */
+};
+
+static size_t group_bytes(const char *path)
 {
+    const char *dot = strchr(path, '.');
+
+    return dot == NULL ? 0 : (size_t)(dot - path);
+}
+
+static void enter_group(struct printer *p, const char *path)
+{
+    size_t n = group_bytes(path);
+
+    if (p->open != NULL && group_bytes(p->open) == n && strncmp(p->open, path, n) == 0)
+        return;
+    if (p->open != NULL)
+        fputs("};\n", p->out);
+    p->open = n != 0 ? path : NULL;
+    if (n != 0)
+        fprintf(p->out, "\n%.*s = {\n", (int)n, path);
+}
+
+static void print_key(struct printer *p, const struct settings *s, const struct settings_key *k)
+{
+    const char *dot = strchr(k->path, '.'), *indent = dot == NULL ? "" : "    ";
     char range[160];
 
-    fprintf(out, "%s%s = ", indent, leaf);
-    print_value(s, k, indent, out);
-    fputc(';', out);
+    enter_group(p, k->path);
+    fprintf(p->out, "%s%s = ", indent, dot == NULL ? k->path : dot + 1);
+    settings_value_print(s, k, indent, p->out);
+    fputc(';', p->out);
     if (k->type == SETTINGS_INT || k->type == SETTINGS_WORD)
-        fprintf(out, " # %s", settings_value_range(k, range, sizeof(range)));
-    fputc('\n', out);
+        fprintf(p->out, " # %s", settings_value_range(k, range, sizeof(range)));
+    fputc('\n', p->out);
+}
+
+static int finish(const struct printer *p)
+{
+    if (p->open != NULL)
+        fputs("};\n", p->out);
+    return fflush(p->out) == 0 && !ferror(p->out) ? ERR_OK : ERR_RETRY;
 }
 
 int settings_print(const struct settings *s, FILE *out)
 {
-    size_t open_bytes = 0; /* length of the open group's name, 0 = none is open */
-    const char *open_name = "";
+    struct printer p = {.out = out};
 
-    for (size_t i = 0; i < settings_table_n; i++) {
-        const struct settings_key *k = &settings_table[i];
-        const char *dot = strchr(k->path, '.');
-        size_t group_bytes = dot == NULL ? 0 : (size_t)(dot - k->path);
+    for (size_t i = 0; i < settings_table_n; i++)
+        print_key(&p, s, &settings_table[i]);
+    return finish(&p);
+}
 
-        if (group_bytes != open_bytes || strncmp(open_name, k->path, group_bytes) != 0) {
-            fprintf(out, "%s\n%.*s = {\n", open_bytes != 0 ? "};\n" : "", (int)group_bytes,
-                    k->path);
-            open_name = k->path;
-            open_bytes = group_bytes;
-        }
-        print_key(s, k, dot == NULL ? k->path : dot + 1, dot == NULL ? "" : "    ", out);
-    }
-    fputs("};\n", out);
-    return fflush(out) == 0 && !ferror(out) ? ERR_OK : ERR_RETRY;
+/* malloc'ed, NULL without memory. */
+static char *value_text(const struct settings *s, const struct settings_key *k)
+{
+    char *text = NULL;
+    size_t bytes;
+    FILE *out = open_memstream(&text, &bytes);
+
+    if (out == NULL)
+        return NULL;
+    settings_value_print(s, k, "", out);
+    if (fclose(out) == 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
+static int print_if_changed(struct printer *p, const struct settings *s,
+                            const struct settings *defaults, const struct settings_key *k)
+{
+    char *value = value_text(s, k), *standard = value_text(defaults, k);
+    int status = value != NULL && standard != NULL ? ERR_OK : ERR_RETRY;
+
+    if (status == ERR_OK && strcmp(value, standard) != 0)
+        print_key(p, s, k);
+    free(value);
+    free(standard);
+    return status;
+}
+
+int settings_print_changed(const struct settings *s, FILE *out)
+{
+    struct printer p = {.out = out};
+    struct settings defaults;
+    int status = settings_init(&defaults);
+
+    if (status != ERR_OK)
+        return status;
+    for (size_t i = 0; status == ERR_OK && i < settings_table_n; i++)
+        status = print_if_changed(&p, s, &defaults, &settings_table[i]);
+    settings_done(&defaults);
+    return status == ERR_OK ? finish(&p) : status;
 }

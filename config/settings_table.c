@@ -1,24 +1,20 @@
-/* Every setting. A change here goes with metammfd.conf and the manual page metammfd.conf(5); a
- * test compares the three. */
+/* Every setting, and every option of a training, each described once. config/metammfd.conf and the
+ * section SETTINGS of metammfd.conf(5) are printed from this table: `ninja pages` after a change. */
 
 #include "config/log.h"
 #include "config/settings_table.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
 #define KIB          INT64_C(1024)
 #define MIB          (1024 * KIB)
 #define GIB          (1024 * MIB)
-#define DAY_S        86400
 #define PATH_BYTES   4095
 #define SOCKET_BYTES ((int64_t)sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
-
-#define AT(field)            offsetof(struct settings, field), 0
-#define WITHIN(low, high, u) (low), (high), (u)
-#define PLAIN                NULL, 0, NULL
 
 static const char *const source_words[] = {"kafka", "spool", NULL};
 static const char *const mode_words[] = {"group", "assign", NULL};
@@ -60,6 +56,11 @@ static const char *check_address(const char *value)
     return "is not an IPv4 or IPv6 address in digits, such as 127.0.0.1 or ::1";
 }
 
+static const char *check_even(const char *value)
+{
+    return strtoll(value, NULL, 10) % 2 == 0 ? NULL : "is not even";
+}
+
 /* "22:30-06:00" */
 static const char *check_hours(const char *value)
 {
@@ -71,247 +72,262 @@ static const char *check_hours(const char *value)
 }
 
 /* clang-format off */
+/* A row by its kind: the field, which is also the key's name; range; unit; default, as settings_set
+ * takes it; help. */
+#define ROW(kind, key, field, low, high, value, ...)                                             \
+    {.path = key, .type = kind, .offset = offsetof(struct settings, field), .min = low,          \
+     .max = high, .fallback = value, __VA_ARGS__}
+#define INT(field, low, high, units, value, text)                                                \
+    ROW(SETTINGS_INT, #field, field, low, high, value, .unit = units, .help = text)
+#define BOOL(field, value, text)                                                                 \
+    ROW(SETTINGS_BOOL, #field, field, 0, 1, value, .unit = "", .help = text)
+#define WORD(field, list, base, value, text)                                                     \
+    ROW(SETTINGS_WORD, #field, field, 0, 0, value, .unit = "", .words = list, .word_base = base, \
+        .help = text)
+#define TEXT(kind, field, low, high, fault, value, text)                                         \
+    ROW(kind, #field, field, low, high, value, .unit = "", .check = fault, .help = text)
+/* An option of a training and its name on the command line; when it stands in settings_table, the
+ * setting training.FIELD too. */
+#define OPTION(kind, field, name, low, high, units, value, ...)                                  \
+    ROW(kind, "training." #field, training.options.field, low, high, value, .unit = units,       \
+        .option = name, __VA_ARGS__)
+
 const struct settings_key settings_table[] = {
-    {"source", SETTINGS_WORD, AT(source), WITHIN(0, 0, ""), "kafka", source_words, 0, NULL,
-     "Where events come from: a Kafka cluster, or event files renamed into a spool folder."},
-    {"log_level", SETTINGS_WORD, AT(log_level), WITHIN(0, 0, ""), "info", level_words,
-     LOG_LEVEL_ERROR, NULL,
-     "The least severe message that is logged."},
+    WORD(source, source_words, 0, "kafka",
+         "Events come from a Kafka cluster, or from event files that are renamed into a spool "
+         "folder."),
+    WORD(log_level, level_words, LOG_LEVEL_ERROR, "info",
+         "Messages of this level and of the more severe ones are logged."),
 
-    {"store.path", SETTINGS_PATH, AT(store.path), WITHIN(1, PATH_BYTES, ""),
-     "/var/lib/metammfd/metammf.db", PLAIN,
-     "The SQLite file with items, features, embeddings, offsets and dead letters."},
-    {"store.model_dir", SETTINGS_PATH, AT(store.model_dir), WITHIN(0, PATH_BYTES, ""), "", PLAIN,
-     "The folder of the model files; empty means beside the store."},
-    {"store.keep_interactions_days", SETTINGS_INT, AT(store.keep_interactions_days),
-     WITHIN(0, 36500, "days"), "0", PLAIN,
-     "How long interactions are kept; 0 keeps them for ever."},
-    {"store.keep_dead_letters_days", SETTINGS_INT, AT(store.keep_dead_letters_days),
-     WITHIN(0, 36500, "days"), "90", PLAIN,
-     "How long dead letters are kept; 0 keeps them for ever."},
-    {"store.keep_model_versions", SETTINGS_INT, AT(store.keep_model_versions),
-     WITHIN(1, 100, "models"), "3", PLAIN,
-     "How many retired models keep their vectors, so that going back needs no fusing."},
-    {"store.batch_rows", SETTINGS_INT, AT(store.batch_rows), WITHIN(1, 10000, "rows"), "100",
-     PLAIN,
-     "A transaction is committed when it holds so many items."},
-    {"store.batch_ms", SETTINGS_INT, AT(store.batch_ms), WITHIN(0, 10000, "ms"), "50", PLAIN,
-     "A transaction is committed when its first item has waited so long."},
-    {"store.batch_bytes", SETTINGS_INT, AT(store.batch_bytes), WITHIN(64 * KIB, GIB, "bytes"),
-     "2097152", PLAIN,
-     "A transaction is committed when it holds so many bytes."},
-    {"store.retry_ms", SETTINGS_INT, AT(store.retry_ms), WITHIN(100, 600000, "ms"), "5000", PLAIN,
-     "The pause between two tries to write while the disk is full."},
+    TEXT(SETTINGS_PATH, store.path, 1, PATH_BYTES, NULL, "/var/lib/metammfd/metammf.db",
+         "The SQLite file with items, features, embeddings, offsets and dead letters."),
+    TEXT(SETTINGS_PATH, store.model_dir, 0, PATH_BYTES, NULL, "",
+         "The folder of the model files. Empty means the store's folder."),
+    INT(store.keep_interactions_days, 0, 36500, "days", "0",
+        "How many days interactions are kept. 0 keeps them for ever."),
+    INT(store.keep_dead_letters_days, 0, 36500, "days", "90",
+        "How many days dead letters are kept. 0 keeps them for ever."),
+    INT(store.keep_model_versions, 1, 100, "models", "3",
+        "How many retired models keep their vectors, so that going back to one needs no fusing."),
+    INT(store.batch_rows, 1, 10000, "rows", "100",
+        "A transaction is committed when it holds this many items."),
+    INT(store.batch_ms, 0, 10000, "ms", "50",
+        "A transaction is committed when its first item has waited this many milliseconds."),
+    INT(store.batch_bytes, 64 * KIB, GIB, "bytes", "2097152",
+        "A transaction is committed when it holds this many bytes."),
+    INT(store.retry_ms, 100, 600000, "ms", "5000",
+        "While the disk is full, a write is tried again after this many milliseconds."),
 
-    {"media.roots", SETTINGS_PATHS, AT(media.roots), WITHIN(1, PATH_BYTES, ""), "/srv/media",
-     PLAIN,
-     "The folders under which file: URIs may point; media elsewhere is refused."},
-    {"media.max_bytes", SETTINGS_INT, AT(media.max_bytes), WITHIN(KIB, 1024 * GIB, "bytes"),
-     "536870912", PLAIN,
-     "A larger media file becomes a dead letter."},
+    TEXT(SETTINGS_PATHS, media.roots, 1, PATH_BYTES, NULL, "/srv/media",
+         "The folders that file: URIs may point into. Media elsewhere are refused."),
+    INT(media.max_bytes, KIB, 1024 * GIB, "bytes", "536870912",
+        "The size of the largest media file that is accepted. A larger one becomes a dead letter."),
 
-    {"kafka.bootstrap_servers", SETTINGS_STRING, AT(kafka.bootstrap_servers),
-     WITHIN(1, 4095, ""), "127.0.0.1:9092", PLAIN,
-     "Brokers to contact first, as host:port, separated by commas."},
-    {"kafka.mode", SETTINGS_WORD, AT(kafka.mode), WITHIN(0, 0, ""), "group", mode_words, 0, NULL,
-     "Partitions are shared out within a consumer group, or fixed by kafka.partitions."},
-    {"kafka.group_id", SETTINGS_STRING, AT(kafka.group_id), WITHIN(1, 255, ""), "metammfd", PLAIN,
-     "The consumer group; daemons with different stores need different groups to see all events."},
-    {"kafka.video_topics", SETTINGS_STRINGS, AT(kafka.video_topics), WITHIN(1, 249, ""), "videos",
-     NULL, 0, check_topic,
-     "Topics with video.published, video.updated and video.deleted events."},
-    {"kafka.interaction_topics", SETTINGS_STRINGS, AT(kafka.interaction_topics),
-     WITHIN(1, 249, ""), "interactions", NULL, 0, check_topic,
-     "Topics with interaction events."},
-    {"kafka.partitions", SETTINGS_INTS, offsetof(struct settings, kafka.partitions),
-     offsetof(struct settings, kafka.n_partitions), WITHIN(0, INT32_MAX, ""), "", PLAIN,
-     "In mode assign, which partitions of each topic to read; an empty list means all."},
-    {"kafka.start", SETTINGS_WORD, AT(kafka.start), WITHIN(0, 0, ""), "beginning", start_words, 0,
-     NULL,
-     "Where to begin in a topic that is new to the store. \"end\" is asked once a topic: a partition "
-     "that is added later begins at its beginning, and one that the group has a position for begins "
-     "there."},
-    {"kafka.dlq_topic", SETTINGS_STRING, AT(kafka.dlq_topic), WITHIN(0, 249, ""), "", NULL, 0,
-     check_topic,
-     "The topic that dead letters are published to; empty means <first video topic>.<group>.dlq."},
-    {"kafka.properties", SETTINGS_PROPERTIES, AT(kafka.properties), WITHIN(0, 65536, ""), "",
-     PLAIN,
-     "Any librdkafka property, with '_' for '.'; a value \"@credential:NAME\" is read from the "
-     "file NAME in $CREDENTIALS_DIRECTORY."},
+    TEXT(SETTINGS_STRING, kafka.bootstrap_servers, 1, 4095, NULL, "127.0.0.1:9092",
+         "The brokers to contact first, as host:port, separated by commas."),
+    WORD(kafka.mode, mode_words, 0, "group",
+         "group: the members of the consumer group share the partitions. assign: this daemon reads "
+         "those of kafka.partitions."),
+    TEXT(SETTINGS_STRING, kafka.group_id, 1, 255, NULL, "metammfd",
+         "The consumer group. Daemons with different stores need different groups, so that each "
+         "sees all events."),
+    TEXT(SETTINGS_STRINGS, kafka.video_topics, 1, 249, check_topic, "videos",
+         "The topics of video.published, video.updated and video.deleted events."),
+    TEXT(SETTINGS_STRINGS, kafka.interaction_topics, 1, 249, check_topic, "interactions",
+         "The topics of interaction events."),
+    ROW(SETTINGS_INTS, "kafka.partitions", kafka.partitions, 0, INT32_MAX, "",
+        .offset_n = offsetof(struct settings, kafka.n_partitions), .unit = "",
+        .help = "The partitions of each topic that mode assign reads. An empty list means all."),
+    WORD(kafka.start, start_words, 0, "beginning",
+         "Where reading begins in a topic that is new to the store. end is applied once to a topic. "
+         "A partition that is added later is read from its beginning. A partition for which the "
+         "group has a position is read from there."),
+    TEXT(SETTINGS_STRING, kafka.dlq_topic, 0, 249, check_topic, "",
+         "The topic that dead letters are published to. Empty means <first video "
+         "topic>.<group>.dlq."),
+    TEXT(SETTINGS_PROPERTIES, kafka.properties, 0, 65536, NULL, "",
+         "Any librdkafka property, with '_' for '.'. A value \"@credential:NAME\" is read from the "
+         "file NAME in $CREDENTIALS_DIRECTORY."),
 
-    {"spool.directory", SETTINGS_PATH, AT(spool.directory), WITHIN(1, PATH_BYTES, ""),
-     "/var/spool/metammfd", PLAIN,
-     "Event files (NDJSON) are renamed into this folder."},
-    {"spool.keep_files", SETTINGS_BOOL, AT(spool.keep_files), WITHIN(0, 1, ""), "true", PLAIN,
-     "Files that are done move to the folder done below it; false deletes them."},
+    TEXT(SETTINGS_PATH, spool.directory, 1, PATH_BYTES, NULL, "/var/spool/metammfd",
+         "The folder into which event files (NDJSON) are renamed."),
+    BOOL(spool.keep_files, "true",
+         "Finished files move into the folder done below it. false deletes them."),
 
-    {"extract.workers", SETTINGS_INT, AT(extract.workers), WITHIN(0, 256, "processes"), "0", PLAIN,
-     "How many clips are decoded at a time; 0 means one a core."},
-    {"extract.deadline_ms", SETTINGS_INT, AT(extract.deadline_ms), WITHIN(100, 3600000, "ms"),
-     "30000", PLAIN,
-     "Wall clock for one item; then its worker is killed."},
-    {"extract.cpu_seconds", SETTINGS_INT, AT(extract.cpu_seconds), WITHIN(1, 3600, "s"), "20",
-     PLAIN,
-     "CPU time for one item; then the kernel kills its worker."},
-    {"extract.recycle_jobs", SETTINGS_INT, AT(extract.recycle_jobs),
-     WITHIN(1, 1000000, "items"), "500", PLAIN,
-     "A worker is replaced after so many items."},
-    {"extract.recycle_rss_bytes", SETTINGS_INT, AT(extract.recycle_rss_bytes),
-     WITHIN(64 * MIB, 64 * GIB, "bytes"), "536870912", PLAIN,
-     "A worker is replaced when its resident memory exceeds this."},
-    {"extract.address_space_bytes", SETTINGS_INT, AT(extract.address_space_bytes),
-     WITHIN(256 * MIB, 1024 * GIB, "bytes"), "1073741824", PLAIN,
-     "The limit of a worker's address space (RLIMIT_AS)."},
-    {"extract.require_sandbox", SETTINGS_BOOL, AT(extract.require_sandbox), WITHIN(0, 1, ""),
-     "true", PLAIN,
-     "Refuse to start where seccomp is missing; false decodes with resource limits alone."},
-    {"extract.worker_path", SETTINGS_PATH, AT(extract.worker_path), WITHIN(0, PATH_BYTES, ""), "",
-     PLAIN,
-     "The worker's executable; empty means the installed one, or the one beside metammfd."},
+    INT(extract.workers, 0, 256, "processes", "0",
+        "How many clips are decoded at a time. 0 means one for each processor."),
+    INT(extract.deadline_ms, 100, 3600000, "ms", "30000",
+        "How many milliseconds of wall clock one item may take. Then its worker is killed."),
+    INT(extract.cpu_seconds, 1, 3600, "s", "20",
+        "How many seconds of CPU time one item may take. Then the kernel kills its worker."),
+    INT(extract.recycle_jobs, 1, 1000000, "items", "500",
+        "A worker is replaced after this many items."),
+    INT(extract.recycle_rss_bytes, 64 * MIB, 64 * GIB, "bytes", "536870912",
+        "A worker is replaced when its resident memory exceeds this many bytes."),
+    INT(extract.address_space_bytes, 256 * MIB, 1024 * GIB, "bytes", "1073741824",
+        "The limit of a worker's address space (RLIMIT_AS), in bytes."),
+    BOOL(extract.require_sandbox, "true",
+         "The daemon does not start where seccomp is missing. false starts there too, and decodes "
+         "with resource limits alone."),
+    TEXT(SETTINGS_PATH, extract.worker_path, 0, PATH_BYTES, NULL, "",
+         "The worker's executable. Empty means the one beside metammfd, or the installed one."),
 
-    {"queue.items", SETTINGS_INT, AT(queue.items), WITHIN(2, 1000000, "items"), "1000", PLAIN,
-     "The size of the work queue."},
-    {"queue.bytes", SETTINGS_INT, AT(queue.bytes), WITHIN(MIB, 64 * GIB, "bytes"), "67108864",
-     PLAIN,
-     "The size of the work queue in memory."},
-    {"queue.high_percent", SETTINGS_INT, AT(queue.high_percent), WITHIN(2, 100, "%"), "90", PLAIN,
-     "Reading pauses when the queue is so full."},
-    {"queue.low_percent", SETTINGS_INT, AT(queue.low_percent), WITHIN(1, 99, "%"), "30", PLAIN,
-     "Reading goes on when the queue has emptied so far."},
+    INT(queue.items, 2, 1000000, "items", "1000", "The work queue holds at most this many items."),
+    INT(queue.bytes, MIB, 64 * GIB, "bytes", "67108864",
+        "The work queue holds at most this many bytes."),
+    INT(queue.high_percent, 2, 100, "%", "90", "Reading pauses when the queue is this full."),
+    INT(queue.low_percent, 1, 99, "%", "30",
+        "Reading goes on when the queue is no fuller than this."),
 
-    {"training.enabled", SETTINGS_BOOL, AT(training.enabled), WITHIN(0, 1, ""), "true", PLAIN,
-     "Retrain by itself; false leaves it to metammf train."},
-    {"training.interval_s", SETTINGS_INT, AT(training.interval_s), WITHIN(0, 31536000, "s"),
-     "3600", PLAIN,
-     "A retraining is due so long after the last one, when min_new_interactions are new; 0 "
-     "switches this off."},
-    {"training.min_new_interactions", SETTINGS_INT, AT(training.min_new_interactions),
-     WITHIN(1, 1000000000, "interactions"), "1000", PLAIN,
-     "The interval alone does not start a retraining before so many interactions are new."},
-    {"training.new_interactions", SETTINGS_INT, AT(training.new_interactions),
-     WITHIN(0, 1000000000, "interactions"), "0", PLAIN,
-     "A retraining is due at once when so many interactions are new; 0 switches this off."},
-    {"training.quiet_hours", SETTINGS_STRING, AT(training.quiet_hours), WITHIN(0, 11, ""), "",
-     NULL, 0, check_hours,
-     "No retraining starts in this span of local time, such as 18:00-23:30; empty means none."},
-    {"training.retry_s", SETTINGS_INT, AT(training.retry_s), WITHIN(1, 86400, "s"), "300", PLAIN,
-     "The pause after a trainer that failed, doubled with each failure up to a day, and between "
-     "two looks for enough data."},
-    {"training.min_users", SETTINGS_INT, AT(training.min_users),
-     WITHIN(1, 1000000000, "users"), "50", PLAIN,
-     "Training begins when so many users have interacted with 5 or more items."},
-    {"training.holdout_percent", SETTINGS_INT, AT(training.holdout_percent), WITHIN(1, 50, "%"),
-     "10", PLAIN,
-     "The newest share of a user's interactions, at least one, that old and new model are judged "
-     "by and that neither is trained on."},
-    {"training.tolerance_percent", SETTINGS_INT, AT(training.tolerance_percent),
-     WITHIN(0, 100, "%"), "2", PLAIN,
-     "A new model is refused when its NDCG@20 is worse than the active one's by more than this "
-     "share, and that beyond chance: by two standard errors, or in the positions of what is held out "
-     "as well."},
-    {"training.rank_tolerance_percent", SETTINGS_INT, AT(training.rank_tolerance_percent),
-     WITHIN(0, 100, "%"), "5", PLAIN,
-     "Positions say so when their geometric mean is lower by more than this share and two standard "
-     "errors."},
-    {"training.cold_tolerance_percent", SETTINGS_INT, AT(training.cold_tolerance_percent),
-     WITHIN(0, 100, "%"), "5", PLAIN,
-     "As tolerance_percent, by two standard errors alone, for items that the active model was not "
-     "trained on, ranked among themselves."},
-    {"training.min_cold_pairs", SETTINGS_INT, AT(training.min_cold_pairs),
-     WITHIN(1, 1000000000, "interactions"), "100", PLAIN,
-     "With fewer held-out interactions of cold items their figure is reported, not judged."},
-    {"training.backbone", SETTINGS_WORD, AT(training.backbone), WITHIN(0, 0, ""), "lightgcn",
-     settings_backbone_words, 0, NULL,
-     "What makes vectors of the fused items and the interactions: dot products alone, GraphSAGE "
-     "or LightGCN."},
-    {"training.fusion", SETTINGS_WORD, AT(training.fusion), WITHIN(0, 0, ""), "cp", settings_fusion_words,
-     0, NULL,
-     "How modalities are fused: item-specific weights (low rank or dense), the same weights for "
-     "all items, or no features at all."},
-    {"training.item_graph", SETTINGS_WORD, AT(training.item_graph), WITHIN(0, 0, ""), "knn",
-     settings_item_graph_words, 0, NULL,
-     "Mix an item's vector with those of its nearest neighbours by features, without which new "
-     "items are recommended less often and less well; costs time that grows with the square of "
-     "the catalogue. Nothing under fusion none."},
-    {"training.fused_length_percent", SETTINGS_INT, AT(training.fused_length_percent),
-     WITHIN(1, 10000, "%"), "100", PLAIN,
-     "How much features count beside identity: the length of the fused half, of 1. At 200 items "
-     "without interactions are told apart better, for 1 % of the lists' quality on real data. "
-     "Nothing under fusion none."},
-    {"training.cold_length_percent", SETTINGS_INT, AT(training.cold_length_percent),
-     WITHIN(0, 1000, "%"), "125", PLAIN,
-     "The least length of the vector of an item without interactions, of the mean length of the "
-     "others; with n interactions divided by sqrt(1 + n). More shows new items to more users "
-     "and takes the places from known ones; 0 leaves them as short as they come. Nothing under "
-     "fusion none and backbone mf."},
-    {"training.members", SETTINGS_INT, AT(training.members), WITHIN(1, 16, "trainings"), "1",
-     PLAIN,
-     "Trainings, alike but for the seed, whose mean is the model: better lists for as many times "
-     "the CPU time and the length of a vector, and somewhat more for each item that arrives."},
-    {"training.epochs", SETTINGS_INT, AT(training.epochs), WITHIN(1, 100000, "epochs"), "200",
-     PLAIN,
-     "At most so many; it stops early when NDCG@20 gets no better."},
-    {"training.seed", SETTINGS_INT, AT(training.seed), WITHIN(0, INT32_MAX, ""), "1", PLAIN,
-     "Where the random numbers of a training start; a retraining adds a number that grows, so "
-     "that no seed is taken twice."},
-    {"training.warm_start", SETTINGS_BOOL, AT(training.warm_start), WITHIN(0, 1, ""), "true",
-     PLAIN,
-     "Begin with the active model's weights where they fit."},
-    {"training.nice", SETTINGS_INT, AT(training.nice), WITHIN(0, 19, ""), "10", PLAIN,
-     "How far the trainer stands back behind other processes, as of nice(1)."},
-    {"training.threads", SETTINGS_INT, AT(training.threads), WITHIN(1, 256, "threads"), "1",
-     PLAIN,
-     "Threads of the trainer's matrix products."},
-    {"training.memory_bytes", SETTINGS_INT, AT(training.memory_bytes),
-     WITHIN(256 * MIB, 1024 * GIB, "bytes"), "4294967296", PLAIN,
-     "The limit of the trainer's address space (RLIMIT_AS)."},
-    {"training.cpu_seconds", SETTINGS_INT, AT(training.cpu_seconds), WITHIN(1, 31536000, "s"),
-     "86400", PLAIN,
-     "CPU time of one retraining, all its members; then the kernel ends it."},
-    {"training.deadline_s", SETTINGS_INT, AT(training.deadline_s), WITHIN(1, 31536000, "s"),
-     "43200", PLAIN,
-     "Wall clock of one retraining; then it is killed."},
-    {"training.heartbeat_s", SETTINGS_INT, AT(training.heartbeat_s), WITHIN(1, 86400, "s"),
-     "600", PLAIN,
-     "A trainer that has reported no progress for so long is killed."},
-    {"training.trainer_path", SETTINGS_PATH, AT(training.trainer_path), WITHIN(0, PATH_BYTES, ""),
-     "", PLAIN,
-     "The trainer's executable; empty means metammf beside metammfd, or the installed one."},
+    BOOL(training.enabled, "true",
+         "The daemon retrains by itself. false leaves training to metammf train."),
+    INT(training.interval_s, 0, 31536000, "s", "3600",
+        "A retraining is due this many seconds after the last one, once min_new_interactions are "
+        "new. 0 switches this off."),
+    INT(training.min_new_interactions, 1, 1000000000, "interactions", "1000",
+        "The interval alone starts no retraining before this many interactions are new."),
+    INT(training.new_interactions, 0, 1000000000, "interactions", "0",
+        "A retraining is due at once when this many interactions are new. 0 switches this off."),
+    TEXT(SETTINGS_STRING, training.quiet_hours, 0, 11, check_hours, "",
+         "No retraining starts in this span of local time, such as 18:00-23:30. Empty means none."),
+    INT(training.retry_s, 1, 86400, "s", "300",
+        "The pause after a training that failed, and between two looks for enough data, in seconds. "
+        "Each further failure doubles it, up to a day."),
+    INT(training.min_users, 1, 1000000000, "users", "50",
+        "Training begins when this many users have interacted with 5 or more items."),
+    INT(training.holdout_percent, 1, 50, "%", "10",
+        "The newest share of each user's interactions, at least one, is held out. The active and the "
+        "new model are judged by it, and neither is trained on it."),
+    INT(training.tolerance_percent, 0, 100, "%", "2",
+        "A new model is refused when its NDCG@20 is worse than the active model's by more than this "
+        "percentage and by two standard errors."),
+    INT(training.rank_tolerance_percent, 0, 100, "%", "5",
+        "A new model beyond tolerance_percent also counts as worse when held-out items rank lower: "
+        "their geometric mean position is worse by more than this percentage and by two standard "
+        "errors."),
+    INT(training.cold_tolerance_percent, 0, 100, "%", "5",
+        "A new model is also refused when the NDCG@20 of the items that the active model was not "
+        "trained on, ranked among themselves, is worse by more than this percentage and by two "
+        "standard errors."),
+    INT(training.min_cold_pairs, 1, 1000000000, "interactions", "100",
+        "With fewer held-out interactions of such items, their NDCG@20 is reported and not judged."),
 
-    {"refresh.rate", SETTINGS_INT, AT(refresh.rate), WITHIN(1, 100000, "vectors/s"),
-     "500", PLAIN,
-     "How many vectors are made anew in a second, at most, when interactions arrive."},
-    {"refresh.interval_ms", SETTINGS_INT, AT(refresh.interval_ms), WITHIN(1, 60000, "ms"),
-     "100", PLAIN,
-     "The least time between two passes; each pass is one transaction."},
-    {"refresh.spread", SETTINGS_INT, AT(refresh.spread), WITHIN(0, 10000, "neighbours"),
-     "16", PLAIN,
-     "So many neighbours of a user or item that was touched are made anew after it, those "
-     "with the fewest interactions first."},
-    {"refresh.max_edges", SETTINGS_INT, AT(refresh.max_edges), WITHIN(1000, 1000000000, "edges"),
-     "5000000", PLAIN,
-     "A user or item whose neighbourhood has more keeps its vector until the next training."},
-    {"refresh.cache_bytes", SETTINGS_INT, AT(refresh.cache_bytes), WITHIN(MIB, 64 * GIB, "bytes"),
-     "268435456", PLAIN,
-     "How much memory the edges and inputs of recent passes may take."},
+    OPTION(SETTINGS_WORD, backbone, "backbone", 0, 0, "", "lightgcn",
+           .words = settings_backbone_words, .describes_model = true, .help =
+           "What joins users and items. lightgcn: the mean over hops of the interaction graph. sage: "
+           "two trained convolutions of it (GraphSAGE). mf: no graph, a product of vectors."),
+    OPTION(SETTINGS_WORD, fusion, "fusion", 0, 0, "", "cp", .words = settings_fusion_words,
+           .left_out = "cp; none where no item has features", .describes_model = true, .help =
+           "How features become the fused half of an item's vector. cp: weights generated for each "
+           "item from the item, of low rank. dense: the same with full tensors, slower. static: one "
+           "set of weights for all items. none: identity alone, and new items get no vector."),
+    OPTION(SETTINGS_WORD, item_graph, "item-graph", 0, 0, "", "knn",
+           .words = settings_item_graph_words, .left_out = "knn; none with --fusion none",
+           .describes_model = true, .help =
+           "knn: an item borrows from the items that look, sound and read most alike. Without it new "
+           "items are recommended less often and less well. Its time grows with the square of the "
+           "catalogue. A retraining with fusion none goes without it."),
+    OPTION(SETTINGS_INT, fused_length_percent, "fused-length", 1, 10000, "%", "100", .help =
+           "The length of the fused half of an item's vector, in percent of 1: how much features "
+           "count beside identity. 200 % tells items without interactions apart better, and costs "
+           "1 % of the lists' quality on real data. It does nothing with fusion none."),
+    OPTION(SETTINGS_INT, cold_length_percent, "cold-length", 0, 1000, "%", "125", .help =
+           "The least length of the vector of an item without interactions, in percent of the mean "
+           "length of the others. For an item with n interactions it is divided by sqrt(1 + n). A "
+           "greater length shows new items to more users, and takes the places from known ones. 0 "
+           "leaves vectors as short as they come. It does nothing with fusion none or backbone mf."),
+    OPTION(SETTINGS_INT, members, "members", 1, 16, "trainings", "1", .help =
+           "How many trainings, alike but for the seed, are averaged into one model. The lists get "
+           "better. CPU time and the length of a vector grow as many times, and each item that "
+           "arrives takes somewhat more work."),
+    OPTION(SETTINGS_INT, epochs, "epochs", 1, 1000000, "epochs", "200", .help =
+           "A training takes at most this many epochs. It stops earlier when NDCG@20 on the held-out "
+           "pairs no longer rises."),
+    OPTION(SETTINGS_INT, seed, "seed", 0, INT64_MAX, "", "1", .help =
+           "Where the random numbers start: the same seed, data and threads give the same model. "
+           "Each retraining adds a number that grows, so that no seed is taken twice."),
+    OPTION(SETTINGS_BOOL, warm_start, "warm", 0, 1, "", "true", .help =
+           "A training starts from the active model's weights where they fit, instead of from "
+           "nothing."),
+    INT(training.nice, 0, 19, "", "10",
+        "The trainer's nice value: how far it stands back behind other processes, as of nice(1)."),
+    OPTION(SETTINGS_INT, threads, "threads", 1, 256, "threads", "1",
+           .left_out = "one for each processor", .help = "How many threads a training has."),
+    INT(training.memory_bytes, 256 * MIB, 1024 * GIB, "bytes", "4294967296",
+        "The limit of the trainer's address space (RLIMIT_AS), in bytes."),
+    INT(training.cpu_seconds, 1, 31536000, "s", "86400",
+        "How many seconds of CPU time one retraining may take, all its members together. Then the "
+        "kernel ends it."),
+    INT(training.deadline_s, 1, 31536000, "s", "43200",
+        "How many seconds of wall clock one retraining may take. Then it is killed."),
+    INT(training.heartbeat_s, 1, 86400, "s", "600",
+        "A trainer that has reported no progress for this many seconds is killed."),
+    TEXT(SETTINGS_PATH, training.trainer_path, 0, PATH_BYTES, NULL, "",
+         "The trainer's executable. Empty means metammf beside metammfd, or the installed one."),
 
-    {"http.address", SETTINGS_STRING, AT(http.address), WITHIN(1, 45, ""), "127.0.0.1", NULL, 0,
-     check_address,
-     "The address on which /livez, /readyz and /metrics are served, without authentication."},
-    {"http.port", SETTINGS_INT, AT(http.port), WITHIN(0, 65535, ""), "9464", PLAIN,
-     "The port of the health and metrics pages; 0 switches them off."},
+    INT(refresh.rate, 1, 100000, "vectors/s", "500",
+        "How many vectors a second are made anew, at most, when interactions arrive."),
+    INT(refresh.interval_ms, 1, 60000, "ms", "100",
+        "The least time between two passes, in milliseconds. Each pass is one transaction."),
+    INT(refresh.spread, 0, 10000, "neighbours", "16",
+        "How many neighbours of a user or item that was touched are made anew after it, those with "
+        "the fewest interactions first."),
+    INT(refresh.max_edges, 1000, 1000000000, "edges", "5000000",
+        "A user or item whose neighbourhood has more edges keeps its vector until the next "
+        "training."),
+    INT(refresh.cache_bytes, MIB, 64 * GIB, "bytes", "268435456",
+        "How many bytes of memory the edges and inputs of recent passes may take."),
 
-    {"control.socket", SETTINGS_PATH, AT(control.socket), WITHIN(0, SOCKET_BYTES, ""),
-     "/run/metammfd/control.sock", PLAIN,
-     "The socket over which metammf writes while the daemon runs; empty switches it off."},
+    TEXT(SETTINGS_STRING, http.address, 1, 45, check_address, "127.0.0.1",
+         "The address on which /livez, /readyz and /metrics are served, without authentication."),
+    INT(http.port, 0, 65535, "", "9464",
+        "The port of the health and metrics pages. 0 switches them off."),
 
-    {"shutdown.drain_ms", SETTINGS_INT, AT(shutdown.drain_ms), WITHIN(0, 5000, "ms"), "4000",
-     PLAIN,
-     "After SIGTERM, how long work in flight may take to finish; the rest is done after the "
-     "next start."},
+    TEXT(SETTINGS_PATH, control.socket, 0, SOCKET_BYTES, NULL, "/run/metammfd/control.sock",
+         "The socket over which metammf writes while the daemon runs. Empty switches it off."),
+
+    INT(shutdown.drain_ms, 0, 5000, "ms", "4000",
+        "How many milliseconds work in flight may take to finish after SIGTERM. The rest is done "
+        "after the next start."),
+};
+const size_t settings_table_n = sizeof(settings_table) / sizeof(settings_table[0]);
+
+/* Options of `metammf train` that are no setting: retrainings take the default, or choose. */
+static const struct settings_key train_only[] = {
+    OPTION(SETTINGS_INT, dim, "dim", 2, 4096, "numbers", "64", .check = check_even,
+           .describes_model = true, .help =
+           "How many numbers of a vector are learned, an even number: half of them fused, half "
+           "identity."),
+    OPTION(SETTINGS_INT, content, "content", 0, 256, "numbers", "0",
+           .describes_model = true, .help =
+           "How many numbers of a vector come beside the learned ones: an item's features on their "
+           "strongest directions. For lightgcn, and catalogues with many items that nobody has seen. "
+           "Retrainings by the daemon do not make them."),
+    OPTION(SETTINGS_INT, layers, "layers", 1, 8, "hops", "2", .describes_model = true,
+           .help = "How many hops lightgcn takes."),
+    OPTION(SETTINGS_INT, batch, "batch", 1, 10000000, "pairs", NULL,
+           .left_out = "3000; fewer for little data", .help = "How many pairs a step has."),
+    OPTION(SETTINGS_INT, negatives, "negatives", 1, 64, "items", NULL,
+           .left_out = "8; 1 for lightgcn without fusion",
+           .help = "Negative items sampled per training pair. 1 is BPR."),
+    OPTION(SETTINGS_REAL, lr, "lr", 0, 10, "", "0.005",
+           .help = "The learning rate of Adam. That of the fusion network is 0.001."),
+    OPTION(SETTINGS_REAL, decay, "decay", 0, 10, "", "3e-6", .help =
+           "The L2 penalty on every weight; for lightgcn without fusion on the rows of a step."),
+    OPTION(SETTINGS_REAL, id_dropout, "id-dropout", 0, 1, "", "0.3", .help =
+           "The share of the items whose identity is hidden in a step, so that the fused half learns "
+           "to stand alone."),
 };
 /* clang-format on */
-const size_t settings_table_n = sizeof(settings_table) / sizeof(settings_table[0]);
+
+const struct settings_key *settings_option(size_t i)
+{
+    for (size_t at = 0; at < settings_table_n; at++) {
+        if (settings_table[at].option != NULL && i-- == 0)
+            return &settings_table[at];
+    }
+    return i < sizeof(train_only) / sizeof(train_only[0]) ? &train_only[i] : NULL;
+}
 
 const struct settings_key *settings_table_find(const char *path)
 {

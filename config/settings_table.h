@@ -1,18 +1,21 @@
 #ifndef MMF_CONFIG_SETTINGS_TABLE_H
 #define MMF_CONFIG_SETTINGS_TABLE_H
 
-/* Inside config/ and for its tests: the one table of all settings, and reading and writing a
- * setting through its entry. Everything that knows the keys (parser, printer, defaults, the
- * test of metammfd.conf and of the manual page) goes through here. */
+/* Inside config/, for its tests and for the options of `metammf train`: the one table of all
+ * settings, and reading and writing a setting through its entry. Everything that knows the keys
+ * (parser, printer, defaults, metammfd.conf, the manual page, the options) goes through here. */
 
 #include "config/err.h"
 #include "config/settings.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum settings_type {
     SETTINGS_INT,        /* int64_t */
+    SETTINGS_REAL,       /* double; of options only, the file has none */
     SETTINGS_BOOL,       /* bool */
     SETTINGS_WORD,       /* int: word_base + index in words */
     SETTINGS_STRING,     /* char * */
@@ -33,11 +36,24 @@ struct settings_key {
     const char *const *words;
     int word_base;
     const char *(*check)(const char *value); /* what is wrong with it, NULL = nothing */
-    const char *help;                        /* one sentence */
+    const char *help;
+    /* Of `metammf train`: the option's name, NULL = none. What a training does that is not told,
+     * in words, NULL = takes the default. */
+    const char *option, *left_out;
+    bool describes_model; /* else the training */
 };
 
 extern const struct settings_key settings_table[];
 extern const size_t settings_table_n;
+/* The options of `metammf train`, those of the table and those that are no setting; NULL after the
+ * last. Each is a field of training.options. */
+const struct settings_key *settings_option(size_t i);
+enum { SETTINGS_OPTIONS_MAX = 48 };
+/* Sets an option from the command line: errors name it as --NAME. */
+int settings_option_set(struct settings *s, const struct settings_key *k, const char *text,
+                        struct err *err);
+/* training.options as they are when no option is given. */
+int settings_options_reset(struct settings *s);
 
 /* NULL when there is none. */
 const struct settings_key *settings_table_find(const char *path);
@@ -45,7 +61,12 @@ const struct settings_key *settings_table_find(const char *path);
 /* Sets a scalar, appends to a list. Errors name the key and the range, not the file. */
 int settings_value_set(struct settings *s, const struct settings_key *k, const char *text,
                        struct err *err);
+/* SETTINGS_CHOOSE: of a whole number or a word. */
+void settings_value_choose(struct settings *s, const struct settings_key *k);
 void settings_value_free(struct settings *s, const struct settings_key *k);
+/* As a file has it; `indent` goes before the lines of a group. */
+void settings_value_print(const struct settings *s, const struct settings_key *k,
+                          const char *indent, FILE *out);
 /* "1 … 100 %", "true or false", "kafka | spool", "at most 255 bytes"; returns text. */
 const char *settings_value_range(const struct settings_key *k, char *text, size_t bytes);
 

@@ -4,21 +4,33 @@
  *   - keeps the low 32 bits of a number that has no suffix L (5000000000 becomes 705032704) and
  *     turns 0xFFFFFFFF into -1: such a number gets its L, and one beyond 64 bits is an error;
  *   - stops silently at a NUL byte: refused;
- *   - leaks a text that has no closing quote: refused.
+ *   - leaks a text that has no closing quote: refused;
+ *   - refuses a group that is there twice, which lets nobody add lines at the end: from the second
+ *     time on its name gets a '*' and a number, which settings_file.c takes away again.
  * Lines stay lines, so that libconfig's line numbers hold for the file. */
 
 #include "config/settings_table.h"
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
+enum { GROUPS_MAX = 32, AGAIN_MAX = 999, AGAIN_BYTES = sizeof("*999") };
+
 struct scan {
     const char *in;
-    char *out; /* at most one byte more for each number of ten digits or more */
-    size_t line;
+    /* At most one byte more for each number of ten digits or more, AGAIN_BYTES for a group that is
+     * there again. */
+    char *out;
+    size_t line, depth; /* of braces */
+    struct {
+        const char *name;
+        size_t bytes;
+    } groups[GROUPS_MAX]; /* at the top, by now */
+    size_t n_groups, n_again;
 };
 
 static void copy(struct scan *c, size_t n)
@@ -74,10 +86,41 @@ static int copy_number(struct scan *c, struct err *err)
     return ERR_OK;
 }
 
-static void copy_name(struct scan *c)
+/* Whether "= {" follows. */
+static bool opens_group(const char *p)
 {
-    while (isalnum((unsigned char)*c->in) || *c->in == '_' || *c->in == '-' || *c->in == '*')
+    p += strspn(p, " \t\r\n");
+    return (*p == '=' || *p == ':') && p[1 + strspn(p + 1, " \t\r\n")] == '{';
+}
+
+/* True when it is there already. */
+static bool remember_group(struct scan *c, const char *name, size_t bytes)
+{
+    for (size_t i = 0; i < c->n_groups; i++) {
+        if (c->groups[i].bytes == bytes && memcmp(c->groups[i].name, name, bytes) == 0)
+            return true;
+    }
+    if (c->n_groups < GROUPS_MAX) {
+        c->groups[c->n_groups].name = name;
+        c->groups[c->n_groups++].bytes = bytes;
+    }
+    return false;
+}
+
+static int copy_name(struct scan *c, struct err *err)
+{
+    const char *name = c->in;
+
+    while (isalnum((unsigned char)*c->in) || *c->in == '_' || *c->in == '-')
         copy(c, 1);
+    if (*c->in == '*')
+        return err_fatal(err, EX_CONFIG, "no name of a setting has a '*'");
+    if (c->depth > 0 || !opens_group(c->in) || !remember_group(c, name, (size_t)(c->in - name)))
+        return ERR_OK;
+    if (++c->n_again > AGAIN_MAX)
+        return err_fatal(err, EX_CONFIG, "too many groups; write each once");
+    c->out += snprintf(c->out, AGAIN_BYTES, "*%zu", c->n_again);
+    return ERR_OK;
 }
 
 static bool is_number(const char *p)
@@ -85,6 +128,15 @@ static bool is_number(const char *p)
     if (*p == '-' || *p == '+')
         p++;
     return isdigit((unsigned char)*p);
+}
+
+static void copy_sign(struct scan *c)
+{
+    if (*c->in == '{')
+        c->depth++;
+    else if (*c->in == '}' && c->depth > 0)
+        c->depth--;
+    copy(c, 1);
 }
 
 static int copy_token(struct scan *c, struct err *err)
@@ -96,21 +148,22 @@ static int copy_token(struct scan *c, struct err *err)
     else if (*c->in == '"')
         return copy_string(c, err);
     else if (isalpha((unsigned char)*c->in) || *c->in == '*')
-        copy_name(c);
+        return copy_name(c, err);
     else if (*c->in == '@')
         return err_fatal(err, EX_CONFIG,
                          "@include is not supported; put all settings into one file");
     else if (is_number(c->in))
         return copy_number(c, err);
     else
-        copy(c, 1);
+        copy_sign(c);
     return ERR_OK;
 }
 
 int settings_text_prepare(const char *text, size_t bytes, char **ret_text, size_t *ret_line,
                           struct err *err)
 {
-    char *out = malloc(bytes + bytes / 10 + 1), *terminated = strndup(text, bytes);
+    char *out = malloc(bytes + bytes / 10 + AGAIN_MAX * AGAIN_BYTES + 1),
+         *terminated = strndup(text, bytes);
     struct scan c = {.in = terminated, .out = out, .line = 1};
     int status = ERR_OK;
 

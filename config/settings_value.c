@@ -51,11 +51,12 @@ const char *settings_value_range(const struct settings_key *k, char *text, size_
         for (size_t i = 0; k->words[i] != NULL && n < bytes; i++)
             n +=
                 (size_t)snprintf(text + n, bytes - n, "%s%s", i == 0 ? "" : " | ", k->words[i]);
-    } else if (k->type == SETTINGS_INT || k->type == SETTINGS_INTS) {
+    } else if (k->type == SETTINGS_INT || k->type == SETTINGS_INTS ||
+               k->type == SETTINGS_REAL) {
         snprintf(text, bytes, "%" PRId64 " … %" PRId64 "%s%s", k->min, k->max,
                  k->unit[0] != '\0' ? " " : "", k->unit);
     } else if (k->type == SETTINGS_PROPERTIES) {
-        snprintf(text, bytes, "name = value; for each");
+        snprintf(text, bytes, "each name = \"value\";");
     } else {
         bool is_list = k->type == SETTINGS_STRINGS || k->type == SETTINGS_PATHS;
 
@@ -74,9 +75,16 @@ static int out_of_range(const struct settings_key *k, const char *text, struct e
                      settings_value_range(k, range, sizeof(range)));
 }
 
+static int wrong_value(const struct settings_key *k, const char *text, const char *fault,
+                       struct err *err)
+{
+    return err_fatal(err, EX_CONFIG, "`%s`: \"%s\" %s", k->path, text, fault);
+}
+
 static int parse_int(const struct settings_key *k, const char *text, int64_t *ret_value,
                      struct err *err)
 {
+    const char *fault;
     long long value;
     char *end;
 
@@ -84,6 +92,9 @@ static int parse_int(const struct settings_key *k, const char *text, int64_t *re
     value = strtoll(text, &end, 10);
     if (end == text || *end != '\0' || errno != 0 || value < k->min || value > k->max)
         return out_of_range(k, text, err);
+    fault = k->check != NULL ? k->check(text) : NULL;
+    if (fault != NULL)
+        return wrong_value(k, text, fault, err);
     *ret_value = value;
     return ERR_OK;
 }
@@ -92,6 +103,19 @@ static int set_int(struct settings *s, const struct settings_key *k, const char 
                    struct err *err)
 {
     return parse_int(k, text, field(s, k->offset), err);
+}
+
+static int set_real(struct settings *s, const struct settings_key *k, const char *text,
+                    struct err *err)
+{
+    double *at = field(s, k->offset), value;
+    char *end;
+
+    value = strtod(text, &end);
+    if (end == text || *end != '\0' || !(value >= (double)k->min && value <= (double)k->max))
+        return out_of_range(k, text, err);
+    *at = value;
+    return ERR_OK;
 }
 
 static int set_bool(struct settings *s, const struct settings_key *k, const char *text,
@@ -133,7 +157,7 @@ static int check_text(const struct settings_key *k, const char *text, struct err
     }
     fault = k->check != NULL ? k->check(text) : NULL;
     if (fault != NULL)
-        return err_fatal(err, EX_CONFIG, "`%s`: \"%s\" %s", k->path, text, fault);
+        return wrong_value(k, text, fault, err);
     return ERR_OK;
 }
 
@@ -212,18 +236,22 @@ int settings_value_set(struct settings *s, const struct settings_key *k, const c
 {
     static int (*const set[])(struct settings *, const struct settings_key *, const char *,
                               struct err *) = {
-        [SETTINGS_INT] = set_int,
-        [SETTINGS_BOOL] = set_bool,
-        [SETTINGS_WORD] = set_word,
-        [SETTINGS_STRING] = set_string,
-        [SETTINGS_PATH] = set_string,
-        [SETTINGS_STRINGS] = append_string,
-        [SETTINGS_PATHS] = append_string,
-        [SETTINGS_INTS] = append_int,
-        [SETTINGS_PROPERTIES] = append_property,
+        [SETTINGS_INT] = set_int,           [SETTINGS_REAL] = set_real,
+        [SETTINGS_BOOL] = set_bool,         [SETTINGS_WORD] = set_word,
+        [SETTINGS_STRING] = set_string,     [SETTINGS_PATH] = set_string,
+        [SETTINGS_STRINGS] = append_string, [SETTINGS_PATHS] = append_string,
+        [SETTINGS_INTS] = append_int,       [SETTINGS_PROPERTIES] = append_property,
     };
 
     return set[k->type](s, k, text, err);
+}
+
+void settings_value_choose(struct settings *s, const struct settings_key *k)
+{
+    if (k->type == SETTINGS_INT)
+        *(int64_t *)field(s, k->offset) = SETTINGS_CHOOSE;
+    else if (k->type == SETTINGS_WORD)
+        *(int *)field(s, k->offset) = SETTINGS_CHOOSE;
 }
 
 void settings_value_free(struct settings *s, const struct settings_key *k)
@@ -250,6 +278,7 @@ void settings_value_free(struct settings *s, const struct settings_key *k)
         *n_ints = 0;
         break;
     case SETTINGS_INT:
+    case SETTINGS_REAL:
     case SETTINGS_BOOL:
     case SETTINGS_WORD:
         break;

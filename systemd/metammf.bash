@@ -39,7 +39,7 @@ _metammfd() {
     local current=${COMP_WORDS[COMP_CWORD]}
     if [[ $current == -* ]]; then
         mapfile -t COMPREPLY < <(
-            compgen -W "--config --check-config --print-config --help --version" -- "$current")
+            compgen -W "--config --check-config --print-config --changed --help --version" -- "$current")
     else
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
     fi

@@ -71,7 +71,7 @@ static void tell(struct train *t, uint32_t epoch, uint32_t max_epochs,
 static bool on_epoch(void *arg, uint32_t epoch, const struct train_point *point)
 {
     struct train *t = arg;
-    uint32_t max_epochs = t->a.r.epochs > 0 ? (uint32_t)t->a.r.epochs : TRAINING_EPOCHS;
+    uint32_t max_epochs = (uint32_t)t->a.r.options->epochs;
     int64_t now_us = clock_mono_us(), every_us = t->is_terminal ? 100000 : 5000000;
 
     t->n_epochs++;
@@ -182,7 +182,7 @@ static int train_into(struct train *t, const char *dir, json_t **ret_metrics, st
     t->a.r.graph = on_graph;
     t->a.r.step = on_step;
     t->a.r.member = on_member;
-    t->n_members = t->a.r.members > 1 ? (uint32_t)t->a.r.members : 1;
+    t->n_members = (uint32_t)t->a.r.options->members;
     t->a.r.arg = t;
     catch_signals();
     r = training_run(st, &cli->settings, &t->a.r, dir, ret_metrics, err);
@@ -317,6 +317,8 @@ int cli_train(struct cli *cli, int argc, char **argv)
     int r = cli_load(cli, &err);
     if (r == ERR_OK && t.a.now)
         return ask_daemon(cli, &err) == ERR_OK ? cli_finish() : cli_fail(&err);
+    if (r == ERR_OK)
+        r = cli_train_settle(&t.a, &err);
     if (r == ERR_OK)
         r = t.a.out ? train_into(&t, t.a.out, &metrics, &err)
                     : train_and_publish(&t, &metrics, &model_id, &err);

@@ -16,43 +16,43 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { DIM = 64, MEMBERS_FLOATS_MAX = 1 << 28 };
+enum { MEMBERS_FLOATS_MAX = 1 << 28 };
 
 /* ---- choices ------------------------------------------------------------------------------- */
 
 /* Half of the learned numbers are identity, half fused; content columns come beside them. */
-static void choose_widths(const struct training_request *r, int32_t F,
+static void choose_widths(const struct settings_training_options *o, int32_t F,
                           struct model_shape *shape)
 {
-    int32_t dim = r->dim > 0 ? (int32_t)r->dim : DIM;
-
-    shape->id_dim = dim;
+    shape->id_dim = (int32_t)o->dim;
     if (shape->fusion == FUSION_NONE)
         return;
-    shape->id_dim = dim / 2;
-    shape->content_dim = (int32_t)r->content;
-    train_widths(F, dim / 2, shape);
+    shape->id_dim = (int32_t)o->dim / 2;
+    shape->content_dim = (int32_t)o->content;
+    train_widths(F, (int32_t)o->dim / 2, shape);
 }
 
-/* What nobody chose stays as fusion/ has it by default (trainee_options_init). */
-static void choose_shape(const struct training_request *r, const struct training_data *t,
-                         struct model_shape *shape)
+static void choose_shape(const struct settings_training_options *o,
+                         const struct training_data *t, struct model_shape *shape)
 {
-    if (r->fusion >= 0 || !t->F)
-        shape->fusion = r->fusion >= 0 ? (enum fusion_kind)r->fusion : FUSION_NONE;
-    if (r->backbone >= 0)
-        shape->backbone = (enum backbone_kind)r->backbone;
-    shape->hops = shape->backbone == BACKBONE_LIGHTGCN ? (int32_t)r->layers : 0;
+    if (o->fusion != SETTINGS_CHOOSE)
+        shape->fusion = (enum fusion_kind)fusion_kind_parse(settings_fusion_words[o->fusion]);
+    else if (!t->F)
+        shape->fusion = FUSION_NONE;
+    shape->backbone =
+        (enum backbone_kind)backbone_kind_parse(settings_backbone_words[o->backbone]);
+    shape->hops = shape->backbone == BACKBONE_LIGHTGCN ? (int32_t)o->layers : 0;
+    shape->fused_length = (float)o->fused_length_percent / 100;
     memcpy(shape->modality_dim, t->d.dim, sizeof shape->modality_dim);
     memcpy(shape->encoder_id, t->d.encoder_id, sizeof shape->encoder_id);
-    choose_widths(r, t->F, shape);
+    choose_widths(o, t->F, shape);
 }
 
 /* Of an ensemble's tensors T (ensemble.h), zeros included; known before hours are spent. */
-static int check_members(const struct training_request *r, int32_t F,
+static int check_members(const struct settings_training_options *o, int32_t F,
                          const struct model_shape *s, struct err *err)
 {
-    const double n = r->members > 1 ? (double)r->members : 1, S = MODEL_S;
+    const double n = (double)o->members, S = MODEL_S;
     double in = F, floats = 0;
 
     for (int32_t l = 1; l <= s->L; in = n * s->width[l++])
@@ -66,42 +66,49 @@ static int check_members(const struct training_request *r, int32_t F,
         (int)n, (int)F, floats * sizeof(float) / 1e9);
 }
 
-/* Options of fusion/ from the request and the data: every choice is made here. */
+/* What does not go together, whatever the data is. */
+static int check_options(const struct settings_training_options *o, struct err *err)
+{
+    if (o->content > 0 && o->fusion == SETTINGS_FUSION_NONE)
+        return err_fatal(err, EX_USAGE,
+                         "--content needs a fusion: with --fusion none features are not used");
+    if (o->content > 0 && o->members > 1)
+        return err_fatal(err, EX_USAGE,
+                         "--content goes with one member: leave --content or --members out");
+    return ERR_OK;
+}
+
+/* Options of fusion/ from ours and the data: every choice is made here. */
 static int choose(const struct training_request *r, const struct training_data *t,
                   struct train_options *ret_o, struct err *err)
 {
+    const struct settings_training_options *told = r->options;
     struct train_options o;
 
     train_options_init(&o);
-    choose_shape(r, t, &o.model.shape);
-    o.model.seed = r->seed;
-    o.model.item_graph = r->item_graph >= 0
-                             ? r->item_graph == 1
-                             : o.model.item_graph && o.model.shape.fusion != FUSION_NONE;
-    o.model.threads = r->threads ? r->threads : processors_online();
-    if (r->lr >= 0)
-        o.model.lr = (float)r->lr;
-    if (r->decay >= 0)
-        o.model.decay = (float)r->decay;
-    if (r->id_dropout >= 0)
-        o.model.id_dropout = (float)r->id_dropout;
-    o.model.negatives = (uint32_t)r->negatives;
-    if (r->fused_length_percent > 0)
-        o.model.shape.fused_length = (float)r->fused_length_percent / 100;
-    if (r->cold_length_percent >= 0)
-        o.model.cold_length = (float)r->cold_length_percent / 100;
+    choose_shape(told, t, &o.model.shape);
+    o.model.seed = (uint64_t)told->seed;
+    o.model.item_graph = told->item_graph == SETTINGS_CHOOSE
+                             ? o.model.shape.fusion != FUSION_NONE
+                             : told->item_graph == SETTINGS_ITEM_GRAPH_KNN;
+    o.model.threads = told->threads > 0 ? (unsigned)told->threads : processors_online();
+    o.model.lr = (float)told->lr;
+    o.model.decay = (float)told->decay;
+    o.model.id_dropout = (float)told->id_dropout;
+    o.model.negatives = told->negatives > 0 ? (uint32_t)told->negatives : 0;
+    o.model.cold_length = (float)told->cold_length_percent / 100;
     o.model.knn.on_block = r->graph;
     o.model.knn.on_block_arg = r->arg;
     o.on_step = r->step;
     o.on_step_arg = r->arg;
-    o.max_epochs = r->epochs > 0 ? (uint32_t)r->epochs : TRAINING_EPOCHS;
-    o.batch = r->batch > 0 ? (uint32_t)r->batch : train_batch(t->n_train);
+    o.max_epochs = (uint32_t)told->epochs;
+    o.batch = told->batch > 0 ? (uint32_t)told->batch : train_batch(t->n_train);
     if (!t->F && (o.model.shape.fusion != FUSION_NONE || o.model.item_graph))
         return err_fatal(err, EX_DATAERR,
                          "no item has features: import items with features, or train with "
                          "--fusion none --item-graph none");
     *ret_o = o;
-    return check_members(r, t->F, &o.model.shape, err);
+    return check_members(told, t->F, &o.model.shape, err);
 }
 
 /* ---- what is published --------------------------------------------------------------------- */
@@ -262,7 +269,7 @@ static json_t *metrics_json(const struct run *run)
 {
     const struct training_data *t = &run->data;
     const struct model_shape *joined = model_shape(run->result.model);
-    json_t *seed = json_integer((json_int_t)run->r->seed);
+    json_t *seed = json_integer((json_int_t)run->r->options->seed);
 
     return json_pack("{s:o, s:o, s:o, s:I, s:i, s:i, s:f, s:I, s:I, s:I, s:I, s:o, s:o}",
                      "options", options_json(&run->o, run->last.trainee, joined), "seed", seed,
@@ -334,7 +341,7 @@ static bool watch(void *arg, uint32_t epoch, const struct train_point *point)
 
 static uint32_t n_members(const struct training_request *r)
 {
-    return r->members > 1 ? (uint32_t)r->members : 1;
+    return (uint32_t)r->options->members;
 }
 
 /* Each member has a checkpoint of its own: FILE, FILE.2, FILE.3 … */
@@ -416,7 +423,7 @@ static int train_member(struct run *run, uint32_t member, const struct trainee_d
     char path[PATH_MAX];
     bool warms;
 
-    o.model.seed = ensemble_seed(r->seed, member);
+    o.model.seed = ensemble_seed((uint64_t)r->options->seed, member);
     train_result_done(&run->last);
     int status = r->checkpoint ? member_checkpoint(r, member, path, err) : ERR_OK;
     if (status == ERR_OK && r->checkpoint) {
@@ -467,8 +474,10 @@ int training_run(struct store *reader, const struct settings *s,
                  struct err *err)
 {
     struct run run = {.r = r};
-    int status = training_data_read(reader, r, &run.data, err);
+    int status = check_options(r->options, err);
 
+    if (status == ERR_OK)
+        status = training_data_read(reader, r, &run.data, err);
     if (status == ERR_OK)
         status = choose(r, &run.data, &run.o, err);
     if (status == ERR_OK)

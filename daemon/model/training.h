@@ -2,7 +2,7 @@
 #define MMF_DAEMON_MODEL_TRAINING_H
 
 /* From what the store holds to a candidate's files: the data, the split, the choices that the
- * caller leaves open, the training, the vectors to publish. Reads the store and writes a folder;
+ * options leave open, the training, the vectors to publish. Reads the store and writes a folder;
  * candidate.h publishes it. One thread of the caller's; `threads` more where they pay. */
 
 #include "config/err.h"
@@ -17,28 +17,12 @@
 
 struct json_t;
 
-#define TRAINING_EPOCHS 200 /* when nobody says */
-
-/* Zero, NULL or negative = chosen from F and the number of interactions. */
 struct training_request {
-    int fusion, backbone; /* enum fusion_kind, backbone_kind; -1 = choose */
-    int item_graph;       /* 1, 0; -1 = choose */
-    uint64_t seed;
-    int64_t epochs, batch;
-    int64_t dim;       /* learned numbers of a vector, even: half fused, half identity */
-    int64_t content;   /* content columns beside them (fusion/model/content.h) */
-    int64_t layers;    /* of LightGCN's propagation */
-    int64_t negatives; /* of each pair */
-    int64_t members;   /* fusion/train/ensemble.h */
-    int64_t fused_length_percent; /* of the fused half, beside 1; 0 = choose */
-    int64_t cold_length_percent;  /* fusion/model/cold.h; negative = choose */
-    double lr, decay, id_dropout; /* negative = choose */
-    const char *valid;            /* pairs held out; NULL = 10 % a user, seeded */
-    bool warm;                    /* start from the active model */
-    unsigned threads;             /* 0 = all processors */
-    const char *checkpoint;       /* keeps the state there; NULL = none */
-    bool resume;                  /* goes on from it */
-    train_progress *progress;     /* false = give up: ERR_RETRY EX_TEMPFAIL */
+    const struct settings_training_options *options;
+    const char *valid;        /* pairs held out; NULL = 10 % a user, seeded */
+    const char *checkpoint;   /* keeps the state there; NULL = none */
+    bool resume;              /* goes on from it */
+    train_progress *progress; /* false = give up: ERR_RETRY EX_TEMPFAIL */
     /* As knn_options' on_block and train_options' on_step; NULL = none. */
     void (*graph)(void *arg, size_t n_done, size_t n_items);
     void (*step)(void *arg, uint32_t epoch, size_t step, size_t n_steps);

@@ -148,7 +148,8 @@ int training_data_read(struct store *reader, const struct training_request *r,
     int status = store_read_dataset(reader, &t.d, err);
 
     if (status == ERR_OK)
-        status = r->valid ? split_by_file(&t, r->valid, err) : split_seeded(&t, r->seed, err);
+        status = r->valid ? split_by_file(&t, r->valid, err)
+                          : split_seeded(&t, (uint64_t)r->options->seed, err);
     if (status == ERR_OK && !t.n_train)
         status = err_fatal(err, EX_NOINPUT,
                            "no interactions to train on: metammf import interactions FILE.tsv");

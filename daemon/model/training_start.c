@@ -53,7 +53,7 @@ int training_start_find(struct store *reader, const struct settings *settings,
 
     if (status == ERR_END)
         return ERR_OK;
-    return status == ERR_OK && r->warm ? load_warm(s, settings, t, err) : status;
+    return status == ERR_OK && r->options->warm_start ? load_warm(s, settings, t, err) : status;
 }
 
 /* More members than the active model has: the others start from nothing, since two that start from

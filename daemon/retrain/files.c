@@ -49,6 +49,8 @@ static int paths_of(const struct settings *s, struct retrain_paths *p, struct er
     int r = paths_model_file(s, ".metammf-retraining", p->dir, err);
 
     if (r == ERR_OK)
+        r = paths_join(p->dir, "settings.conf", p->settings, err);
+    if (r == ERR_OK)
         r = paths_join(p->dir, "holdout.tsv", p->holdout, err);
     return r == ERR_OK ? paths_join(p->dir, "candidate", p->candidate, err) : r;
 }
@@ -63,6 +65,17 @@ void retrain_files_clear(const struct settings *s)
         log_warning("retraining: remove %s: %s", p.dir, strerror(errno));
 }
 
+static int write_settings(const char *path, const struct settings *s, struct err *err)
+{
+    FILE *f = fopen(path, "we");
+
+    if (!f)
+        return err_retry(err, EX_CANTCREAT, "%s: %s", path, strerror(errno));
+    bool failed = settings_print_changed(s, f) != ERR_OK;
+    failed |= fclose(f) != 0;
+    return failed ? err_retry(err, EX_IOERR, "%s: cannot be written", path) : ERR_OK;
+}
+
 int retrain_files_begin(const struct settings *s, struct retrain_paths *ret_paths,
                         struct err *err)
 {
@@ -71,9 +84,9 @@ int retrain_files_begin(const struct settings *s, struct retrain_paths *ret_path
     if (r != ERR_OK)
         return r;
     retrain_files_clear(s);
-    return mkdir(ret_paths->dir, 0777) == 0 || errno == EEXIST
-               ? ERR_OK
-               : err_retry(err, EX_CANTCREAT, "%s: %s", ret_paths->dir, strerror(errno));
+    if (mkdir(ret_paths->dir, 0777) != 0 && errno != EEXIST)
+        return err_retry(err, EX_CANTCREAT, "%s: %s", ret_paths->dir, strerror(errno));
+    return write_settings(ret_paths->settings, s, err);
 }
 
 /* ---- held-out pairs ----------------------------------------------------------------------- */

@@ -4,7 +4,8 @@
 /* What a retraining has on disk, all of it in the model folder, which by default is the store's and
  * may hold other people's folders: what is removed has a name that nobody else gives.
  *
- *   .metammf-retraining/holdout.tsv, candidate/   of the one under way; cleared before the next
+ *   .metammf-retraining/                          of the one under way; cleared before the next:
+ *       settings.conf, holdout.tsv, candidate/    the children's settings and data; their result
  *   trained-<digest>/                             a published model (candidate.h), and in it
  *   trained-<digest>/holdout.tsv                  what it was judged by
  *   .metammf-train-XXXXXX/                        of a metammf train, which removes it itself
@@ -25,9 +26,9 @@
 #define RETRAIN_BY_HAND ".metammf-train-" /* and six characters */
 
 struct retrain_paths {
-    char dir[PATH_MAX], holdout[PATH_MAX], candidate[PATH_MAX];
+    char dir[PATH_MAX], settings[PATH_MAX], holdout[PATH_MAX], candidate[PATH_MAX];
 };
-/* Makes an empty work folder. */
+/* Makes an empty work folder, and in it the settings that are not the defaults. */
 int retrain_files_begin(const struct settings *s, struct retrain_paths *ret_paths,
                         struct err *err);
 void retrain_files_clear(const struct settings *s);

@@ -234,7 +234,7 @@ static int run_child(struct round *r, const char *const *argv,
     const struct settings *s = r->s;
     struct trainer_options o = {.argv = argv,
                                 .nice = (int)s->training.nice,
-                                .threads = s->training.threads,
+                                .threads = s->training.options.threads,
                                 .memory_bytes = s->training.memory_bytes,
                                 .cpu_seconds = s->training.cpu_seconds,
                                 .heartbeat_ms = s->training.heartbeat_s * 1000,
@@ -247,78 +247,31 @@ static int run_child(struct round *r, const char *const *argv,
     return trainer_run(&o, &r->o->trainer, err);
 }
 
-struct words {
-    char trainer[PATH_MAX];
-    char seed[24], epochs[24], threads[24];
-    char fused_length[24], cold_length[24], members[24];
-};
-
-/* The child's settings are the daemon's: where the store and the models are. */
-static size_t begin_argv(const struct round *r, const struct words *w, const char **argv)
+/* The child's settings are the daemon's, not what the file of settings says by now. */
+static int train(struct round *r, const char *trainer, struct err *err)
 {
-    size_t n = 0;
+    char seed[24];
+    const char *const argv[] = {
+        trainer, "--config", r->paths.settings, "train", "--as-configured",  "--seed",
+        seed,    "--valid",  r->paths.holdout,  "--out", r->paths.candidate, NULL};
 
-    argv[n++] = w->trainer;
-    if (r->s->path) {
-        argv[n++] = "--config";
-        argv[n++] = r->s->path;
-    }
-    argv[n++] = "--store";
-    argv[n++] = r->s->store.path;
-    return n;
-}
-
-static int train(struct round *r, const struct words *w, struct err *err)
-{
-    const struct settings *s = r->s;
-    bool fuses = s->training.fusion != SETTINGS_FUSION_NONE; /* else there may be no features */
-    int item_graph = fuses ? s->training.item_graph : SETTINGS_ITEM_GRAPH_NONE;
-    const char *const own[] = {"train",
-                               "--out",
-                               r->paths.candidate,
-                               "--valid",
-                               r->paths.holdout,
-                               "--backbone",
-                               settings_backbone_words[s->training.backbone],
-                               "--fusion",
-                               settings_fusion_words[s->training.fusion],
-                               "--item-graph",
-                               settings_item_graph_words[item_graph],
-                               "--seed",
-                               w->seed,
-                               "--epochs",
-                               w->epochs,
-                               "--threads",
-                               w->threads,
-                               "--fused-length",
-                               w->fused_length,
-                               "--cold-length",
-                               w->cold_length,
-                               "--members",
-                               w->members,
-                               s->training.warm_start ? "--warm" : NULL,
-                               NULL};
-    const char *argv[8 + sizeof(own) / sizeof(own[0])];
-    size_t n = begin_argv(r, w, argv);
-
-    memcpy(argv + n, own, sizeof(own));
+    (void)snprintf(seed, sizeof(seed), "%" PRIu64,
+                   ((uint64_t)r->s->training.options.seed + (uint64_t)r->r->seed_offset) &
+                       INT64_MAX);
     r->r->show(r->r->arg, "training");
     return run_child(r, argv, on_progress, err);
 }
 
-static int judge(struct round *r, const struct words *w, struct err *err)
+static int judge(struct round *r, const char *trainer, struct err *err)
 {
-    const char *argv[12];
-    size_t n = begin_argv(r, w, argv);
+    const char *const argv[] = {trainer, "--config",         r->paths.settings,
+                                "judge", r->paths.candidate, r->paths.holdout,
+                                NULL};
 
-    argv[n++] = "judge";
-    argv[n++] = r->paths.candidate;
-    argv[n++] = r->paths.holdout;
-    argv[n] = NULL;
     r->r->show(r->r->arg, "judging");
     int status = run_child(r, argv, on_figures, err);
     if (status == ERR_OK && !r->has_figures)
-        status = err_retry(err, EX_SOFTWARE, "%s judge: no figures", w->trainer);
+        status = err_retry(err, EX_SOFTWARE, "%s judge: no figures", trainer);
     return status;
 }
 
@@ -453,23 +406,15 @@ static int check_pin(struct round *r, struct err *err)
 
 static int run(struct round *r, struct err *err)
 {
-    struct words w;
+    char trainer[PATH_MAX];
     int status;
 
-    (void)snprintf(w.seed, sizeof(w.seed), "%" PRId64, r->s->training.seed + r->r->seed_offset);
-    (void)snprintf(w.epochs, sizeof(w.epochs), "%" PRId64, r->s->training.epochs);
-    (void)snprintf(w.threads, sizeof(w.threads), "%" PRId64, r->s->training.threads);
-    (void)snprintf(w.fused_length, sizeof(w.fused_length), "%" PRId64,
-                   r->s->training.fused_length_percent);
-    (void)snprintf(w.cold_length, sizeof(w.cold_length), "%" PRId64,
-                   r->s->training.cold_length_percent);
-    (void)snprintf(w.members, sizeof(w.members), "%" PRId64, r->s->training.members);
     if ((status = open_store(r, err)) != ERR_OK || (status = check_pin(r, err)) != ERR_OK ||
         (status = store_work(&r->r->writer, retrain_reject_leftovers, (void *)(uintptr_t)r->s,
                              err)) != ERR_OK ||
-        (status = paths_trainer(r->s, w.trainer, err)) != ERR_OK ||
-        (status = split(r, err)) != ERR_OK || (status = train(r, &w, err)) != ERR_OK ||
-        (status = judge(r, &w, err)) != ERR_OK)
+        (status = paths_trainer(r->s, trainer, err)) != ERR_OK ||
+        (status = split(r, err)) != ERR_OK || (status = train(r, trainer, err)) != ERR_OK ||
+        (status = judge(r, trainer, err)) != ERR_OK)
         return status;
     return decide(r, err);
 }

@@ -4,6 +4,7 @@
 /* One retraining, from the split to the flip:
  *
  *   reader        what the active model does not know yet → holdout.tsv     (holdout.h)
+ *   reader        the settings in force → settings.conf, the children's      (files.h)
  *   child         metammf train: the store less the held-out pairs → files   (child.h)
  *   child         metammf judge: both models on the held-out pairs           (judge.h)
  *   this thread   the gate's decision                                        (gate.h)

@@ -18,18 +18,20 @@
 
 struct options {
     const char *config;
-    bool check, print;
+    bool check, print, changed;
 };
 
 const char *argp_program_version = "metammfd " MMF_VERSION;
 
-enum { OPTION_CHECK = 256, OPTION_PRINT };
+enum { OPTION_CHECK = 256, OPTION_PRINT, OPTION_CHANGED };
 
 static const struct argp_option argp_options[] = {
     {"config", 'c', "FILE", 0, "Read the settings from FILE (" METAMMFD_CONFIG ")", 0},
     {"check-config", OPTION_CHECK, NULL, 0, "Check the settings and exit: 0 good, 78 bad", 0},
     {"print-config", OPTION_PRINT, NULL, 0,
      "Print the settings in force, defaults included, secrets as ***, and exit", 0},
+    {"changed", OPTION_CHANGED, NULL, 0,
+     "With --print-config: only the settings that differ from the defaults", 0},
     {0}};
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -46,9 +48,16 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case OPTION_PRINT:
         o->print = true;
         return 0;
+    case OPTION_CHANGED:
+        o->changed = true;
+        return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected argument \"%s\": settings belong into the file", arg);
         return EINVAL;
+    case ARGP_KEY_END:
+        if (o->changed && !o->print)
+            argp_error(state, "--changed goes with --print-config");
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -68,8 +77,9 @@ static const struct argp argp = {
     "is missing, 75 try again, 77 files of another user, 78 settings or store refused, others "
     "as "
     "in sysexits.h. After 64, 65, 66, 77 and 78 the unit stays down.\n\n"
-    "Example:\n"
-    "  metammfd --config ./metammfd.conf --check-config && metammfd --config ./metammfd.conf",
+    "Examples:\n"
+    "  metammfd --config ./metammfd.conf --check-config && metammfd --config ./metammfd.conf\n"
+    "  metammfd --print-config --changed",
     NULL,
     NULL,
     NULL};
@@ -91,6 +101,13 @@ static int print_verdict(const char *config, size_t n_unread)
     return fflush(stdout) == 0 ? 0 : EX_IOERR;
 }
 
+static int print_settings(const struct settings *s, bool changed)
+{
+    int status = changed ? settings_print_changed(s, stdout) : settings_print(s, stdout);
+
+    return status == ERR_OK ? 0 : EX_IOERR;
+}
+
 /* --check-config, --print-config; printing needs no credential, which only the unit has. */
 static int look_only(const struct options *o)
 {
@@ -106,7 +123,7 @@ static int look_only(const struct options *o)
         fprintf(stderr, "%s\n", err.text);
         code = err.exit_code;
     } else if (o->print) {
-        code = settings_print(&s, stdout) == 0 && fflush(stdout) == 0 ? 0 : EX_IOERR;
+        code = print_settings(&s, o->changed);
     } else {
         code = print_verdict(o->config, n_unread);
     }

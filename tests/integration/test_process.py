@@ -31,6 +31,12 @@ class Settings(WithSite):
         again = self.site.dir / "printed.conf"
         again.write_text(printed.stdout)
         self.assertEqual(self.daemon("--config", again, "--print-config").stdout, printed.stdout)
+        changed = self.daemon("--config", self.site.config, "--print-config", "--changed").stdout
+        self.assertIn(f'path = "{self.site.store}";', changed)
+        self.assertNotIn("batch_rows", changed)
+        again.write_text(changed)
+        self.assertEqual(self.daemon("--config", again, "--print-config").stdout, printed.stdout)
+        self.assertEqual(self.daemon("--config", again, "--changed").returncode, 64)
 
     def test_print_needs_no_credential_and_shows_no_secret(self):
         conf = self.site.dir / "secret.conf"

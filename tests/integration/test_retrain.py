@@ -32,14 +32,15 @@ WORDS = [["cat", "kitten", "purr", "whiskers", "paw"], ["noodle", "soup", "spicy
 
 SPOILED = """#!/usr/bin/env python3
 # The real trainer on a copy of the store in which users and items are shuffled, at a high rate.
-import os, random, shutil, sqlite3, subprocess, sys
+import os, random, re, sqlite3, subprocess, sys
 args = sys.argv[1:]
 if "train" in args:
-    at = args.index("--store") + 1
-    copy = os.path.join(os.path.dirname(args[at]), "spoiled.db")
+    settings = open(args[args.index("--config") + 1]).read()
+    store = re.search(r'^    path = "(.*)"', settings, re.M)[1]
+    copy = os.path.join(os.path.dirname(store), "spoiled.db")
     if os.path.exists(copy):
         os.unlink(copy)
-    subprocess.run([TRAINER, "--store", args[at], "snapshot", copy], check=True,
+    subprocess.run([TRAINER, "--store", store, "snapshot", copy], check=True,
                    stdout=subprocess.DEVNULL)
     db = sqlite3.connect(copy)
     rids = [r for r, in db.execute("SELECT rid FROM interaction ORDER BY topic_id, partition, offset")]
@@ -49,8 +50,7 @@ if "train" in args:
                    [(r, *k) for r, k in zip(rids, keys)])
     db.commit()
     db.close()
-    args[at] = copy
-    args += ["--lr", "0.1"]  # a warm start must not survive it
+    args += ["--store", copy, "--lr", "0.1"]  # a warm start must not survive it
 os.execv(TRAINER, [TRAINER, *args])
 """
 
@@ -241,12 +241,15 @@ class Retrain(unittest.TestCase):
     def crash_and_hang(self):
         s = self.site
         before, n = s.vectors(), s.results("failed")
-        words = s.dir / "words"
-        self.use_trainer(f"#!/bin/sh\necho \"$@\" > {words}\nkill -9 $$\n", fused_length_percent=150, cold_length_percent=140,
-                         members=3)
+        words, told = s.dir / "words", s.dir / "told"
+        options = {"fused_length_percent": 150, "cold_length_percent": 140, "members": 3}
+        self.use_trainer(f"#!/bin/sh\necho \"$@\" > {words}\ncp \"$2\" {told}\nkill -9 $$\n",
+                         **options)
         s.daemon.send_signal(signal.SIGUSR1)
         s.wait_result("failed", n + 1)
-        self.assertIn("--epochs 6 --threads 1 --fused-length 150 --cold-length 140 --members 3", words.read_text())
+        self.assertRegex(words.read_text(), "^--config .* train --as-configured --seed [0-9]+ ")
+        for name, value in {"epochs": 6, **options}.items():
+            self.assertIn(f"    {name} = {value}; #", told.read_text())
         self.assertIn("failed, trainer crashed", s.read_log())
         self.use_trainer("#!/bin/sh\necho working\nsleep 1000\n", heartbeat_s=1)
         s.daemon.send_signal(signal.SIGUSR1)

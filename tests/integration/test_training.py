@@ -269,6 +269,28 @@ class Training(unittest.TestCase):
             new = self.w.vectors("current_embedding", "item_id")["i89"]  # nothing but a fused half
             self.assertAlmostEqual(math.hypot(*new), percent / 100, places=4)
 
+    def test_as_configured_is_what_the_daemon_trains(self):
+        conf = self.w.dir / "trained.conf"
+        conf.write_text(f'store = {{ path = "{self.w.db}"; }};\ntraining = {{ backbone = "mf"; '
+                        'fused_length_percent = 150; seed = 9; warm_start = false; };\n')
+        runs = {"configured": ("--config", conf, "train", "--as-configured"),
+                "told": ("train", "--backbone", "mf", "--fused-length", 150, "--seed", 9),
+                "not asked": ("--config", conf, "train"),
+                "told otherwise": ("--config", conf, "train", "--as-configured", "--fusion", "none")}
+        metrics, models = {}, {}
+        for name, words in runs.items():
+            out = self.w.dir / name
+            self.w.run(*words, "--threads", 1, "--epochs", 3, "--out", out)
+            metrics[name] = json.loads((out / "metrics.json").read_text())
+            models[name] = (out / "model.safetensors").read_bytes()
+        self.assertEqual(models["configured"], models["told"])
+        self.assertEqual(metrics["configured"]["options"], metrics["told"]["options"])
+        self.assertEqual(metrics["not asked"]["options"]["backbone"], "lightgcn")
+        self.assertEqual(metrics["not asked"]["seed"], 1)
+        options = metrics["told otherwise"]["options"]
+        self.assertEqual((options["fusion"], options["item_graph"], options["backbone"]),
+                         ("none", "none", "mf"))
+
     def test_identity_only_gives_new_items_nothing(self):
         m = self.w.train("--fusion", "none", "--backbone", "mf")
         self.assertEqual(m["options"]["dim"], 64)

@@ -154,6 +154,55 @@ static void settings_load_broken_text_gives_line(void **state)
     assert_refused("/*/ @include */ x", "f.conf:1: syntax error");
 }
 
+static void settings_load_group_there_again_adds_to_the_first(void **state)
+{
+    struct settings s = {0};
+    struct err err = {0};
+
+    (void)state;
+    load("queue = { items = 5; };\nstore = { batch_rows = 7; };\nqueue : /* { */\n"
+         "{ bytes = 5000000000; };\nstore={batch_ms=8;};store = { };\n",
+         &s, &err);
+    assert_non_null(strstr(err.text, "duplicate setting name")); /* not seen as a group */
+    load("queue = { items = 5; };\nstore = { batch_rows = 7; };\nqueue :\n"
+         "{ bytes = 5000000000; };\nstore={batch_ms=8;};store = { };\n",
+         &s, &err);
+    assert_string_equal(s.path, "f.conf");
+    assert_int_equal(s.queue.items, 5);
+    assert_int_equal(s.queue.bytes, 5000000000);
+    assert_int_equal(s.store.batch_rows, 7);
+    assert_int_equal(s.store.batch_ms, 8);
+    settings_done(&s);
+    assert_refused("queue = { items = 5; };\nqueue = {\n items = 6; };",
+                   "f.conf:3: `queue.items` is there twice; remove one");
+    assert_refused("queue = { items = 5; };\nqueue = { item = 6; };",
+                   "f.conf:2: unknown key `queue.item`; did you mean `items`?");
+    assert_refused("source = \"spool\";\nsource = \"spool\";", "duplicate setting name");
+    assert_refused("kafka = { properties = { a = 1; }; properties = { b = 1; }; };",
+                   "duplicate setting name");
+    assert_refused("queue* = { items = 5; };", "no name of a setting has a '*'");
+    assert_refused("\n*2 = { items = 5; };", "f.conf:2: no name of a setting has a '*'");
+}
+
+static void settings_load_too_many_groups_are_refused(void **state)
+{
+    enum { N = 100000 };
+    char *text = calloc(N, sizeof("http={};"));
+    struct settings s = {0};
+    struct err err = {0};
+
+    (void)state;
+    assert_non_null(text);
+    for (size_t i = 0; i < N; i++)
+        memcpy(text + i * 8, "http={};", 8);
+    assert_int_equal(load(text, &s, &err), ERR_FATAL);
+    assert_non_null(strstr(err.text, "f.conf:1: too many groups"));
+    text[8 * 1000] = '\0';
+    assert_int_equal(load(text, &s, &err), ERR_OK);
+    settings_done(&s);
+    free(text);
+}
+
 static void settings_load_nul_byte_is_refused(void **state)
 {
     struct settings s = {0};
@@ -274,80 +323,6 @@ static void settings_set_from_text_checks_and_replaces(void **state)
     settings_done(&s);
 }
 
-/* ── printing ── */
-
-static char *print(const struct settings *s)
-{
-    char *text = NULL;
-    size_t bytes = 0;
-    FILE *out = open_memstream(&text, &bytes);
-
-    assert_non_null(out);
-    assert_int_equal(settings_print(s, out), ERR_OK);
-    fclose(out);
-    return text;
-}
-
-static void settings_print_output_loads_again_the_same(void **state)
-{
-    struct settings s = {0}, again = {0};
-    struct err err = {0};
-    char *first, *second;
-
-    (void)state;
-    load("media = { max_bytes = 5000000000; roots = [\"/a\\\"b\\\\\", \"/é\"]; };"
-         "kafka = { partitions = [1, 2]; properties = { client_id = \"a\\nb\\x07\"; "
-         "ssl_key_password = \"@credential:k\"; }; };",
-         &s, &err);
-    assert_string_equal(err.text, "");
-    first = print(&s);
-    assert_int_equal(load(first, &again, &err), ERR_OK);
-    second = print(&again);
-    assert_string_equal(first, second);
-    assert_string_equal(again.kafka.properties.items[0], "client.id=a\nb\a");
-    assert_string_equal(again.kafka.properties.items[1], "ssl.key.password=@credential:k");
-    free(first);
-    free(second);
-    settings_done(&s);
-    settings_done(&again);
-}
-
-static void settings_print_secrets_are_redacted(void **state)
-{
-    struct settings s = {0};
-    struct err err = {0};
-    char *text;
-
-    (void)state;
-    load("kafka = { properties = { sasl_password = \"hunter2\"; ssl_key_pem = \"hunter2\"; "
-         "ssl_keystore_password = \"hunter2\"; sasl_oauthbearer_config = \"x=hunter2\"; "
-         "sasl_oauthbearer_client_secret = \"hunter2\"; client_id = \"seen\"; }; };",
-         &s, &err);
-    assert_string_equal(err.text, "");
-    text = print(&s);
-    assert_null(strstr(text, "hunter2"));
-    assert_non_null(strstr(text, "sasl_password = \"***\";"));
-    assert_non_null(strstr(text, "client_id = \"seen\";"));
-    free(text);
-    settings_done(&s);
-}
-
-static void settings_print_full_device_is_retry(void **state)
-{
-    struct settings s;
-    FILE *out = fopen("/dev/full", "w");
-
-    (void)state;
-    if (out == NULL) {
-        print_message("skipped: /dev/full is missing\n");
-        skip();
-    }
-    assert_int_equal(settings_init(&s), ERR_OK);
-    assert_int_equal(settings_print(&s, out), ERR_RETRY);
-    fclose(out);
-    settings_done(&s);
-}
-
 static void settings_property_is_secret_spellings(void **state)
 {
     (void)state;
@@ -418,6 +393,8 @@ int main(void)
         cmocka_unit_test(settings_load_out_of_range_gives_range_and_unit),
         cmocka_unit_test(settings_load_wrong_type_says_both),
         cmocka_unit_test(settings_load_broken_text_gives_line),
+        cmocka_unit_test(settings_load_group_there_again_adds_to_the_first),
+        cmocka_unit_test(settings_load_too_many_groups_are_refused),
         cmocka_unit_test(settings_load_nul_byte_is_refused),
         cmocka_unit_test(settings_load_words_in_comments_and_strings_are_left_alone),
         cmocka_unit_test(settings_hours_parse_takes_spans_only),
@@ -426,9 +403,6 @@ int main(void)
         cmocka_unit_test(settings_load_bad_file_leaves_settings_untouched),
         cmocka_unit_test(settings_load_missing_file_and_folder_are_named),
         cmocka_unit_test(settings_set_from_text_checks_and_replaces),
-        cmocka_unit_test(settings_print_output_loads_again_the_same),
-        cmocka_unit_test(settings_print_secrets_are_redacted),
-        cmocka_unit_test(settings_print_full_device_is_retry),
         cmocka_unit_test(settings_property_is_secret_spellings),
         cmocka_unit_test(settings_nearest_typing_errors_are_found),
         cmocka_unit_test(settings_credential_read_gives_the_file_without_line_end),

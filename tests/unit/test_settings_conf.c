@@ -1,5 +1,6 @@
-/* The shipped config/metammfd.conf and the manual page against the table of settings, and memory that runs out at
- * every allocation of a load in turn (the linker wraps malloc and its kin). */
+/* The shipped config/metammfd.conf gives the defaults, and memory that runs out at every allocation
+ * of a load in turn (the linker wraps malloc and its kin). That the file and the manual page say
+ * what the table says is config/settings_pages.c's. */
 
 #include "config/settings_table.h"
 
@@ -116,86 +117,6 @@ static void settings_load_shipped_file_gives_defaults(void **state)
     free(text);
 }
 
-/* `text` with each run of blanks, line ends and '#' as one blank, so that wrapped comments can be
- * searched. */
-static void flatten(char *text)
-{
-    char *out = text;
-
-    for (const char *p = text; *p != '\0';) {
-        size_t n = strspn(p, " \n#");
-
-        *out++ = n != 0 ? ' ' : *p;
-        p += n != 0 ? n : 1;
-    }
-    *out = '\0';
-}
-
-static const char *find(const char *from, const char *what, const char *path)
-{
-    const char *p = strstr(from, what);
-
-    if (p == NULL)
-        fail_msg("metammfd.conf: %s: \"%s\" is missing or in the wrong place", path, what);
-    return p;
-}
-
-static void settings_table_every_key_is_documented_in_order(void **state)
-{
-    char *text = read_file(MMF_SHIPPED_CONF), range[160], words[256];
-    const char *p = text;
-
-    (void)state;
-    flatten(text);
-    for (size_t i = 0; i < settings_table_n; i++) {
-        const struct settings_key *k = &settings_table[i];
-        const char *dot = strchr(k->path, '.');
-
-        p = find(p, k->help, k->path);
-        snprintf(words, sizeof(words),
-                 "Range: %s. Default: ", settings_value_range(k, range, sizeof(range)));
-        p = find(p, words, k->path);
-        snprintf(words, sizeof(words), " %s = ", dot == NULL ? k->path : dot + 1);
-        p = find(p, words, k->path);
-    }
-    free(text);
-}
-
-/* roff's backslashes gone: "a\\-b" is "a-b". */
-static void unescape(char *text)
-{
-    char *out = text;
-
-    for (const char *p = text; *p != '\0'; p++) {
-        if (*p != '\\')
-            *out++ = *p;
-    }
-    *out = '\0';
-}
-
-static void settings_table_manual_page_tells_the_same(void **state)
-{
-    char *text = read_file(MMF_MANUAL_PAGE), range[160], words[256];
-    const char *p = text;
-
-    (void)state;
-    unescape(text);
-    for (size_t i = 0; i < settings_table_n; i++) {
-        const struct settings_key *k = &settings_table[i];
-        bool is_list = k->type >= SETTINGS_STRINGS;
-        const char *quote = k->type == SETTINGS_INT || k->type == SETTINGS_BOOL ? "" : "\"";
-
-        snprintf(words, sizeof(words), ".TP\n.B %s\n", k->path);
-        p = find(p, words, k->path);
-        p = find(p, k->help, k->path);
-        snprintf(words, sizeof(words), "Range: %s. Default: %s%s%s",
-                 settings_value_range(k, range, sizeof(range)), is_list ? "" : quote,
-                 is_list ? "" : k->fallback, is_list ? "" : quote);
-        p = find(p, words, k->path);
-    }
-    free(text);
-}
-
 static void settings_load_memory_runs_out_anywhere_is_clean(void **state)
 {
     static const char text[] =
@@ -229,8 +150,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(settings_load_shipped_file_gives_defaults),
-        cmocka_unit_test(settings_table_every_key_is_documented_in_order),
-        cmocka_unit_test(settings_table_manual_page_tells_the_same),
         cmocka_unit_test(settings_load_memory_runs_out_anywhere_is_clean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

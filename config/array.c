@@ -6,13 +6,13 @@ enum { LEAST = 16 };
 
 void *array_reserve(void *items, size_t *room, size_t need, size_t size)
 {
-    size_t more = *room <= SIZE_MAX / 2 ? 2 * *room : SIZE_MAX;
+    size_t more = *room <= SIZE_MAX / 2 ? 2 * *room : SIZE_MAX, bytes;
 
     if (need <= *room)
         return items;
     more = more < LEAST ? LEAST : more;
     more = more < need ? need : more;
-    void *moved = reallocarray(items, more, size);
+    void *moved = __builtin_mul_overflow(more, size, &bytes) ? NULL : realloc(items, bytes);
     if (moved)
         *room = more;
     return moved;

@@ -42,7 +42,7 @@ static void array_reserve_with_enough_room_is_the_same_array(void **state)
     free(items);
 }
 
-static void array_reserve_beyond_memory_leaves_the_array(void **state)
+static void array_reserve_beyond_a_size_leaves_the_array(void **state)
 {
     size_t room = 0;
     int64_t *items = array_reserve(NULL, &room, 4, sizeof(*items));
@@ -52,7 +52,6 @@ static void array_reserve_beyond_memory_leaves_the_array(void **state)
     assert_non_null(items);
     items[0] = 7;
     assert_null(array_reserve(items, &room, SIZE_MAX / 4, sizeof(*items)));
-    assert_null(array_reserve(items, &room, SIZE_MAX / 16, sizeof(*items)));
     assert_int_equal(room, before);
     assert_int_equal(items[0], 7);
     free(items);
@@ -81,7 +80,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(array_reserve_keeps_the_elements_and_doubles),
         cmocka_unit_test(array_reserve_with_enough_room_is_the_same_array),
-        cmocka_unit_test(array_reserve_beyond_memory_leaves_the_array),
+        cmocka_unit_test(array_reserve_beyond_a_size_leaves_the_array),
         cmocka_unit_test(array_find_every_id_and_none_between),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,10 +2,10 @@
 #include "daemon/model/training_internal.h"
 
 #include "daemon/model/evaluation.h"
+#include "fusion/math/blas.h"
 #include "fusion/train/checkpoint.h"
 #include "fusion/train/ensemble.h"
 #include "fusion/model/fuse.h"
-#include "fusion/train/train_sizes.h"
 
 #include <jansson.h>
 #include <limits.h>
@@ -460,7 +460,7 @@ static int train(struct run *run, struct err *err)
                                 .n_pairs = t->n_train};
     int r = prepare_checkpoints(run->r, err);
 
-    train_set_blas_threads(run->o.model.threads);
+    blas_set_threads(run->o.model.threads);
     for (uint32_t member = 0; r == ERR_OK && member < n_members(run->r); member++) {
         data.item_graph = member > 0 && run->item_graph.nnz ? &run->item_graph : NULL;
         r = train_member(run, member, &data, err);

@@ -105,35 +105,6 @@ int csr_from_pairs(const struct csr_pair *pairs, size_t n_pairs, uint32_t n_rows
     return status;
 }
 
-int csr_transpose(const struct csr *csr, struct csr *ret_t, struct err *err)
-{
-    struct csr t;
-    int status = csr_new(csr->n_cols, csr->n_rows, csr->nnz, &t, err);
-    if (status)
-        return status;
-    if (csr->value) {
-        t.value = malloc((csr->nnz ? csr->nnz : 1) * sizeof(*t.value));
-        if (!t.value) {
-            csr_done(&t);
-            return err_oom(err, "a sparse matrix");
-        }
-    }
-    for (size_t e = 0; e < csr->nnz; e++)
-        t.start[csr->col[e] + 1]++;
-    prefix_sum(t.start, t.n_rows);
-    for (uint32_t row = 0; row < csr->n_rows; row++)
-        for (size_t e = csr->start[row]; e < csr->start[row + 1]; e++) {
-            size_t at = t.start[csr->col[e]]++;
-            t.col[at] = row;
-            if (t.value)
-                t.value[at] = csr->value[e];
-        }
-    memmove(t.start + 1, t.start, t.n_rows * sizeof(*t.start));
-    t.start[0] = 0;
-    *ret_t = t;
-    return ERR_OK;
-}
-
 size_t csr_find(const struct csr *csr, uint32_t row, uint32_t col)
 {
     size_t lo = csr->start[row], hi = csr->start[row + 1];

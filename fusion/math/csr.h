@@ -30,8 +30,6 @@ int csr_new(uint32_t n_rows, uint32_t n_cols, size_t nnz, struct csr *ret_csr, s
  * of range, ERR_RETRY without memory. */
 int csr_from_pairs(const struct csr_pair *pairs, size_t n_pairs, uint32_t n_rows,
                    uint32_t n_cols, struct csr *ret_csr, struct err *err);
-/* With the values carried along. */
-int csr_transpose(const struct csr *csr, struct csr *ret_t, struct err *err);
 /* Where in col the entry stands; SIZE_MAX where there is none. */
 size_t csr_find(const struct csr *csr, uint32_t row, uint32_t col);
 static inline bool csr_has(const struct csr *csr, uint32_t row, uint32_t col)

@@ -88,6 +88,16 @@ void gemm_pack(struct gemm_matrix *W, size_t first_col, const float *w, size_t n
     }
 }
 
+int gemm_new_rows(const float *w, size_t N, size_t K, size_t ldw, struct gemm_matrix *ret_W,
+                  struct err *err)
+{
+    int status = gemm_new(K, N, NULL, ret_W, err);
+
+    if (status == ERR_OK)
+        gemm_pack(ret_W, 0, w, N, 1, ldw);
+    return status;
+}
+
 size_t gemm_padded(const struct gemm_matrix *W)
 {
     return W->n_panels * W->kernel->width;

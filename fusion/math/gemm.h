@@ -11,7 +11,8 @@
  *
  * W is packed once, at model load: panels of `width` columns, k-major, the last panel padded with
  * zero columns. One row reads each weight once and in order (DRAM-bound); many rows keep a panel
- * in L1 and a block of X, copied to tiles, in L2. OpenBLAS is for training, where rows may depend on the batch.
+ * in L1 and a block of X, copied to tiles, in L2. Training has OpenBLAS (blas.h), whose rows may
+ * depend on the batch.
  *
  * Immutable after gemm_pack; any number of threads may read one matrix. */
 
@@ -58,6 +59,9 @@ int gemm_new(size_t K, size_t N, const struct gemm_kernel *kernel, struct gemm_m
  * first_col on. */
 void gemm_pack(struct gemm_matrix *W, size_t first_col, const float *w, size_t n_cols,
                size_t step_k, size_t step_n);
+/* Both, for the transpose of w (N, K) with row stride ldw, as torch's Linear holds it. */
+int gemm_new_rows(const float *w, size_t N, size_t K, size_t ldw, struct gemm_matrix *ret_W,
+                  struct err *err);
 #define GEMM_BLOCK_ROWS 192
 #define GEMM_DEPTH_MAX  384
 /* Floats that gemm_run needs beside its operands when B is not below the kernel's rows. */

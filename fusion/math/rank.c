@@ -29,11 +29,8 @@ struct ranking {
 int rank_pack(const float *items, size_t n_items, size_t D, struct gemm_matrix *ret_items,
               struct err *err)
 {
-    int status = gemm_new(D, n_items, NULL, ret_items, err);
-    if (status)
-        return err_wrap(err, "ranking %zu items of width %zu", n_items, D);
-    gemm_pack(ret_items, 0, items, n_items, 1, D);
-    return ERR_OK;
+    int status = gemm_new_rows(items, n_items, D, D, ret_items, err);
+    return status ? err_wrap(err, "ranking %zu items of width %zu", n_items, D) : ERR_OK;
 }
 
 /* Items come in ascending order, so an equal score belongs behind: strictly greater moves up. */

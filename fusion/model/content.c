@@ -1,10 +1,10 @@
 #include "fusion/model/content.h"
 
+#include "fusion/math/blas.h"
 #include "fusion/math/gemm.h"
 #include "fusion/model/model_internal.h"
 #include "fusion/math/pca.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,8 +20,7 @@ static int second_moments(const float *X, size_t n_items, size_t F, double *C, s
 
     if (!G)
         return err_oom(err, "the content columns");
-    cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, (int)F, (int)n_items, 1 / (float)n_items,
-                X, (int)F, 0, G, (int)F);
+    blas_moments(F, n_items, 1 / (float)n_items, X, G);
     for (size_t i = 0; i < F * F; i++)
         C[i] = (double)G[i];
     free(G);
@@ -60,8 +59,7 @@ void content_scale(float *c, size_t C, float scale)
 void content_rows(const float *X, size_t n, size_t F, const float *P, size_t C, float scale,
                   float *ret_c)
 {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)C, (int)F, 1, X, (int)F,
-                P, (int)C, 0, ret_c, (int)C);
+    blas_mul(n, C, F, X, F, P, C, 0, ret_c, C);
     for (size_t i = 0; i < n; i++)
         content_scale(ret_c + i * C, C, scale);
 }

@@ -66,14 +66,9 @@ static int pack_layer(const struct model *m, int n, struct fuse_plan *p, struct 
     return kind == FUSION_CP ? pack_cp(m, n, l, err) : ERR_OK;
 }
 
-/* A torch Linear (out, in) as (in, out). */
 static int pack_linear(const struct model_tensor *t, struct gemm_matrix *ret_W, struct err *err)
 {
-    int status = gemm_new(t->shape[1], t->shape[0], NULL, ret_W, err);
-
-    if (status == ERR_OK)
-        gemm_pack(ret_W, 0, t->data, t->shape[0], 1, t->shape[1]);
-    return status;
+    return gemm_new_rows(t->data, t->shape[0], t->shape[1], t->shape[1], ret_W, err);
 }
 
 static int pack_content(const struct model *m, struct fuse_plan *p, struct err *err)

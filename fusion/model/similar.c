@@ -42,16 +42,6 @@ static int read_options(struct similar *s, const char *text, struct err *err)
     return usable ? ERR_OK : bad("a number out of range", err);
 }
 
-/* One modality's columns of x, as the items' side of a ranking. */
-static int pack(struct similar *s, int m, size_t first, struct err *err)
-{
-    int status = gemm_new(s->dim[m], s->n, NULL, &s->packed[m], err);
-
-    if (status == ERR_OK)
-        gemm_pack(&s->packed[m], 0, s->x + first, s->n, 1, s->F);
-    return status;
-}
-
 /* Whose rows x is; a file from before does not say. */
 static int read_items(struct similar *s, const struct model *model, struct err *err)
 {
@@ -89,8 +79,8 @@ static int fill(struct similar *s, const struct model *model, const struct model
     status = read_items(s, model, err);
     for (int m = 0; status == ERR_OK && m < MODALITY_COUNT; m++) {
         s->dim[m] = (size_t)shape->modality_dim[m];
-        if (s->dim[m] && s->n)
-            status = pack(s, m, first, err);
+        if (s->dim[m] && s->n) /* its columns of x, as the items' side of a ranking */
+            status = gemm_new_rows(s->x + first, s->n, s->dim[m], s->F, &s->packed[m], err);
         first += s->dim[m];
     }
     return status;

@@ -6,10 +6,10 @@
 
 #include "fusion/train/fusenet.h"
 
+#include "fusion/math/blas.h"
 #include "fusion/math/clones.h"
 
 #include <assert.h>
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
@@ -20,11 +20,9 @@ static void mul(size_t m, size_t n, size_t k, const float *X, size_t ldx, const 
                 size_t ldw, float beta, float *Y, size_t ldy)
 {
     if (m == 1)
-        cblas_sgemv(CblasRowMajor, CblasTrans, (int)k, (int)n, 1, W, (int)ldw, X, 1, beta, Y,
-                    1);
+        blas_mul_row(n, k, X, W, ldw, beta, Y);
     else
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)n, (int)k, 1, X,
-                    (int)ldx, W, (int)ldw, beta, Y, (int)ldy);
+        blas_mul(m, n, k, X, ldx, W, ldw, beta, Y, ldy);
 }
 
 /* Y (m, n) = X (m, k) · W (n, k)ᵀ + beta·Y */
@@ -32,11 +30,9 @@ static void mul_wt(size_t m, size_t n, size_t k, const float *X, size_t ldx, con
                    size_t ldw, float beta, float *Y, size_t ldy)
 {
     if (m == 1)
-        cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)n, (int)k, 1, W, (int)ldw, X, 1, beta, Y,
-                    1);
+        blas_mul_wt_row(n, k, X, W, ldw, beta, Y);
     else
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)n, (int)k, 1, X,
-                    (int)ldx, W, (int)ldw, beta, Y, (int)ldy);
+        blas_mul_wt(m, n, k, X, ldx, W, ldw, beta, Y, ldy);
 }
 
 /* Y (m, n) += X (k, m)ᵀ · W (k, n) */
@@ -44,10 +40,9 @@ static void add_xt(size_t m, size_t n, size_t k, const float *X, size_t ldx, con
                    size_t ldw, float *Y, size_t ldy)
 {
     if (k == 1)
-        cblas_sger(CblasRowMajor, (int)m, (int)n, 1, X, 1, W, 1, Y, (int)ldy);
+        blas_add_outer(m, n, X, W, Y, ldy);
     else
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)m, (int)n, (int)k, 1, X,
-                    (int)ldx, W, (int)ldw, 1, Y, (int)ldy);
+        blas_add_xt(m, n, k, X, ldx, W, ldw, Y, ldy);
 }
 
 /* ---- rows ---- */

@@ -1,9 +1,9 @@
 #include "fusion/train/sage.h"
 
+#include "fusion/math/blas.h"
 #include "fusion/math/clones.h"
 #include "fusion/math/rng.h"
 
-#include <cblas.h>
 #include <string.h>
 
 #define SLOPE 0.01F /* of LeakyReLU */
@@ -151,8 +151,7 @@ static void forward_block(const struct pass *p, size_t first, size_t n, float *b
         memcpy(block + b * 2 * in + in, p->X + (size_t)i * in, in * sizeof(float));
         memcpy(Y + b * out, c->w + 2 * in * out, out * sizeof(float));
     }
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)out, (int)(2 * in), 1,
-                block, (int)(2 * in), c->work, (int)out, 1, Y, (int)out);
+    blas_mul(n, out, 2 * in, block, 2 * in, c->work, out, 1, Y, out);
     for (size_t b = 0; b < n; b++) {
         uint32_t i = node(p, first + b);
         finish_row(c, &rng, c->kept + (size_t)i * out, Y + b * out);
@@ -216,10 +215,8 @@ static void backward_block(const struct pass *p, size_t first, size_t n, float *
         if (!p->rows)
             memcpy(P + b * cols + out, p->dY + (first + b) * out, out * sizeof(float));
     }
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)in, (int)cols, 1, P,
-                (int)cols, c->w, (int)in, 0, p->dX + first * in, (int)in);
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)cols, (int)in, (int)n, 1, P,
-                (int)cols, p->X + first * in, (int)in, 1, dW, (int)in);
+    blas_mul(n, in, cols, P, cols, c->w, in, 0, p->dX + first * in, in);
+    blas_add_xt(cols, in, n, P, cols, p->X + first * in, in, dW, in);
 }
 
 static void backward_part(void *arg, size_t group)
@@ -242,10 +239,8 @@ static void own_block(const struct pass *p, size_t first, size_t n, float *block
         memcpy(dY + b * out, p->dY + (size_t)i * out, out * sizeof(float));
         memcpy(X + b * in, p->X + (size_t)i * in, in * sizeof(float));
     }
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)out, (int)in, (int)n, 1, dY,
-                (int)out, X, (int)in, 1, dW + out * in, (int)in);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)in, (int)out, 1, dY,
-                (int)out, c->w + out * in, (int)in, 0, dX, (int)in);
+    blas_add_xt(out, in, n, dY, out, X, in, dW + out * in, in);
+    blas_mul(n, in, out, dY, out, c->w + out * in, in, 0, dX, in);
     for (size_t b = 0; b < n; b++) {
         float *to = p->dX + (size_t)node(p, first + b) * in;
         for (size_t j = 0; j < in; j++)

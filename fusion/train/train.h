@@ -30,6 +30,14 @@ struct train_options {
 
 void train_options_init(struct train_options *o);
 
+/* Sizes for data that nobody has tuned a model for. Widths of the fusion network for F columns,
+ * ending in `out` (the fused half): powers of two from F/2 down, at most 1024 and at most three
+ * before the last, which at the paper's F = 2276 gives the paper's 1024, 512, 256, 32, and at
+ * F = 128 the 64, 32 that cost 1/30 of those. */
+void train_widths(int32_t F, int32_t out, struct model_shape *shape);
+/* Pairs a step: the paper's 3,000, fewer where an epoch would have less than 16 steps. */
+uint32_t train_batch(size_t n_pairs);
+
 /* One point of the learning curve. */
 struct train_point {
     uint32_t epoch;
@@ -69,7 +77,5 @@ int train_evaluate(const struct trainee *t, const struct csr_pair *test, size_t 
                    const uint32_t *cuts, uint32_t n_cuts, struct evaluate_result *ret_result,
                    struct err *err);
 void train_result_done(struct train_result *r);
-/* Threads of the matrix products (OpenBLAS), for the whole process. */
-void train_set_blas_threads(unsigned n);
 
 #endif

@@ -323,7 +323,7 @@ static int verify_vector(struct run *run, const struct store_item *row,
     *ret_word = "none";
     if (!e->vec || !model || e->model_id != run->inspect.model.model_id || shape->L == 0)
         return ERR_OK;
-    if (strcmp(e->state, "warm") == 0 && shape->backbone != BACKBONE_MF)
+    if (strcmp(e->state, "warm") == 0 && shape->hops > 0)
         return verify_in_graph(run, row, e, ret_word, err);
     E = calloc((1 + MODALITY_COUNT) * (size_t)shape->D, sizeof(*E));
     if (!E)

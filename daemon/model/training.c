@@ -41,7 +41,7 @@ static void choose_shape(const struct settings_training_options *o,
         shape->fusion = FUSION_NONE;
     shape->backbone =
         (enum backbone_kind)backbone_kind_parse(settings_backbone_words[o->backbone]);
-    shape->hops = shape->backbone == BACKBONE_LIGHTGCN ? (int32_t)o->layers : 0;
+    shape->hops = (int32_t)o->layers;
     shape->fused_length = (float)o->fused_length_percent / 100;
     memcpy(shape->modality_dim, t->d.dim, sizeof shape->modality_dim);
     memcpy(shape->encoder_id, t->d.encoder_id, sizeof shape->encoder_id);

@@ -144,10 +144,10 @@ static bool known(const struct rows *rows, size_t i)
     return refresh_rows_find(&rows->r->world->items, neighbourhood_id(rows->r->pass.names[i]));
 }
 
-/* Under mf an item's interactions are in its identity, or nowhere. */
+/* Without propagation an item's interactions are in its identity, or nowhere. */
 static void sort_sides(struct rows *rows)
 {
-    bool propagates = model_shape(rows->r->world->active.model)->backbone != BACKBONE_MF;
+    bool propagates = model_shape(rows->r->world->active.model)->hops > 0;
     const struct pass *p = &rows->r->pass;
     size_t D = (size_t)model_shape(rows->r->world->active.model)->D;
 

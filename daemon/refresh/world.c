@@ -224,7 +224,7 @@ static int open_parts(struct refresh_world *w, const struct settings *s, struct 
         status = fuse_context_new(w->active.model, BLOCK, &w->fuse, err);
     if (status == ERR_OK)
         status = refresh_graph_open(w, &w->graph, err);
-    if (status == ERR_OK && shape->backbone == BACKBONE_LIGHTGCN)
+    if (status == ERR_OK && backbone_of(shape->backbone)->weighs)
         status = read_degrees(w, err);
     if (status != ERR_OK)
         return status;
@@ -260,7 +260,7 @@ bool refresh_world_moves(const struct refresh_world *w, int64_t node, bool chang
 
     if (!model_shape(w->active.model)->trained) /* knows nothing of taste */
         return false;
-    if (model_shape(w->active.model)->backbone != BACKBONE_MF)
+    if (model_shape(w->active.model)->hops > 0)
         return true;
     if (neighbourhood_is_item(node))
         return changed && refresh_rows_find(&w->items, id);

@@ -1,6 +1,6 @@
 #include "fusion/model/cold.h"
 
-#include "fusion/model/model_internal.h"
+#include "fusion/model/internal.h"
 
 #include <math.h>
 

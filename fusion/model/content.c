@@ -2,7 +2,7 @@
 
 #include "fusion/math/blas.h"
 #include "fusion/math/gemm.h"
-#include "fusion/model/model_internal.h"
+#include "fusion/model/internal.h"
 #include "fusion/math/pca.h"
 
 #include <math.h>

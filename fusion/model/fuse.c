@@ -6,7 +6,7 @@
 #include "fusion/model/cold.h"
 #include "fusion/model/content.h"
 #include "fusion/model/fuse_plan.h"
-#include "fusion/model/model_internal.h"
+#include "fusion/model/internal.h"
 
 #include <assert.h>
 #include <math.h>
@@ -325,38 +325,19 @@ static void features_block(struct fuse_context *c, const float *X, const uint8_t
     }
 }
 
-/* One SAGE convolution of nodes without neighbours: to = W_r from + b_l. */
-static void conv_block(struct fuse_context *c, int i, const float *from, float *to, size_t n)
-{
-    const struct gemm_matrix *W = &c->plan->conv[i];
-
-    gemm_run(W, from, c->ldh, n, to, c->ldh, false, c->scratch);
-    for (size_t b = 0; b < n; b++) {
-        for (size_t o = 0; o < W->N; o++)
-            to[b * c->ldh + o] += c->plan->conv_bias[i][o];
-    }
-}
-
 /* c->h holds n rows of features_block, and then n item embeddings of width D. */
 static void backbone_block(struct fuse_context *c, size_t n)
 {
     const struct model_shape *s = &c->model->shape;
-    const size_t out = model_feature_width(s), id = (size_t)s->id_dim;
-    const float layers = (float)(s->hops + 1);
+    const struct backbone *b = backbone_of(s->backbone);
+    const struct fuse_rows rows = {
+        .shape = s, .n = n, .ld = c->ldh, .h = c->h, .e = c->e, .scratch = c->scratch};
 
-    for (size_t b = 0; b < n; b++) {
-        float *h = c->h + b * c->ldh;
-
-        memset(h + out, 0, id * sizeof(float));
-        for (size_t i = 0; i < out && s->backbone == BACKBONE_LIGHTGCN; i++)
-            h[i] /= layers;
-    }
-    if (s->backbone != BACKBONE_SAGE)
-        return;
-    conv_block(c, 0, c->h, c->e, n);
-    for (size_t b = 0; b < n; b++)
-        leaky_relu(c->e + b * c->ldh, c->plan->conv[0].N);
-    conv_block(c, 1, c->e, c->h, n);
+    for (size_t i = 0; i < n; i++)
+        memset(c->h + i * c->ldh + model_feature_width(s), 0,
+               (size_t)s->id_dim * sizeof(float));
+    if (b->alone != NULL)
+        b->alone(c->plan, &rows);
 }
 
 /* What the features give, or whole embeddings. n_interactions (B), NULL = none of any. */

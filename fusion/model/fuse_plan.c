@@ -1,6 +1,6 @@
 #include "fusion/model/fuse_plan.h"
 
-#include "fusion/model/model_internal.h"
+#include "fusion/model/internal.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -66,11 +66,6 @@ static int pack_layer(const struct model *m, int n, struct fuse_plan *p, struct 
     return kind == FUSION_CP ? pack_cp(m, n, l, err) : ERR_OK;
 }
 
-static int pack_linear(const struct model_tensor *t, struct gemm_matrix *ret_W, struct err *err)
-{
-    return gemm_new_rows(t->data, t->shape[0], t->shape[1], t->shape[1], ret_W, err);
-}
-
 static int pack_content(const struct model *m, struct fuse_plan *p, struct err *err)
 {
     const struct model_tensor *P = model_tensor(m, "mmf.content");
@@ -86,19 +81,17 @@ static int pack_content(const struct model *m, struct fuse_plan *p, struct err *
 
 static int pack_rest(const struct model *m, struct fuse_plan *p, struct err *err)
 {
+    const struct backbone *b = backbone_of(m->shape.backbone);
     int status = ERR_OK;
 
     if (p->H > 0) {
         p->b0 = model_tensor(m, "mlp_signal.0.bias")->data;
         p->b2 = model_tensor(m, "mlp_signal.2.bias")->data;
-        status = pack_linear(model_tensor(m, "mlp_signal.2.weight"), &p->W2, err);
+        status = gemm_new_rows(model_tensor(m, "mlp_signal.2.weight")->data, p->S, p->H, p->H,
+                               &p->W2, err);
     }
-    for (int i = 0; i < 2 && status == ERR_OK && m->shape.backbone == BACKBONE_SAGE; i++) {
-        p->conv_bias[i] = model_tensor(m, "conv%d.lin_l.bias", i + 1)->data;
-        status = pack_linear(model_tensor(m, "conv%d.lin_r.weight", i + 1), &p->conv[i], err);
-        if (status == ERR_OK && p->conv[i].N > p->hidden)
-            p->hidden = p->conv[i].N;
-    }
+    if (status == ERR_OK && b->pack != NULL)
+        status = b->pack(m, p, err);
     if (m->shape.has_statistics) {
         p->mean = model_tensor(m, "mmf.mean")->data;
         p->std = model_tensor(m, "mmf.std")->data;
@@ -151,7 +144,7 @@ void fuse_plan_free(struct fuse_plan *plan)
     similar_free(plan->similar);
     gemm_done(&plan->W2);
     gemm_done(&plan->content);
-    gemm_done(&plan->conv[0]);
-    gemm_done(&plan->conv[1]);
+    for (int i = 0; i < FUSE_OWN_MAX; i++)
+        gemm_done(&plan->own[i].W);
     free(plan);
 }

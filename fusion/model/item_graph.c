@@ -1,6 +1,6 @@
 #include "fusion/model/item_graph.h"
 
-#include "fusion/model/model_internal.h"
+#include "fusion/model/internal.h"
 
 #include <math.h>
 #include <stdio.h>

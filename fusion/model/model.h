@@ -11,18 +11,16 @@
 
 #include "config/err.h"
 #include "config/modality.h"
+#include "fusion/model/backbone.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum fusion_kind { FUSION_NONE, FUSION_STATIC, FUSION_DENSE, FUSION_CP };
-enum backbone_kind { BACKBONE_MF, BACKBONE_SAGE, BACKBONE_LIGHTGCN };
 
-const char *fusion_kind_name(enum fusion_kind k);     /* "none", "static", "dense", "cp" */
-int fusion_kind_parse(const char *name);              /* -1 */
-const char *backbone_kind_name(enum backbone_kind k); /* "mf", "sage", "lightgcn" */
-int backbone_kind_parse(const char *name);            /* -1 */
+const char *fusion_kind_name(enum fusion_kind k); /* "none", "static", "dense", "cp" */
+int fusion_kind_parse(const char *name);          /* -1 */
 
 #define MODEL_LAYERS_MAX  8
 #define MODEL_MEMBERS_MAX 16 /* as training.members in config/ */
@@ -44,7 +42,7 @@ struct model_shape {
     int32_t D;                           /* item embedding after the backbone */
     float cold_length;                   /* cold.h; 0 = vectors as they come */
     int32_t members;     /* trainings side by side (ensemble.h), 1 = no ensemble */
-    int32_t hops;        /* propagation layers: 2 for sage, 0 for mf */
+    int32_t hops;        /* layers of propagation (backbone.h) */
     bool trained;        /* false: seeded, never trained */
     bool has_statistics; /* mmf.mean, mmf.std: a model of ours, not the authors' */
     float fused_length;  /* of the fused half, each member's; 0 = as the network gives it */
@@ -59,10 +57,10 @@ static inline size_t model_feature_width(const struct model_shape *s)
 }
 
 /* A seeded untrained model, statistics of mean 0 and deviation 1: a working random projection
- * until the first training. Every entry is Xavier uniform; M_1 (and sage's lin_r) in mirrored
- * pairs (model_seed.c), so that the network starts as a distance-preserving linear map. Zero
- * fields of *shape take defaults: fusion none → cp, S 5, R 16, widths 1024, 512, 256, 32, id_dim
- * width[L], hops 3 (lightgcn); F is the sum of modality_dim; there are no content columns. */
+ * until the first training. Every entry is Xavier uniform; M_1 in mirrored pairs (seed.c), so that
+ * the network starts as a distance-preserving linear map. The backbone is one without tensors of its
+ * own. Zero fields of *shape take defaults: fusion none → cp, S 5, R 16, widths 1024, 512, 256, 32,
+ * id_dim width[L], hops 3 (lightgcn); F is the sum of modality_dim; there are no content columns. */
 int model_seed(const struct model_shape *shape, uint64_t seed, struct model **ret_model,
                struct err *err);
 /* ERR_FATAL with EX_DATAERR (65) naming both tensors when shapes do not fit. Hostile input. */

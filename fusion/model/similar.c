@@ -1,6 +1,6 @@
 #include "fusion/model/similar.h"
 
-#include "fusion/model/model_internal.h"
+#include "fusion/model/internal.h"
 #include "fusion/math/rank.h"
 
 #include <math.h>

@@ -4,48 +4,31 @@
 
 #include "fusion/train/ensemble.h"
 
-#include "fusion/model/model_internal.h"
+#include "fusion/model/internal.h"
 #include "fusion/train/trainee.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
-enum axis {
-    SHARED,
-    EACH,  /* member after member */
-    NODE,  /* a node's input: the members' fused halves, then their identities */
-    VECTOR /* an embedding: as NODE, or what SAGE gives, as EACH */
-};
-
-struct layout {
-    const char *name;
-    int n_dims; /* in the file */
-    enum axis axis[3];
-};
-
 /* Of a layer, by the part of the name behind "layer_N."; layer 1 takes features. T_1 is a block. */
-static const struct layout layers[] = {
-    {"M_1", 2, {EACH, EACH}}, {"T_1", 2, {EACH, EACH, EACH}}, {"A", 2, {EACH, EACH}},
-    {"B", 2, {EACH, EACH}},   {"C", 2, {EACH, EACH}},
+static const struct tensor_layout layers[] = {
+    {"M_1", 2, {TENSOR_EACH, TENSOR_EACH}}, {"T_1", 2, {TENSOR_EACH, TENSOR_EACH, TENSOR_EACH}},
+    {"A", 2, {TENSOR_EACH, TENSOR_EACH}},   {"B", 2, {TENSOR_EACH, TENSOR_EACH}},
+    {"C", 2, {TENSOR_EACH, TENSOR_EACH}},
 };
-static const struct layout others[] = {
-    {"mlp_signal.0.weight", 2, {EACH, SHARED}},
-    {"mlp_signal.0.bias", 1, {EACH}},
-    {"mlp_signal.2.weight", 2, {EACH, EACH}},
-    {"mlp_signal.2.bias", 1, {EACH}},
-    {"item_E", 2, {SHARED, EACH}},
-    {"user", 2, {SHARED, NODE}},
-    {"conv1.lin_l.weight", 2, {EACH, NODE}},
-    {"conv1.lin_l.bias", 1, {EACH}},
-    {"conv1.lin_r.weight", 2, {EACH, NODE}},
-    {"conv2.lin_l.weight", 2, {EACH, EACH}},
-    {"conv2.lin_l.bias", 1, {EACH}},
-    {"conv2.lin_r.weight", 2, {EACH, EACH}},
-    {"mmf.knn.z", 2, {SHARED, VECTOR}},
+static const struct tensor_layout others[] = {
+    {"mlp_signal.0.weight", 2, {TENSOR_EACH, TENSOR_SHARED}},
+    {"mlp_signal.0.bias", 1, {TENSOR_EACH}},
+    {"mlp_signal.2.weight", 2, {TENSOR_EACH, TENSOR_EACH}},
+    {"mlp_signal.2.bias", 1, {TENSOR_EACH}},
+    {"item_E", 2, {TENSOR_SHARED, TENSOR_EACH}},
+    {"user", 2, {TENSOR_SHARED, TENSOR_NODE}},
+    {"mmf.knn.z", 2, {TENSOR_SHARED, TENSOR_VECTOR}},
 };
 
-static const struct layout *find(const struct layout *in, size_t n, const char *name)
+static const struct tensor_layout *find(const struct tensor_layout *in, size_t n,
+                                        const char *name)
 {
     for (size_t i = 0; i < n; i++)
         if (strcmp(in[i].name, name) == 0)
@@ -53,24 +36,27 @@ static const struct layout *find(const struct layout *in, size_t n, const char *
     return NULL;
 }
 
-/* What is in neither table is shared. */
-static struct layout layout_of(const char *name)
+/* What is in no table is shared. */
+static struct tensor_layout layout_of(const struct model_shape *shape, const char *name)
 {
-    const struct layout *found;
-    struct layout l = {name, 0, {SHARED, SHARED, SHARED}};
+    const struct backbone *b = backbone_of(shape->backbone);
+    const struct tensor_layout *found;
+    struct tensor_layout l = {name, 0, {TENSOR_SHARED, TENSOR_SHARED, TENSOR_SHARED}};
     bool first_layer = strncmp(name, "layer_1.", 8) == 0;
 
     if (strncmp(name, "layer_", 6) != 0) {
         found = find(others, sizeof(others) / sizeof(others[0]), name);
+        if (!found)
+            found = find(b->tensors, b->n_tensors, name);
         return found ? *found : l;
     }
     found = find(layers, sizeof(layers) / sizeof(layers[0]), name + strlen("layer_N."));
     if (found)
         l = *found;
     if (first_layer && (strcmp(l.name, "M_1") == 0 || strcmp(l.name, "A") == 0))
-        l.axis[0] = SHARED;
+        l.axis[0] = TENSOR_SHARED;
     if (first_layer && strcmp(l.name, "T_1") == 0)
-        l.axis[1] = SHARED;
+        l.axis[1] = TENSOR_SHARED;
     return l;
 }
 
@@ -80,35 +66,35 @@ struct place {
     uint32_t n, member;
 };
 
-static enum axis resolve(const struct place *p, enum axis axis)
+static enum tensor_axis resolve(const struct place *p, enum tensor_axis axis)
 {
-    if (axis != VECTOR)
+    if (axis != TENSOR_VECTOR)
         return axis;
-    return p->shape->backbone == BACKBONE_SAGE ? EACH : NODE;
+    return backbone_of(p->shape->backbone)->vector;
 }
 
 /* Where index i of a member's axis, `size` long, is. */
-static size_t at(const struct place *p, enum axis axis, size_t size, size_t i)
+static size_t at(const struct place *p, enum tensor_axis axis, size_t size, size_t i)
 {
     const size_t fused = model_feature_width(p->shape), id = (size_t)p->shape->id_dim;
 
     axis = resolve(p, axis);
-    if (axis == SHARED)
+    if (axis == TENSOR_SHARED)
         return i;
-    if (axis == EACH)
+    if (axis == TENSOR_EACH)
         return p->member * size + i;
     return i < fused ? p->member * fused + i : p->n * fused + p->member * id + (i - fused);
 }
 
-static size_t joined_size(const struct place *p, enum axis axis, size_t size)
+static size_t joined_size(const struct place *p, enum tensor_axis axis, size_t size)
 {
-    return axis == SHARED ? size : p->n * size;
+    return axis == TENSOR_SHARED ? size : p->n * size;
 }
 
 /* A tensor's sizes in one member, of a member's tensor (parts 1) or of the joined model's (parts n).
  * False: it is shared, or not shaped as its name says, which is then no part of the network (a
  * stray one of a file from elsewhere). */
-static bool member_sizes(const struct place *p, const struct layout *l,
+static bool member_sizes(const struct place *p, const struct tensor_layout *l,
                          const struct model_tensor *t, uint32_t parts, size_t ret_size[3])
 {
     const size_t node = model_feature_width(p->shape) + (size_t)p->shape->id_dim;
@@ -118,18 +104,18 @@ static bool member_sizes(const struct place *p, const struct layout *l,
         return false;
     ret_size[1] = ret_size[2] = 1;
     for (int a = 0; a < t->n_dims; a++) {
-        const enum axis axis = resolve(p, l->axis[a]);
+        const enum tensor_axis axis = resolve(p, l->axis[a]);
 
-        ret_size[a] = t->shape[a] / (axis == SHARED ? 1 : parts);
+        ret_size[a] = t->shape[a] / (axis == TENSOR_SHARED ? 1 : parts);
         if (is_block && a == 1)
             continue;
-        if ((axis != SHARED && ret_size[a] * parts != t->shape[a]) ||
-            (axis == NODE && ret_size[a] != node))
+        if ((axis != TENSOR_SHARED && ret_size[a] * parts != t->shape[a]) ||
+            (axis == TENSOR_NODE && ret_size[a] != node))
             return false;
     }
     if (is_block) { /* (S, in·out) */
         int layer = t->name[strlen("layer_")] - '0';
-        size_t in_parts = l->axis[1] == SHARED ? 1 : parts;
+        size_t in_parts = l->axis[1] == TENSOR_SHARED ? 1 : parts;
 
         ret_size[1] = (size_t)p->shape->width[layer - 1];
         ret_size[2] = (size_t)p->shape->width[layer];
@@ -139,7 +125,7 @@ static bool member_sizes(const struct place *p, const struct layout *l,
 }
 
 /* Between a member's tensor and its places in the joined one. */
-static void copy(const struct place *p, const struct layout *l, const size_t size[3],
+static void copy(const struct place *p, const struct tensor_layout *l, const size_t size[3],
                  float *member, float *joined, bool to_joined)
 {
     const size_t rows = joined_size(p, l->axis[1], size[1]);
@@ -171,7 +157,7 @@ uint64_t ensemble_seed(uint64_t seed, uint32_t member)
 static void drop_shared(struct model *m)
 {
     for (size_t i = 0; i < m->n_tensors; i++)
-        if (layout_of(m->tensors[i].name).n_dims == 0) {
+        if (layout_of(&m->shape, m->tensors[i].name).n_dims == 0) {
             free(m->tensors[i].data);
             m->tensors[i].data = NULL;
         }
@@ -188,7 +174,7 @@ int ensemble_add(struct ensemble *e, struct trainee *t, struct err *err)
                          MODEL_MEMBERS_MAX);
     t->o.cold_length = 0; /* the length is the joined vectors' */
     trainee_forget_cold(t);
-    int status = trainee_export_parts(t, &e->model[e->n], err);
+    int status = trainee_export(t, &e->model[e->n], err);
     t->o.cold_length = cold_length;
     if (status != ERR_OK)
         return status;
@@ -219,8 +205,8 @@ static int copy_tensor(const struct model_tensor *t, struct model *to, struct er
 static int join_tensor(struct ensemble *e, size_t tensor, struct model *joined, struct err *err)
 {
     const struct model_tensor *t = &e->model[0]->tensors[tensor];
-    const struct layout l = layout_of(t->name);
     struct place p = {model_shape(e->model[0]), e->n, 0};
+    const struct tensor_layout l = layout_of(p.shape, t->name);
     size_t size[3], shape[2];
     float *data;
     int status;
@@ -283,7 +269,8 @@ static int join_model(struct ensemble *e, float cold_length, struct model **ret_
 /* The members' vectors, side by side. */
 static float *join_vectors(struct ensemble *e, const struct trainee *t)
 {
-    static const struct layout l = {"", 2, {SHARED, VECTOR, SHARED}};
+    static const struct tensor_layout l = {
+        "", 2, {TENSOR_SHARED, TENSOR_VECTOR, TENSOR_SHARED}};
     const size_t size[3] = {t->graph.n_nodes, t->D, 1};
     struct place p = {model_shape(e->model[0]), e->n, 0};
     float *out = malloc((size[0] * size[1] * e->n + 1) * sizeof(*out));
@@ -338,7 +325,7 @@ void ensemble_done(struct ensemble *e)
 static int take_tensor(const struct place *p, const struct model_tensor *t,
                        struct model *member, struct err *err)
 {
-    const struct layout l = layout_of(t->name);
+    const struct tensor_layout l = layout_of(p->shape, t->name);
     size_t size[3], shape[2];
     float *data;
 

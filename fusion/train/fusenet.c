@@ -3,7 +3,7 @@
 #include "fusion/train/fusenet.h"
 
 #include "fusion/math/gemm.h"
-#include "fusion/model/model_internal.h"
+#include "fusion/model/internal.h"
 
 #include <assert.h>
 #include <stdio.h>

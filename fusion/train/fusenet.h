@@ -74,7 +74,7 @@ void fusenet_backward(struct fusenet *net, const float *X /* (B, F) */, size_t B
                       const float *dE /* (B, d_L) */);
 
 /* To and from a model's tensors; the normalisation of s by the last forward, if any, is folded into W2 and
- * b2 (names of model_internal.h). */
+ * b2 (names of model/internal.h). */
 struct model;
 int fusenet_export(const struct fusenet *net, struct model *model, struct err *err);
 int fusenet_import(struct fusenet *net, const struct model *model, struct err *err);

@@ -7,11 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-static size_t n_nodes(const struct trainee *t)
-{
-    return t->graph.n_nodes;
-}
-
 /* ---- node inputs: users, [h at its length ‖ content ‖ ID] ---- */
 
 static float norm(const float *h, size_t n)
@@ -114,47 +109,11 @@ static void network_backward(struct trainee *t, uint32_t n_steps)
 
 /* ---- backbone and item-item graph; rows NULL = every node ---- */
 
-static struct sage_conv conv(struct trainee *t, int c, bool training)
-{
-    return (struct sage_conv){.g = t->step_graph,
-                              .team = t->team,
-                              .in = c ? t->conv_out[0] : t->E,
-                              .out = t->conv_out[c],
-                              .w = t->w + t->conv[c],
-                              .dw = t->g + t->conv[c],
-                              .work = t->work,
-                              .leaky = c == 0,
-                              .dropout = training ? t->o.sage_dropout[c] : 0,
-                              .seed = t->drop_seed[c],
-                              .kept = t->drop[c]};
-}
-
-static void sage_forward_both(struct trainee *t, const struct graph_rows *rows, bool training)
-{
-    for (int c = 0; c < 2 && training; c++)
-        t->drop_seed[c] = rng_next(&t->rng);
-    struct sage_conv first = conv(t, 0, training), second = conv(t, 1, training);
-    sage_forward(&first, t->in, NULL, t->hidden);
-    sage_forward(&second, t->hidden, rows, t->out);
-}
-
-static void sage_backward_both(struct trainee *t, const struct graph_rows *rows, bool training)
-{
-    struct sage_conv first = conv(t, 0, training), second = conv(t, 1, training);
-    sage_backward(&second, t->hidden, t->out, rows, t->d_out, t->d_hidden);
-    sage_backward(&first, t->in, t->hidden, NULL, t->d_hidden, t->d_in);
-}
-
 static void backbone_forward(struct trainee *t, bool some, bool training)
 {
     const struct graph_rows *near = some ? t->near : NULL, *batch = some ? &t->batch : NULL;
-    uint32_t hops = (uint32_t)t->o.shape.hops, first_item = t->data->n_users;
-    if (t->o.shape.backbone == BACKBONE_SAGE)
-        sage_forward_both(t, near, training);
-    else if (t->o.shape.backbone == BACKBONE_LIGHTGCN)
-        graph_lightgcn(t->step_graph, hops, t->in, t->E, NULL, near, t->team, t->out, t->work);
-    else
-        memcpy(t->out, t->in, n_nodes(t) * t->D * sizeof(float));
+    uint32_t first_item = t->data->n_users;
+    t->backbone->forward(t, near, training);
     if (!t->knn.nnz)
         return;
     float *items = t->out + (size_t)first_item * t->D;
@@ -165,20 +124,14 @@ static void backbone_forward(struct trainee *t, bool some, bool training)
 /* d_out is zero outside the batch, and memory of it outside `near` is not read. */
 static void backbone_backward(struct trainee *t, bool training)
 {
-    uint32_t hops = (uint32_t)t->o.shape.hops, first_item = t->data->n_users;
+    uint32_t first_item = t->data->n_users;
     if (t->knn.nnz) {
         float *items = t->d_out + (size_t)first_item * t->D;
         memcpy(t->work, items, (size_t)t->data->n_items * t->D * sizeof(float));
         graph_add_weighted_backward(&t->knn, t->o.knn_strength, t->work, t->D, &t->batch,
                                     first_item, items);
     }
-    if (t->o.shape.backbone == BACKBONE_SAGE)
-        sage_backward_both(t, t->near, training);
-    else if (t->o.shape.backbone == BACKBONE_LIGHTGCN)
-        graph_lightgcn(t->step_graph, hops, t->d_out, t->E, t->near, NULL, t->team, t->d_in,
-                       t->work);
-    else
-        memcpy(t->d_in, t->d_out, n_nodes(t) * t->D * sizeof(float));
+    t->backbone->backward(t, training);
 }
 
 /* The nodes whose vectors the loss looks at, and those that reach them over the item-item graph:
@@ -307,7 +260,7 @@ static double gradient(struct trainee *t, const uint32_t *users, const uint32_t 
     inputs_forward(t, training);
     backbone_forward(t, true, training);
     memset(t->g + t->item, 0, (t->n_weights - t->item) * sizeof(float));
-    memset(t->d_out, 0, n_nodes(t) * t->D * sizeof(float));
+    memset(t->d_out, 0, t->graph.n_nodes * t->D * sizeof(float));
     for (size_t b = 0; b < B; b++)
         loss +=
             pair_loss(t, users[b], positives[b], negatives + b * t->o.negatives, 1 / (float)B);

@@ -8,7 +8,7 @@
  *   x_u = user row, its content columns zero
  *   x_i = [fuse(X_i) ‖ content (content.h) ‖ ID row, hidden at random with id_dropout]; the fused
  *         half at the length that the shape says
- *   Z   = backbone(x)                mf: x;  lightgcn: mean of layers;  sage: two SAGEConv (mean)
+ *   Z   = backbone(x)                backbone.h
  *   Y_i = Z_i + strength Σ_j S_ij Z_j      the item-item graph, when there is one
  *         Y_i is published, and judged, at the length of cold.h, and trained without
  *   L   = mean log(1 + Σ_k exp(Y_u·Y_jk - Y_u·Y_i))   over pairs (u, i), each with K negatives j:
@@ -20,12 +20,12 @@
 #include "fusion/math/adam.h"
 #include "fusion/model/cold.h"
 #include "fusion/math/csr.h"
+#include "fusion/train/backbone.h"
 #include "fusion/train/fusenet.h"
 #include "fusion/math/graph.h"
 #include "fusion/math/knn.h"
 #include "fusion/model/model.h"
 #include "fusion/math/rng.h"
-#include "fusion/train/sage.h"
 #include "fusion/math/team.h"
 
 #include <stdbool.h>
@@ -94,6 +94,14 @@ struct trainee_data {
                                    * (trainee_take_item_graph); NULL = it is built */
 };
 
+/* One tensor of a backbone's own weights. */
+struct trainee_weights {
+    size_t rows, cols; /* cols 0 = one dimension */
+    size_t at;         /* behind own_at */
+};
+
+enum { TRAINEE_OWN_MAX = 8 };
+
 /* A new field that lasts from one step to the next also belongs in checkpoint.c. */
 struct trainee {
     struct trainee_options o;
@@ -112,8 +120,11 @@ struct trainee {
     struct fusenet net;             /* unused with fusion none */
     size_t E, D, n_fused;           /* widths; n_fused = d_L, 0 with fusion none */
     size_t n_content;               /* C */
-    size_t n_weights, user, item, conv[2]; /* offsets in w; conv: [W_l | W_r | b] each */
-    size_t conv_out[2];
+    const struct backbone_training *backbone;
+    void *state;                                 /* the backbone's */
+    struct trainee_weights own[TRAINEE_OWN_MAX]; /* as `tensors` of fusion/model/backbone.h */
+    size_t n_own;                                /* floats of them */
+    size_t n_weights, user, item, own_at;        /* offsets in w */
     float *w, *g, *m, *v;  /* (n_weights) weights, gradients, Adam's moments */
     float *average;        /* (n_weights), NULL without */
     float *mean, *std_dev; /* (F) */
@@ -123,13 +134,10 @@ struct trainee {
     uint32_t window;     /* steps since the network last moved */
     bool is_fused;       /* H and the network's activations belong to the weights w */
     float *in, *out;     /* (N, E), (N, D) */
-    float *d_in, *d_out; /* their gradients; one array for sage when E = D */
-    float *hidden, *d_hidden; /* sage: (N, conv_out[0]) */
-    float *work;              /* (N, E), (I, D) or sage's; after trainee_forward with an item
-                               * graph the items' Z (I, D) */
-    uint8_t *id_kept;         /* (I) */
-    uint8_t *drop[2];         /* sage: which activations are kept */
-    uint64_t drop_seed[2];
+    float *d_in, *d_out; /* their gradients; may be one array (backbone.in_place) */
+    float *work;         /* (N, E) or (I, D); after trainee_forward with an item graph the
+                          * items' Z (I, D) */
+    uint8_t *id_kept;    /* (I) */
 };
 
 int trainee_new(const struct trainee_options *o, const struct trainee_data *data,
@@ -153,10 +161,8 @@ void trainee_swap_average(struct trainee *t);
 double trainee_gradient(struct trainee *t, const uint32_t *users, const uint32_t *positives,
                         const uint32_t *negatives, size_t B, bool training);
 /* The model as a file holds it: network, IDs, users, statistics, the item-item graph. After
- * trainee_forward. */
+ * trainee_forward. It has no packed weights yet: fuse_* wants model_prepare (model/internal.h). */
 int trainee_export(const struct trainee *t, struct model **ret_model, struct err *err);
-/* The same without the packed weights of fuse_*, for more to be done with it (model_internal.h). */
-int trainee_export_parts(const struct trainee *t, struct model **ret_model, struct err *err);
 /* Starts from another model's weights where names and shapes agree: the network, and the rows of
  * users and items named by the maps (row here → row there, UINT32_MAX = new); NULL = same rows. */
 int trainee_warm_start(struct trainee *t, const struct model *from, const uint32_t *user_map,

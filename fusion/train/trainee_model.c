@@ -1,7 +1,7 @@
 /* A trainee to and from model files. */
 
 #include "fusion/model/item_graph.h"
-#include "fusion/model/model_internal.h"
+#include "fusion/model/internal.h"
 #include "fusion/model/similar.h"
 #include "fusion/train/trainee.h"
 
@@ -18,18 +18,15 @@ static int put(struct model *model, const char *name, size_t rows, size_t cols,
     return status;
 }
 
-static int put_conv(const struct trainee *t, int c, struct model *model, struct err *err)
+/* The backbone's own weights. */
+static int put_own(const struct trainee *t, struct model *model, struct err *err)
 {
-    size_t in = c ? t->conv_out[0] : t->E, out = t->conv_out[c];
-    const float *w = t->w + t->conv[c];
-    char name[MODEL_NAME_BYTES];
-    snprintf(name, sizeof(name), "conv%d.lin_l.weight", c + 1);
-    int status = put(model, name, out, in, w, err);
-    snprintf(name, sizeof(name), "conv%d.lin_l.bias", c + 1);
-    if (!status)
-        status = put(model, name, out, 0, w + 2 * out * in, err);
-    snprintf(name, sizeof(name), "conv%d.lin_r.weight", c + 1);
-    return status ? status : put(model, name, out, in, w + out * in, err);
+    const struct backbone *b = backbone_of(t->o.shape.backbone);
+    int status = ERR_OK;
+    for (size_t i = 0; !status && i < b->n_tensors; i++)
+        status = put(model, b->tensors[i].name, t->own[i].rows, t->own[i].cols,
+                     t->w + t->own_at + t->own[i].at, err);
+    return status;
 }
 
 static int export_into(const struct trainee *t, struct model *model, struct err *err)
@@ -42,8 +39,8 @@ static int export_into(const struct trainee *t, struct model *model, struct err 
         status = put(model, "item_E", t->data->n_items, id, t->w + t->item, err);
     if (!status)
         status = put(model, "user", t->data->n_users, t->E, t->w + t->user, err);
-    for (int c = 0; !status && c < 2 && t->conv_out[c]; c++)
-        status = put_conv(t, c, model, err);
+    if (!status)
+        status = put_own(t, model, err);
     if (!status && t->n_fused)
         status = put(model, "mmf.mean", F, 0, t->mean, err);
     if (!status && t->n_fused)
@@ -69,7 +66,7 @@ static int export_into(const struct trainee *t, struct model *model, struct err 
     return status;
 }
 
-int trainee_export_parts(const struct trainee *t, struct model **ret_model, struct err *err)
+int trainee_export(const struct trainee *t, struct model **ret_model, struct err *err)
 {
     struct model *model;
     int status = model_new_empty("trained model", &model, err);
@@ -82,20 +79,6 @@ int trainee_export_parts(const struct trainee *t, struct model **ret_model, stru
     }
     *ret_model = model;
     return ERR_OK;
-}
-
-int trainee_export(const struct trainee *t, struct model **ret_model, struct err *err)
-{
-    struct model *model;
-    int status = trainee_export_parts(t, &model, err);
-    if (status)
-        return status;
-    status = model_prepare(model, err);
-    if (status)
-        model_free(model);
-    else
-        *ret_model = model;
-    return status;
 }
 
 /* Columns of a matrix: n_cols from `first` on, of rows `stride` long. */
@@ -141,15 +124,18 @@ static void copy_users(struct trainee *t, const struct model *from, const uint32
                  (struct columns){model_feature_width(b), (size_t)b->id_dim, E}, map);
 }
 
-static void copy_conv(struct trainee *t, int c, const struct model *from)
+static void copy_own(struct trainee *t, const struct model *from)
 {
-    size_t in = c ? t->conv_out[0] : t->E, out = t->conv_out[c];
-    float *w = t->w + t->conv[c];
-    copy_rows(w, out, in, model_tensor(from, "conv%d.lin_l.weight", c + 1), NULL);
-    copy_rows(w + out * in, out, in, model_tensor(from, "conv%d.lin_r.weight", c + 1), NULL);
-    const struct model_tensor *bias = model_tensor(from, "conv%d.lin_l.bias", c + 1);
-    if (bias && bias->n_elements == out)
-        memcpy(w + 2 * out * in, bias->data, out * sizeof(*w));
+    const struct backbone *b = backbone_of(t->o.shape.backbone);
+    for (size_t i = 0; i < b->n_tensors; i++) {
+        const struct model_tensor *tensor = model_tensor(from, "%s", b->tensors[i].name);
+        const struct trainee_weights *own = &t->own[i];
+        float *w = t->w + t->own_at + own->at;
+        if (own->cols)
+            copy_rows(w, own->rows, own->cols, tensor, NULL);
+        else if (tensor && tensor->n_elements == own->rows)
+            memcpy(w, tensor->data, own->rows * sizeof(*w));
+    }
 }
 
 int trainee_warm_start(struct trainee *t, const struct model *from, const uint32_t *user_map,
@@ -165,7 +151,6 @@ int trainee_warm_start(struct trainee *t, const struct model *from, const uint32
     copy_rows(t->w + t->item, t->data->n_items, (size_t)a->id_dim, model_tensor(from, "item_E"),
               item_map);
     copy_users(t, from, user_map);
-    for (int c = 0; c < 2 && t->conv_out[c]; c++)
-        copy_conv(t, c, from);
+    copy_own(t, from);
     return status;
 }

@@ -97,6 +97,7 @@ static void complete_shape(struct trainee *t)
 {
     static const int32_t widths[] = {1024, 512, 256, 32};
     struct model_shape *s = &t->o.shape;
+    t->backbone = backbone_training_of(s->backbone);
     s->F = 0;
     for (int m = 0; m < MODALITY_COUNT; m++)
         s->F += s->modality_dim[m];
@@ -110,28 +111,23 @@ static void complete_shape(struct trainee *t)
     t->n_fused = s->fusion == FUSION_NONE ? 0 : (size_t)s->width[s->L];
     if (!s->id_dim)
         s->id_dim = s->fusion == FUSION_NONE ? 2 * s->width[s->L] : s->width[s->L];
-    if (!s->hops)
-        s->hops = s->backbone == BACKBONE_SAGE ? 2 : s->backbone == BACKBONE_LIGHTGCN ? 2 : 0;
+    if (!s->hops || !t->backbone->takes_hops)
+        s->hops = t->backbone->hops;
     s->content_dim = !t->n_fused ? 0 : s->content_dim < s->F ? s->content_dim : s->F;
     if (s->content_dim && s->content_scale <= 0)
         s->content_scale = CONTENT_SCALE;
     t->n_content = (size_t)s->content_dim;
     t->E = t->n_fused + t->n_content + (size_t)s->id_dim;
-    for (int c = 0; c < 2 && s->backbone == BACKBONE_SAGE; c++)
-        t->conv_out[c] = t->o.sage_width[c] ? (size_t)t->o.sage_width[c] : t->E;
-    t->D = s->backbone == BACKBONE_SAGE ? t->conv_out[1] : t->E;
-    s->D = (int32_t)t->D;
     s->has_statistics = true;
     s->trained = true;
     s->members = 1;
     if (t->o.decay_kind == DECAY_AUTO)
-        t->o.decay_kind = s->backbone == BACKBONE_LIGHTGCN && s->fusion == FUSION_NONE
-                              ? DECAY_BATCH
-                              : DECAY_COUPLED;
+        t->o.decay_kind =
+            t->backbone->decays_batch && s->fusion == FUSION_NONE ? DECAY_BATCH : DECAY_COUPLED;
     if (t->o.id_std <= 0 && t->o.decay_kind == DECAY_BATCH)
         t->o.id_std = 0.1F;
     t->o.hide_positives &= t->o.decay_kind != DECAY_BATCH;
-    if (!t->n_fused || s->backbone == BACKBONE_MF)
+    if (!t->n_fused || !s->hops)
         t->o.cold_length = 0;
     if (!t->o.negatives)
         t->o.negatives = t->o.decay_kind == DECAY_BATCH ? 1 : 8;
@@ -154,20 +150,13 @@ static void lay_out(struct trainee *t)
     at += (size_t)t->data->n_items * (size_t)t->o.shape.id_dim;
     t->user = at;
     at += (size_t)t->data->n_users * t->E;
-    for (int c = 0; c < 2 && t->conv_out[c]; c++) {
-        t->conv[c] = at;
-        at += 2 * t->conv_out[c] * (c ? t->conv_out[0] : t->E) + t->conv_out[c];
-    }
-    t->n_weights = at;
+    t->own_at = at;
+    t->n_weights = at + t->n_own;
 }
 
 static int allocate(struct trainee *t, struct err *err)
 {
     size_t N = t->graph.n_nodes, I = t->data->n_items, d = t->n_fused;
-    bool sage = t->conv_out[0] > 0;
-    size_t hidden = N * t->conv_out[0], work = max_size(N * t->E, I * t->D);
-    for (int c = 0; c < 2 && sage; c++)
-        work = max_size(work, sage_work_floats(c ? t->conv_out[0] : t->E, t->conv_out[c]));
     t->w = gemm_alloc(t->n_weights);
     t->g = gemm_alloc(t->n_weights);
     t->m = gemm_alloc(t->n_weights);
@@ -177,17 +166,11 @@ static int allocate(struct trainee *t, struct err *err)
     t->in = gemm_alloc(N * t->E);
     t->out = gemm_alloc(N * t->D);
     t->d_out = gemm_alloc(N * t->D);
-    /* sage's second layer is done with d_out before its first one makes d_in. */
-    t->d_in = sage && t->D == t->E ? t->d_out : gemm_alloc(N * t->E);
-    t->hidden = gemm_alloc(hidden + 1);
-    t->d_hidden = gemm_alloc(hidden + 1);
-    t->work = gemm_alloc(work);
+    t->d_in = t->backbone->in_place && t->D == t->E ? t->d_out : gemm_alloc(N * t->E);
+    t->work = gemm_alloc(max_size(N * t->E, I * t->D));
     t->id_kept = malloc(I + 1);
-    t->drop[0] = malloc(hidden + 1);
-    t->drop[1] = malloc(sage ? N * t->D : 1);
     if (!t->w || !t->g || !t->m || !t->v || !t->H || !t->dH || !t->in || !t->d_in || !t->out ||
-        !t->d_out || !t->hidden || !t->d_hidden || !t->work || !t->id_kept || !t->drop[0] ||
-        !t->drop[1])
+        !t->d_out || !t->work || !t->id_kept)
         return err_oom(err, "the training workspace");
     t->net.w = t->w;
     t->net.g = t->g;
@@ -218,15 +201,15 @@ static int seed(struct trainee *t, struct err *err)
     seed_ids(t, &t->rng, t->w + t->user, U, t->E);
     for (size_t u = 0; u < U && t->n_content; u++)
         memset(t->w + t->user + u * t->E + t->n_fused, 0, t->n_content * sizeof(float));
-    for (int c = 0; c < 2 && t->conv_out[c]; c++) {
-        size_t in = c ? t->conv_out[0] : t->E, out = t->conv_out[c];
-        xavier(&t->rng, t->w + t->conv[c], out, in);
-        xavier(&t->rng, t->w + t->conv[c] + out * in, out, in);
-    }
+    const struct backbone *b = backbone_of(t->o.shape.backbone);
+    for (size_t i = 0; i < b->n_tensors; i++) /* biases stay zero */
+        if (t->own[i].cols)
+            xavier(&t->rng, t->w + t->own_at + t->own[i].at, t->own[i].rows, t->own[i].cols);
     if (!t->n_fused)
         return ERR_OK;
     struct model *model;
     struct model_shape shape = t->o.shape;
+    shape.backbone = BACKBONE_MF; /* the network is all that is taken from it */
     int status = model_seed(&shape, rng_next(&t->rng), &model, err);
     if (status)
         return status;
@@ -271,7 +254,7 @@ static int prepare(struct trainee *t, struct err *err)
     int status = graph_new(d->pairs, d->n_pairs, d->n_users, d->n_items, &t->graph, err);
     if (!status)
         status = count_interactions(t, err);
-    if (!status && t->o.hide_positives && t->o.shape.backbone != BACKBONE_MF)
+    if (!status && t->o.hide_positives && t->o.shape.hops)
         status = graph_new_like(&t->graph, &t->masked, err);
     if (!status && t->o.shape.F)
         status = standardise(t, err);
@@ -288,8 +271,13 @@ static int prepare(struct trainee *t, struct err *err)
     t->near = t->knn.nnz ? &t->reach : &t->batch;
     if (status)
         return status;
+    t->D = t->E;
+    if (t->backbone->open)
+        status = t->backbone->open(t, err);
+    t->o.shape.D = (int32_t)t->D;
     lay_out(t);
-    status = allocate(t, err);
+    if (!status)
+        status = allocate(t, err);
     return status ? status : seed(t, err);
 }
 
@@ -336,15 +324,14 @@ void trainee_free(struct trainee *t)
     fusenet_done(&t->net);
     if (t->d_in == t->d_out)
         t->d_in = NULL;
-    float *floats[] = {t->w,       t->g,       t->m,     t->v,      t->mean,
-                       t->std_dev, t->X,       t->H,     t->dH,     t->in,
-                       t->out,     t->d_in,    t->d_out, t->hidden, t->d_hidden,
-                       t->work,    t->average, t->P,     t->content};
+    if (t->backbone->close)
+        t->backbone->close(t);
+    float *floats[] = {t->w,     t->g,    t->m,       t->v,  t->mean,   t->std_dev,
+                       t->X,     t->H,    t->dH,      t->in, t->out,    t->d_in,
+                       t->d_out, t->work, t->average, t->P,  t->content};
     for (size_t i = 0; i < sizeof(floats) / sizeof(*floats); i++)
         free(floats[i]);
     free(t->n_interactions);
     free(t->id_kept);
-    free(t->drop[0]);
-    free(t->drop[1]);
     free(t);
 }

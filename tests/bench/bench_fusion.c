@@ -15,7 +15,7 @@
 #include "fusion/model/fuse.h"
 #include "fusion/model/fuse_plan.h"
 #include "fusion/math/gemm.h"
-#include "fusion/model/model_internal.h"
+#include "fusion/model/internal.h"
 #include "fusion/math/rng.h"
 
 #include <cblas.h>

@@ -18,7 +18,7 @@
 #include "daemon/pipeline/pipeline.h"
 #include "fusion/model/fuse.h"
 #include "fusion/math/gemm.h"
-#include "fusion/model/model_internal.h"
+#include "fusion/model/internal.h"
 #include "fusion/math/rng.h"
 #include "store/reading.h"
 #include "store/writing.h"

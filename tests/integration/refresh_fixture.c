@@ -3,7 +3,7 @@
 #include "daemon/model/candidate.h"
 #include "fusion/model/content.h"
 #include "fusion/model/item_graph.h"
-#include "fusion/model/model_internal.h"
+#include "fusion/model/internal.h"
 #include "fusion/math/rng.h"
 #include "store/reading.h"
 

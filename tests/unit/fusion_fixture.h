@@ -4,7 +4,8 @@
 /* Shared by the tests of fusion/: a temporary folder, whole files as bytes, and small random
  * models of every kind. */
 
-#include "fusion/model/model_internal.h"
+#include "fusion/model/fuse_plan.h"
+#include "fusion/model/internal.h"
 #include "fusion/math/rng.h"
 
 #include <dirent.h>
@@ -95,6 +96,33 @@ static inline void fixture_add(struct model *m, struct rng *rng, const char *nam
     rng_fill(rng, data, rows * (cols == 0 ? 1 : cols), 0.6f);
 }
 
+/* n values uniform in [-bound, bound). */
+static inline void fixture_fill(uint64_t seed, float *ret_x, size_t n, float bound)
+{
+    struct rng rng;
+
+    rng_init(&rng, seed);
+    rng_fill(&rng, ret_x, n, bound);
+}
+
+/* sage's: E → hidden → D. */
+static inline void fixture_convolutions(struct model *m, struct rng *rng, size_t E,
+                                        size_t hidden, size_t D)
+{
+    const size_t in[] = {E, hidden}, out[] = {hidden, D};
+
+    for (int i = 0; i < 2; i++) {
+        char name[3][32];
+
+        snprintf(name[0], sizeof(name[0]), "conv%d.lin_l.weight", i + 1);
+        snprintf(name[1], sizeof(name[1]), "conv%d.lin_l.bias", i + 1);
+        snprintf(name[2], sizeof(name[2]), "conv%d.lin_r.weight", i + 1);
+        fixture_add(m, rng, name[0], out[i], in[i]);
+        fixture_add(m, rng, name[1], out[i], 0);
+        fixture_add(m, rng, name[2], out[i], in[i]);
+    }
+}
+
 static inline void fixture_layers(struct model *m, struct rng *rng,
                                   const struct fixture_spec *spec)
 {
@@ -160,32 +188,28 @@ static inline struct model *fixture_parts(const struct fixture_spec *spec, uint6
     if (spec->fusion != FUSION_NONE)
         fixture_layers(m, &rng, spec);
     fixture_add(m, &rng, "item_E", 6, 4);
-    if (spec->backbone == BACKBONE_SAGE) {
-        const size_t in[] = {8, 6}, out[] = {6, 7};
-
-        for (int i = 0; i < 2; i++) {
-            char name[3][32];
-
-            snprintf(name[0], sizeof(name[0]), "conv%d.lin_l.weight", i + 1);
-            snprintf(name[1], sizeof(name[1]), "conv%d.lin_l.bias", i + 1);
-            snprintf(name[2], sizeof(name[2]), "conv%d.lin_r.weight", i + 1);
-            fixture_add(m, &rng, name[0], out[i], in[i]);
-            fixture_add(m, &rng, name[1], out[i], 0);
-            fixture_add(m, &rng, name[2], out[i], in[i]);
-        }
-    }
+    if (spec->backbone == BACKBONE_SAGE)
+        fixture_convolutions(m, &rng, 8, 6, 7);
     if (spec->statistics)
         fixture_statistics(m, &rng, spec);
     return m;
 }
 
+static inline void fixture_finish(struct model *m)
+{
+    struct err err = {0};
+
+    fuse_plan_free(m->plan);
+    m->plan = NULL;
+    if (model_finish(m, &err) != ERR_OK || model_prepare(m, &err) != ERR_OK)
+        fail_msg("%s", err.text);
+}
+
 static inline struct model *fixture_model(const struct fixture_spec *spec, uint64_t seed)
 {
     struct model *m = fixture_parts(spec, seed);
-    struct err err = {0};
 
-    if (model_finish(m, &err) != ERR_OK || model_prepare(m, &err) != ERR_OK)
-        fail_msg("%s", err.text);
+    fixture_finish(m);
     return m;
 }
 

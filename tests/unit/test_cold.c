@@ -128,6 +128,7 @@ static void fuse_has_the_length_of_the_training(void **state)
     (void)state;
     open_world(&w, FUSION_CP, BACKBONE_LIGHTGCN, 9);
     assert_int_equal(trainee_export(w.t, &model, NULL), ERR_OK);
+    assert_int_equal(model_prepare(model, NULL), ERR_OK);
     assert_float_equal(model_shape(model)->cold_length, w.t->o.shape.cold_length, 0);
     assert_int_equal(fuse_items(model, w.X, mask, I, E, NULL), ERR_OK);
     assert_int_equal(fuse_later_items(model, w.X, mask, n, I, later, NULL), ERR_OK);

@@ -152,11 +152,9 @@ static const struct fixture_spec kinds[] = {
 static void fuse_forward_every_kind_is_the_textbook(void **state)
 {
     float X[40 * FIXTURE_F], E[40 * 4];
-    struct rng rng;
 
     (void)state;
-    rng_init(&rng, 7);
-    rng_fill(&rng, X, 40 * FIXTURE_F, 2.0f);
+    fixture_fill(7, X, 40 * FIXTURE_F, 2.0f);
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         struct model *m = fixture_model(&kinds[i], 100 + i);
 
@@ -177,14 +175,12 @@ static void fuse_items_every_backbone_is_the_textbook(void **state)
 {
     float X[16 * FIXTURE_F], E[16 * 8];
     uint8_t mask[16];
-    struct rng rng;
 
     (void)state;
-    rng_init(&rng, 8);
-    rng_fill(&rng, X, 16 * FIXTURE_F, 2.0f);
+    fixture_fill(8, X, 16 * FIXTURE_F, 2.0f);
     for (size_t b = 0; b < 16; b++)
         mask[b] = (uint8_t)(b % 8);
-    for (int backbone = BACKBONE_MF; backbone <= BACKBONE_LIGHTGCN; backbone++) {
+    for (int backbone = BACKBONE_MF; backbone < BACKBONE_KINDS; backbone++) {
         struct fixture_spec spec = {FUSION_CP, (enum backbone_kind)backbone, false, true, 0};
         struct model *m = fixture_model(&spec, 55);
         size_t D = (size_t)m->shape.D;
@@ -312,14 +308,15 @@ static void fuse_forward_nan_names_the_row(void **state)
  * met: K above the depth of a block, rows beside whole tiles. */
 static struct model *big_model(enum fusion_kind fusion, enum backbone_kind backbone)
 {
-    struct model_shape shape = {.fusion = fusion,
-                                .backbone = backbone,
-                                .modality_dim = {300, 128, 100},
-                                .L = 3,
-                                .width = {0, 160, 70, 32}};
+    struct model_shape shape = {
+        .fusion = fusion, .modality_dim = {300, 128, 100}, .L = 3, .width = {0, 160, 70, 32}};
     struct model *m;
 
     assert_int_equal(model_seed(&shape, 42, &m, NULL), ERR_OK);
+    if (backbone == BACKBONE_SAGE)
+        fixture_convolutions(m, &(struct rng){{3}}, 64, 64, 64);
+    assert_int_equal(model_set(m, "mmf.backbone", backbone_kind_name(backbone), NULL), ERR_OK);
+    fixture_finish(m);
     return m;
 }
 
@@ -331,11 +328,9 @@ static void check_independence(enum fusion_kind fusion, enum backbone_kind backb
     float *X = malloc((size_t)N * F * sizeof(float)), *E = malloc(N * D * sizeof(float));
     float one[64], row[193 * 64];
     uint8_t *mask = malloc(N);
-    struct rng rng;
 
     assert_true(X != NULL && E != NULL && mask != NULL);
-    rng_init(&rng, 9);
-    rng_fill(&rng, X, (size_t)N * F, 1.7f);
+    fixture_fill(9, X, (size_t)N * F, 1.7f);
     for (size_t b = 0; b < N; b++) {
         mask[b] = (uint8_t)(1 + b % 7);
         if (b % 1000 == 7) /* the same item in many places */
@@ -408,11 +403,9 @@ static void fuse_items_four_threads_share_a_model(void **state)
     struct reader readers[4];
     pthread_t threads[4];
     uint8_t mask[50];
-    struct rng rng;
 
     (void)state;
-    rng_init(&rng, 4);
-    rng_fill(&rng, X, 50 * 528, 1.0f);
+    fixture_fill(4, X, 50 * 528, 1.0f);
     memset(mask, 7, sizeof(mask));
     assert_int_equal(fuse_items(m, X, mask, 50, want, NULL), ERR_OK);
     for (int i = 0; i < 4; i++) {

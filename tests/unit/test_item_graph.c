@@ -51,6 +51,7 @@ static void open_world(struct world *w, enum fusion_kind fusion)
     o.knn.k = K;
     if (trainee_new(&o, &w->data, &w->t, &err) != ERR_OK ||
         trainee_export(w->t, &w->model, &err) != ERR_OK ||
+        model_prepare(w->model, &err) != ERR_OK ||
         item_graph_read(w->model, &has, &w->graph, &err) != ERR_OK)
         fail_msg("%s", err.text);
     assert_true(has);

@@ -5,7 +5,7 @@
 
 #include "daemon/model/candidate.h"
 #include "fusion/model/fuse.h"
-#include "fusion/model/model_internal.h"
+#include "fusion/model/internal.h"
 
 #include <jansson.h>
 #include <math.h>

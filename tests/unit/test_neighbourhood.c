@@ -161,7 +161,8 @@ static void open_world(struct world *w, enum fusion_kind fusion, enum backbone_k
         fail_msg("%s", err.text);
     make_strangers(w->t);
     trainee_forward(w->t);
-    if (trainee_export(w->t, &w->model, &err) != ERR_OK)
+    if (trainee_export(w->t, &w->model, &err) != ERR_OK ||
+        model_prepare(w->model, &err) != ERR_OK)
         fail_msg("%s", err.text);
     struct neighbourhood_source source = {.arg = w,
                                           .edges = world_edges,

@@ -3,7 +3,7 @@
 
 #include "golden_fixture.h"
 
-#include "fusion/model/model_internal.h"
+#include "fusion/model/internal.h"
 #include "fusion/file/npy.h"
 #include "fusion/model/fuse.h"
 #include "fusion/train/train.h"
@@ -337,6 +337,7 @@ static void similar_cold_item_equals_the_training(void **state)
         memset(t->w + t->item + 2 * id, 0, id * sizeof(float));
         trainee_forward(t);
         assert_int_equal(trainee_export(t, &model, &err), ERR_OK);
+        assert_int_equal(model_prepare(model, &err), ERR_OK);
         float *e = calloc(t->D, sizeof(*e)), *want = t->out + (data.n_users + 2) * t->D;
         assert_int_equal(fuse_items(model, data.X + 2 * F, data.mask + 2, 1, e, &err), ERR_OK);
         double scale = 0;
@@ -390,6 +391,7 @@ static void trainee_meta_gain_equals_differences_and_folds(void **state)
         check_differences(&c, N_TRIPLES);
         trainee_forward(c.t);
         if (trainee_export(c.t, &model, &err) != ERR_OK ||
+            model_prepare(model, &err) != ERR_OK ||
             fuse_forward(model, c.t->X, N_ITEMS, fused, &err) != ERR_OK)
             fail_msg("%s: %s", c.folder, err.text);
         float scale = 1;

@@ -9,10 +9,10 @@
  * (slope 0.01), the whole of M is a linear random projection F → d_L, which keeps angles up to
  * about 1/sqrt(d_L) (Johnson and Lindenstrauss). Each entry by itself is Xavier uniform; the pairs
  * part as soon as training starts, because their activations differ. The item-specific part
- * (MLP, A, B, C, T) is plain Xavier. sage's lin_r is made the same way, its biases are zero. */
+ * (MLP, A, B, C, T) is plain Xavier. */
 
 #include "fusion/math/gemm.h"
-#include "fusion/model/model_internal.h"
+#include "fusion/model/internal.h"
 #include "fusion/math/rng.h"
 
 #include <math.h>
@@ -100,27 +100,6 @@ static int seed_layer(struct seeder *s, const struct model_shape *shape, int32_t
     return status;
 }
 
-static int seed_conv(struct seeder *s, int n, size_t width)
-{
-    char name[32];
-    float *data;
-    int status;
-
-    snprintf(name, sizeof(name), "conv%d.lin_l.weight", n);
-    status = add_xavier(s, name, width, width, &data);
-    snprintf(name, sizeof(name), "conv%d.lin_l.bias", n);
-    if (status == ERR_OK)
-        status = model_add(s->model, name, width, 0, &data, s->err);
-    snprintf(name, sizeof(name), "conv%d.lin_r.weight", n);
-    if (status == ERR_OK)
-        status = add_xavier(s, name, width, width, &data);
-    if (status == ERR_OK && n == 1)
-        mirror_rows(data, width, width);
-    if (status == ERR_OK && n == 2)
-        mirror_cols(data, width, width);
-    return status;
-}
-
 static int seed_statistics(struct seeder *s, size_t F)
 {
     float *data;
@@ -141,8 +120,6 @@ static int seed_all(struct seeder *s, const struct model_shape *shape)
         status = seed_mlp(s, shape);
     for (int32_t n = 1; n <= shape->L && status == ERR_OK; n++)
         status = seed_layer(s, shape, n);
-    for (int n = 1; n <= 2 && status == ERR_OK && shape->backbone == BACKBONE_SAGE; n++)
-        status = seed_conv(s, n, (size_t)(shape->width[shape->L] + shape->id_dim));
     if (status == ERR_OK)
         status = seed_statistics(s, (size_t)shape->F);
     if (status == ERR_OK)

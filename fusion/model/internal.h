@@ -1,5 +1,5 @@
-#ifndef MMF_FUSION_MODEL_MODEL_INTERNAL_H
-#define MMF_FUSION_MODEL_MODEL_INTERNAL_H
+#ifndef MMF_FUSION_MODEL_INTERNAL_H
+#define MMF_FUSION_MODEL_INTERNAL_H
 
 /* Inside fusion/: a model is a table of named tensors (float32, row-major, as in the file) plus
  * metadata, and a shape derived from both. Everything is kept, so that a model loads, trains on,
@@ -31,6 +31,7 @@
 #include <stddef.h>
 
 #define MODEL_NAME_BYTES 64
+#define MODEL_DIM_MAX    1048576 /* of anything but the number of users and items */
 
 struct model_tensor {
     char *name;
@@ -56,6 +57,8 @@ struct model {
     struct fuse_plan *plan; /* NULL until model_prepare */
 };
 
+/* ---- tensors.c ---- */
+
 int model_new_empty(const char *path, struct model **ret_model, struct err *err);
 /* A zeroed tensor of one or two dimensions (cols 0 = one); *ret_data is its memory. The name must
  * be new. */
@@ -64,9 +67,6 @@ int model_add(struct model *model, const char *name, size_t rows, size_t cols, f
 int model_add_shape(struct model *model, const char *name, int n_dims, const size_t *shape,
                     float **ret_data, struct err *err);
 int model_set(struct model *model, const char *key, const char *value, struct err *err);
-/* Writes the fields of *shape that tensors cannot tell (kinds, modalities, encoders, trained,
- * fused_length, hops, id_dim, content_scale, cold_length, members) as metadata. */
-int model_set_shape(struct model *model, const struct model_shape *shape, struct err *err);
 /* NULL when there is none. name as printf. */
 const struct model_tensor *model_tensor(const struct model *model, const char *name, ...)
     __attribute__((format(printf, 2, 3)));
@@ -76,13 +76,31 @@ int32_t model_number(const struct model *model, const char *key, long max);
 /* A length above zero as metadata; *length stays when absent. ERR_FATAL EX_DATAERR for what is none. */
 int model_length(const struct model *model, const char *key, float *length, struct err *err);
 
-/* The shape's members from the metadata mmf.members, 1 without. ERR_FATAL EX_DATAERR for a number
- * that does not divide the widths. */
-int model_members_derive(struct model *m, struct err *err);
+/* Checks of a model's parts; ERR_FATAL EX_DATAERR names the file, the part and what demands it.
+ * t must be (rows, cols), or (rows) when cols is 0; `why` names what demands it. */
+int model_expect(const struct model *m, const struct model_tensor *t, size_t rows, size_t cols,
+                 const char *why, struct err *err);
+/* The tensor of that name, two-dimensional with sizes in 1 … MODEL_DIM_MAX. */
+int model_matrix(const struct model *m, const char *name, const char *why,
+                 const struct model_tensor **ret_t, struct err *err);
+/* Always fail: `name` is missing although `why` is there; `name` is `what`. */
+int model_missing(const struct model *m, const char *name, const char *why, struct err *err);
+int model_wrong(const struct model *m, const char *name, const char *what, struct err *err);
 
-/* model_shape.c: derives model->shape and checks every tensor against it. */
+/* ---- metadata.c ---- */
+
+/* Writes the fields of *shape that tensors cannot tell (kinds, modalities, encoders, trained,
+ * fused_length, hops, id_dim, content_scale, cold_length, members) as metadata. */
+int model_set_shape(struct model *model, const struct model_shape *shape, struct err *err);
+/* The same fields from metadata, after those that tensors tell. ERR_FATAL EX_DATAERR for what
+ * contradicts them. */
+int model_read_metadata(struct model *model, struct err *err);
+
+/* ---- shape.c, fuse_plan.c ---- */
+
+/* Derives model->shape and checks every tensor against it. */
 int model_finish(struct model *model, struct err *err);
-/* fuse_plan.c: packs the weights. */
+/* Packs the weights. */
 int model_prepare(struct model *model, struct err *err);
 
 #endif

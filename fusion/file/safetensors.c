@@ -105,25 +105,6 @@ int safetensors_open(const char *path, struct safetensors *ret_st, struct err *e
     return safetensors_open_fd(fd, path, ret_st, err);
 }
 
-const struct safetensors_tensor *safetensors_find(const struct safetensors *st,
-                                                  const char *name)
-{
-    for (size_t i = 0; i < st->n_tensors; i++) {
-        if (strcmp(st->tensors[i].name, name) == 0)
-            return &st->tensors[i];
-    }
-    return NULL;
-}
-
-const char *safetensors_metadata(const struct safetensors *st, const char *key)
-{
-    for (size_t i = 0; i < st->n_metadata; i++) {
-        if (strcmp(st->metadata[i].key, key) == 0)
-            return st->metadata[i].value;
-    }
-    return NULL;
-}
-
 static void convert(enum safetensors_dtype dtype, const void *from, float *to, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

@@ -53,9 +53,6 @@ struct safetensors {
 int safetensors_open(const char *path, struct safetensors *ret_st, struct err *err);
 /* The same on an open file, which is owned from here on, also on failure. */
 int safetensors_open_fd(int fd, const char *path, struct safetensors *ret_st, struct err *err);
-const struct safetensors_tensor *safetensors_find(const struct safetensors *st,
-                                                  const char *name);             /* NULL */
-const char *safetensors_metadata(const struct safetensors *st, const char *key); /* NULL */
 /* ret_data (n_elements). An F64 value beyond float's range becomes an infinity. */
 int safetensors_read(const struct safetensors *st, const struct safetensors_tensor *t,
                      float *ret_data, struct err *err);

@@ -222,8 +222,9 @@ static void sum_part(void *arg, size_t part)
     }
 }
 
-void graph_sum(const struct graph_sum *s, const struct graph_rows *rows, struct team *team,
-               float *Y)
+/* Y (N, D), the rows of `rows` only (NULL = all). Y is neither Q nor X. */
+static void sum_rows(const struct graph_sum *s, const struct graph_rows *rows,
+                     struct team *team, float *Y)
 {
     struct sum_task task = {s, rows, Y};
     size_t n = rows ? rows->n : s->g->n_nodes;
@@ -252,7 +253,7 @@ void graph_lightgcn(const struct graph *g, uint32_t n_layers, const float *X, si
                               .sum = g->inv_degree,
                               .scale = 1,
                               .sources = layer == 1 ? sources : NULL};
-        graph_sum(&s, NULL, team, to);
+        sum_rows(&s, NULL, team, to);
         Q = to;
         in = NULL;
     }
@@ -265,7 +266,7 @@ void graph_lightgcn(const struct graph *g, uint32_t n_layers, const float *X, si
                              .sum = g->rsqrt_degree,
                              .scale = mean,
                              .sources = n_layers < 2 ? sources : NULL};
-    graph_sum(&last, rows, team, Y);
+    sum_rows(&last, rows, team, Y);
 }
 
 /* ---- item-item graph ---- */

@@ -72,9 +72,6 @@ struct graph_sum {
     float scale;
 };
 void graph_sum_row(const struct graph_sum *s, uint32_t i, float *ret_y /* (D) */);
-/* Y (N, D), the rows of `rows` only (NULL = all). Y is neither Q nor X. */
-void graph_sum(const struct graph_sum *s, const struct graph_rows *rows, struct team *team,
-               float *Y);
 
 /* Y (N, D): the rows of `rows`, NULL = all; X counts as zero outside `sources` (its memory there
  * is not read), NULL = nowhere. n_layers >= 1. work (N, D); Y, X and work are three arrays. */

@@ -51,16 +51,17 @@ static void safetensors_write_then_read_gives_equal_values(void **state)
     assert_int_equal(safetensors_open(fixture_path("w"), &st, NULL), ERR_OK);
     assert_int_equal(st.n_tensors, 3);
     assert_int_equal(st.data_offset % 64, 0);
-    t = safetensors_find(&st, sources[0].name);
-    assert_non_null(t);
+    t = &st.tensors[0];
+    assert_string_equal(t->name, sources[0].name);
     assert_int_equal(t->n_dims, 2);
     assert_int_equal(t->shape[1], 3);
     assert_int_equal(safetensors_read(&st, t, data, NULL), ERR_OK);
     assert_memory_equal(data, a, sizeof(a));
-    assert_string_equal(safetensors_metadata(&st, "k"), "v\"\t");
-    assert_string_equal(safetensors_metadata(&st, ""), "x");
-    assert_null(safetensors_metadata(&st, "q"));
-    assert_null(safetensors_find(&st, "c"));
+    assert_int_equal(st.n_metadata, 2);
+    assert_string_equal(st.metadata[0].key, "k");
+    assert_string_equal(st.metadata[0].value, "v\"\t");
+    assert_string_equal(st.metadata[1].key, "");
+    assert_string_equal(st.metadata[1].value, "x");
     safetensors_close(&st);
 }
 
@@ -101,7 +102,8 @@ static void safetensors_open_spaces_and_escapes_are_read(void **state)
               "\"shape\" : [ ] , \"data_offsets\" : [ 0 , 4 ] , \"dtype\" : \"F32\" } }   ",
               &one, 4);
     assert_int_equal(safetensors_open(fixture_path("s"), &st, NULL), ERR_OK);
-    assert_string_equal(safetensors_metadata(&st, "a"), "\xc3\xa9\xf0\x9f\x98\x80/");
+    assert_string_equal(st.metadata[0].key, "a");
+    assert_string_equal(st.metadata[0].value, "\xc3\xa9\xf0\x9f\x98\x80/");
     assert_int_equal(st.tensors[0].n_elements, 1);
     safetensors_close(&st);
     make_file("s", "{}", NULL, 0);

@@ -1,5 +1,7 @@
 #include "fusion/model/neighbourhood_cache.h"
 
+#include "config/array.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,17 +11,10 @@ enum { ITEMS_AT_ONCE = 64 };
 
 int neighbourhood_reserve(void *array, size_t *room, size_t n, size_t size, struct err *err)
 {
-    void **p = array, *more;
-    size_t want = *room ? *room : 64;
-    if (n <= *room)
-        return ERR_OK;
-    while (want < n)
-        want *= 2;
-    more = reallocarray(*p, want, size);
+    void **items = array, *more = array_reserve(*items, room, n, size);
     if (!more)
         return err_oom(err, "a neighbourhood");
-    *p = more;
-    *room = want;
+    *items = more;
     return ERR_OK;
 }
 

@@ -2,6 +2,7 @@
 
 #include "fusion/model/internal.h"
 
+#include "config/array.h"
 #include "fusion/math/gemm.h"
 
 #include <stdarg.h>
@@ -24,26 +25,12 @@ int model_new_empty(const char *path, struct model **ret_model, struct err *err)
     return ERR_OK;
 }
 
-/* Room for one more element of `size` bytes. */
-static void *grow(void *array, size_t n, size_t *room, size_t size)
-{
-    size_t more = *room == 0 ? 16 : *room * 2;
-    void *grown;
-
-    if (n < *room)
-        return array;
-    grown = reallocarray(array, more, size);
-    if (grown != NULL)
-        *room = more;
-    return grown;
-}
-
 int model_add_shape(struct model *model, const char *name, int n_dims, const size_t *shape,
                     float **ret_data, struct err *err)
 {
     struct model_tensor t = {.n_dims = n_dims, .n_elements = 1};
     struct model_tensor *tensors =
-        grow(model->tensors, model->n_tensors, &model->tensors_room, sizeof(t));
+        array_reserve(model->tensors, &model->tensors_room, model->n_tensors + 1, sizeof(t));
 
     if (tensors == NULL)
         return err_oom(err, "a model's tensors");
@@ -81,7 +68,7 @@ int model_set(struct model *model, const char *key, const char *value, struct er
 {
     struct model_text text = {.key = strdup(key), .value = strdup(value)};
     struct model_text *texts =
-        grow(model->texts, model->n_texts, &model->texts_room, sizeof(text));
+        array_reserve(model->texts, &model->texts_room, model->n_texts + 1, sizeof(text));
 
     if (texts != NULL)
         model->texts = texts;

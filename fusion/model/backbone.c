@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+extern const struct backbone backbone_mf, backbone_sage, backbone_lightgcn;
+
 static const struct backbone *const backbones[BACKBONE_KINDS] = {
     [BACKBONE_MF] = &backbone_mf,
     [BACKBONE_SAGE] = &backbone_sage,

@@ -2,9 +2,9 @@
 #define MMF_FUSION_MODEL_BACKBONE_H
 
 /* What joins users and items: the half of a backbone that serves. The half that trains is
- * fusion/train/backbone.h. A new backbone is a kind and a declaration here, a row in backbone.c,
- * its file backbone_NAME.c, and the same beside it in fusion/train; nothing else asks which
- * backbone a model has.
+ * fusion/train/backbone.h. A new backbone is a kind here, a row in backbone.c and a file
+ * backbone_NAME.c, a row and a file of the same names in fusion/train, and a word in config/ for
+ * retraining; nothing else asks which backbone a model has.
  *
  * Legend: E width of a node's input [fused ‖ content ‖ ID], D of its vector, hops the layers of
  * propagation: an item's vector depends on the nodes within so many hops, 0 = on nobody else. */
@@ -61,8 +61,6 @@ struct backbone {
     int (*begin)(struct neighbourhood *h, const struct model *m, struct err *err);
     int (*pass)(struct neighbourhood *h, struct err *err);
 };
-
-extern const struct backbone backbone_mf, backbone_sage, backbone_lightgcn;
 
 const struct backbone *backbone_of(enum backbone_kind kind);
 const char *backbone_kind_name(enum backbone_kind kind); /* "mf", "sage", "lightgcn" */

@@ -1,5 +1,8 @@
 #include "fusion/train/backbone.h"
 
+extern const struct backbone_training backbone_training_mf, backbone_training_sage,
+    backbone_training_lightgcn;
+
 static const struct backbone_training *const trainings[BACKBONE_KINDS] = {
     [BACKBONE_MF] = &backbone_training_mf,
     [BACKBONE_SAGE] = &backbone_training_sage,

@@ -26,9 +26,6 @@ struct backbone_training {
     void (*backward)(struct trainee *t, bool training);
 };
 
-extern const struct backbone_training backbone_training_mf, backbone_training_sage,
-    backbone_training_lightgcn;
-
 const struct backbone_training *backbone_training_of(enum backbone_kind kind);
 
 #endif

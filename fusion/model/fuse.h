@@ -26,12 +26,8 @@ int fuse_forward(const struct model *model, const float *X /* (B, F) */, size_t 
  * vector (the caller stores no_signal), as does an item whose fused half is exactly zero.
  * ERR_FATAL with EX_SOFTWARE when a result is not finite.
  *
- * Backbone without edges, e = [fused ‖ content ‖ 0]:
- *   mf        e
- *   lightgcn  e / (hops + 1): layers 1 … hops are sums over no neighbour, zero, and the result is
- *             the mean of hops + 1 layers
- *   sage      conv(v) = W_r v + b_l, the mean over no neighbour being zero; conv2(LeakyReLU(conv1
- *             (e))); dropout is for training only
+ * Backbone without edges: what backbone_NAME.c makes of [fused ‖ content ‖ 0] where every sum over
+ * neighbours is zero.
  * A model that was trained with the item-item graph adds what the item borrows from its nearest
  * neighbours (similar.h).
  * A trained model brings what is shorter to its cold_length (cold.h).

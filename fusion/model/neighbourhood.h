@@ -6,11 +6,9 @@
  * who is around it, not on the size of the catalogue. Legend as in trainee.h: E width of a node's
  * input e⁰, D of its vector, K hops of the backbone.
  *
- *   lightgcn  nodes within K hops; mean of layers 0 … K
- *   sage      nodes within 2 hops; two convolutions
- *   mf        the input itself. A user whom the model does not know gets the mean of the inputs of
- *             its items (Paterek, KDD Cup 2007: a user is what it has watched); under lightgcn and
- *             sage an unknown user is a node with input zero, and propagation does the same
+ *   Z_i of the nodes within K hops of i, as backbone_NAME.c says. A user whom the model does not
+ *   know is a node with input zero, and propagation gives it what its items are; under mf, which
+ *   has none, it gets the mean of their inputs
  *   item-item graph: Y_i = Z_i + strength Σ_j S_ij Z_j, for items only
  *   an item that is still shorter than cold.h wants is brought to that length
  *

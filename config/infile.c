@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sysexits.h>
@@ -80,4 +82,45 @@ int infile_open_at(int dir_fd, const char *name, int *ret_fd, int64_t *ret_bytes
                    struct err *err)
 {
     return open_regular(dir_fd, name, O_NOFOLLOW, ret_fd, ret_bytes, err);
+}
+
+static int read_all(int fd, const char *path, char *data, size_t bytes, struct err *err)
+{
+    for (size_t at = 0; at < bytes;) {
+        ssize_t n = read(fd, data + at, bytes - at);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_retry(err, EX_IOERR, "%s: read: %s", path, strerror(errno));
+        if (n == 0)
+            return err_fatal(err, EX_DATAERR, "%s: cut short while it was read", path);
+        at += (size_t)n;
+    }
+    return ERR_OK;
+}
+
+int infile_read(const char *path, int64_t max_bytes, char **ret_data, size_t *ret_bytes,
+                struct err *err)
+{
+    int64_t bytes = 0;
+    int fd = -1, status = infile_open(path, &fd, &bytes, err);
+
+    if (status != ERR_OK)
+        return status;
+    char *data = bytes <= max_bytes ? malloc((size_t)bytes + 1) : NULL;
+    if (bytes > max_bytes)
+        status = err_fatal(err, EX_DATAERR, "%s: %lld bytes, more than such a file has", path,
+                           (long long)bytes);
+    else
+        status = data ? read_all(fd, path, data, (size_t)bytes, err) : err_oom(err, path);
+    (void)close(fd); /* read-only: nothing is lost */
+    if (status != ERR_OK) {
+        free(data);
+        return status;
+    }
+    data[bytes] = '\0';
+    *ret_data = data;
+    *ret_bytes = (size_t)bytes;
+    return ERR_OK;
 }

@@ -28,7 +28,8 @@
 #define CHUNK_BYTES  ((size_t)1 << 16)
 
 struct source {
-    int fd;
+    int fd;            /* or */
+    const char *bytes; /* (file_bytes), when it is not NULL */
     const char *path;
     uint64_t file_bytes, data_offset;
     size_t size; /* of an element: 2, 4, 8 */
@@ -47,8 +48,12 @@ static int read_at(const struct source *s, void *data, size_t bytes, uint64_t of
 {
     char *to = data;
 
+    if (s->bytes && offset <= s->file_bytes && bytes <= s->file_bytes - offset) {
+        memcpy(to, s->bytes + offset, bytes);
+        return ERR_OK;
+    }
     while (bytes > 0) {
-        ssize_t n = pread(s->fd, to, bytes, (off_t)offset);
+        ssize_t n = s->bytes ? 0 : pread(s->fd, to, bytes, (off_t)offset);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -294,6 +299,14 @@ int npy_read(const char *path, struct npy *ret_npy, struct err *err)
     }
     (void)close(s.fd); /* read-only: nothing is lost */
     return status;
+}
+
+int npy_read_bytes(const void *file, size_t bytes, const char *path, struct npy *ret_npy,
+                   struct err *err)
+{
+    struct source s = {.bytes = file, .file_bytes = bytes, .path = path, .err = err};
+
+    return read_array(&s, ret_npy);
 }
 
 /* Version 1, the header padded so that the data begins at a multiple of 64 bytes. */

@@ -17,6 +17,9 @@ struct npy {
 };
 
 int npy_read(const char *path, struct npy *ret_npy, struct err *err);
+/* The same of a file that is in memory; path is for messages. */
+int npy_read_bytes(const void *file, size_t bytes, const char *path, struct npy *ret_npy,
+                   struct err *err);
 /* For arrays that do not fit into memory: opens the file and writes the header; the caller writes
  * n_rows · n_cols floats and commits (outfile.h). */
 int npy_begin(const char *path, size_t n_rows, size_t n_cols, struct outfile *ret_out,

@@ -170,6 +170,20 @@ void outfile_abort(struct outfile *out)
     *out = (struct outfile){.fd = -1};
 }
 
+int outfile_put(const char *path, const void *data, size_t bytes, struct err *err)
+{
+    struct outfile out;
+    int status = outfile_open(path, &out, err);
+
+    if (status != ERR_OK)
+        return status;
+    status = outfile_write(&out, data, bytes, err);
+    if (status == ERR_OK)
+        status = outfile_commit(&out, err);
+    outfile_abort(&out);
+    return status;
+}
+
 enum { COPY_BYTES = 1 << 20 };
 
 static int copy_all(int in, const char *from, struct outfile *out, struct err *err)

@@ -21,6 +21,8 @@ int outfile_open(const char *path, struct outfile *ret_out, struct err *err);
 int outfile_write(struct outfile *out, const void *data, size_t bytes, struct err *err);
 int outfile_commit(struct outfile *out, struct err *err);
 void outfile_abort(struct outfile *out);
+/* All of it at once: open, write, commit. */
+int outfile_put(const char *path, const void *data, size_t bytes, struct err *err);
 /* A whole file; `from` as infile_open takes it. */
 int outfile_copy(const char *from, const char *to, struct err *err);
 /* The same from a descriptor, whose offset is left alone; `from` is for messages. */

@@ -24,8 +24,12 @@ static int read_at(const struct safetensors *st, void *data, size_t bytes, uint6
 {
     char *to = data;
 
+    if (st->bytes && offset <= st->file_bytes && bytes <= st->file_bytes - offset) {
+        memcpy(to, st->bytes + offset, bytes);
+        return ERR_OK;
+    }
     while (bytes > 0) {
-        ssize_t n = pread(st->fd, to, bytes, (off_t)offset);
+        ssize_t n = st->bytes ? 0 : pread(st->fd, to, bytes, (off_t)offset);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -43,18 +47,24 @@ static int read_at(const struct safetensors *st, void *data, size_t bytes, uint6
     return ERR_OK;
 }
 
-static int read_header(struct safetensors *st, struct err *err)
+static int find_size(struct safetensors *st, struct err *err)
 {
-    uint64_t file_bytes, header_bytes;
     struct stat info;
-    char *text;
-    int status;
 
     if (fstat(st->fd, &info) != 0)
         return err_fatal(err, EX_IOERR, "read %s: %s", st->path, strerror(errno));
     if (!S_ISREG(info.st_mode))
         return err_fatal(err, EX_DATAERR, "read %s: not a regular file", st->path);
-    file_bytes = (uint64_t)info.st_size;
+    st->file_bytes = (uint64_t)info.st_size;
+    return ERR_OK;
+}
+
+static int read_header(struct safetensors *st, struct err *err)
+{
+    uint64_t file_bytes = st->file_bytes, header_bytes;
+    char *text;
+    int status;
+
     if (file_bytes < 8)
         return err_fatal(err, EX_DATAERR,
                          "read %s: %" PRIu64 " bytes, too short for safetensors; is it the "
@@ -80,20 +90,36 @@ static int read_header(struct safetensors *st, struct err *err)
     return status;
 }
 
-int safetensors_open_fd(int fd, const char *path, struct safetensors *ret_st, struct err *err)
+static int open_as(struct safetensors st, const char *path, struct safetensors *ret_st,
+                   struct err *err)
 {
-    struct safetensors st = {.fd = fd};
     int status;
 
     arena_init(&st.arena);
     st.path = arena_strdup(&st.arena, path);
-    status = st.path != NULL ? read_header(&st, err) : err_oom(err, "name of a model file");
+    status = st.path != NULL ? ERR_OK : err_oom(err, "name of a model file");
+    if (status == ERR_OK && st.bytes == NULL)
+        status = find_size(&st, err);
+    if (status == ERR_OK)
+        status = read_header(&st, err);
     if (status != ERR_OK) {
         safetensors_close(&st);
         return status;
     }
     *ret_st = st;
     return ERR_OK;
+}
+
+int safetensors_open_fd(int fd, const char *path, struct safetensors *ret_st, struct err *err)
+{
+    return open_as((struct safetensors){.fd = fd}, path, ret_st, err);
+}
+
+int safetensors_open_bytes(const void *data, size_t bytes, const char *path,
+                           struct safetensors *ret_st, struct err *err)
+{
+    return open_as((struct safetensors){.fd = -1, .bytes = data, .file_bytes = bytes}, path,
+                   ret_st, err);
 }
 
 int safetensors_open(const char *path, struct safetensors *ret_st, struct err *err)

@@ -8,7 +8,8 @@
  * The file is hostile input. The header has its own strict parser for exactly this grammar
  * (safetensors_header.c); the ranges must tile the data without gap or overlap, as the format
  * demands, so no byte of the file is unaccounted for. Tensors are read by pread into the caller's
- * memory, never mapped: a file cut short while it is read is an error, not SIGBUS. Errors of the
+ * memory, never mapped: a file cut short while it is read is an error, not SIGBUS. Or the file is in
+ * memory already, so that whoever has checked its digest reads the same bytes. Errors of the
  * content are ERR_FATAL with EX_DATAERR (65), a missing file EX_NOINPUT (66), others EX_IOERR.
  *
  * One owner; not thread-safe. */
@@ -40,7 +41,9 @@ struct safetensors_pair { /* of __metadata__ */
 };
 
 struct safetensors {
-    int fd;
+    int fd;            /* -1 = in memory */
+    const char *bytes; /* NULL = by fd */
+    uint64_t file_bytes;
     const char *path;
     uint64_t data_offset; /* bytes from the file's start */
     struct safetensors_tensor *tensors;
@@ -53,6 +56,9 @@ struct safetensors {
 int safetensors_open(const char *path, struct safetensors *ret_st, struct err *err);
 /* The same on an open file, which is owned from here on, also on failure. */
 int safetensors_open_fd(int fd, const char *path, struct safetensors *ret_st, struct err *err);
+/* The same of a file in memory, which stays there until safetensors_close. */
+int safetensors_open_bytes(const void *data, size_t bytes, const char *path,
+                           struct safetensors *ret_st, struct err *err);
 /* ret_data (n_elements). An F64 value beyond float's range becomes an infinity. */
 int safetensors_read(const struct safetensors *st, const struct safetensors_tensor *t,
                      float *ret_data, struct err *err);

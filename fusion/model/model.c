@@ -32,24 +32,39 @@ static int load_all(struct model *model, const struct safetensors *st, struct er
     return status;
 }
 
-int model_load(const char *path, struct model **ret_model, struct err *err)
+/* Closes st. */
+static int load(struct safetensors *st, const char *path, struct model **ret_model,
+                struct err *err)
 {
-    struct safetensors st;
     struct model *model = NULL;
-    int status = safetensors_open(path, &st, err);
+    int status = model_new_empty(path, &model, err);
 
-    if (status != ERR_OK)
-        return status;
-    status = model_new_empty(path, &model, err);
     if (status == ERR_OK)
-        status = load_all(model, &st, err);
-    safetensors_close(&st);
+        status = load_all(model, st, err);
+    safetensors_close(st);
     if (status != ERR_OK) {
         model_free(model);
         return status;
     }
     *ret_model = model;
     return ERR_OK;
+}
+
+int model_load(const char *path, struct model **ret_model, struct err *err)
+{
+    struct safetensors st;
+    int status = safetensors_open(path, &st, err);
+
+    return status == ERR_OK ? load(&st, path, ret_model, err) : status;
+}
+
+int model_load_bytes(const void *file, size_t bytes, const char *path, struct model **ret_model,
+                     struct err *err)
+{
+    struct safetensors st;
+    int status = safetensors_open_bytes(file, bytes, path, &st, err);
+
+    return status == ERR_OK ? load(&st, path, ret_model, err) : status;
 }
 
 int model_save(const struct model *model, const char *path, struct err *err)

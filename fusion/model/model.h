@@ -65,6 +65,9 @@ int model_seed(const struct model_shape *shape, uint64_t seed, struct model **re
                struct err *err);
 /* ERR_FATAL with EX_DATAERR (65) naming both tensors when shapes do not fit. Hostile input. */
 int model_load(const char *path, struct model **ret_model, struct err *err);
+/* The same of a file that is in memory; path is for messages. */
+int model_load_bytes(const void *file, size_t bytes, const char *path, struct model **ret_model,
+                     struct err *err);
 /* Writes to a temporary name, fsyncs, renames. */
 int model_save(const struct model *model, const char *path, struct err *err);
 /* For a file that does not say what its columns are (an authors' checkpoint): the modalities'

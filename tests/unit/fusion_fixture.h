@@ -46,6 +46,16 @@ static inline int fixture_teardown(void **state)
     return rmdir(fixture_folder);
 }
 
+/* In memory of exactly that size, so that a read beyond it is found; free. */
+static inline unsigned char *fixture_copy(const void *data, size_t bytes)
+{
+    unsigned char *copy = malloc(bytes + (bytes == 0));
+
+    assert_non_null(copy);
+    memcpy(copy, data, bytes);
+    return copy;
+}
+
 /* A path in the temporary folder; one at a time. */
 static inline const char *fixture_path(const char *name)
 {

@@ -34,6 +34,34 @@ static void infile_open_regular_file_gives_its_size(void **state)
     assert_int_equal(unlink(path), 0);
 }
 
+static void infile_read_gives_the_whole_file(void **state)
+{
+    char path[] = "/tmp/mmf-infile-XXXXXX", *data = NULL;
+    int made = mkstemp(path);
+    struct err err = {0};
+    size_t bytes = 7;
+
+    (void)state;
+    assert_true(made >= 0);
+    assert_int_equal(infile_read(path, 3, &data, &bytes, &err), ERR_OK);
+    assert_true(bytes == 0 && data[0] == '\0');
+    free(data);
+    assert_int_equal(write(made, "a\0c", 3), 3);
+    close(made);
+    assert_int_equal(infile_read(path, 3, &data, &bytes, &err), ERR_OK);
+    assert_int_equal(bytes, 3);
+    assert_memory_equal(data, "a\0c", 4);
+    free(data);
+    data = NULL;
+    assert_int_equal(infile_read(path, 2, &data, &bytes, &err), ERR_FATAL);
+    assert_int_equal(err.exit_code, EX_DATAERR);
+    assert_non_null(strstr(err.text, path));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(infile_read(path, 3, &data, &bytes, &err), ERR_FATAL);
+    assert_int_equal(err.exit_code, EX_NOINPUT);
+    assert_null(data);
+}
+
 static void refuse(const char *path, int exit_code, const char *why)
 {
     int fd = -2;
@@ -86,6 +114,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(infile_open_regular_file_gives_its_size),
+        cmocka_unit_test(infile_read_gives_the_whole_file),
         cmocka_unit_test(infile_open_what_is_no_file_is_refused_at_once),
         cmocka_unit_test(infile_open_without_descriptors_is_to_be_tried_again),
     };

@@ -320,13 +320,30 @@ static void model_load_without_fused_length_has_one(void **state)
     }
 }
 
+/* From memory it comes to the same. */
+static void try_bytes(int want, const char *text)
+{
+    struct model *m = NULL;
+    struct err err = {0};
+    size_t bytes;
+    unsigned char *file = fixture_read("x", &bytes), *exact = fixture_copy(file, bytes);
+
+    assert_int_equal(model_load_bytes(exact, bytes, fixture_path("x"), &m, &err), want);
+    assert_string_equal(err.text, text);
+    model_free(m);
+    free(exact);
+    free(file);
+}
+
 /* A clean error, or a model that can be used. */
 static void try_load(void)
 {
     struct model *m = NULL;
     struct err err = {0};
+    int status = model_load(fixture_path("x"), &m, &err);
 
-    if (model_load(fixture_path("x"), &m, &err) == ERR_OK) {
+    try_bytes(status, err.text);
+    if (status == ERR_OK) {
         const struct model_shape *s = model_shape(m);
         float *X = calloc((size_t)s->F + 1, sizeof(float));
         float *E = calloc((size_t)s->D + 1, sizeof(float));
@@ -361,6 +378,7 @@ static void model_load_every_truncation_is_a_clean_error(void **state)
         assert_int_equal(truncate(fixture_path("x"), (off_t)(bytes - 1 - n)), 0);
         assert_int_equal(model_load(fixture_path("x"), &again, &err), ERR_FATAL);
         assert_int_equal(err.exit_code, EX_DATAERR);
+        try_bytes(ERR_FATAL, err.text);
     }
     free(file);
     model_free(m);

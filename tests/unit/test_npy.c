@@ -31,6 +31,14 @@ static void assert_refused(const char *literal, size_t bytes, const char *part)
     assert_int_equal(err.exit_code, EX_DATAERR);
     if (strstr(err.text, part) == NULL || strstr(err.text, "a.npy") == NULL)
         fail_msg("no \"%s\" in: %s", part, err.text);
+
+    struct err again = {0};
+    size_t n;
+    unsigned char *file = fixture_read("a.npy", &n), *exact = fixture_copy(file, n);
+    assert_int_equal(npy_read_bytes(exact, n, fixture_path("a.npy"), &npy, &again), ERR_FATAL);
+    assert_string_equal(again.text, err.text);
+    free(exact);
+    free(file);
 }
 
 static void npy_write_then_read_gives_equal_values(void **state)
@@ -43,6 +51,14 @@ static void npy_write_then_read_gives_equal_values(void **state)
     assert_int_equal(npy_read(fixture_path("w.npy"), &npy, NULL), ERR_OK);
     assert_int_equal(npy.n_rows, 3);
     assert_int_equal(npy.n_cols, 2);
+    assert_memory_equal(npy.data, data, sizeof(data));
+    npy_done(&npy);
+
+    size_t bytes;
+    unsigned char *file = fixture_read("w.npy", &bytes);
+    assert_int_equal(npy_read_bytes(file, bytes, "w.npy", &npy, NULL), ERR_OK);
+    free(file);
+    assert_int_equal(npy.n_rows, 3);
     assert_memory_equal(npy.data, data, sizeof(data));
     npy_done(&npy);
 }

@@ -1,7 +1,9 @@
 #include "daemon/model/active_model.h"
 
 #include "config/digest.h"
+#include "config/infile.h"
 #include "daemon/base/paths.h"
+#include "daemon/model/loaded.h"
 #include "extract/pool/pool.h"
 #include "fusion/file/outfile.h"
 
@@ -52,27 +54,48 @@ int active_model_has_file(const struct store_model *row, struct err *err)
 int active_model_load(const struct store_model *row, const struct settings *s,
                       struct model **ret_model, struct err *err)
 {
-    char path[PATH_MAX], hex[DIGEST_HEX_BYTES];
+    char path[PATH_MAX], hex[DIGEST_HEX_BYTES], *file;
+    size_t bytes;
     int status;
     if ((status = active_model_has_file(row, err)) != ERR_OK ||
         (status = paths_model_file(s, row->file, path, err)) != ERR_OK)
         return status;
-    status = digest_path_hex(path, hex, err);
+    status = infile_read(path, INT64_MAX, &file, &bytes, err);
     if (status == ERR_RETRY)
         return err_wrap(err, "model %lld", (long long)row->model_id);
     if (status != ERR_OK)
         return err_wrap(err, "model %lld: put its file back, or roll back to another model",
                         (long long)row->model_id);
+    digest_hex(file, bytes, hex);
     if (strcmp(hex, row->sha256) != 0)
-        return err_fatal(
-            err, EX_DATAERR,
-            "model %lld: %s: sha256 is %s, the store says %s: put the file back, or "
-            "roll back to another model",
-            (long long)row->model_id, path, hex, row->sha256);
-    status = model_load(path, ret_model, err);
-    if (status != ERR_OK)
-        return err_wrap(err, "model %lld", (long long)row->model_id);
-    bind_columns(row, *ret_model);
+        status =
+            err_fatal(err, EX_DATAERR,
+                      "model %lld: %s: sha256 is %s, the store says %s: put the file back, or "
+                      "roll back to another model",
+                      (long long)row->model_id, path, hex, row->sha256);
+    else if ((status = model_load_bytes(file, bytes, path, ret_model, err)) != ERR_OK)
+        status = err_wrap(err, "model %lld", (long long)row->model_id);
+    else
+        bind_columns(row, *ret_model);
+    free(file);
+    return status;
+}
+
+int active_model_share(const struct store_model *row, const struct settings *s,
+                       struct model **ret_model, struct err *err)
+{
+    struct model *model = loaded_find(row->model_id, row->sha256);
+    if (!model) {
+        int status = active_model_load(row, s, &model, err);
+        if (status != ERR_OK)
+            return status;
+        status = loaded_add(row->model_id, row->sha256, model, err);
+        if (status != ERR_OK) {
+            model_free(model);
+            return status;
+        }
+    }
+    *ret_model = model;
     return ERR_OK;
 }
 
@@ -163,7 +186,7 @@ int active_model_newer(struct active_model *m, struct store *st, const struct se
         return status;
     struct model *model;
     bool known = row.model_id == m->model_id || row.model_id == m->refused_id;
-    status = known ? ERR_END : active_model_load(&row, s, &model, err);
+    status = known ? ERR_END : active_model_share(&row, s, &model, err);
     if (status == ERR_OK)
         *ret_m = (struct active_model){.model_id = row.model_id, .model = model};
     else if (status == ERR_FATAL)
@@ -185,7 +208,6 @@ int active_model_open(struct store *st, const struct settings *s, struct active_
 
 void active_model_done(struct active_model *m)
 {
-    if (m->model)
-        model_free(m->model);
+    loaded_release(m->model);
     *m = (struct active_model){0};
 }

@@ -1,8 +1,8 @@
 #ifndef MMF_DAEMON_MODEL_ACTIVE_MODEL_H
 #define MMF_DAEMON_MODEL_ACTIVE_MODEL_H
 
-/* The model that new items are fused with: the store's active one, its file checked by SHA-256
- * before it is read. A store without a model gets a seeded untrained one: a working random
+/* The model that new items are fused with: the store's active one, made of the very bytes whose
+ * SHA-256 was checked. Threads that follow the same model share it (loaded.h). A store without a model gets a seeded untrained one: a working random
  * projection of the right shape until the first training. */
 
 #include "config/err.h"
@@ -13,9 +13,9 @@
 #include <stdint.h>
 
 struct active_model {
-    int64_t model_id; /* 0 = none loaded */
-    struct model *model;
-    int64_t refused_id; /* active in the store, but its file was not accepted; 0 = none */
+    int64_t model_id;    /* 0 = none loaded */
+    struct model *model; /* shared; active_model_done */
+    int64_t refused_id;  /* active in the store, but its file was not accepted; 0 = none */
 };
 
 /* Loads the active model, after seeding one where the store has none. */
@@ -27,9 +27,12 @@ int active_model_newer(struct active_model *m, struct store *st, const struct se
                        struct active_model *ret_m, struct err *err);
 /* ERR_FATAL EX_NOINPUT for a model of which a row alone is left: the gate refused it. */
 int active_model_has_file(const struct store_model *row, struct err *err);
-/* The model of a row of the store, its file checked by SHA-256 first. */
+/* The model of a row of the store, the caller's own. */
 int active_model_load(const struct store_model *row, const struct settings *s,
                       struct model **ret_model, struct err *err);
+/* The same, shared: read from its file when nobody has it. loaded_release. */
+int active_model_share(const struct store_model *row, const struct settings *s,
+                       struct model **ret_model, struct err *err);
 void active_model_done(struct active_model *m);
 
 #endif

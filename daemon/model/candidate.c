@@ -24,42 +24,55 @@
 #define METRICS_BYTES_MAX ((int64_t)64 << 20)
 
 enum side { ITEMS, USERS };
-static const char *const npy_names[] = {"items.npy", "users.npy"};
-static const char *const id_names[] = {"items.txt", "users.txt"};
+enum file { MODEL, NPY, IDS, /* and those of the users */ STAMPS = 5, PAIRS, METRICS };
 const char *const candidate_files[CANDIDATE_N_FILES] = {
     "model.safetensors", "items.npy", "items.txt", "users.npy",
     "users.txt",         "stamps",    "pairs",     "metrics.json"};
 enum { N_DIGESTED = CANDIDATE_N_FILES - 1 };
 
-/* ---- writing ------------------------------------------------------------------------------ */
-
-static int write_bytes(const char *dir, const char *name, const void *data, size_t bytes,
-                       struct err *err)
+static enum file file_of(enum file of_items, enum side side)
 {
-    struct outfile out;
-    char path[PATH_MAX];
-    int r = paths_join(dir, name, path, err);
-
-    if (r == ERR_OK)
-        r = outfile_open(path, &out, err);
-    if (r != ERR_OK)
-        return r;
-    r = outfile_write(&out, data, bytes, err);
-    if (r == ERR_OK)
-        r = outfile_commit(&out, err);
-    outfile_abort(&out);
-    return r;
+    return side == ITEMS ? of_items : of_items + 2;
 }
 
-static int write_ids(const char *dir, const char *name, char *const *ids, size_t n,
+/* ---- writing ------------------------------------------------------------------------------ */
+
+static int write_bytes(const char *dir, enum file file, const void *data, size_t bytes,
+                       struct err *err)
+{
+    char path[PATH_MAX];
+    int r = paths_join(dir, candidate_files[file], path, err);
+
+    return r == ERR_OK ? outfile_put(path, data, bytes, err) : r;
+}
+
+static int write_again(const char *dir, const struct candidate *c, enum file file,
+                       struct err *err)
+{
+    return write_bytes(dir, file, c->file[file].data, c->file[file].bytes, err);
+}
+
+static int write_model(const char *dir, const struct candidate *c, struct err *err)
+{
+    char path[PATH_MAX];
+    int r = paths_join(dir, candidate_files[MODEL], path, err);
+
+    return r == ERR_OK ? model_save(c->model, path, err) : r;
+}
+
+/* From what candidate_read cut, the same lines. */
+static int write_ids(const char *dir, const struct candidate *c, enum side side,
                      struct err *err)
 {
-    size_t bytes = 1, at = 0;
+    char *const *ids = side == ITEMS ? c->item_id : c->user_id;
+    size_t n = side == ITEMS ? c->n_items : c->n_users, bytes = 1, at = 0;
+    enum file file = file_of(IDS, side);
 
     for (size_t i = 0; i < n; i++) {
         if (strchr(ids[i], '\n'))
             return err_fatal(err, EX_DATAERR,
-                             "%s, row %zu: the id holds a line feed: delete it", name, i);
+                             "%s, row %zu: the id holds a line feed: delete it",
+                             candidate_files[file], i);
         bytes += strlen(ids[i]) + 1;
     }
     char *text = malloc(bytes);
@@ -72,23 +85,31 @@ static int write_ids(const char *dir, const char *name, char *const *ids, size_t
         text[at + length] = '\n';
         at += length + 1;
     }
-    int r = write_bytes(dir, name, text, at, err);
+    int r = write_bytes(dir, file, text, at, err);
     free(text);
     return r;
+}
+
+static int write_vectors(const char *dir, const struct candidate *c, enum side side,
+                         struct err *err)
+{
+    size_t n = side == ITEMS ? c->n_items : c->n_users;
+    char path[PATH_MAX];
+    int r = paths_join(dir, candidate_files[file_of(NPY, side)], path, err);
+
+    return r == ERR_OK
+               ? npy_write(path, side == ITEMS ? c->items : c->users, n, (size_t)c->dim, err)
+               : r;
 }
 
 static int write_side(const char *dir, const struct candidate *c, enum side side,
                       struct err *err)
 {
-    size_t n = side == ITEMS ? c->n_items : c->n_users;
-    char path[PATH_MAX];
-    int r = paths_join(dir, npy_names[side], path, err);
+    enum file npy = file_of(NPY, side);
+    int r =
+        c->file[npy].data ? write_again(dir, c, npy, err) : write_vectors(dir, c, side, err);
 
-    if (r == ERR_OK)
-        r = npy_write(path, side == ITEMS ? c->items : c->users, n, (size_t)c->dim, err);
-    if (r == ERR_OK)
-        r = write_ids(dir, id_names[side], side == ITEMS ? c->item_id : c->user_id, n, err);
-    return r;
+    return r == ERR_OK ? write_ids(dir, c, side, err) : r;
 }
 
 static int digest_all(const char *dir, json_t **ret_files, struct err *err)
@@ -122,7 +143,7 @@ static int write_metrics(const char *dir, const struct candidate *c, struct err 
     char *text = NULL;
     if (json_object_set_new(c->metrics, "files", files) == 0)
         text = json_dumps(c->metrics, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
-    r = text ? write_bytes(dir, "metrics.json", text, strlen(text), err)
+    r = text ? write_bytes(dir, METRICS, text, strlen(text), err)
              : err_oom(err, "a candidate's metrics");
     free(text);
     return r;
@@ -130,110 +151,80 @@ static int write_metrics(const char *dir, const struct candidate *c, struct err 
 
 int candidate_write(const char *dir, const struct candidate *c, struct err *err)
 {
-    char path[PATH_MAX];
-    int r = paths_join(dir, "model.safetensors", path, err);
+    int r;
 
-    if (r == ERR_OK && mkdir(dir, 0777) != 0 && errno != EEXIST)
-        r = err_fatal(err, EX_CANTCREAT, "%s: %s", dir, strerror(errno));
-    if (r == ERR_OK)
-        r = model_save(c->model, path, err);
+    if (mkdir(dir, 0777) != 0 && errno != EEXIST)
+        return err_fatal(err, EX_CANTCREAT, "%s: %s", dir, strerror(errno));
+    r = c->file[MODEL].data ? write_again(dir, c, MODEL, err) : write_model(dir, c, err);
     if (r == ERR_OK)
         r = write_side(dir, c, ITEMS, err);
     if (r == ERR_OK)
         r = write_side(dir, c, USERS, err);
     if (r == ERR_OK)
-        r = write_bytes(dir, "stamps", c->stamp, c->n_items * sizeof *c->stamp, err);
+        r = write_bytes(dir, STAMPS, c->stamp, c->n_items * sizeof *c->stamp, err);
     if (r == ERR_OK)
-        r = write_bytes(dir, "pairs", c->pair, c->n_pairs * sizeof *c->pair, err);
-    return r == ERR_OK ? write_metrics(dir, c, err) : r;
+        r = write_bytes(dir, PAIRS, c->pair, c->n_pairs * sizeof *c->pair, err);
+    if (r != ERR_OK)
+        return r;
+    return c->file[METRICS].data ? write_again(dir, c, METRICS, err)
+                                 : write_metrics(dir, c, err);
 }
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
-static int damaged(const struct candidate *c, const char *name, const char *what,
-                   struct err *err)
+static int damaged(const struct candidate *c, enum file file, const char *what, struct err *err)
 {
-    return err_fatal(err, EX_DATAERR, "candidate %s: %s: %s; train it again", c->dir, name,
-                     what);
+    return err_fatal(err, EX_DATAERR, "candidate %s: %s: %s; train it again", c->dir,
+                     candidate_files[file], what);
 }
 
-static int read_all(const struct candidate *c, const char *name, int fd, char *data,
-                    size_t bytes, struct err *err)
-{
-    for (size_t at = 0; at < bytes;) {
-        ssize_t n = read(fd, data + at, bytes - at);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return damaged(c, name, n < 0 ? strerror(errno) : "cut short while it was read",
-                           err);
-        at += (size_t)n;
-    }
-    return ERR_OK;
-}
-
-/* The whole file and a NUL after it; malloc'ed. */
-static int read_bytes(const struct candidate *c, const char *name, char **ret_data,
-                      size_t *ret_bytes, struct err *err)
+static int read_bytes(const struct candidate *c, enum file file, int64_t max_bytes,
+                      struct candidate_file *ret_f, struct err *err)
 {
     char path[PATH_MAX];
-    int64_t bytes;
-    int fd, r = paths_join(c->dir, name, path, err);
+    int r = paths_join(c->dir, candidate_files[file], path, err);
 
     if (r == ERR_OK)
-        r = infile_open(path, &fd, &bytes, err);
-    if (r != ERR_OK)
-        return err_wrap(err, "candidate");
-    int64_t max = strcmp(name, "metrics.json") == 0 ? METRICS_BYTES_MAX : CANDIDATE_BYTES_MAX;
-    char *data = bytes <= max ? malloc((size_t)bytes + 1) : NULL;
-    if (bytes > max)
-        r = damaged(c, name, "larger than any such file", err);
-    else if (!data)
-        r = err_oom(err, "a candidate");
-    else
-        r = read_all(c, name, fd, data, (size_t)bytes, err);
-    (void)close(fd);
-    if (r != ERR_OK) {
-        free(data);
-        return r;
-    }
-    data[bytes] = '\0';
-    *ret_data = data;
-    *ret_bytes = (size_t)bytes;
-    return ERR_OK;
+        r = infile_read(path, max_bytes, &ret_f->data, &ret_f->bytes, err);
+    return r == ERR_OK ? ERR_OK : err_wrap(err, "candidate");
 }
 
 static int read_metrics(struct candidate *c, struct err *err)
 {
-    char *text;
-    size_t bytes;
-    int r = read_bytes(c, "metrics.json", &text, &bytes, err);
+    struct candidate_file *f = &c->file[METRICS];
+    int r = read_bytes(c, METRICS, METRICS_BYTES_MAX, f, err);
 
     if (r != ERR_OK)
         return r;
-    c->metrics = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, NULL);
-    free(text);
-    return json_is_object(c->metrics) ? ERR_OK
-                                      : damaged(c, "metrics.json", "not a JSON object", err);
+    c->metrics = json_loadb(f->data, f->bytes, JSON_REJECT_DUPLICATES, NULL);
+    return json_is_object(c->metrics) ? ERR_OK : damaged(c, METRICS, "not a JSON object", err);
 }
 
-static int check_digests(const struct candidate *c, struct err *err)
+/* As metrics.json says, NULL when it does not. */
+static const char *digest_of(const struct candidate *c, enum file file)
 {
     const json_t *files = json_object_get(c->metrics, "files");
-    char path[PATH_MAX], hex[DIGEST_HEX_BYTES];
 
-    for (size_t i = 0; i < N_DIGESTED; i++) {
-        const char *want = json_string_value(json_object_get(files, candidate_files[i]));
-        int r = paths_join(c->dir, candidate_files[i], path, err);
+    return json_string_value(json_object_get(files, candidate_files[file]));
+}
 
-        if (r == ERR_OK)
-            r = digest_path_hex(path, hex, err);
-        if (r != ERR_OK)
-            return r;
-        if (!want || strcmp(want, hex) != 0)
-            return damaged(c, candidate_files[i], "metrics.json says another digest", err);
+/* The bytes that metrics.json means. */
+static int read_checked(const struct candidate *c, enum file file, struct candidate_file *ret_f,
+                        struct err *err)
+{
+    const char *want = digest_of(c, file);
+    struct candidate_file f;
+    char hex[DIGEST_HEX_BYTES];
+    int r = read_bytes(c, file, CANDIDATE_BYTES_MAX, &f, err);
+
+    if (r != ERR_OK)
+        return r;
+    digest_hex(f.data, f.bytes, hex);
+    if (!want || strcmp(want, hex) != 0) {
+        free(f.data);
+        return damaged(c, file, "metrics.json says another digest", err);
     }
+    *ret_f = f;
     return ERR_OK;
 }
 
@@ -255,7 +246,7 @@ static int cut_ids(const struct candidate *c, enum side side, char *text, size_t
             *end = '\0';
         if (!end || strlen(line) != (size_t)(end - line) || !tsv_is_id(line)) {
             free(ids);
-            return damaged(c, id_names[side], "a line is not an id in UTF-8", err);
+            return damaged(c, file_of(IDS, side), "a line is not an id in UTF-8", err);
         }
         ids[at] = line;
         line = end + 1;
@@ -265,22 +256,26 @@ static int cut_ids(const struct candidate *c, enum side side, char *text, size_t
     return ERR_OK;
 }
 
-static int read_vectors(const struct candidate *c, enum side side, size_t n, float **ret_vec,
+static int read_vectors(struct candidate *c, enum side side, size_t n, float **ret_vec,
                         struct err *err)
 {
-    char path[PATH_MAX];
+    enum file file = file_of(NPY, side);
+    struct candidate_file *f = &c->file[file];
+    char path[PATH_MAX]; /* for messages */
     struct npy x;
-    int r = paths_join(c->dir, npy_names[side], path, err);
+    int r = paths_join(c->dir, candidate_files[file], path, err);
 
     if (r == ERR_OK)
-        r = npy_read(path, &x, err);
+        r = read_checked(c, file, f, err);
+    if (r == ERR_OK)
+        r = npy_read_bytes(f->data, f->bytes, path, &x, err);
     if (r != ERR_OK)
         return r;
     if (x.n_rows != n || x.n_cols != (size_t)c->dim)
-        r = damaged(c, npy_names[side], "not one row an id, of the model's width", err);
+        r = damaged(c, file, "not one row an id, of the model's width", err);
     for (size_t i = 0; r == ERR_OK && i < x.n_rows * x.n_cols; i++)
         if (!isfinite(x.data[i]))
-            r = damaged(c, npy_names[side], "holds NaN or infinity", err);
+            r = damaged(c, file, "holds NaN or infinity", err);
     if (r == ERR_OK)
         *ret_vec = x.data;
     else
@@ -291,49 +286,51 @@ static int read_vectors(const struct candidate *c, enum side side, size_t n, flo
 static int read_side(struct candidate *c, enum side side, struct err *err)
 {
     char ***ids = side == ITEMS ? &c->item_id : &c->user_id;
-    size_t bytes = 0, *n = side == ITEMS ? &c->n_items : &c->n_users;
-    int r = read_bytes(c, id_names[side], &c->id_block[side], &bytes, err);
+    size_t *n = side == ITEMS ? &c->n_items : &c->n_users;
+    enum file file = file_of(IDS, side);
+    struct candidate_file f;
+    int r = read_checked(c, file, &f, err);
 
-    if (r == ERR_OK)
-        r = cut_ids(c, side, c->id_block[side], bytes, ids, n, err);
+    if (r != ERR_OK)
+        return r;
+    c->id_block[side] = f.data;
+    r = cut_ids(c, side, f.data, f.bytes, ids, n, err);
     if (r == ERR_OK && (*n == 0 || *n > UINT32_MAX - 1))
-        r = damaged(c, id_names[side], "no usable number of ids", err);
+        r = damaged(c, file, "no usable number of ids", err);
     return r == ERR_OK ? read_vectors(c, side, *n, side == ITEMS ? &c->items : &c->users, err)
                        : r;
 }
 
 static int read_stamps(struct candidate *c, struct err *err)
 {
-    char *data;
-    size_t bytes;
-    int r = read_bytes(c, "stamps", &data, &bytes, err);
+    struct candidate_file f;
+    int r = read_checked(c, STAMPS, &f, err);
 
     if (r != ERR_OK)
         return r;
-    c->stamp = (uint64_t *)(void *)data;
-    return bytes == c->n_items * sizeof *c->stamp
+    c->stamp = (uint64_t *)(void *)f.data;
+    return f.bytes == c->n_items * sizeof *c->stamp
                ? ERR_OK
-               : damaged(c, "stamps", "not one an item", err);
+               : damaged(c, STAMPS, "not one an item", err);
 }
 
 static int read_pairs(struct candidate *c, struct err *err)
 {
-    char *data;
-    size_t bytes;
-    int r = read_bytes(c, "pairs", &data, &bytes, err);
+    struct candidate_file f;
+    int r = read_checked(c, PAIRS, &f, err);
 
     if (r != ERR_OK)
         return r;
-    c->pair = (uint32_t(*)[2])(void *)data;
-    c->n_pairs = bytes / sizeof *c->pair;
+    c->pair = (uint32_t(*)[2])(void *)f.data;
+    c->n_pairs = f.bytes / sizeof *c->pair;
     c->warm = calloc(c->n_items, 1);
     if (!c->warm)
         return err_oom(err, "a candidate");
-    if (bytes % sizeof *c->pair)
-        return damaged(c, "pairs", "cut short", err);
+    if (f.bytes % sizeof *c->pair)
+        return damaged(c, PAIRS, "cut short", err);
     for (size_t i = 0; i < c->n_pairs; i++) {
         if (c->pair[i][0] >= c->n_users || c->pair[i][1] >= c->n_items)
-            return damaged(c, "pairs", "a row out of range", err);
+            return damaged(c, PAIRS, "a row out of range", err);
         c->warm[c->pair[i][1]] = 1;
     }
     return ERR_OK;
@@ -341,14 +338,19 @@ static int read_pairs(struct candidate *c, struct err *err)
 
 static int read_model(struct candidate *c, struct err *err)
 {
-    char path[PATH_MAX];
-    int r = paths_join(c->dir, "model.safetensors", path, err);
+    struct candidate_file *f = &c->file[MODEL];
+    char path[PATH_MAX]; /* for messages */
+    int r = paths_join(c->dir, candidate_files[MODEL], path, err);
 
     if (r == ERR_OK)
-        r = model_load(path, &c->model, err);
+        r = read_checked(c, MODEL, f, err);
     if (r == ERR_OK)
-        c->dim = model_shape(c->model)->D;
-    return r;
+        r = model_load_bytes(f->data, f->bytes, path, &c->model, err);
+    if (r != ERR_OK)
+        return r;
+    (void)snprintf(c->sha256, sizeof c->sha256, "%s", digest_of(c, MODEL));
+    c->dim = model_shape(c->model)->D;
+    return ERR_OK;
 }
 
 int candidate_read(const char *dir, struct candidate *ret_c, struct err *err)
@@ -357,8 +359,6 @@ int candidate_read(const char *dir, struct candidate *ret_c, struct err *err)
 
     (void)snprintf(c.dir, sizeof c.dir, "%s", dir);
     int r = read_metrics(&c, err);
-    if (r == ERR_OK)
-        r = check_digests(&c, err);
     if (r == ERR_OK)
         r = read_model(&c, err);
     if (r == ERR_OK)
@@ -377,8 +377,17 @@ int candidate_read(const char *dir, struct candidate *ret_c, struct err *err)
     return ERR_OK;
 }
 
+void candidate_drop_files(struct candidate *c)
+{
+    for (size_t i = 0; i < CANDIDATE_N_FILES; i++) {
+        free(c->file[i].data);
+        c->file[i] = (struct candidate_file){0};
+    }
+}
+
 void candidate_done(struct candidate *c)
 {
+    candidate_drop_files(c);
     model_free(c->model);
     free(c->item_id);
     free(c->user_id);

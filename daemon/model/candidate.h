@@ -7,23 +7,29 @@
  *   candidate_write     trainer → DIR/ model.safetensors, items.npy + items.txt, users.npy +
  *                       users.txt (vectors after the backbone, ids one a line), stamps, pairs,
  *                       metrics.json
- *   candidate_read      DIR → memory; every file is checked: sizes, ids, finite numbers, rows in
- *                       range, the digests that metrics.json names
+ *   candidate_read      DIR → memory, each file once; every one is checked there: the digests that
+ *                       metrics.json names, sizes, ids, finite numbers, rows in range
  *   candidate_publish   memory → the model folder and the store: a model in state `candidate` with
  *                       its vectors beside those of the active one, a block of rows a transaction
- *   candidate_activate  the flip: first fuses the items that came or changed meanwhile
+ *   candidate_promote   the flip: first fuses the items that came or changed meanwhile; the model
+ *                       in memory goes to those who serve it (loaded.h)
+ *   candidate_activate  the same for any model of the store, from its files
+ *
+ * So what was checked is what is used, kept and served, and no file of a model is read twice by the
+ * process that publishes it.
  *
  * What the files hold, beside the arrays: stamps (I) uint64, what identifies the features that a
  * vector was made of; pairs (n, 2) uint32, user row and item row; both little-endian. A row of
  * zeros is an item without a vector.
  *
- * The model folder keeps DIR as trained-<sha256>/, so that a rollback to a model whose vectors the
+ * The model folder keeps DIR as trained-<digest>/, so that a rollback to a model whose vectors the
  * store has let go finds them there, and a warm start finds whose rows the model file holds.
  *
- * Threads: candidate_publish and candidate_activate belong to one thread with a store handle of
+ * Threads: candidate_publish, _promote and _activate belong to one thread with a store handle of
  * its own; what writes goes through `writer`: the daemon's sink runs it between batches
  * (pipeline_writer), a command line with the store's lock at once (store_writer_of). */
 
+#include "config/digest.h"
 #include "config/err.h"
 #include "config/settings.h"
 #include "fusion/model/model.h"
@@ -37,6 +43,9 @@
 
 struct json_t;
 
+/* The model folder's name for DIR, and how many digits of the model's SHA-256 follow. */
+#define CANDIDATE_FOLDER "trained-"
+#define CANDIDATE_DIGITS 12
 /* The files of DIR: the model first, and last metrics.json with the digests of the others. */
 #define CANDIDATE_N_FILES   8
 #define CANDIDATE_BYTES_MAX ((int64_t)8 << 30) /* of one file */
@@ -45,8 +54,10 @@ extern const char *const candidate_files[CANDIDATE_N_FILES];
 /* I items, U users, D width of a vector. candidate_read owns what it fills (candidate_done); for
  * candidate_write everything is the caller's. */
 struct candidate {
-    char dir[PATH_MAX];
-    struct model *model;
+    char dir[PATH_MAX];            /* in the model folder since candidate_publish */
+    char sha256[DIGEST_HEX_BYTES]; /* of the model's file */
+    int64_t model_id;              /* in the store, since candidate_publish */
+    struct model *model;           /* NULL since candidate_promote */
     size_t n_items, n_users, n_pairs;
     int32_t dim;
     char **item_id, **user_id; /* (I), (U) */
@@ -59,13 +70,24 @@ struct candidate {
      * gate. training.c writes it. */
     struct json_t *metrics;
     char *id_block[2]; /* what item_id and user_id point into */
+    /* As read, for candidate_publish: NULL where the arrays above are the same bytes. */
+    struct candidate_file {
+        char *data;
+        size_t bytes;
+    } file[CANDIDATE_N_FILES];
 };
 
 /* The folder is made when it is not there. ERR_FATAL EX_DATAERR for an id with a line feed. Adds
- * "files" to c->metrics. */
+ * "files" to c->metrics. What was read is written byte for byte. */
 int candidate_write(const char *dir, const struct candidate *c, struct err *err);
 /* ERR_FATAL EX_DATAERR with the file's name, EX_NOINPUT when one is missing. */
 int candidate_read(const char *dir, struct candidate *ret_c, struct err *err);
+/* For who does not publish it: lets go of the bytes of its files. */
+void candidate_drop_files(struct candidate *c);
+/* What a trained model of the store was published from, without the bytes of its files. ERR_END for a
+ * model without a folder (seeded, imported); ERR_FATAL EX_DATAERR when the folder holds another one. */
+int candidate_of_model(const struct settings *s, const struct store_model *m,
+                       struct candidate *ret_c, struct err *err);
 void candidate_done(struct candidate *c);
 /* The vector of a user without history (D), NULL when the metrics hold none. malloc'ed. */
 float *candidate_no_history(const struct json_t *metrics, int32_t dim);
@@ -87,11 +109,12 @@ struct candidate_target {
     bool unless_pinned;
 };
 
-/* Copies the files, inserts the model (state candidate) with its vectors, training pairs and
+/* Writes the files, inserts the model (state candidate) with its vectors, training pairs and
  * learning curve. When it fails half way the model ends as `rejected`. Vectors of items whose
- * features have changed since the training read them are left out. */
-int candidate_publish(const struct candidate *c, const struct candidate_target *t,
-                      int64_t *ret_model_id, struct err *err);
+ * features have changed since the training read them are left out. c is as candidate_read gave it. */
+int candidate_publish(struct candidate *c, const struct candidate_target *t, struct err *err);
+/* Makes it the active one, after candidate_publish. */
+int candidate_promote(struct candidate *c, const struct candidate_target *t, struct err *err);
 /* Makes any model of the store the active one: promotion, rollback, import. Vectors that it lacks
  * come from its folder, else are fused from the stored features; the last ones and the flip are
  * one work of `writer`. Training pairs that it lacks come from its folder too. The active one again

@@ -11,6 +11,7 @@
 #include "config/log.h"
 #include "daemon/model/active_model.h"
 #include "daemon/model/feature_row.h"
+#include "daemon/model/loaded.h"
 #include "daemon/base/health.h"
 #include "fusion/model/fuse.h"
 
@@ -30,10 +31,11 @@ struct hopeless {
 struct activation {
     const struct candidate_target *t;
     int64_t model_id;
-    struct model *model;
+    struct model *model;       /* of loaded.h */
     struct hopeless *hopeless; /* (n_hopeless) by rid; rewritten by each round */
     size_t n_hopeless, room;
     bool more; /* the last call found too many to fuse at once */
+    bool flipped;
 };
 
 /* ---- fusing a block ------------------------------------------------------------------------ */
@@ -233,7 +235,11 @@ static int finish(struct store *st, void *arg, struct err *err)
 
     if (r == ERR_OK)
         r = fuse_last(a, st, err);
-    return r == ERR_OK && !a->more ? store_model_activate(st, a->model_id, err) : r;
+    if (r != ERR_OK || a->more)
+        return r;
+    r = store_model_activate(st, a->model_id, err);
+    a->flipped = r == ERR_OK;
+    return r;
 }
 
 /* ---- what was published once -------------------------------------------------------------- */
@@ -291,33 +297,58 @@ static int put_back_training(const struct activation *a, const struct candidate 
 }
 
 /* Vectors and training pairs that retention has taken away, and vectors that a crash kept from
- * being published: from the model's folder. Without its files the items are fused from their
- * features, as if cold. */
-static int put_back(const struct activation *a, const struct store_model *row, struct err *err)
+ * being published. */
+static int put_back(const struct activation *a, const struct candidate *c, struct err *err)
 {
     struct candidate_publication p = {
         .model_id = a->model_id, .side = STORE_SIDE_ITEMS, .only_missing = true};
-    struct candidate c;
-    char dir[PATH_MAX];
     size_t items = 0, users = 0;
-    int r = candidate_folder(a->t->settings, row, dir, err);
+    int r = put_back_training(a, c, err);
 
     if (r == ERR_OK)
-        r = candidate_read(dir, &c, err);
-    if (r == ERR_FATAL && err)
-        log_warning("model %lld: %s; its items are fused anew, its users may lack vectors",
-                    (long long)a->model_id, err->text);
-    if (r != ERR_OK)
-        return r == ERR_RETRY ? r : ERR_OK;
-    r = put_back_training(a, &c, err);
-    if (r == ERR_OK)
         r = count(a->t->reader, a->model_id, &items, &users, err);
-    if (r == ERR_OK && items < count_vectors(c.items, c.n_items, c.dim))
-        r = candidate_put_vectors(&c, a->t, &p, err);
+    if (r == ERR_OK && items < count_vectors(c->items, c->n_items, c->dim))
+        r = candidate_put_vectors(c, a->t, &p, err);
     p.side = STORE_SIDE_USERS;
-    if (r == ERR_OK && users < count_vectors(c.users, c.n_users, c.dim))
-        r = candidate_put_vectors(&c, a->t, &p, err);
-    candidate_done(&c);
+    if (r == ERR_OK && users < count_vectors(c->users, c->n_users, c->dim))
+        r = candidate_put_vectors(c, a->t, &p, err);
+    return r;
+}
+
+/* A model of the store with the files of its folder. Without these its items are fused from their
+ * features, as if cold; without the model's file there is no activation. */
+static int read_files(struct activation *a, const struct store_model *row, struct candidate *c,
+                      struct err *err)
+{
+    struct err why;
+    int r = candidate_of_model(a->t->settings, row, c, &why);
+
+    if (r == ERR_OK)
+        return ERR_OK;
+    if (r == ERR_RETRY) {
+        if (err)
+            *err = why;
+        return r;
+    }
+    bool damaged = r == ERR_FATAL;
+    r = active_model_share(row, a->t->settings, &a->model, err);
+    if (r == ERR_OK && damaged)
+        log_warning("model %lld: %s; its items are fused anew, its users may lack vectors",
+                    (long long)a->model_id, why.text);
+    return r;
+}
+
+/* From here on it is everybody's who serves it. */
+static int give_model(struct activation *a, struct candidate *c, struct err *err)
+{
+    a->model = loaded_find(a->model_id, c->sha256);
+    if (a->model)
+        return ERR_OK;
+    int r = loaded_add(a->model_id, c->sha256, c->model, err);
+    if (r == ERR_OK) {
+        a->model = c->model;
+        c->model = NULL;
+    }
     return r;
 }
 
@@ -353,14 +384,16 @@ static int check_fits(const struct activation *a, struct err *err)
                : r;
 }
 
-static int complete(struct activation *a, const struct store_model *row, struct err *err)
+/* c without a model: the files of its folder are not to be had. */
+static int complete(struct activation *a, struct candidate *c, struct err *err)
 {
-    int r = active_model_load(row, a->t->settings, &a->model, err);
+    bool has_files = c->model != NULL;
+    int r = has_files ? give_model(a, c, err) : ERR_OK;
 
     if (r == ERR_OK)
         r = store_work(&a->t->writer, keep_vectors, &a->model_id, err);
-    if (r == ERR_OK)
-        r = put_back(a, row, err);
+    if (r == ERR_OK && has_files)
+        r = put_back(a, c, err);
     a->more = true;
     for (int round = 0; r == ERR_OK && a->more; round++) {
         if (round == ROUNDS_MAX)
@@ -376,9 +409,30 @@ static int complete(struct activation *a, const struct store_model *row, struct 
     return r;
 }
 
+static int activate(struct activation *a, struct candidate *c, struct err *err)
+{
+    int r = complete(a, c, err);
+
+    (void)store_work(&a->t->writer, keep_vectors, &(int64_t){0}, NULL);
+    if (a->flipped)
+        loaded_leave(a->model); /* for the sink, which looks between two batches */
+    else
+        loaded_release(a->model);
+    free(a->hopeless);
+    return r;
+}
+
+int candidate_promote(struct candidate *c, const struct candidate_target *t, struct err *err)
+{
+    struct activation a = {.t = t, .model_id = c->model_id};
+
+    return activate(&a, c, err);
+}
+
 int candidate_activate(const struct candidate_target *t, int64_t model_id, struct err *err)
 {
     struct activation a = {.t = t, .model_id = model_id};
+    struct candidate c = {0};
     struct store_model row = {0};
     int r = store_model_get(t->reader, model_id, &row, err);
 
@@ -386,11 +440,11 @@ int candidate_activate(const struct candidate_target *t, int64_t model_id, struc
         return err_fatal(err, EX_NOINPUT, "no model %lld: see metammf model list",
                          (long long)model_id);
     if (r == ERR_OK && strcmp(row.state, "active") != 0) {
-        r = complete(&a, &row, err);
-        (void)store_work(&t->writer, keep_vectors, &(int64_t){0}, NULL);
+        r = read_files(&a, &row, &c, err);
+        if (r == ERR_OK)
+            r = activate(&a, &c, err);
     }
-    model_free(a.model);
-    free(a.hopeless);
+    candidate_done(&c);
     store_model_done(&row);
     return r;
 }

@@ -22,39 +22,24 @@ enum { BLOCK = 512 }; /* rows a transaction: some milliseconds of the writer's t
 
 /* ---- files -------------------------------------------------------------------------------- */
 
-static int copy_files(const char *from_dir, const char *to_dir, struct err *err)
-{
-    char from[PATH_MAX], to[PATH_MAX];
-    int r = ERR_OK;
-
-    for (size_t i = 0; r == ERR_OK && i < CANDIDATE_N_FILES; i++) {
-        r = paths_join(from_dir, candidate_files[i], from, err);
-        if (r == ERR_OK)
-            r = paths_join(to_dir, candidate_files[i], to, err);
-        if (r == ERR_OK)
-            r = outfile_copy(from, to, err);
-    }
-    return r;
-}
-
-/* DIR → <model folder>/trained-<12 of the digest>/. A folder of that name holds the same model: its
- * files are written again, because they may be what a crash left. */
-static int install(const struct candidate *c, const struct settings *s, struct store_model *row,
+/* Its files → <model folder>/trained-<12 of the digest>/. A folder of that name holds the same model:
+ * its files are written again, because they may be what a crash left. */
+static int install(struct candidate *c, const struct settings *s, struct store_model *row,
                    struct err *err)
 {
-    char dir[PATH_MAX], path[PATH_MAX], name[sizeof row->file];
+    char dir[PATH_MAX], path[PATH_MAX], name[32];
     int r = paths_model_dir(s, dir, err);
 
     if (r != ERR_OK)
         return r;
-    (void)snprintf(row->file, sizeof row->file, "trained-%.12s/model.safetensors", row->sha256);
-    (void)snprintf(name, sizeof name, "trained-%.12s", row->sha256);
+    (void)snprintf(name, sizeof name, CANDIDATE_FOLDER "%.*s", CANDIDATE_DIGITS, c->sha256);
+    (void)snprintf(row->file, sizeof row->file, "%s/%s", name, candidate_files[0]);
     r = paths_join(dir, name, path, err);
     if (r != ERR_OK)
         return r;
-    if (mkdir(path, 0777) != 0 && errno != EEXIST)
-        return err_fatal(err, EX_CANTCREAT, "%s: %s", path, strerror(errno));
-    r = copy_files(c->dir, path, err);
+    r = candidate_write(path, c, err);
+    candidate_drop_files(c);
+    (void)snprintf(c->dir, sizeof c->dir, "%s", path);
     return r == ERR_OK ? outfile_sync_folder(dir, err) : r;
 }
 
@@ -68,6 +53,24 @@ int candidate_folder(const struct settings *s, const struct store_model *m,
         return ERR_END;
     (void)snprintf(name, sizeof name, "%.*s", (int)(slash - m->file), m->file);
     return paths_model_file(s, name, ret_dir, err);
+}
+
+int candidate_of_model(const struct settings *s, const struct store_model *m,
+                       struct candidate *ret_c, struct err *err)
+{
+    char dir[PATH_MAX];
+    int r = candidate_folder(s, m, dir, err);
+
+    if (r == ERR_OK)
+        r = candidate_read(dir, ret_c, err);
+    if (r != ERR_OK)
+        return r;
+    candidate_drop_files(ret_c);
+    if (strcmp(ret_c->sha256, m->sha256) == 0)
+        return ERR_OK;
+    candidate_done(ret_c);
+    return err_fatal(err, EX_DATAERR, "%s: its model's sha256 is not that of model %lld", dir,
+                     (long long)m->model_id);
 }
 
 /* ---- rows --------------------------------------------------------------------------------- */
@@ -223,8 +226,6 @@ static int read_curve(const struct candidate *c, struct insertion *i, struct err
 
 int candidate_describe(const struct candidate *c, struct store_model *row, struct err *err)
 {
-    const char *hex = json_string_value(
-        json_object_get(json_object_get(c->metrics, "files"), "model.safetensors"));
     json_t *metrics = json_copy(c->metrics); /* shallow */
     const json_t *encoders = json_object_get(c->metrics, "encoder_ids");
     const struct model_shape *shape = model_shape(c->model);
@@ -236,9 +237,7 @@ int candidate_describe(const struct candidate *c, struct store_model *row, struc
     json_decref(metrics);
     if (!row->metrics || (encoders && !row->encoder_ids))
         return err_oom(err, "a model's metrics");
-    if (!hex)
-        return err_fatal(err, EX_SOFTWARE, "candidate without a digest");
-    (void)snprintf(row->sha256, sizeof row->sha256, "%.64s", hex);
+    (void)snprintf(row->sha256, sizeof row->sha256, "%s", c->sha256);
     row->origin = STORE_MODEL_TRAINED;
     (void)snprintf(row->backbone, sizeof row->backbone, "%s",
                    backbone_kind_name(shape->backbone));
@@ -281,8 +280,7 @@ static int put_all(const struct candidate *c, const struct candidate_target *t,
     return r;
 }
 
-int candidate_publish(const struct candidate *c, const struct candidate_target *t,
-                      int64_t *ret_model_id, struct err *err)
+int candidate_publish(struct candidate *c, const struct candidate_target *t, struct err *err)
 {
     struct store_model row = {0};
     struct insertion i = {.c = c, .row = &row};
@@ -301,7 +299,7 @@ int candidate_publish(const struct candidate *c, const struct candidate_target *
     if (r == ERR_OK)
         r = put_all(c, t, &row, err);
     if (r == ERR_OK)
-        *ret_model_id = row.model_id;
+        c->model_id = row.model_id;
     free(i.pairs);
     free(i.curve);
     store_model_done(&row);

@@ -382,15 +382,12 @@ static int open_active(struct judge *j, struct store *st, const struct settings 
                        int64_t *ret_id, struct err *err)
 {
     struct store_model m = {0};
-    char dir[PATH_MAX];
     int r = store_model_active(st, &m, err);
 
     if (r != ERR_OK)
         return r == ERR_END ? ERR_OK : r;
     *ret_id = m.model_id;
-    r = candidate_folder(s, &m, dir, err);
-    if (r == ERR_OK)
-        r = candidate_read(dir, &j->active, err);
+    r = candidate_of_model(s, &m, &j->active, err);
     store_model_done(&m);
     return r == ERR_END ? ERR_OK : r;
 }
@@ -471,10 +468,10 @@ int judge_run(struct store *st, const struct settings *s, const char *candidate_
 {
     struct judge j = {.beat = beat};
     struct gate_case g = {0};
-    int r;
+    int r = candidate_read(candidate_dir, &j.candidate, err);
 
-    if ((r = candidate_read(candidate_dir, &j.candidate, err)) == ERR_OK &&
-        (r = open_active(&j, st, s, &g.active_id, err)) == ERR_OK &&
+    candidate_drop_files(&j.candidate);
+    if (r == ERR_OK && (r = open_active(&j, st, s, &g.active_id, err)) == ERR_OK &&
         (r = store_read_dataset(st, &j.d, err)) == ERR_OK &&
         (r = index_names(&j, err)) == ERR_OK && (r = find_warm(&j, err)) == ERR_OK &&
         (r = read_holdout(&j, holdout, err)) == ERR_OK && (r = mask_seen(&j, err)) == ERR_OK &&

@@ -1,6 +1,7 @@
 #include "daemon/model/models.h"
 
 #include "config/digest.h"
+#include "config/infile.h"
 #include "daemon/base/paths.h"
 #include "fusion/file/outfile.h"
 
@@ -35,33 +36,30 @@ int models_publish(const struct candidate_target *t, const char *dir, bool activ
                    int64_t *ret_model_id, struct err *err)
 {
     struct candidate c;
-    int64_t model_id = 0;
     int r = candidate_read(dir, &c, err);
 
     if (r != ERR_OK)
         return r;
-    r = candidate_publish(&c, t, &model_id, err);
-    candidate_done(&c);
+    r = candidate_publish(&c, t, err);
     if (r == ERR_OK && activate)
-        r = candidate_activate(t, model_id, err);
+        r = candidate_promote(&c, t, err);
     if (r == ERR_OK)
-        *ret_model_id = model_id;
+        *ret_model_id = c.model_id;
+    candidate_done(&c);
     return r;
 }
 
 /* ---- a model from a file ------------------------------------------------------------------- */
 
-static int place(const struct settings *s, const char *path, struct store_model *row,
-                 struct err *err)
+static int place(const struct settings *s, const char *file, size_t bytes,
+                 struct store_model *row, struct err *err)
 {
     char to[PATH_MAX];
-    int r = digest_path_hex(path, row->sha256, err);
 
-    if (r != ERR_OK)
-        return r;
+    digest_hex(file, bytes, row->sha256);
     (void)snprintf(row->file, sizeof row->file, "imported-%.12s.safetensors", row->sha256);
-    r = paths_model_file(s, row->file, to, err);
-    return r == ERR_OK ? outfile_copy(path, to, err) : r;
+    int r = paths_model_file(s, row->file, to, err);
+    return r == ERR_OK ? outfile_put(to, file, bytes, err) : r;
 }
 
 static json_t *encoders_of(const struct model_shape *shape)
@@ -133,14 +131,19 @@ int models_import(const struct candidate_target *t, const char *path, bool activ
 {
     struct store_model row = {0};
     struct model *model = NULL;
-    int r = model_load(path, &model, err);
+    char *file = NULL;
+    size_t bytes;
+    int r = infile_read(path, CANDIDATE_BYTES_MAX, &file, &bytes, err);
 
+    if (r == ERR_OK)
+        r = model_load_bytes(file, bytes, path, &model, err);
     if (r == ERR_OK)
         r = bind_to_store(t->reader, model, err);
     if (r == ERR_OK)
         r = describe(model, &row, err);
     if (r == ERR_OK)
-        r = place(t->settings, path, &row, err);
+        r = place(t->settings, file, bytes, &row, err);
+    free(file);
     if (r == ERR_OK)
         r = store_work(&t->writer, add, &row, err);
     if (r == ERR_OK && activate)

@@ -29,14 +29,15 @@ static int map_rows(char *const *here, size_t n, char *const *there, size_t n_th
 static int load_warm(struct training_start *s, const struct settings *settings,
                      const struct training_data *t, struct err *err)
 {
-    char dir[PATH_MAX];
-    int r = active_model_load(&s->row, settings, &s->model, err);
+    int r = candidate_of_model(settings, &s->row, &s->files, err);
 
-    if (r == ERR_OK)
-        r = candidate_folder(settings, &s->row, dir, err);
-    if (r == ERR_OK)
-        r = candidate_read(dir, &s->files, err);
-    if (r != ERR_OK && r != ERR_END)
+    if (r == ERR_OK) {
+        s->model = s->files.model;
+        s->files.model = NULL;
+    } else if (r == ERR_END) {
+        r = active_model_load(&s->row, settings, &s->model, err);
+    }
+    if (r != ERR_OK)
         return r;
     r = map_rows(t->d.user_id, t->d.n_users, s->files.user_id, s->files.n_users, &s->user_map,
                  err);

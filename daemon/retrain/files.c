@@ -18,8 +18,6 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define TRAINED "trained-"
-#define DIGITS  12 /* of the digest, see candidate_publish.c */
 /* A folder without a row may be being published, or hold a training that somebody will import. */
 enum { YOUNG_S = 3600, OLD_S = 7 * 86400, MODELS_MAX = 10000 };
 
@@ -176,14 +174,11 @@ int retrain_files_read(const char *path, struct store *st, struct store_pair **p
     return r;
 }
 
-int retrain_files_keep(const struct settings *s, const struct store_model *m,
-                       const struct retrain_paths *paths, struct err *err)
+int retrain_files_keep(const struct retrain_paths *paths, const char *dir, struct err *err)
 {
-    char dir[PATH_MAX], path[PATH_MAX];
-    int r = candidate_folder(s, m, dir, err);
+    char path[PATH_MAX];
+    int r = paths_join(dir, "holdout.tsv", path, err);
 
-    if (r == ERR_OK)
-        r = paths_join(dir, "holdout.tsv", path, err);
     if (r == ERR_OK && rename(paths->holdout, path) != 0)
         r = err_retry(err, EX_IOERR, "%s: rename: %s", path, strerror(errno));
     return r;
@@ -237,9 +232,10 @@ static bool is_of(const struct store_model *m, const char *folder)
 /* Beside the store lie other people's folders too. */
 static bool is_named_by_digest(const char *folder)
 {
-    const char *digits = folder + strlen(TRAINED);
+    const char *digits = folder + strlen(CANDIDATE_FOLDER);
 
-    return strlen(digits) == DIGITS && strspn(digits, "0123456789abcdef") == DIGITS;
+    return strlen(digits) == CANDIDATE_DIGITS &&
+           strspn(digits, "0123456789abcdef") == CANDIDATE_DIGITS;
 }
 
 /* A folder without any row is left alone while it is young. */
@@ -267,7 +263,7 @@ static void collect(DIR *d, const struct store_model *models, size_t n, int64_t 
         const char *name = entry->d_name;
         bool goes = false;
 
-        if (strncmp(name, TRAINED, strlen(TRAINED)) == 0)
+        if (strncmp(name, CANDIDATE_FOLDER, strlen(CANDIDATE_FOLDER)) == 0)
             goes = !is_wanted(models, n, pinned, keep, dirfd(d), name);
         else if (strncmp(name, RETRAIN_BY_HAND, strlen(RETRAIN_BY_HAND)) == 0)
             goes = !is_younger(dirfd(d), name, OLD_S);

@@ -40,8 +40,7 @@ int retrain_files_write(const char *path, struct store *st, const struct holdout
 int retrain_files_read(const char *path, struct store *st, struct store_pair **pairs, size_t *n,
                        struct err *err);
 /* Moves what a model was judged by into its folder. */
-int retrain_files_keep(const struct settings *s, const struct store_model *m,
-                       const struct retrain_paths *paths, struct err *err);
+int retrain_files_keep(const struct retrain_paths *paths, const char *dir, struct err *err);
 bool retrain_files_is_old(int64_t since_us);
 /* Removes folders of models that are not kept, and old ones that nobody owns. Logs each. */
 void retrain_files_collect(const struct settings *s, struct store *st);

@@ -334,23 +334,18 @@ static int publish(struct round *r, struct candidate *c, struct err *err)
                                  .progress = go_on,
                                  .ctx = r,
                                  .unless_pinned = true};
-    struct store_model m = {0};
-    int64_t id = 0;
 
     r->r->show(r->r->arg, "publishing");
     if (!models_lock(may_wait, r))
         return err_retry(err, EX_TEMPFAIL, "publication of a model: stopped");
-    int status = candidate_publish(c, &t, &id, err);
+    int status = candidate_publish(c, &t, err);
     if (status == ERR_OK)
-        status = store_model_get(r->st, id, &m, err);
+        status = retrain_files_keep(&r->paths, c->dir, err);
     if (status == ERR_OK)
-        status = retrain_files_keep(r->s, &m, &r->paths, err);
-    if (status == ERR_OK)
-        status = candidate_activate(&t, id, err);
+        status = candidate_promote(c, &t, err);
     models_unlock();
-    store_model_done(&m);
     if (status == ERR_OK)
-        r->o->model_id = id;
+        r->o->model_id = c->model_id;
     return status;
 }
 

@@ -209,10 +209,9 @@ static void publish_trained(const struct candidate_target *t, const char *dir)
 {
     struct candidate c;
     struct err err;
-    int64_t id;
     must(candidate_read(dir, &c, &err), &err);
-    must(candidate_publish(&c, t, &id, &err), &err);
-    must(candidate_activate(t, id, &err), &err);
+    must(candidate_publish(&c, t, &err), &err);
+    must(candidate_promote(&c, t, &err), &err);
     candidate_done(&c);
 }
 

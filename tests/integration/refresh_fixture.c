@@ -243,13 +243,13 @@ static void publish(struct refresh_fixture *f)
 {
     struct store *reader;
     struct candidate c;
-    int64_t model_id;
 
     refresh_ok(f, store_open(f->path, STORE_READ, &reader, &f->err));
     struct candidate_target target = {
         .settings = &f->s, .reader = reader, .writer = {write_directly, f}};
     refresh_ok(f, candidate_read(f->dir, &c, &f->err));
-    refresh_ok(f, candidate_publish(&c, &target, &model_id, &f->err));
+    refresh_ok(f, candidate_publish(&c, &target, &f->err));
+    int64_t model_id = c.model_id;
     candidate_done(&c);
     store_close(reader);
     fixture_activate(f, model_id);

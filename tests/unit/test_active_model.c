@@ -93,6 +93,7 @@ static void open_again_loads_the_same_model(void **state)
     struct active_model again;
     assert_int_equal(active_model_open(b->st, &b->s, &again, NULL), ERR_OK);
     assert_int_equal(again.model_id, b->model.model_id);
+    assert_ptr_equal(again.model, b->model.model); /* shared */
     active_model_done(&again);
     struct active_model newer;
     assert_int_equal(active_model_newer(&b->model, b->st, &b->s, &newer, NULL), ERR_END);
@@ -106,6 +107,7 @@ static void open_of_a_changed_file_is_refused(void **state)
     char path[512];
     snprintf(path, sizeof(path), "%s/%s", b->folder, row.file);
     store_model_done(&row);
+    active_model_done(&b->model); /* who has it does not read the file again */
     FILE *file = fopen(path, "r+");
     assert_non_null(file);
     fseek(file, -1, SEEK_END);

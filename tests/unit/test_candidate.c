@@ -4,6 +4,9 @@
 
 #include "model_fixture.h"
 
+#include "config/digest.h"
+#include "daemon/base/paths.h"
+#include "daemon/model/active_model.h"
 #include "fusion/model/fuse.h"
 #include "store/reading.h"
 
@@ -115,10 +118,10 @@ static int64_t publish(struct bench *b)
 {
     struct candidate_target t = target(b);
     struct candidate c;
-    int64_t model_id = 0;
 
     assert_ok(&b->f, candidate_read(b->f.dir, &c, &b->f.err));
-    assert_ok(&b->f, candidate_publish(&c, &t, &model_id, &b->f.err));
+    assert_ok(&b->f, candidate_publish(&c, &t, &b->f.err));
+    int64_t model_id = c.model_id;
     candidate_done(&c);
     return model_id;
 }
@@ -139,6 +142,44 @@ static void read_gives_what_was_written(void **state)
     float *mean = candidate_no_history(c.metrics, c.dim);
     assert_true(mean && mean[7] == 8.0F);
     free(mean);
+    candidate_done(&c);
+}
+
+/* One at a time. */
+static const char *file_in(const char *dir, const char *name)
+{
+    static char path[PATH_MAX];
+
+    assert_int_equal(paths_join(dir, name, path, NULL), ERR_OK);
+    return path;
+}
+
+/* Bytes that this process has read so far. */
+static long long n_read(void)
+{
+    FILE *f = fopen("/proc/self/io", "re");
+    long long n = -1;
+
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "rchar: %lld", &n), 1);
+    fclose(f);
+    return n;
+}
+
+static void read_reads_each_file_once(void **state)
+{
+    struct bench *b = *state;
+    long long all = 0;
+    struct candidate c;
+    struct stat info;
+
+    for (size_t i = 0; i < CANDIDATE_N_FILES; i++) {
+        assert_int_equal(stat(file_in(b->f.dir, candidate_files[i]), &info), 0);
+        all += info.st_size;
+    }
+    long long before = n_read();
+    assert_ok(&b->f, candidate_read(b->f.dir, &c, &b->f.err));
+    assert_in_range(n_read() - before, all, all + 256); /* n_read reads too */
     candidate_done(&c);
 }
 
@@ -167,19 +208,14 @@ static void read_refuses_damaged_files(void **state)
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         for (int how = 0; how < 2; how++) {
-            char path[256];
-
             assert_ok(&b->f, candidate_write(b->f.dir, &b->c, &b->f.err));
-            snprintf(path, sizeof path, "%s/%s", b->f.dir, names[i]);
-            spoil(path, 3, how);
+            spoil(file_in(b->f.dir, names[i]), 3, how);
             assert_int_equal(candidate_read(b->f.dir, &c, &b->f.err), ERR_FATAL);
             assert_int_equal(b->f.err.exit_code, EX_DATAERR);
             assert_non_null(strstr(b->f.err.text, names[i]));
         }
     }
-    char path[256];
-    snprintf(path, sizeof path, "%s/metrics.json", b->f.dir);
-    assert_int_equal(unlink(path), 0);
+    assert_int_equal(unlink(file_in(b->f.dir, "metrics.json")), 0);
     assert_int_equal(candidate_read(b->f.dir, &c, &b->f.err), ERR_FATAL);
     assert_int_equal(b->f.err.exit_code, EX_NOINPUT);
 }
@@ -191,11 +227,10 @@ static void read_refuses_a_fifo_at_once(void **state)
     static const char *const names[] = {"metrics.json", "model.safetensors", "items.npy",
                                         "items.txt"};
     struct candidate c;
-    char path[256];
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         assert_ok(&b->f, candidate_write(b->f.dir, &b->c, &b->f.err));
-        snprintf(path, sizeof path, "%s/%s", b->f.dir, names[i]);
+        const char *path = file_in(b->f.dir, names[i]);
         assert_int_equal(unlink(path), 0);
         assert_int_equal(mkfifo(path, 0600), 0);
         assert_int_equal(candidate_read(b->f.dir, &c, &b->f.err), ERR_FATAL);
@@ -214,6 +249,41 @@ static void read_refuses_rows_out_of_range(void **state)
     assert_ok(&b->f, candidate_write(b->f.dir, &b->c, &b->f.err));
     assert_int_equal(candidate_read(b->f.dir, &c, &b->f.err), ERR_FATAL);
     assert_non_null(strstr(b->f.err.text, "pairs"));
+}
+
+/* What was checked is what is kept and served, whatever becomes of the folder meanwhile. */
+static void publish_and_promote_need_no_file(void **state)
+{
+    struct bench *b = *state;
+    struct candidate_target t = target(b);
+    char want[CANDIDATE_N_FILES][DIGEST_HEX_BYTES], got[DIGEST_HEX_BYTES];
+    struct active_model none = {0}, one, other;
+    struct candidate c;
+
+    assert_ok(&b->f, candidate_read(b->f.dir, &c, &b->f.err));
+    const struct model *model = c.model;
+    for (size_t i = 0; i < CANDIDATE_N_FILES; i++) {
+        const char *path = file_in(b->f.dir, candidate_files[i]);
+        assert_int_equal(digest_path_hex(path, want[i], NULL), ERR_OK);
+        assert_int_equal(unlink(path), 0);
+    }
+    assert_ok(&b->f, candidate_publish(&c, &t, &b->f.err));
+    for (size_t i = 0; i < CANDIDATE_N_FILES; i++) {
+        const char *path = file_in(c.dir, candidate_files[i]);
+        assert_int_equal(digest_path_hex(path, got, NULL), ERR_OK);
+        assert_string_equal(got, want[i]);
+    }
+    assert_int_equal(unlink(file_in(c.dir, candidate_files[0])), 0);
+    assert_ok(&b->f, candidate_promote(&c, &t, &b->f.err));
+    candidate_done(&c);
+    assert_ok(&b->f, active_model_newer(&none, b->f.st, &b->f.s, &one, &b->f.err));
+    assert_ptr_equal(one.model, model);
+    assert_ok(&b->f, active_model_newer(&none, b->f.st, &b->f.s, &other, &b->f.err));
+    assert_ptr_equal(other.model, model);
+    active_model_done(&other);
+    active_model_done(&one);
+    assert_int_equal(active_model_newer(&none, b->f.st, &b->f.s, &one, &b->f.err), ERR_FATAL);
+    assert_int_equal(b->f.err.exit_code, EX_NOINPUT);
 }
 
 static void publish_is_seen_after_the_flip_only(void **state)
@@ -405,9 +475,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(read_gives_what_was_written),
+        CASE(read_reads_each_file_once),
         CASE(read_refuses_damaged_files),
         CASE(read_refuses_a_fifo_at_once),
         CASE(read_refuses_rows_out_of_range),
+        CASE(publish_and_promote_need_no_file),
         CASE(publish_is_seen_after_the_flip_only),
         CASE(activate_fuses_what_came_or_changed_meanwhile),
         CASE(activate_completes_what_a_crash_left),

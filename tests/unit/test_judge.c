@@ -85,10 +85,10 @@ static int64_t publish(struct bench *b)
     struct candidate_target t = {
         .settings = &b->f.s, .reader = b->f.st, .writer = store_writer_of(b->f.st)};
     struct candidate c;
-    int64_t id = 0;
     assert_ok(&b->f, candidate_read(b->f.dir, &c, &b->f.err));
-    assert_ok(&b->f, candidate_publish(&c, &t, &id, &b->f.err));
-    assert_ok(&b->f, candidate_activate(&t, id, &b->f.err));
+    assert_ok(&b->f, candidate_publish(&c, &t, &b->f.err));
+    assert_ok(&b->f, candidate_promote(&c, &t, &b->f.err));
+    int64_t id = c.model_id;
     candidate_done(&c);
     return id;
 }
@@ -202,6 +202,26 @@ static void judge_refuses_what_is_no_candidate(void **state)
     assert_int_equal(b->f.err.exit_code, EX_NOINPUT);
 }
 
+/* The active model's folder holds the files of another model: they do not say what is served. */
+static void judge_refuses_an_active_model_with_other_files(void **state)
+{
+    struct bench *b = *state;
+    struct gate_case g;
+    struct store_model m = {0};
+    make_candidate(b, bad, all, 4);
+    publish(b);
+    assert_ok(&b->f, store_model_active(b->f.st, &m, &b->f.err));
+    int folder = (int)strcspn(m.file, "/");
+    snprintf(b->f.dir, sizeof b->f.dir, "%s/%.*s", b->f.folder, folder, m.file);
+    store_model_done(&m);
+    b->cold_length = "0.5";
+    make_candidate(b, good, all, 4);
+    assert_int_equal(judge_run(b->f.st, &b->f.s, b->f.dir, b->held, NULL, &g, &b->f.err),
+                     ERR_FATAL);
+    assert_int_equal(b->f.err.exit_code, EX_DATAERR);
+    assert_non_null(strstr(b->f.err.text, "sha256"));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -212,6 +232,7 @@ int main(void)
         CASE(judge_cold_items_are_fused_by_both),
         CASE(judge_later_items_are_as_long_as_their_interactions),
         CASE(judge_refuses_what_is_no_candidate),
+        CASE(judge_refuses_an_active_model_with_other_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include "fusion/file/outfile.h"
 #include "store/reading.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -37,6 +38,7 @@ static int install(struct candidate *c, const struct settings *s, struct store_m
     r = paths_join(dir, name, path, err);
     if (r != ERR_OK)
         return r;
+    assert(c->file[0].data); /* else they would be made anew, with other digests */
     r = candidate_write(path, c, err);
     candidate_drop_files(c);
     (void)snprintf(c->dir, sizeof c->dir, "%s", path);

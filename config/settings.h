@@ -34,8 +34,7 @@ enum settings_fusion {
 };
 enum settings_item_graph { SETTINGS_ITEM_GRAPH_NONE, SETTINGS_ITEM_GRAPH_KNN };
 /* What the file and the command line call them, by the enum; NULL at the end. */
-extern const char *const settings_backbone_words[], *const settings_fusion_words[],
-                                                        *const settings_item_graph_words[];
+extern const char *const settings_backbone_words[], *const settings_fusion_words[];
 
 /* What one training is told: the daemon's by settings training.NAME, that of `metammf train` by
  * options. Those in the second half are options only. */

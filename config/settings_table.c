@@ -28,7 +28,7 @@ const char *const settings_fusion_words[] = {[SETTINGS_FUSION_CP] = "cp",
                                              [SETTINGS_FUSION_STATIC] = "static",
                                              [SETTINGS_FUSION_NONE] = "none",
                                              NULL};
-const char *const settings_item_graph_words[] = {
+static const char *const item_graph_words[] = {
     [SETTINGS_ITEM_GRAPH_NONE] = "none", [SETTINGS_ITEM_GRAPH_KNN] = "knn", NULL};
 static const char *const level_words[] = {"error", "warning", "notice", "info", "debug", NULL};
 
@@ -222,7 +222,7 @@ const struct settings_key settings_table[] = {
            "item from the item, of low rank. dense: the same with full tensors, slower. static: one "
            "set of weights for all items. none: identity alone, and new items get no vector."),
     OPTION(SETTINGS_WORD, item_graph, "item-graph", 0, 0, "", "knn",
-           .words = settings_item_graph_words, .left_out = "knn; none with --fusion none",
+           .words = item_graph_words, .left_out = "knn; none with --fusion none",
            .describes_model = true, .help =
            "knn: an item borrows from the items that look, sound and read most alike. Without it new "
            "items are recommended less often and less well. Its time grows with the square of the "

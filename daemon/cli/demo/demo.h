@@ -77,9 +77,6 @@ void demo_kill_daemon(struct demo *d);
 
 /* A headline with the seconds since the start. */
 __attribute__((format(printf, 2, 3))) void demo_say(const struct demo *d, const char *fmt, ...);
-/* "  ✓ text" or "  ✗ text", the latter spoils the verdict. */
-__attribute__((format(printf, 3, 4))) void demo_check(struct demo *d, bool good,
-                                                      const char *fmt, ...);
 /* Prints the trail of each clip as its row appears. */
 int demo_watch(struct demo *d, struct store *st, struct err *err);
 int demo_show_counts(struct demo *d, struct store *st, struct err *err);

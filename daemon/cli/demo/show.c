@@ -28,7 +28,9 @@ void demo_say(const struct demo *d, const char *fmt, ...)
     fflush(stdout);
 }
 
-void demo_check(struct demo *d, bool good, const char *fmt, ...)
+/* "  ✓ text" or "  ✗ text", the latter spoils the verdict. */
+__attribute__((format(printf, 3, 4))) static void check(struct demo *d, bool good,
+                                                        const char *fmt, ...)
 {
     struct cli_paint paint = cli_paint(1);
     va_list args;
@@ -99,8 +101,8 @@ int demo_watch(struct demo *d, struct store *st, struct err *err)
         poll(NULL, 0, 20);
     }
     if (r == ERR_OK)
-        demo_check(d, false, "%zu of %zu clips are not queryable after %d s: the log is %s",
-                   left, d->n_clips, DEMO_QUERYABLE_MS / 1000, d->log);
+        check(d, false, "%zu of %zu clips are not queryable after %d s: the log is %s", left,
+              d->n_clips, DEMO_QUERYABLE_MS / 1000, d->log);
     return r;
 }
 
@@ -115,10 +117,10 @@ int demo_show_counts(struct demo *d, struct store *st, struct err *err)
     if (r)
         return r;
     arrived = c.n_embeddings + c.n_interactions + c.n_dead_letters;
-    demo_check(d, arrived == sent && c.n_dead_letters == 1,
-               "%" PRId64 " events sent = %" PRId64 " embeddings + %" PRId64
-               " interactions + %" PRId64 " dead letter",
-               sent, c.n_embeddings, c.n_interactions, c.n_dead_letters);
+    check(d, arrived == sent && c.n_dead_letters == 1,
+          "%" PRId64 " events sent = %" PRId64 " embeddings + %" PRId64
+          " interactions + %" PRId64 " dead letter",
+          sent, c.n_embeddings, c.n_interactions, c.n_dead_letters);
     return ERR_OK;
 }
 
@@ -130,8 +132,8 @@ int demo_show_dead_letter(struct demo *d, struct store *st, struct err *err)
 
     if (r)
         return r;
-    demo_check(d, n == 1 && strcmp(rows[0].reason, "bad_json") == 0,
-               "the broken event is a dead letter with its bytes and the reason");
+    check(d, n == 1 && strcmp(rows[0].reason, "bad_json") == 0,
+          "the broken event is a dead letter with its bytes and the reason");
     if (n == 1)
         printf("           %s: %s\n           original: %.*s\n", rows[0].reason, rows[0].error,
                (int)rows[0].value_bytes, (const char *)rows[0].value);
@@ -192,10 +194,10 @@ int demo_show_similar(struct demo *d, struct store *st, struct err *err)
     if (d->n_clips >= (size_t)2 * DEMO_SCENES) {
         size_t hits = count_hits(d, &m);
 
-        demo_check(d, hits == m.n_rows,
-                   "the nearest item is of the same scene for %zu of %zu clips (the model is "
-                   "untrained)",
-                   hits, m.n_rows);
+        check(d, hits == m.n_rows,
+              "the nearest item is of the same scene for %zu of %zu clips (the model is "
+              "untrained)",
+              hits, m.n_rows);
     }
     store_matrix_done(&m);
     return ERR_OK;

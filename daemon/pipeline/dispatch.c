@@ -2,6 +2,7 @@
 
 #include "config/clock.h"
 #include "config/log.h"
+#include "config/wake.h"
 #include "daemon/event/event.h"
 #include "daemon/base/health.h"
 #include "daemon/media/media_open.h"
@@ -16,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -41,7 +41,7 @@ struct dispatch {
     size_t n_jobs, n_running;
     struct pool_result result;
 
-    int notice_fd; /* eventfd: something settled, or stop */
+    int notice_fd; /* wake.h: something settled, or stop */
     int wake_fd;   /* epoll over notice_fd and, while there is room, the work queue */
     bool listening;
     atomic_bool stopping;
@@ -290,12 +290,12 @@ void dispatch_settled(struct dispatch *d, const struct item *item)
         d->settled = item->turn;
         pthread_mutex_unlock(&d->lock);
     }
-    (void)!write(d->notice_fd, &(uint64_t){1}, sizeof(uint64_t));
+    wake_set(d->notice_fd);
 }
 
 static void give_back_settled(struct dispatch *d)
 {
-    (void)!read(d->notice_fd, &(uint64_t){0}, sizeof(uint64_t));
+    wake_clear(d->notice_fd);
     pthread_mutex_lock(&d->lock);
     struct turn *turn = d->settled;
     d->settled = NULL;
@@ -409,9 +409,11 @@ static int watch(int epoll_fd, int fd)
 
 static int open_descriptors(struct dispatch *d, struct err *err)
 {
-    d->notice_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int status = wake_open("extract thread", &d->notice_fd, err);
+    if (status != ERR_OK)
+        return status;
     d->wake_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (d->notice_fd < 0 || d->wake_fd < 0 || watch(d->wake_fd, d->notice_fd) < 0 ||
+    if (d->wake_fd < 0 || watch(d->wake_fd, d->notice_fd) < 0 ||
         watch(d->wake_fd, queue_fd(d->o.work)) < 0)
         return err_retry(err, EX_OSERR, "extract thread: descriptors: %s: raise LimitNOFILE",
                          strerror(errno));
@@ -487,7 +489,7 @@ void dispatch_close(struct dispatch *d)
     if (!d)
         return;
     atomic_store(&d->stopping, true);
-    (void)!write(d->notice_fd, &(uint64_t){1}, sizeof(uint64_t));
+    wake_set(d->notice_fd);
     pthread_join(d->thread, NULL);
     dispatch_free(d);
 }

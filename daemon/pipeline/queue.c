@@ -1,10 +1,11 @@
-/* The queue: a linked list under one mutex. The eventfd mirrors "not empty or shut", so that a
+/* The queue: a linked list under one mutex. The descriptor mirrors "not empty or shut", so that a
  * consumer may sleep in poll() with other descriptors; it is written only when that changes,
  * which is twice a burst and not once an item. */
 
 #include "daemon/pipeline/queue.h"
 
 #include "config/clock.h"
+#include "config/wake.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,8 +13,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sysexits.h>
 #include <unistd.h>
 
 struct queue {
@@ -31,10 +30,8 @@ int queue_open(const struct queue_limits *limits, struct queue **ret_q, struct e
     if (!q)
         return err_oom(err, "queue");
     q->limits = *limits;
-    q->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (q->fd < 0) {
-        int status =
-            err_retry(err, EX_OSERR, "queue: eventfd: %s: raise LimitNOFILE", strerror(errno));
+    int status = wake_open("queue", &q->fd, err);
+    if (status != ERR_OK) {
         free(q);
         return status;
     }
@@ -56,18 +53,6 @@ static void update_high(struct queue *q)
                                  over(q->n_bytes, q->limits.bytes, percent));
 }
 
-/* An eventfd write fails only when its counter is full and a read only when it is zero: in both
- * cases the descriptor is already in the state that was asked for. */
-static void make_readable(struct queue *q)
-{
-    (void)!write(q->fd, &(uint64_t){1}, sizeof(uint64_t));
-}
-
-static void make_quiet(struct queue *q)
-{
-    (void)!read(q->fd, &(uint64_t){0}, sizeof(uint64_t));
-}
-
 void queue_push(struct queue *q, struct item *item)
 {
     pthread_mutex_lock(&q->lock);
@@ -78,7 +63,7 @@ void queue_push(struct queue *q, struct item *item)
         q->n_bytes += item_bytes(item);
         update_high(q);
         if (q->n_items == 1)
-            make_readable(q);
+            wake_set(q->fd);
     }
     pthread_mutex_unlock(&q->lock);
     if (refused)
@@ -94,7 +79,7 @@ static struct item *take(struct queue *q)
         q->n_bytes -= item_bytes(item);
         update_high(q);
         if (q->n_items == 0 && !q->shut)
-            make_quiet(q);
+            wake_clear(q->fd);
     }
     pthread_mutex_unlock(&q->lock);
     return item;
@@ -147,7 +132,7 @@ void queue_shut(struct queue *q)
 {
     pthread_mutex_lock(&q->lock);
     q->shut = true;
-    make_readable(q);
+    wake_set(q->fd);
     pthread_mutex_unlock(&q->lock);
 }
 

@@ -1,9 +1,8 @@
 #include "daemon/pipeline/requests.h"
 
+#include "config/wake.h"
+
 #include <assert.h>
-#include <errno.h>
-#include <string.h>
-#include <sys/eventfd.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -18,10 +17,10 @@ struct request {
 
 int requests_init(struct requests *r, struct err *err)
 {
-    *r = (struct requests){.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-    if (r->fd < 0)
-        return err_retry(err, EX_OSERR, "requests: eventfd: %s: raise LimitNOFILE",
-                         strerror(errno));
+    *r = (struct requests){.fd = -1};
+    int status = wake_open("requests", &r->fd, err);
+    if (status != ERR_OK)
+        return status;
     r->last = &r->first;
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->answered, NULL);
@@ -37,7 +36,7 @@ void requests_done(struct requests *r)
 
 void requests_wake(struct requests *r)
 {
-    (void)!write(r->fd, &(uint64_t){1}, sizeof(uint64_t));
+    wake_set(r->fd);
 }
 
 static int refuse(struct err *err)
@@ -72,7 +71,7 @@ struct store_writer requests_writer(struct requests *r)
 
 static struct request *take_all(struct requests *r)
 {
-    (void)!read(r->fd, &(uint64_t){0}, sizeof(uint64_t));
+    wake_clear(r->fd);
     pthread_mutex_lock(&r->lock);
     r->owner = pthread_self();
     r->is_owned = true;

@@ -19,7 +19,7 @@ struct requests {
     bool stopped;
     pthread_t owner; /* since the first requests_run */
     bool is_owned;
-    int fd; /* eventfd, readable while there may be a request or after requests_wake */
+    int fd; /* wake.h: readable while there may be a request or after requests_wake */
 };
 
 int requests_init(struct requests *r, struct err *err);

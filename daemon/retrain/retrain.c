@@ -3,6 +3,7 @@
 #include "config/clock.h"
 #include "config/log.h"
 #include "config/text.h"
+#include "config/wake.h"
 #include "daemon/base/health.h"
 #include "daemon/base/metrics.h"
 #include "daemon/model/models.h"
@@ -10,14 +11,12 @@
 #include "daemon/retrain/files.h"
 #include "daemon/retrain/round.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
@@ -154,7 +153,7 @@ void retrain_ask(struct retrain *t)
     pthread_mutex_lock(&t->lock);
     retrain_schedule_ask(&t->schedule);
     pthread_mutex_unlock(&t->lock);
-    (void)!write(t->wake_fd, &(uint64_t){1}, sizeof(uint64_t));
+    wake_set(t->wake_fd);
 }
 
 /* ---- where it starts from ----------------------------------------------------------------- */
@@ -425,7 +424,7 @@ static void *retrain_main(void *arg)
         if (is_due(t))
             run_round(t);
         else if (poll(fds, 2, TICK_MS) > 0 && fds[1].revents)
-            (void)!read(t->wake_fd, &(uint64_t){0}, sizeof(uint64_t));
+            wake_clear(t->wake_fd);
     }
     return NULL;
 }
@@ -457,24 +456,25 @@ int retrain_open(const struct settings *(*settings)(void *arg), void *arg, struc
     struct retrain_now now = look_at_clocks();
     retrain_schedule_init(&t->schedule, &now, false, -1, 0);
     pthread_mutex_init(&t->lock, NULL);
-    t->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    t->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int code = t->wake_fd < 0 || t->stop_fd < 0
-                   ? errno
-                   : pthread_create(&t->thread, NULL, retrain_main, t);
-    if (code) {
+    t->wake_fd = t->stop_fd = -1;
+    int status = wake_open("retraining", &t->wake_fd, err);
+    if (status == ERR_OK)
+        status = wake_open("retraining", &t->stop_fd, err);
+    int code = status == ERR_OK ? pthread_create(&t->thread, NULL, retrain_main, t) : 0;
+    if (code)
+        status = err_retry(err, EX_OSERR, "retraining: start its thread: %s", strerror(code));
+    if (status == ERR_OK)
+        *ret_t = t;
+    else
         retrain_free(t);
-        return err_retry(err, EX_OSERR, "retraining: start its thread: %s", strerror(code));
-    }
-    *ret_t = t;
-    return ERR_OK;
+    return status;
 }
 
 void retrain_stop(struct retrain *t)
 {
     if (!t || t->stopped)
         return;
-    (void)!write(t->stop_fd, &(uint64_t){1}, sizeof(uint64_t));
+    wake_set(t->stop_fd);
     pthread_join(t->thread, NULL);
     t->stopped = true;
 }

@@ -1,13 +1,12 @@
 #include "daemon/service/reload.h"
 
 #include "config/log.h"
+#include "config/wake.h"
 #include "daemon/service/notify.h"
 #include "daemon/pipeline/pipeline.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -16,10 +15,8 @@ int service_reload_init(struct service_reload *r, struct err *err)
     memset(r, 0, sizeof(*r));
     pthread_mutex_init(&r->mutex, NULL);
     pthread_cond_init(&r->done, NULL);
-    r->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (r->event_fd < 0)
-        return err_fatal(err, EX_OSERR, "eventfd: %s", strerror(errno));
-    return ERR_OK;
+    r->event_fd = -1;
+    return wake_open("reload", &r->event_fd, err);
 }
 
 void service_reload_done(struct service_reload *r)
@@ -156,11 +153,10 @@ void service_reload_serve(struct service *svc)
 {
     struct service_reload *r = &svc->reload;
     struct err err;
-    uint64_t n_asked, ignored;
+    uint64_t n_asked;
     int result;
 
-    if (read(r->event_fd, &ignored, sizeof(ignored)) < 0)
-        return; /* already served together with an earlier one */
+    wake_clear(r->event_fd);
     err_clear(&err);
     pthread_mutex_lock(&r->mutex);
     n_asked = r->n_asked;
@@ -185,13 +181,12 @@ void service_reload_close(struct service_reload *r)
 int service_ask_reload(struct service *svc, struct err *err)
 {
     struct service_reload *r = &svc->reload;
-    uint64_t ticket, one = 1;
+    uint64_t ticket;
     int result;
 
     pthread_mutex_lock(&r->mutex);
     ticket = ++r->n_asked;
-    if (write(r->event_fd, &one, sizeof(one)) < 0)
-        r->closed = true;
+    wake_set(r->event_fd);
     while (r->n_served < ticket && !r->closed)
         pthread_cond_wait(&r->done, &r->mutex);
     if (r->n_served >= ticket) {

@@ -2,6 +2,7 @@
 
 #include "config/clock.h"
 #include "config/log.h"
+#include "config/wake.h"
 #include "daemon/service/control.h"
 #include "daemon/base/health.h"
 #include "daemon/http/http.h"
@@ -23,7 +24,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <sysexits.h>
@@ -392,19 +392,18 @@ static void *guard_main(void *arg)
 
 static void guard_start(struct service *svc)
 {
-    svc->guard_fd = eventfd(0, EFD_CLOEXEC);
-    svc->guarded =
-        svc->guard_fd >= 0 && pthread_create(&svc->guard, NULL, guard_main, svc) == 0;
+    svc->guarded = wake_open("stop", &svc->guard_fd, NULL) == ERR_OK &&
+                   pthread_create(&svc->guard, NULL, guard_main, svc) == 0;
     if (!svc->guarded)
-        log_warning("stop: no guard thread: %s", strerror(errno));
+        log_warning("stop: no guard thread");
 }
 
 static void guard_end(struct service *svc)
 {
-    uint64_t one = 1;
-
-    if (svc->guarded && write(svc->guard_fd, &one, sizeof(one)) == (ssize_t)sizeof(one))
+    if (svc->guarded) {
+        wake_set(svc->guard_fd);
         pthread_join(svc->guard, NULL);
+    }
     if (svc->guard_fd >= 0)
         close(svc->guard_fd);
     svc->guard_fd = -1;

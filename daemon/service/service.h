@@ -43,7 +43,7 @@ struct service_settings {
 struct service_reload {
     pthread_mutex_t mutex;
     pthread_cond_t done;
-    int event_fd;
+    int event_fd; /* wake.h */
     uint64_t n_asked, n_served;
     int result; /* of the last one served */
     struct err err;

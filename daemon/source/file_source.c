@@ -4,17 +4,16 @@
  * there. */
 
 #include "config/text.h"
+#include "config/wake.h"
 #include "daemon/source/event_file.h"
 #include "daemon/base/health.h"
 #include "daemon/pipeline/source.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -27,7 +26,7 @@ struct file_source {
     struct event_file *file;
     pthread_t thread;
     bool started;
-    int stop_fd; /* eventfd */
+    int stop_fd; /* wake.h */
 
     pthread_mutex_t lock;
     struct source_status status;
@@ -98,7 +97,7 @@ static void file_stop(struct source *src)
     struct file_source *f = (struct file_source *)src;
     if (!f->started)
         return;
-    (void)!write(f->stop_fd, &(uint64_t){1}, sizeof(uint64_t));
+    wake_set(f->stop_fd);
     pthread_join(f->thread, NULL);
     f->started = false;
 }
@@ -133,9 +132,9 @@ static const struct source_ops file_ops = {
 
 static int prepare(struct file_source *f, const char *media_root, struct err *err)
 {
-    f->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (f->stop_fd < 0)
-        return err_retry(err, EX_OSERR, "file source: eventfd: %s", strerror(errno));
+    int status = wake_open("file source", &f->stop_fd, err);
+    if (status != ERR_OK)
+        return status;
     f->media_root = media_root ? strdup(media_root) : NULL;
     return media_root && !f->media_root ? err_oom(err, "file source") : ERR_OK;
 }

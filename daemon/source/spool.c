@@ -17,19 +17,18 @@
  * Thread: its own; committed() only wakes it. */
 
 #include "config/log.h"
+#include "config/wake.h"
 #include "daemon/source/event_file.h"
 #include "daemon/base/health.h"
 #include "daemon/pipeline/source.h"
 #include "daemon/source/spool_folder.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -60,7 +59,7 @@ struct spool {
     pthread_t thread;
     bool started;
     atomic_bool stopping;
-    int wake_fd; /* eventfd: committed, or stop */
+    int wake_fd; /* wake.h: committed, or stop */
 
     pthread_mutex_t lock;
     struct source_status status;
@@ -203,11 +202,10 @@ static void scan(struct spool *s)
 
 static int wait_for_news(struct spool *s, int timeout_ms)
 {
-    uint64_t n;
     struct pollfd fds[] = {{.fd = s->wake_fd, .events = POLLIN},
                            {.fd = s->folder.inotify_fd, .events = POLLIN}};
     int ready = poll(fds, 2, timeout_ms);
-    (void)!read(s->wake_fd, &n, sizeof(n));
+    wake_clear(s->wake_fd);
     return ready;
 }
 
@@ -242,7 +240,7 @@ static void *spool_main(void *arg)
 
 static void wake(struct spool *s)
 {
-    (void)!write(s->wake_fd, &(uint64_t){1}, sizeof(uint64_t));
+    wake_set(s->wake_fd);
 }
 
 static int spool_start(struct source *src, struct err *err)
@@ -321,10 +319,10 @@ int spool_open(const struct settings *settings, struct pipeline *p, struct sourc
     s->status.lag_records = -1;
     pthread_mutex_init(&s->lock, NULL);
     spool_folder_init(&s->folder);
-    s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int status = s->wake_fd < 0
-                     ? err_retry(err, EX_OSERR, "spool: eventfd: %s", strerror(errno))
-                     : spool_folder_open(&s->folder, settings->spool.directory, err);
+    s->wake_fd = -1;
+    int status = wake_open("spool", &s->wake_fd, err);
+    if (status == ERR_OK)
+        status = spool_folder_open(&s->folder, settings->spool.directory, err);
     if (status != ERR_OK) {
         spool_close(&s->source);
         return status;

@@ -5,7 +5,7 @@
 #include "daemon/cli/cli.h"
 #include "daemon/cli/inspect.h"
 #include "daemon/base/topk.h"
-#include "extract/pool/pool.h"
+#include "extract/wire/layout.h"
 #include "fusion/model/fuse.h"
 #include "store/reading.h"
 
@@ -211,14 +211,12 @@ static int gather(struct findings *f, struct cli *cli, struct store *st, const c
 static json_t *json_modality(const struct findings *f, int m)
 {
     const struct inspect_item *x = &f->features;
-    char ours[FEATURES_ENCODER_ID_MAX];
-    uint16_t dim;
+    const struct encoder_identity ours = layout_identity((enum modality)m);
 
-    pool_encoder_identity((enum modality)m, &dim, ours);
     return json_pack(
         "{s:b, s:b, s:b, s:s, s:i, s:f, s:f, s:I}", "present",
         (x->stored & MODALITY_BIT(m)) != 0, "used", (x->used & MODALITY_BIT(m)) != 0,
-        "built_in", (x->stored & MODALITY_BIT(m)) && strcmp(ours, x->encoder_id[m]) == 0,
+        "built_in", (x->stored & MODALITY_BIT(m)) && strcmp(ours.id, x->encoder_id[m]) == 0,
         "encoder_id", x->encoder_id[m], "dim", (int)x->dim[m], "moved", f->ablation.moved[m],
         "share", f->ablation.share[m], "neighbours_lost", (json_int_t)f->lost[m]);
 }

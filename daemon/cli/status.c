@@ -2,6 +2,7 @@
 #include "daemon/cli/cli.h"
 
 #include "config/clock.h"
+#include "daemon/cli/extract/extract.h"
 #include "daemon/service/control_client.h"
 #include "daemon/base/json_field.h"
 #include "daemon/source/reextract.h"
@@ -51,15 +52,15 @@ static const struct argp argp = {
 
 static json_t *json_counts(const struct store_counts *c, int64_t n_stale)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-                     "cold", (json_int_t)c->n_cold, "warm", (json_int_t)c->n_warm, "items",
-                     (json_int_t)c->n_items, "deleted", (json_int_t)c->n_deleted, "embeddings",
-                     (json_int_t)c->n_embeddings, "no_signal", (json_int_t)c->n_no_signal,
-                     "no_features", (json_int_t)c->n_no_features, "stale", (json_int_t)n_stale,
-                     "users", (json_int_t)c->n_users, "interactions",
-                     (json_int_t)c->n_interactions, "dead_letters",
-                     (json_int_t)c->n_dead_letters, "outbox", (json_int_t)c->n_outbox, "gaps",
-                     (json_int_t)c->n_gaps, "last_seq", (json_int_t)c->last_seq);
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "cold",
+        (json_int_t)c->n_cold, "warm", (json_int_t)c->n_warm, "items", (json_int_t)c->n_items,
+        "deleted", (json_int_t)c->n_deleted, "embeddings", (json_int_t)c->n_embeddings,
+        "no_signal", (json_int_t)c->n_no_signal, "no_features", (json_int_t)c->n_no_features,
+        "stale", n_stale < 0 ? json_null() : json_integer(n_stale), "users",
+        (json_int_t)c->n_users, "interactions", (json_int_t)c->n_interactions, "dead_letters",
+        (json_int_t)c->n_dead_letters, "outbox", (json_int_t)c->n_outbox, "gaps",
+        (json_int_t)c->n_gaps, "last_seq", (json_int_t)c->last_seq);
 }
 
 static int json_dead_letters(struct store *st, json_t *ret_object, struct err *err)
@@ -181,16 +182,14 @@ static int json_refresh(struct store *st, json_t **ret_refresh, struct err *err)
     return r;
 }
 
-static int gather_store(struct store *st, const char *path, json_t *object, struct err *err)
+static int gather_store(struct cli *cli, struct store *st, json_t *object, struct err *err)
 {
     json_t *dead = json_object(), *offsets = json_array(), *model = NULL;
     json_t *refresh = NULL;
     struct store_counts counts = {0};
-    int64_t last_us = 0, n_stale = 0;
+    int64_t last_us = 0, n_stale = extract_count_stale(cli, st);
     int r = store_count(st, &counts, err);
 
-    if (r == ERR_OK)
-        r = reextract_count_stale(st, &n_stale, err);
     if (r == ERR_OK)
         r = json_dead_letters(st, dead, err);
     if (r == ERR_OK)
@@ -207,7 +206,7 @@ static int gather_store(struct store *st, const char *path, json_t *object, stru
     json_object_set_new(object, "model", model ? model : json_null());
     json_object_set_new(object, "dead_letters", dead);
     json_object_set_new(object, "offsets", offsets);
-    json_object_set_new(object, "disk", json_disk(path, &counts));
+    json_object_set_new(object, "disk", json_disk(cli->settings.store.path, &counts));
     return r;
 }
 
@@ -408,7 +407,7 @@ int cli_status(struct cli *cli, int argc, char **argv)
                      gather_daemon(cli, &daemon_err));
     if (root && daemon_err.text[0])
         json_object_set_new(root, "daemon_error", json_string(daemon_err.text));
-    r = root ? gather_store(st, cli->settings.store.path, root, &err) : err_oom(&err, "status");
+    r = root ? gather_store(cli, st, root, &err) : err_oom(&err, "status");
     store_close(st);
     if (r != ERR_OK)
         code = cli_fail(&err);

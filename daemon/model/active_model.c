@@ -4,7 +4,6 @@
 #include "config/infile.h"
 #include "daemon/base/paths.h"
 #include "daemon/model/loaded.h"
-#include "extract/pool/pool.h"
 #include "fusion/file/outfile.h"
 
 #include <errno.h>
@@ -102,8 +101,8 @@ int active_model_share(const struct store_model *row, const struct settings *s,
 /* ---- the first model ----------------------------------------------------------------------
  */
 
-/* The paper's widths and sizes; the input is what this build's encoders make. */
-static void first_shape(struct model_shape *ret_shape)
+/* The paper's widths and sizes; the input is what the encoders make. */
+static void first_shape(const struct encoder_identity *encoders, struct model_shape *ret_shape)
 {
     struct model_shape shape = {.fusion = FUSION_CP,
                                 .backbone = BACKBONE_MF,
@@ -114,10 +113,9 @@ static void first_shape(struct model_shape *ret_shape)
                                 .D = 64,
                                 .has_statistics = true};
     for (int m = 0; m < MODALITY_COUNT; m++) {
-        uint16_t dim;
-        pool_encoder_identity((enum modality)m, &dim, shape.encoder_id[m]);
-        shape.modality_dim[m] = dim;
-        shape.F += dim;
+        (void)snprintf(shape.encoder_id[m], sizeof(shape.encoder_id[m]), "%s", encoders[m].id);
+        shape.modality_dim[m] = encoders[m].dim;
+        shape.F += encoders[m].dim;
     }
     shape.width[0] = shape.F;
     *ret_shape = shape;
@@ -143,7 +141,7 @@ static int save_named_by_digest(const struct model *model, const struct settings
     return outfile_sync_folder(dir, err); /* before the store's row that speaks of it */
 }
 
-/* "{"visual": "…", …}": our own ids, which hold no character that JSON escapes. */
+/* "{"visual": "…", …}": ids as announced hold no character that JSON escapes (protocol.h). */
 static void print_encoder_ids(const struct model_shape *shape, char *ret_json, size_t bytes)
 {
     (void)snprintf(ret_json, bytes, "{\"%s\":\"%s\",\"%s\":\"%s\",\"%s\":\"%s\"}",
@@ -152,11 +150,12 @@ static void print_encoder_ids(const struct model_shape *shape, char *ret_json, s
                    modality_name(MODALITY_TEXTUAL), shape->encoder_id[MODALITY_TEXTUAL]);
 }
 
-static int seed_first(struct store *st, const struct settings *s, struct err *err)
+static int seed_first(struct store *st, const struct settings *s,
+                      const struct encoder_identity *encoders, struct err *err)
 {
     struct model_shape shape;
     struct model *model;
-    first_shape(&shape);
+    first_shape(encoders, &shape);
     int status = model_seed(&shape, SEED, &model, err);
     if (status != ERR_OK)
         return status;
@@ -195,14 +194,15 @@ int active_model_newer(struct active_model *m, struct store *st, const struct se
     return status;
 }
 
-int active_model_open(struct store *st, const struct settings *s, struct active_model *ret_m,
+int active_model_open(struct store *st, const struct settings *s,
+                      const struct encoder_identity *encoders, struct active_model *ret_m,
                       struct err *err)
 {
     struct active_model none = {0};
     int status = active_model_newer(&none, st, s, ret_m, err);
     if (status != ERR_END)
         return status;
-    status = seed_first(st, s, err);
+    status = seed_first(st, s, encoders, err);
     return status == ERR_OK ? active_model_newer(&none, st, s, ret_m, err) : status;
 }
 

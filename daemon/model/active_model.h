@@ -7,6 +7,7 @@
 
 #include "config/err.h"
 #include "config/settings.h"
+#include "extract/wire/features.h"
 #include "fusion/model/model.h"
 #include "store/models.h"
 
@@ -18,8 +19,10 @@ struct active_model {
     int64_t refused_id;  /* active in the store, but its file was not accepted; 0 = none */
 };
 
-/* Loads the active model, after seeding one where the store has none. */
-int active_model_open(struct store *st, const struct settings *s, struct active_model *ret_m,
+/* Loads the active model, after seeding one for these encoders (MODALITY_COUNT, by modality) where
+ * the store has none. */
+int active_model_open(struct store *st, const struct settings *s,
+                      const struct encoder_identity *encoders, struct active_model *ret_m,
                       struct err *err);
 /* Loads the store's active model when it is another one than m. ERR_END = it is not, or it has
  * been refused before (m remembers): an error is told once. */

@@ -214,7 +214,8 @@ static void begin(struct dispatch *d, struct item *item)
         pass_on(d, item);
         return;
     }
-    if (item->kind == ITEM_UPDATED && update_complete(item, d->reader, &err) != ERR_OK) {
+    if (item->kind == ITEM_UPDATED &&
+        update_complete(item, d->reader, pool_encoders(d->o.pool), &err) != ERR_OK) {
         if (err.status == ERR_FATAL) /* a damaged row: this item's fault, not the daemon's */
             err.status = ERR_SKIP;
         if (err.status == ERR_RETRY) /* the store's, and so ours */

@@ -94,6 +94,11 @@ struct ledger *pipeline_ledger(struct pipeline *p)
     return p->ledger;
 }
 
+const struct encoder_identity *pipeline_encoders(const struct pipeline *p)
+{
+    return pool_encoders(p->pool);
+}
+
 void pipeline_submit(struct pipeline *p, struct item *item)
 {
     struct err err;
@@ -279,7 +284,8 @@ static int open_parts(struct pipeline *p, const struct settings *s, struct err *
     if ((status = media_open_probe(err)) != ERR_OK ||
         (status = workers_open(s, 0, &p->pool, err)) != ERR_OK ||
         (status = store_open(s->store.path, STORE_WRITE, &p->st, err)) != ERR_OK ||
-        (status = active_model_open(p->st, s, &p->model, err)) != ERR_OK ||
+        (status = active_model_open(p->st, s, pool_encoders(p->pool), &p->model, err)) !=
+            ERR_OK ||
         (status = open_queues(p, s, err)) != ERR_OK)
         return status;
     status = open_threads(p, s, err);

@@ -65,6 +65,8 @@ int pipeline_open(const struct settings *s, const char *dlq_topic, struct pipeli
 void pipeline_attach(struct pipeline *p, struct source *src);
 
 struct ledger *pipeline_ledger(struct pipeline *p);
+/* (MODALITY_COUNT) by modality: of the workers, as long as the pipeline lives. Any thread. */
+const struct encoder_identity *pipeline_encoders(const struct pipeline *p);
 /* Takes ownership of an item whose raw part is filled (topic … headers, epoch, received_us);
  * parses it and queues it. Never blocks. */
 void pipeline_submit(struct pipeline *p, struct item *item);

@@ -1,7 +1,6 @@
 #include "daemon/pipeline/update.h"
 
 #include "daemon/event/event.h"
-#include "extract/pool/pool.h"
 #include "store/reading.h"
 
 #include <math.h>
@@ -67,14 +66,11 @@ static bool can_extract(const struct item *item, enum modality m)
 
 /* ERR_OK with the stored vector in features, or without when the modality is missing; ERR_END
  * when it is of no use to the present encoder. */
-static int keep_feature(struct item *item, enum modality m, struct store *reader,
-                        struct err *err)
+static int keep_feature(struct item *item, const struct encoder_identity *encoder,
+                        struct store *reader, struct err *err)
 {
     struct features *f = item->features;
-    uint16_t dim;
-    char encoder_id[FEATURES_ENCODER_ID_MAX];
-    pool_encoder_identity(m, &dim, encoder_id);
-
+    enum modality m = encoder->modality;
     float *vec;
     int32_t stored_dim;
     int status =
@@ -85,11 +81,12 @@ static int keep_feature(struct item *item, enum modality m, struct store *reader
         return ERR_END; /* damaged: made anew from the media */
     if (status != ERR_OK)
         return status;
-    bool usable = stored_dim <= FEATURES_DIM_MAX &&
+    size_t bytes = (size_t)stored_dim * sizeof(float);
+    bool usable = bytes <= sizeof(f->vec[m]) &&
                   (!can_extract(item, m) ||
-                   (stored_dim == dim && strcmp(f->encoder_id[m], encoder_id) == 0));
+                   (stored_dim == encoder->dim && strcmp(f->encoder_id[m], encoder->id) == 0));
     if (usable) {
-        memcpy(f->vec[m], vec, (size_t)stored_dim * sizeof(float));
+        memcpy(f->vec[m], vec, bytes);
         f->dim[m] = (uint16_t)stored_dim;
         f->mask |= MODALITY_BIT(m);
     }
@@ -98,14 +95,14 @@ static int keep_feature(struct item *item, enum modality m, struct store *reader
 }
 
 static int keep_features(struct item *item, const struct store_item *row, struct store *reader,
-                         struct err *err)
+                         const struct encoder_identity *encoders, struct err *err)
 {
     item->features = arena_alloc(&item->arena, sizeof(*item->features));
     if (!item->features)
         return err_oom(err, "update: stored features");
-    int status = keep_feature(item, MODALITY_VISUAL, reader, err);
+    int status = keep_feature(item, &encoders[MODALITY_VISUAL], reader, err);
     if (status == ERR_OK)
-        status = keep_feature(item, MODALITY_ACOUSTIC, reader, err);
+        status = keep_feature(item, &encoders[MODALITY_ACOUSTIC], reader, err);
     if (status == ERR_OK && row->flags_json) {
         item->flags_json = arena_strdup(&item->arena, row->flags_json);
         if (!item->flags_json)
@@ -120,18 +117,18 @@ static int keep_features(struct item *item, const struct store_item *row, struct
 /* A re-extraction: everything from the media; without any, from the text, beside the picture and
  * sound that are stored. */
 static int begin_anew(struct item *item, const struct store_item *row, struct store *reader,
-                      struct err *err)
+                      const struct encoder_identity *encoders, struct err *err)
 {
     if (item->media_uri)
         return ERR_OK;
     if (item->title || item->description || item->n_tags > 0)
-        return keep_features(item, row, reader, err);
+        return keep_features(item, row, reader, encoders, err);
     return err_skip(err, "no_media", "item %s: neither media nor text to extract from",
                     item->item_id);
 }
 
 static int complete_from(struct item *item, const struct store_item *row, struct store *reader,
-                         struct err *err)
+                         const struct encoder_identity *encoders, struct err *err)
 {
     bool unchanged = media_is_unchanged(item, row);
     int status;
@@ -139,11 +136,12 @@ static int complete_from(struct item *item, const struct store_item *row, struct
         (status = keep_media(item, row, unchanged, err)) != ERR_OK)
         return status;
     if (item->ticket)
-        return begin_anew(item, row, reader, err);
-    return unchanged ? keep_features(item, row, reader, err) : ERR_OK;
+        return begin_anew(item, row, reader, encoders, err);
+    return unchanged ? keep_features(item, row, reader, encoders, err) : ERR_OK;
 }
 
-int update_complete(struct item *item, struct store *reader, struct err *err)
+int update_complete(struct item *item, struct store *reader,
+                    const struct encoder_identity *encoders, struct err *err)
 {
     struct store_item row = {0};
     item->keeps_media = false;
@@ -154,8 +152,9 @@ int update_complete(struct item *item, struct store *reader, struct err *err)
     if (item->ticket && (status == ERR_END || row.deleted))
         status = err_skip(err, "no_item", "no item %s in this store", item->item_id);
     else
-        status =
-            status == ERR_END || row.deleted ? ERR_OK : complete_from(item, &row, reader, err);
+        status = status == ERR_END || row.deleted
+                     ? ERR_OK
+                     : complete_from(item, &row, reader, encoders, err);
     store_item_done(&row);
     return status;
 }

@@ -4,7 +4,7 @@
 /* A video.updated names some fields; the others come from the stored row. Media is named by
  * media_uri or sha256: when neither changes what is stored, the stored picture and sound
  * features are kept (item.keeps_media, item.features) and only the text is described again,
- * unless they came from another encoder or are damaged; then the whole item is extracted.
+ * unless they came from another encoder than the workers' or are damaged; then the whole item is extracted.
  *
  * Call only after the previous event of the item was committed. An item that is not stored, or
  * deleted, becomes one with just the fields that the update names. */
@@ -13,7 +13,9 @@
 #include "daemon/event/item.h"
 #include "store/store.h"
 
-int update_complete(struct item *item, struct store *reader, struct err *err);
+/* encoders (MODALITY_COUNT): of the workers, by modality. */
+int update_complete(struct item *item, struct store *reader,
+                    const struct encoder_identity *encoders, struct err *err);
 
 /* The worker's features become the item's; for an update of text only, its text beside the stored
  * rest. ERR_RETRY when memory is out. */

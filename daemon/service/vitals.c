@@ -187,7 +187,7 @@ static int64_t count_stale(struct vitals *v)
         return atomic_load(&v->n_stale);
     if (store_open(v->store_path, STORE_READ, &st, NULL) != ERR_OK)
         return atomic_load(&v->n_stale);
-    if (reextract_count_stale(st, &n, NULL) == ERR_OK) {
+    if (reextract_count_stale(st, pipeline_encoders(v->pipeline), &n, NULL) == ERR_OK) {
         atomic_store(&v->n_stale, n);
         atomic_store(&v->stale_at_us, now_us);
     }

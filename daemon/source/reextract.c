@@ -5,7 +5,7 @@
 #include "daemon/event/item.h"
 #include "daemon/pipeline/ledger.h"
 #include "daemon/pipeline/pipeline.h"
-#include "extract/pool/pool.h"
+#include "extract/wire/features.h"
 #include "store/reading.h"
 #include "store/writing.h"
 
@@ -21,12 +21,6 @@
 #define PAGE_ROWS 256
 #define NAP_MS    5
 
-/* What this build's encoders are called, as the store asks for it. */
-struct encoders {
-    char text[MODALITY_COUNT][FEATURES_ENCODER_ID_MAX];
-    const char *id[MODALITY_COUNT];
-};
-
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 
 struct run {
@@ -37,8 +31,8 @@ struct run {
     struct ticket *ticket;
     int64_t offset; /* of the next item */
     int64_t n_selected, total;
-    int64_t next_us, told_us; /* monotonic */
-    struct encoders encoders;
+    int64_t next_us, told_us;               /* monotonic */
+    const char *encoder_id[MODALITY_COUNT]; /* of the workers */
 
     struct store_ref *page; /* candidates read ahead */
     size_t n_page, at;
@@ -48,27 +42,26 @@ struct run {
 
 /* ---- which items ------------------------------------------------------------------------- */
 
-static void encoders_init(struct encoders *e)
+/* As the store asks for them. */
+static void list_ids(const struct encoder_identity *encoders,
+                     const char *ret_ids[MODALITY_COUNT])
 {
-    uint16_t dim;
-
-    for (int m = 0; m < MODALITY_COUNT; m++) {
-        pool_encoder_identity((enum modality)m, &dim, e->text[m]);
-        e->id[m] = e->text[m];
-    }
+    for (int m = 0; m < MODALITY_COUNT; m++)
+        ret_ids[m] = encoders[m].id;
 }
 
-int reextract_count_stale(struct store *st, int64_t *ret_n, struct err *err)
+int reextract_count_stale(struct store *st, const struct encoder_identity *encoders,
+                          int64_t *ret_n, struct err *err)
 {
-    struct encoders e = {0};
+    const char *ids[MODALITY_COUNT];
 
-    encoders_init(&e);
-    return store_count_stale(st, e.id, ret_n, err);
+    list_ids(encoders, ids);
+    return store_count_stale(st, ids, ret_n, err);
 }
 
 static int next_page(struct run *run, struct err *err)
 {
-    const char *const *encoder_id = run->which->all ? NULL : run->encoders.id;
+    const char *const *encoder_id = run->which->all ? NULL : run->encoder_id;
     int r;
 
     store_refs_free(run->page, run->n_page);
@@ -128,7 +121,7 @@ static int count_total(struct run *run, struct err *err)
     if (run->total > 0)
         return ERR_OK;
     if (!run->which->all)
-        return store_count_stale(run->st, run->encoders.id, &run->total, err);
+        return store_count_stale(run->st, run->encoder_id, &run->total, err);
     r = store_count(run->st, &counts, err);
     if (r == ERR_OK)
         run->total = counts.n_items;
@@ -271,7 +264,7 @@ static int open_run(struct run *run, struct err *err)
     uint32_t epoch;
     int r;
 
-    encoders_init(&run->encoders);
+    list_ids(pipeline_encoders(run->p), run->encoder_id);
     run->ticket = ticket_new();
     r = run->ticket ? find_start(run, err) : err_oom(err, "re-extraction");
     if (r == ERR_OK)

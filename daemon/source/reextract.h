@@ -25,10 +25,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct encoder_identity;
 struct store;
 
-/* How many items are stale: another version of the encoders made features of theirs. */
-int reextract_count_stale(struct store *st, int64_t *ret_n, struct err *err);
+/* How many items are stale: others than these encoders (MODALITY_COUNT, by modality) made features of
+ * theirs. */
+int reextract_count_stale(struct store *st, const struct encoder_identity *encoders,
+                          int64_t *ret_n, struct err *err);
 
 struct reextract_which {
     const char *const *item_ids; /* these; n_ids 0 = the stale ones, or all */

@@ -273,10 +273,9 @@ int acoustic_encoder(struct encoder *ret_encoder, struct err *err)
         return err_oom(err, "acoustic encoder");
     }
     make_tables(a);
-    *ret_encoder = (struct encoder){.modality = MODALITY_ACOUSTIC,
+    *ret_encoder = (struct encoder){.identity = layout_identity(MODALITY_ACOUSTIC),
                                     .state = a,
                                     .encode = acoustic_encode,
                                     .free = acoustic_free};
-    layout_identity(MODALITY_ACOUSTIC, &ret_encoder->dim, ret_encoder->id);
     return ERR_OK;
 }

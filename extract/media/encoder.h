@@ -2,8 +2,8 @@
 #define MMF_EXTRACT_MEDIA_ENCODER_H
 
 /* The seam at which encoders plug in: frames, sound or text in, one vector out, with dimension
- * and identity. The built-in ones (visual.c, acoustic.c, textual.c) need no weights; a neural
- * encoder implements the same four entries and is put in the extractor's table in their place.
+ * and identity. Each has a name in the table of encoder.c, by which `metammf-extract --encoder`
+ * asks for it. The built-in ones (visual.c, acoustic.c, textual.c) need no weights.
  *
  * An encoder is created before the seccomp filter, where it may load files; `encode` must need
  * memory only. It is deterministic and knows nothing of earlier items. A vector is finite and
@@ -49,9 +49,7 @@ struct encoder_input {
 };
 
 struct encoder {
-    enum modality modality;
-    uint16_t dim;
-    char id[FEATURES_ENCODER_ID_MAX];
+    struct encoder_identity identity;
     void *state; /* the encoder's own */
     /* Fills ret_vec (dim) and *ret_present; false = the input carries no signal. */
     int (*encode)(void *state, const struct encoder_input *in, float *ret_vec,
@@ -59,7 +57,12 @@ struct encoder {
     void (*free)(void *state);
 };
 
-/* The built-in encoders; `ret_encoder->free` ends them. */
+/* The encoder of that name, NULL = the built-in one. ERR_FATAL with EX_CONFIG when the modality
+ * has none of it. `free` ends it. */
+int encoder_new(enum modality m, const char *name, struct encoder *ret_encoder,
+                struct err *err);
+
+/* The built-in ones. */
 int visual_encoder(struct encoder *ret_encoder, struct err *err);
 int acoustic_encoder(struct encoder *ret_encoder, struct err *err);
 int textual_encoder(struct encoder *ret_encoder, struct err *err);

@@ -1,6 +1,6 @@
 /* extractor.h: opens, plans, decodes, describes, and decides what the outcome is called.
  *
- * Order for one item: media_open → plan_make → decode_frames (once more round what is damaged)
+ * Order for one item: media_demux → plan_make → decode_frames (once more round what is damaged)
  * → decode_sound → encoders → features. All scratch space is made with the extractor and
  * reused: 1.2 MB of canvases, 3.8 MB of sound, 6 MB of spectra; packets and decoders live for
  * one item.
@@ -16,7 +16,6 @@
 #include "extract/media/canvas.h"
 #include "extract/media/decode.h"
 #include "extract/media/encoder.h"
-#include "extract/wire/layout.h"
 #include "extract/media/media.h"
 #include "extract/media/plan.h"
 
@@ -31,7 +30,7 @@
 #define SOUND_SAMPLES_MAX (SOUND_RATE_HZ * SOUND_MAX_S)
 
 struct extractor {
-    struct extractor_options options;
+    int64_t max_media_bytes; /* 0 = no limit */
     struct encoder encoders[MODALITY_COUNT];
     struct canvas_painter *painter;
     struct encoder_frame *frames; /* (FRAMES_MAX) as the decoder fills them */
@@ -57,10 +56,10 @@ void extractor_options_init(struct extractor_options *o)
     *o = (struct extractor_options){0};
 }
 
-void extractor_identity(enum modality m, uint16_t *ret_dim,
-                        char ret_encoder_id[FEATURES_ENCODER_ID_MAX])
+void extractor_encoders(const struct extractor *x, struct encoder_identity *ret_encoders)
 {
-    layout_identity(m, ret_dim, ret_encoder_id);
+    for (unsigned m = 0; m < MODALITY_COUNT; m++)
+        ret_encoders[m] = x->encoders[m].identity;
 }
 
 /* libavformat turns creation times into text with the time zone, which is read from a file
@@ -80,18 +79,14 @@ int extractor_new(const struct extractor_options *options, struct extractor **re
     struct extractor *x = calloc(1, sizeof(*x));
     if (!x)
         return err_oom(err, "extractor");
-    x->options = *options;
+    x->max_media_bytes = options->max_media_bytes;
     x->frames = calloc(FRAMES_MAX, sizeof(*x->frames));
     x->pcm = calloc(SOUND_SAMPLES_MAX, sizeof(*x->pcm));
     int status = x->frames && x->pcm ? ERR_OK : err_oom(err, "extractor");
     if (status == ERR_OK)
         status = canvas_painter_new(&x->painter, err);
-    if (status == ERR_OK)
-        status = visual_encoder(&x->encoders[MODALITY_VISUAL], err);
-    if (status == ERR_OK)
-        status = acoustic_encoder(&x->encoders[MODALITY_ACOUSTIC], err);
-    if (status == ERR_OK)
-        status = textual_encoder(&x->encoders[MODALITY_TEXTUAL], err);
+    for (unsigned m = 0; status == ERR_OK && m < MODALITY_COUNT; m++)
+        status = encoder_new((enum modality)m, options->encoder[m], &x->encoders[m], err);
     if (status == ERR_OK) {
         warm_up_time();
         av_log_set_level(AV_LOG_QUIET); /* hostile files would fill the log */
@@ -239,7 +234,7 @@ static int describe(struct job *j, const struct features_text *text, struct err 
         int status = e->encode(e->state, &in, x->vec[m], &present, err);
         if (status != ERR_OK)
             return status;
-        if (present && all_finite(x->vec[m], e->dim))
+        if (present && all_finite(x->vec[m], e->identity.dim))
             j->mask |= MODALITY_BIT(m);
     }
     return ERR_OK;
@@ -340,7 +335,7 @@ static void fill_features(const struct job *j, int64_t start_us, struct features
     f->mask = j->mask;
     f->flags = j->flags;
     for (unsigned m = 0; m < MODALITY_COUNT; m++) {
-        const struct encoder *e = &j->x->encoders[m];
+        const struct encoder_identity *e = &j->x->encoders[m].identity;
         f->dim[m] = e->dim;
         memcpy(f->encoder_id[m], e->id, sizeof(e->id));
         if (j->mask & MODALITY_BIT(m))
@@ -351,7 +346,7 @@ static void fill_features(const struct job *j, int64_t start_us, struct features
 
 static int run_media(struct job *j, int media_fd, struct err *err)
 {
-    int status = media_open(media_fd, j->x->options.max_media_bytes, &j->media, err);
+    int status = media_demux(media_fd, j->x->max_media_bytes, &j->media, err);
     if (status == ERR_OK)
         status = look(j, err);
     if (status == ERR_OK)
@@ -374,7 +369,7 @@ int extractor_run(struct extractor *x, int media_fd, const struct features_text 
         status = refuse(&j, err);
     if (status == ERR_OK)
         fill_features(&j, start_us, ret_features);
-    media_close(j.media);
+    media_free(j.media);
     free(j.packets);
     canvas_reset(x->painter);
     return status;

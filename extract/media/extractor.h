@@ -37,10 +37,11 @@
 struct extractor;
 
 struct extractor_options {
-    int64_t max_media_bytes; /* of the file; 0 = no limit */
+    int64_t max_media_bytes;             /* of the file; 0 = no limit */
+    const char *encoder[MODALITY_COUNT]; /* names of encoder.h; NULL = the built-in one */
 };
 
-void extractor_options_init(struct extractor_options *o); /* no limit */
+void extractor_options_init(struct extractor_options *o); /* no limit, the built-in encoders */
 int extractor_new(const struct extractor_options *options, struct extractor **ret_extractor,
                   struct err *err);
 /* media_fd: O_RDONLY, regular file, stays the caller's, its position is neither used nor moved;
@@ -49,9 +50,8 @@ int extractor_run(struct extractor *extractor, int media_fd, const struct featur
                   struct features *ret_features, struct err *err);
 void extractor_free(struct extractor *extractor); /* takes NULL */
 
-/* What the built-in encoder of a modality produces; the same as layout_identity, which needs no
- * FFmpeg (extract/wire/layout.h). */
-void extractor_identity(enum modality m, uint16_t *ret_dim,
-                        char ret_encoder_id[FEATURES_ENCODER_ID_MAX]);
+/* Of its encoders, by modality: ret_encoders (MODALITY_COUNT). */
+void extractor_encoders(const struct extractor *extractor,
+                        struct encoder_identity *ret_encoders);
 
 #endif

@@ -96,17 +96,13 @@ struct handle {
     int64_t packet_bytes;
 };
 
-const AVCodec *media_codec(int codec_id)
+/* The admitted decoder, NULL when there is none. */
+static const AVCodec *find_codec(int codec_id)
 {
     for (size_t i = 0; i < N_CODECS; i++)
         if ((int)codec_table[i].id == codec_id)
             return avcodec_find_decoder_by_name(codec_table[i].decoder);
     return NULL;
-}
-
-const char *media_codec_name(unsigned i)
-{
-    return i < N_CODECS ? codec_table[i].decoder : NULL;
 }
 
 static int read_cb(void *opaque, uint8_t *buf, int bytes)
@@ -238,7 +234,7 @@ static int64_t stream_score(const AVStream *st, enum AVMediaType type)
     if (par->codec_type != type || (st->disposition & AV_DISPOSITION_ATTACHED_PIC))
         return 0;
     int64_t score = 1;
-    if (media_codec(par->codec_id))
+    if (find_codec(par->codec_id))
         score += (int64_t)1 << 50;
     int64_t pixels = (int64_t)par->width * par->height;
     if (pixels >= 0 && pixels <= MEDIA_PIXELS_MAX)
@@ -390,7 +386,7 @@ static int fill_track(struct handle *h, struct media_track *t, int index, struct
         return ERR_OK;
     AVStream *st = h->fmt->streams[index];
     t->par = st->codecpar;
-    t->codec = media_codec(st->codecpar->codec_id);
+    t->codec = find_codec(st->codecpar->codec_id);
     t->nominal_frame_us = 40000;
     AVRational rate = st->avg_frame_rate;
     if (rate.num > 0 && rate.den > 0 && rate.num / rate.den < 1000)
@@ -421,7 +417,7 @@ static void free_packets(struct handle *h)
     h->n_packets = 0;
 }
 
-int media_open(int fd, int64_t max_media_bytes, struct media **ret_media, struct err *err)
+int media_demux(int fd, int64_t max_media_bytes, struct media **ret_media, struct err *err)
 {
     struct handle *h = calloc(1, sizeof(*h));
     if (!h)
@@ -439,7 +435,7 @@ int media_open(int fd, int64_t max_media_bytes, struct media **ret_media, struct
         status = fill_track(h, &h->pub.audio, best_stream(h->fmt, AVMEDIA_TYPE_AUDIO), err);
     free_packets(h);
     if (status != ERR_OK) {
-        media_close(&h->pub);
+        media_free(&h->pub);
         return status;
     }
     *ret_media = &h->pub;
@@ -453,7 +449,7 @@ static void free_track(struct media_track *t)
     free(t->packets);
 }
 
-void media_close(struct media *m)
+void media_free(struct media *m)
 {
     if (!m)
         return;
@@ -471,7 +467,7 @@ void media_close(struct media *m)
 int media_warm_up(struct err *err)
 {
     for (size_t i = 0; i < N_CODECS; i++) {
-        const AVCodec *codec = media_codec(codec_table[i].id);
+        const AVCodec *codec = find_codec(codec_table[i].id);
         if (!codec)
             continue;
         AVCodecContext *ctx = avcodec_alloc_context3(codec);

@@ -59,12 +59,8 @@ struct media {
 };
 
 /* fd stays the caller's. ERR_SKIP reason `media` or `media_too_big`; ERR_RETRY on EIO. */
-int media_open(int fd, int64_t max_media_bytes, struct media **ret_media, struct err *err);
-void media_close(struct media *m); /* takes NULL */
-/* The admitted decoder for an AVCodecID, NULL when there is none. */
-const struct AVCodec *media_codec(int codec_id);
-/* The name of an admitted codec or container by index, NULL past the end. */
-const char *media_codec_name(unsigned i);
+int media_demux(int fd, int64_t max_media_bytes, struct media **ret_media, struct err *err);
+void media_free(struct media *m); /* takes NULL */
 /* Opens and closes everything once, so that no table is built after the seccomp filter. */
 int media_warm_up(struct err *err);
 

@@ -276,8 +276,9 @@ int textual_encoder(struct encoder *ret_encoder, struct err *err)
     struct textual *t = calloc(1, sizeof(*t));
     if (!t)
         return err_oom(err, "textual encoder");
-    *ret_encoder = (struct encoder){
-        .modality = MODALITY_TEXTUAL, .state = t, .encode = textual_encode, .free = free};
-    layout_identity(MODALITY_TEXTUAL, &ret_encoder->dim, ret_encoder->id);
+    *ret_encoder = (struct encoder){.identity = layout_identity(MODALITY_TEXTUAL),
+                                    .state = t,
+                                    .encode = textual_encode,
+                                    .free = free};
     return ERR_OK;
 }

@@ -24,7 +24,8 @@ void vec_centre(float *x, size_t n)
         x[i] -= mean;
 }
 
-void vec_unit(float *x, size_t n, float length)
+/* x ← length · x/|x|; a block without content stays zero. */
+static void unit(float *x, size_t n, float length)
 {
     double sum = 0;
     for (size_t i = 0; i < n; i++)
@@ -40,10 +41,10 @@ void vec_weigh(enum modality m, float *vec)
     const struct layout_block *blocks = layout_blocks(m, &n_blocks);
     size_t offset = 0;
     for (size_t i = 0; i < n_blocks; i++) {
-        vec_unit(vec + offset, blocks[i].dim, blocks[i].weight);
+        unit(vec + offset, blocks[i].dim, blocks[i].weight);
         offset += blocks[i].dim;
     }
-    vec_unit(vec, offset, 1.0f);
+    unit(vec, offset, 1.0f);
 }
 
 void vec_mean_dev(const float *rows, size_t n_rows, size_t stride, size_t n, float *ret_mean,

@@ -12,8 +12,6 @@
 void vec_root(float *x, size_t n);
 /* x ← x − mean(x) */
 void vec_centre(float *x, size_t n);
-/* x ← length · x/|x|; a block without content stays zero. */
-void vec_unit(float *x, size_t n, float length);
 /* Brings each block of layout_blocks(m) to its weight, then the whole to length 1. */
 void vec_weigh(enum modality m, float *vec);
 /* Mean and population deviation of n_rows rows of n numbers, stride floats apart. */

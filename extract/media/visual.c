@@ -164,8 +164,9 @@ int visual_encoder(struct encoder *ret_encoder, struct err *err)
     struct visual *v = calloc(1, sizeof(*v));
     if (!v)
         return err_oom(err, "visual encoder");
-    *ret_encoder = (struct encoder){
-        .modality = MODALITY_VISUAL, .state = v, .encode = visual_encode, .free = free};
-    layout_identity(MODALITY_VISUAL, &ret_encoder->dim, ret_encoder->id);
+    *ret_encoder = (struct encoder){.identity = layout_identity(MODALITY_VISUAL),
+                                    .state = v,
+                                    .encode = visual_encode,
+                                    .free = free};
     return ERR_OK;
 }

@@ -19,9 +19,11 @@
 #define ANSWER_MS 5000  /* a fork takes 1 ms */
 #define STOP_MS   2000
 
-void nursery_init(struct nursery *n, const char *path, const struct protocol_control *config)
+void nursery_init(struct nursery *n, const char *path, char *const *argv,
+                  const struct protocol_control *config)
 {
-    *n = (struct nursery){.path = path, .config = *config, .pidfd = -1, .sock = -1};
+    *n = (struct nursery){
+        .path = path, .argv = argv, .config = *config, .pidfd = -1, .sock = -1};
     n->config.kind = PROTOCOL_CONFIGURE;
 }
 
@@ -137,10 +139,8 @@ static int set_attributes(posix_spawnattr_t *attr)
 }
 
 /* Returns an errno value. */
-static int execute(const char *path, int sock, pid_t *ret_pid)
+static int execute(const struct nursery *n, int sock, pid_t *ret_pid)
 {
-    char name[] = "metammf-extract", arg[] = "--pool";
-    char *const argv[] = {name, arg, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     int rc = posix_spawn_file_actions_init(&actions);
@@ -155,7 +155,7 @@ static int execute(const char *path, int sock, pid_t *ret_pid)
     if (rc == 0)
         rc = set_attributes(&attr);
     if (rc == 0)
-        rc = posix_spawn(ret_pid, path, &actions, &attr, argv, environ);
+        rc = posix_spawn(ret_pid, n->path, &actions, &attr, n->argv, environ);
     posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&actions);
     return rc;
@@ -166,7 +166,7 @@ static int launch(struct nursery *n, struct err *err)
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return err_fatal(err, EX_OSERR, "worker pool: socketpair: %s", strerror(errno));
-    int rc = execute(n->path, pair[1], &n->pid);
+    int rc = execute(n, pair[1], &n->pid);
     close(pair[1]);
     if (rc != 0) {
         n->pid = 0;
@@ -186,6 +186,27 @@ static int launch(struct nursery *n, struct err *err)
     return err_fatal(err, EX_OSERR, "worker pool: pidfd_open: %s", strerror(cause));
 }
 
+/* The first announcement stands for the pool's life: rows of one life have one meaning. */
+static int hear(struct nursery *n, const struct protocol_control *ready, struct err *err)
+{
+    struct encoder_identity now[MODALITY_COUNT];
+    int status = protocol_take_encoders(ready, now, err);
+    if (status != ERR_OK)
+        return err_wrap(err, "worker pool: %s", n->path);
+    for (int m = 0; m < MODALITY_COUNT; m++) {
+        const struct encoder_identity *first = &n->encoders[m];
+        if (first->dim > 0 && (first->dim != now[m].dim || strcmp(first->id, now[m].id) != 0))
+            return err_fatal(
+                err, EX_CONFIG,
+                "worker pool: %s: its %s encoder is %s (%u numbers) now, at the start "
+                "it was %s (%u): restart the daemon",
+                n->path, modality_name((enum modality)m), now[m].id, now[m].dim, first->id,
+                first->dim);
+    }
+    memcpy(n->encoders, now, sizeof(now));
+    return ERR_OK;
+}
+
 int nursery_start(struct nursery *n, struct err *err)
 {
     assert(n->pid == 0);
@@ -202,9 +223,12 @@ int nursery_start(struct nursery *n, struct err *err)
     close_fd(&fds[0]);
     close_fd(&fds[1]);
     if (answer.kind == PROTOCOL_READY)
-        return ERR_OK;
-    nursery_stop(n);
-    return err_fatal(err, EX_CONFIG, "worker pool: %s: %s", n->path, answer.text);
+        status = hear(n, &answer, err);
+    else
+        status = err_fatal(err, EX_CONFIG, "worker pool: %s: %s", n->path, answer.text);
+    if (status != ERR_OK)
+        nursery_stop(n);
+    return status;
 }
 
 int nursery_spawn(struct nursery *n, struct nursery_worker *ret_worker, struct err *err)

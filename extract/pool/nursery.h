@@ -1,8 +1,8 @@
 #ifndef MMF_EXTRACT_POOL_NURSERY_H
 #define MMF_EXTRACT_POOL_NURSERY_H
 
-/* The daemon's end of the process that forks workers (`metammf-extract --pool`): starts it,
- * asks it for a worker, asks it to collect a dead one. A worker's pid is not reused before
+/* The daemon's end of the process that forks workers (`metammf-extract --pool`): starts it, hears
+ * which encoders it has, asks it for a worker, asks it to collect a dead one. A worker's pid is not reused before
  * nursery_reap, so that prlimit and the CPU clock by pid are safe until then. The process dies
  * when the thread that started it ends (PDEATHSIG), and takes its workers with it. */
 
@@ -13,10 +13,13 @@
 
 struct nursery {
     const char *path;               /* metammf-extract, the pool's */
+    char *const *argv;              /* its arguments, NULL at the end; the pool's */
     struct protocol_control config; /* kind CONFIGURE */
-    pid_t pid;                      /* 0 = none runs */
-    int pidfd, sock;                /* -1 */
-    unsigned generation;            /* counts the processes started */
+    struct encoder_identity
+        encoders[MODALITY_COUNT]; /* as the first one announced; dim 0 before */
+    pid_t pid;                    /* 0 = none runs */
+    int pidfd, sock;              /* -1 */
+    unsigned generation;          /* counts the processes started */
 };
 
 struct nursery_worker {
@@ -25,9 +28,10 @@ struct nursery_worker {
     unsigned generation;
 };
 
-void nursery_init(struct nursery *n, const char *path, const struct protocol_control *config);
-/* Executes the process and waits until its encoders are warm. ERR_FATAL with EX_CONFIG when it
- * cannot be executed or refuses. */
+void nursery_init(struct nursery *n, const char *path, char *const *argv,
+                  const struct protocol_control *config);
+/* Executes the process and waits until its encoders are warm and announced. ERR_FATAL with
+ * EX_CONFIG when it cannot be executed, refuses, or has other encoders than the first one. */
 int nursery_start(struct nursery *n, struct err *err);
 /* Starts the process first when none runs. ERR_RETRY. */
 int nursery_spawn(struct nursery *n, struct nursery_worker *ret_worker, struct err *err);

@@ -4,11 +4,11 @@
 #include "extract/pool/pool.h"
 
 #include "config/clock.h"
-#include "extract/wire/layout.h"
 #include "extract/pool/slot.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -20,17 +20,12 @@
 struct pool {
     struct slot_context context;
     char *worker_path;
-    unsigned n_slots;
+    char *argv[2 + MODALITY_COUNT + 1]; /* of the process; NULL at the end */
+    unsigned n_slots;                   /* that slot_init has made */
     struct slot *slots;
     struct pollfd *polls; /* (n_slots + 1), the last is wake_fd */
     unsigned next;        /* where the search for a finished or idle slot begins */
 };
-
-void pool_encoder_identity(enum modality m, uint16_t *ret_dim,
-                           char ret_encoder_id[FEATURES_ENCODER_ID_MAX])
-{
-    layout_identity(m, ret_dim, ret_encoder_id);
-}
 
 static unsigned n_workers_of(const struct pool_options *o)
 {
@@ -53,26 +48,38 @@ static int check_options(const struct pool_options *o, struct err *err)
     return ERR_OK;
 }
 
+/* metammf-extract --pool --encoder=visual=NAME …, for the encoders that have a name. */
+static int make_arguments(struct pool *p, const struct pool_options *o, struct err *err)
+{
+    size_t n = 0;
+    bool made = (p->argv[n++] = strdup("metammf-extract")) != NULL &&
+                (p->argv[n++] = strdup("--pool")) != NULL;
+    for (int m = 0; made && m < MODALITY_COUNT; m++) {
+        if (o->encoder[m] == NULL)
+            continue;
+        made = asprintf(&p->argv[n], "--encoder=%s=%s", modality_name((enum modality)m),
+                        o->encoder[m]) >= 0;
+        if (!made)
+            p->argv[n] = NULL;
+        n++;
+    }
+    return made ? ERR_OK : err_oom(err, "worker pool");
+}
+
 static int allocate(struct pool *p, const struct pool_options *o, struct err *err)
 {
     struct slot_context *c = &p->context;
-    p->n_slots = n_workers_of(o);
+    unsigned n = n_workers_of(o);
     p->worker_path = strdup(o->worker_path);
-    p->slots = calloc(p->n_slots, sizeof(*p->slots));
-    p->polls = calloc(p->n_slots + 1, sizeof(*p->polls));
+    p->slots = calloc(n, sizeof(*p->slots));
+    p->polls = calloc(n + 1, sizeof(*p->polls));
     c->message = malloc(PROTOCOL_REPLY_BYTES_MAX);
-    if (p->slots == NULL)
-        p->n_slots = 0;
     if (p->worker_path == NULL || p->slots == NULL || p->polls == NULL || c->message == NULL)
         return err_oom(err, "worker pool");
-    for (unsigned i = 0; i < p->n_slots; i++) {
-        int status = slot_init(&p->slots[i], err);
-        if (status == ERR_OK)
-            continue;
-        p->n_slots = i;
-        return status;
-    }
-    return ERR_OK;
+    int status = make_arguments(p, o, err);
+    for (; status == ERR_OK && p->n_slots < n; p->n_slots += status == ERR_OK)
+        status = slot_init(&p->slots[p->n_slots], err);
+    return status;
 }
 
 static void prepare(struct pool *p, const struct pool_options *o)
@@ -85,9 +92,7 @@ static void prepare(struct pool *p, const struct pool_options *o)
     c->options = *o;
     c->options.worker_path = p->worker_path;
     c->next_seq = 1;
-    for (int m = 0; m < MODALITY_COUNT; m++)
-        pool_encoder_identity((enum modality)m, &c->identity.dim[m], c->identity.encoder_id[m]);
-    nursery_init(&c->nursery, p->worker_path, &config);
+    nursery_init(&c->nursery, p->worker_path, p->argv, &config);
 }
 
 /* Milliseconds until the next slot is due, at most until `end_us`; rounded up. */
@@ -250,6 +255,11 @@ void pool_stats(const struct pool *pool, struct pool_stats *ret_stats)
     *ret_stats = stats;
 }
 
+const struct encoder_identity *pool_encoders(const struct pool *pool)
+{
+    return pool->context.nursery.encoders;
+}
+
 void pool_close(struct pool *pool)
 {
     if (pool == NULL)
@@ -264,5 +274,7 @@ void pool_close(struct pool *pool)
     free(pool->polls);
     free(pool->slots);
     free(pool->worker_path);
+    for (size_t i = 0; pool->argv[i] != NULL; i++)
+        free(pool->argv[i]);
     free(pool);
 }

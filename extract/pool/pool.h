@@ -2,7 +2,7 @@
 #define MMF_EXTRACT_POOL_POOL_H
 
 /* The pool of sandboxed workers, seen from the daemon. pool_open executes metammf-extract, which
- * forks n_workers processes; each has one SOCK_SEQPACKET pair and a pidfd and takes one job at a
+ * announces its encoders and forks n_workers processes; each has one SOCK_SEQPACKET pair and a pidfd and takes one job at a
  * time. The media arrives in the worker as an O_RDONLY descriptor (SCM_RIGHTS); only features
  * return, and every reply is validated (sizes, ranges, finite floats). Deadline, then SIGKILL by
  * pidfd; the worker is replaced with backoff, and after recycle_jobs items or recycle_rss_bytes.
@@ -27,6 +27,8 @@ struct pool_options {
     int64_t deadline_ms, cpu_seconds;
     int64_t recycle_jobs, recycle_rss_bytes, address_space_bytes, max_media_bytes;
     bool require_sandbox;
+    const char
+        *encoder[MODALITY_COUNT]; /* names of metammf-extract --encoder; NULL = built in */
 };
 
 struct pool_job {
@@ -63,11 +65,10 @@ unsigned pool_n_idle(const struct pool *pool);
 int pool_wait(struct pool *pool, int wake_fd, int timeout_ms, struct pool_result *ret_result,
               struct err *err);
 void pool_stats(const struct pool *pool, struct pool_stats *ret_stats);
+/* (MODALITY_COUNT) by modality: the encoders of every worker, as long as the pool lives. This is
+ * where the rest of the program learns what a vector is called and how long it is. */
+const struct encoder_identity *pool_encoders(const struct pool *pool);
 /* Kills what still runs. Takes NULL. */
 void pool_close(struct pool *pool);
-
-/* The dimensions and encoder ids that this build's encoders produce, known without decoding. */
-void pool_encoder_identity(enum modality m, uint16_t *ret_dim,
-                           char ret_encoder_id[FEATURES_ENCODER_ID_MAX]);
 
 #endif

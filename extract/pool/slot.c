@@ -241,7 +241,7 @@ static int check_filter(const struct slot_context *c, const struct protocol_hell
 static int greet(struct slot *s, const struct slot_context *c, size_t n_bytes)
 {
     struct protocol_hello hello;
-    int status = protocol_parse_hello(c->message, n_bytes, &c->identity, &hello, &s->err);
+    int status = protocol_parse_hello(c->message, n_bytes, &hello, &s->err);
     if (status == ERR_OK)
         status = check_filter(c, &hello, &s->err);
     if (status == ERR_OK && clock_getcpuclockid(s->worker.pid, &s->cpu_clock) != 0)
@@ -356,7 +356,7 @@ static bool must_recycle(const struct slot *s, const struct slot_context *c)
 static void conclude(struct slot *s, struct slot_context *c, size_t n_bytes, int64_t now_us)
 {
     struct protocol_reply *reply = &c->reply;
-    if (protocol_parse_reply(c->message, n_bytes, s->job.seq, &c->identity, reply,
+    if (protocol_parse_reply(c->message, n_bytes, s->job.seq, c->nursery.encoders, reply,
                              &s->job.err) != ERR_OK) {
         die(s, c, SLOT_CAUSE_REPLY, now_us);
         return;

@@ -51,7 +51,6 @@ struct slot_job {
 struct slot_context {
     struct nursery nursery;
     struct pool_options options;
-    struct protocol_identity identity;
     struct pool_stats counters; /* the n_ fields that only grow */
     uint64_t next_seq;
     unsigned char *message; /* PROTOCOL_REPLY_BYTES_MAX + 1: one incoming message */

@@ -12,6 +12,13 @@
 #define FEATURES_DIM_MAX        2048
 #define FEATURES_ENCODER_ID_MAX 64
 
+/* What makes the vectors of one modality. Two vectors are comparable when their ids are equal. */
+struct encoder_identity {
+    enum modality modality;
+    uint16_t dim;                     /* 1 … FEATURES_DIM_MAX */
+    char id[FEATURES_ENCODER_ID_MAX]; /* "mpeg7-gradient-1:0123456789ab" */
+};
+
 /* How the frames of a clip were sampled, and whether the clip was whole. */
 struct features_flags {
     bool partial;      /* the file ended early or parts were undecodable */

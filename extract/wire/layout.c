@@ -98,9 +98,9 @@ uint16_t layout_offset(enum modality m, size_t i)
     return (uint16_t)offset;
 }
 
-void layout_identity(enum modality m, uint16_t *ret_dim,
-                     char ret_encoder_id[FEATURES_ENCODER_ID_MAX])
+struct encoder_identity layout_identity(enum modality m)
 {
+    struct encoder_identity identity = {.modality = m};
     char text[4096], hex[DIGEST_HEX_BYTES];
     int used = snprintf(text, sizeof(text), "%s", layouts[m].parameters);
     for (size_t i = 0; i < layouts[m].n_blocks && used > 0 && used < (int)sizeof(text); i++) {
@@ -109,18 +109,17 @@ void layout_identity(enum modality m, uint16_t *ret_dim,
                          b->dim, (double)b->weight);
     }
     digest_hex(text, strlen(text), hex);
-    (void)snprintf(ret_encoder_id, FEATURES_ENCODER_ID_MAX, "%s-%u:%.12s", layouts[m].name,
+    (void)snprintf(identity.id, sizeof(identity.id), "%s-%u:%.12s", layouts[m].name,
                    layouts[m].version, hex);
-    *ret_dim = layout_offset(m, layouts[m].n_blocks);
+    identity.dim = layout_offset(m, layouts[m].n_blocks);
+    return identity;
 }
 
 int layout_explain(FILE *out)
 {
     for (unsigned m = 0; m < MODALITY_COUNT; m++) {
-        uint16_t dim;
-        char id[FEATURES_ENCODER_ID_MAX];
-        layout_identity((enum modality)m, &dim, id);
-        if (fprintf(out, "%s %s (%u): %s\n", modality_name((enum modality)m), id, dim,
+        struct encoder_identity e = layout_identity((enum modality)m);
+        if (fprintf(out, "%s %s (%u): %s\n", modality_name((enum modality)m), e.id, e.dim,
                     layouts[m].parameters) < 0)
             return -1;
         for (size_t i = 0; i < layouts[m].n_blocks; i++) {

@@ -2,10 +2,10 @@
 #define MMF_EXTRACT_WIRE_LAYOUT_H
 
 /* What each number of each built-in vector is: blocks in order, with dimension, weight and
- * source. The table is the single truth: the encoders take their offsets and weights from it,
- * `metammf extract --explain` prints it, and the encoder ids hash it together with every other
- * parameter that changes the output. Plain C without FFmpeg, so that both sides of the worker
- * boundary link it (target mmf_layout). */
+ * source. The built-in encoders take their offsets, weights and ids from it; for everybody else
+ * it is a description for people (`metammf extract --explain`). Which encoders run, and how long
+ * their vectors are, is not asked here but of the pool (pool_encoders). Plain C without FFmpeg,
+ * so that both sides of the worker boundary link it. */
 
 #include "config/modality.h"
 #include "extract/wire/features.h"
@@ -26,9 +26,9 @@ struct layout_block {
 const struct layout_block *layout_blocks(enum modality m, size_t *ret_n_blocks);
 /* Offset of block i in the vector. */
 uint16_t layout_offset(enum modality m, size_t i);
-/* "<name>-<version>:<12 hex digits of the SHA-256 of all parameters>". */
-void layout_identity(enum modality m, uint16_t *ret_dim,
-                     char ret_encoder_id[FEATURES_ENCODER_ID_MAX]);
+/* Of the built-in encoder; its id is "<name>-<version>:<12 hex digits of the SHA-256 of all
+ * parameters>". */
+struct encoder_identity layout_identity(enum modality m);
 /* Writes the table for people: 0, or -1 on a write error. */
 int layout_explain(FILE *out);
 

@@ -10,7 +10,7 @@
 #include <sysexits.h>
 
 #define MAGIC   0x58464d4du /* "MMFX" */
-#define VERSION 1u
+#define VERSION 2u
 
 enum kind { KIND_HELLO = 1, KIND_REFUSAL, KIND_REQUEST, KIND_REPLY };
 
@@ -54,10 +54,6 @@ size_t protocol_pack_hello(const struct protocol_hello *hello, void *buf)
     put_header(&w, KIND_HELLO);
     wire_put_u8(&w, (unsigned)hello->filter);
     wire_put_u32(&w, hello->landlock_abi);
-    for (int m = 0; m < MODALITY_COUNT; m++) {
-        wire_put_u16(&w, hello->identity.dim[m]);
-        wire_put_chars(&w, hello->identity.encoder_id[m], FEATURES_ENCODER_ID_MAX);
-    }
     return wire_written(&w, buf);
 }
 
@@ -210,27 +206,8 @@ static int parse_refusal(const void *data, size_t n_bytes, struct err *err)
     return err_fatal(err, EX_CONFIG, "worker: %s", why.text);
 }
 
-static int check_identity(const struct protocol_identity *got,
-                          const struct protocol_identity *expected, struct err *err)
-{
-    for (int m = 0; m < MODALITY_COUNT; m++) {
-        if (got->dim[m] == expected->dim[m] &&
-            strcmp(got->encoder_id[m], expected->encoder_id[m]) == 0)
-            continue;
-        char id[FEATURES_ENCODER_ID_MAX];
-        copy_printable(id, sizeof(id), got->encoder_id[m]);
-        return err_fatal(err, EX_CONFIG,
-                         "worker: its %s encoder is %s (%u numbers), ours %s (%u): it is of "
-                         "another build; install metammf-extract and the daemon together",
-                         modality_name((enum modality)m), id, got->dim[m],
-                         expected->encoder_id[m], expected->dim[m]);
-    }
-    return ERR_OK;
-}
-
-int protocol_parse_hello(const void *data, size_t n_bytes,
-                         const struct protocol_identity *expected,
-                         struct protocol_hello *ret_hello, struct err *err)
+int protocol_parse_hello(const void *data, size_t n_bytes, struct protocol_hello *ret_hello,
+                         struct err *err)
 {
     struct protocol_hello hello = {0};
     struct err refusal = {0};
@@ -243,15 +220,8 @@ int protocol_parse_hello(const void *data, size_t n_bytes,
     get_header(&r, KIND_HELLO);
     unsigned filter = wire_get_u8(&r);
     hello.landlock_abi = wire_get_u32(&r);
-    for (int m = 0; m < MODALITY_COUNT; m++) {
-        hello.identity.dim[m] = wire_get_u16(&r);
-        wire_get_chars(&r, hello.identity.encoder_id[m], FEATURES_ENCODER_ID_MAX);
-    }
     wire_require(&r, filter <= PROTOCOL_FILTER_SANITIZER, "its filter is none");
     int status = finish(&r, "worker's hello", err);
-    if (status != ERR_OK)
-        return status;
-    status = check_identity(&hello.identity, expected, err);
     if (status != ERR_OK)
         return status;
     hello.filter = (enum protocol_filter)filter;
@@ -319,11 +289,11 @@ static void get_flags(struct wire_reader *r, struct features_flags *f)
 }
 
 static void get_vector(struct wire_reader *r, enum modality m,
-                       const struct protocol_identity *identity, struct features *f)
+                       const struct encoder_identity *encoder, struct features *f)
 {
     uint16_t dim = wire_get_u16(r);
     bool present = (f->mask & MODALITY_BIT(m)) != 0;
-    wire_require(r, dim == (present ? identity->dim[m] : 0) && dim <= FEATURES_DIM_MAX,
+    wire_require(r, dim == (present ? encoder->dim : 0) && dim <= FEATURES_DIM_MAX,
                  "a vector's length is not the encoder's");
     if (!present || r->fault != NULL)
         return;
@@ -331,10 +301,10 @@ static void get_vector(struct wire_reader *r, enum modality m,
     for (uint16_t i = 0; i < dim; i++)
         wire_require(r, isfinite(f->vec[m][i]), "a number is not finite");
     f->dim[m] = dim;
-    memcpy(f->encoder_id[m], identity->encoder_id[m], FEATURES_ENCODER_ID_MAX);
+    memcpy(f->encoder_id[m], encoder->id, FEATURES_ENCODER_ID_MAX);
 }
 
-static void get_features(struct wire_reader *r, const struct protocol_identity *identity,
+static void get_features(struct wire_reader *r, const struct encoder_identity *encoders,
                          struct features *f)
 {
     f->mask = wire_get_u8(r);
@@ -344,7 +314,7 @@ static void get_features(struct wire_reader *r, const struct protocol_identity *
                  "its duration is absurd");
     get_flags(r, &f->flags);
     for (int m = 0; m < MODALITY_COUNT && r->fault == NULL; m++)
-        get_vector(r, (enum modality)m, identity, f);
+        get_vector(r, (enum modality)m, &encoders[m], f);
 }
 
 /* What an extractor may say of an item; the words that begin with worker_ are the pool's own.
@@ -358,7 +328,7 @@ static void check_error(struct wire_reader *r, const struct err *e)
 }
 
 int protocol_parse_reply(const void *data, size_t n_bytes, uint64_t seq,
-                         const struct protocol_identity *identity,
+                         const struct encoder_identity *encoders,
                          struct protocol_reply *ret_reply, struct err *err)
 {
     struct protocol_reply reply = {0};
@@ -373,12 +343,47 @@ int protocol_parse_reply(const void *data, size_t n_bytes, uint64_t seq,
     if (reply.err.status != ERR_OK)
         check_error(&r, &reply.err);
     else
-        get_features(&r, identity, &reply.features);
+        get_features(&r, encoders, &reply.features);
     if (reply.err.status == ERR_OK)
         err_clear(&reply.err);
     int status = finish(&r, "worker's reply", err);
     if (status != ERR_OK)
         return status;
     *ret_reply = reply;
+    return ERR_OK;
+}
+
+/* ---- the announcement ---- */
+
+/* NULL = it is sound. */
+static const char *encoder_fault(const struct encoder_identity *e)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  "0123456789-_.:+";
+    if ((unsigned)e->modality >= MODALITY_COUNT)
+        return "its modality is none";
+    if (e->dim == 0 || e->dim > FEATURES_DIM_MAX)
+        return "its dimension is out of bounds";
+    if (e->id[0] == 0 || memchr(e->id, 0, sizeof(e->id)) == NULL)
+        return "its id has no letters or no end";
+    return e->id[strspn(e->id, letters)] == 0 ? NULL : "its id has odd letters";
+}
+
+int protocol_take_encoders(const struct protocol_control *ready,
+                           struct encoder_identity *ret_encoders, struct err *err)
+{
+    struct encoder_identity encoders[MODALITY_COUNT] = {0};
+    const char *fault = ready->n_encoders == MODALITY_COUNT ? NULL : "not one a modality";
+    for (unsigned i = 0; fault == NULL && i < MODALITY_COUNT; i++) {
+        const struct encoder_identity *e = &ready->encoders[i];
+        fault = encoder_fault(e);
+        if (fault == NULL && encoders[e->modality].dim > 0)
+            fault = "a modality has two";
+        if (fault == NULL)
+            encoders[e->modality] = *e;
+    }
+    if (fault != NULL)
+        return err_fatal(err, EX_CONFIG, "the encoders that it announces: refused, %s", fault);
+    memcpy(ret_encoders, encoders, sizeof(encoders));
     return ERR_OK;
 }

@@ -7,16 +7,17 @@
  * message is read by a cursor that checks every length, and must end exactly where its last
  * field ends.
  *
- *   worker → pool   hello     identity of the encoders, sandbox in force; or a refusal to start
+ *   worker → pool   hello     sandbox in force; or a refusal to start
  *   pool → worker   request   seq, digest, text; the media as a descriptor (SCM_RIGHTS)
  *   worker → pool   reply     seq, RSS, and features or the extractor's error
  *
- * A reply carries dimensions but no encoder ids: the pool fills those from what the build knows
- * (layout_identity), so a worker can neither rename nor resize an encoder. A message that
- * breaks any rule gives ERR_SKIP with reason worker_reply and changes no output.
+ * Which encoders the workers have, the process that forks them announces on the control socket,
+ * once, before the first worker exists. A reply carries dimensions but no encoder ids: the pool
+ * fills those from the announcement, so a worker can neither rename nor resize an encoder. A
+ * message that breaks any rule gives ERR_SKIP with reason worker_reply and changes no output.
  *
- * Example: reply {seq 7, mask 5, dim {737, 0, 512}} to request 7 is refused when the build's
- * visual encoder has 738 dimensions, when a float is NaN, or when one byte follows the last. */
+ * Example: reply {seq 7, mask 5, dim {737, 0, 512}} to request 7 is refused when a visual encoder
+ * of 738 dimensions was announced, when a float is NaN, or when one byte follows the last. */
 
 #include "config/err.h"
 #include "extract/wire/features.h"
@@ -42,11 +43,6 @@
 /* The control socket of the process that forks the workers. */
 #define PROTOCOL_CONTROL_FD 3
 
-struct protocol_identity {
-    uint16_t dim[MODALITY_COUNT];
-    char encoder_id[MODALITY_COUNT][FEATURES_ENCODER_ID_MAX];
-};
-
 enum protocol_filter {
     PROTOCOL_FILTER_NONE,
     PROTOCOL_FILTER_STRICT,
@@ -54,7 +50,6 @@ enum protocol_filter {
 };
 
 struct protocol_hello {
-    struct protocol_identity identity;
     enum protocol_filter filter; /* seccomp */
     uint32_t landlock_abi;       /* 0 = the kernel has none */
 };
@@ -84,16 +79,16 @@ size_t protocol_pack_request(uint64_t seq, bool has_media, const char *sha256,
 size_t protocol_pack_reply(uint64_t seq, int64_t rss_bytes, const struct err *reply_err,
                            const struct features *features, void *buf);
 
-/* A refusal gives ERR_FATAL with EX_CONFIG and the worker's words; ids and dimensions other
- * than this build's give ERR_FATAL too; anything else that is no hello, ERR_SKIP. */
-int protocol_parse_hello(const void *data, size_t n_bytes,
-                         const struct protocol_identity *expected,
-                         struct protocol_hello *ret_hello, struct err *err);
+/* A refusal gives ERR_FATAL with EX_CONFIG and the worker's words; anything else that is no
+ * hello, ERR_SKIP. */
+int protocol_parse_hello(const void *data, size_t n_bytes, struct protocol_hello *ret_hello,
+                         struct err *err);
 /* The strings of *ret_request point into data. */
 int protocol_parse_request(const void *data, size_t n_bytes,
                            struct protocol_request *ret_request, struct err *err);
+/* encoders (MODALITY_COUNT): as announced. */
 int protocol_parse_reply(const void *data, size_t n_bytes, uint64_t seq,
-                         const struct protocol_identity *identity,
+                         const struct encoder_identity *encoders,
                          struct protocol_reply *ret_reply, struct err *err);
 
 /* The control socket between the pool and the process that forks its workers: fixed structs,
@@ -102,7 +97,7 @@ enum protocol_control_kind {
     PROTOCOL_CONFIGURE = 1, /* pool: first message; answer READY or REFUSED */
     PROTOCOL_SPAWN,         /* pool: answer SPAWNED with two descriptors, or REFUSED */
     PROTOCOL_REAP,          /* pool: pid; answer REAPED with its wait status */
-    PROTOCOL_READY,
+    PROTOCOL_READY,         /* n_encoders, encoders: the announcement */
     PROTOCOL_SPAWNED,
     PROTOCOL_REAPED,
     PROTOCOL_REFUSED, /* text */
@@ -115,6 +110,15 @@ struct protocol_control {
     uint32_t require_sandbox;
     int64_t address_space_bytes, cpu_seconds, max_media_bytes; /* CONFIGURE */
     char text[512];                                            /* REFUSED */
+    uint32_t n_encoders;                                       /* READY */
+    struct encoder_identity encoders[MODALITY_COUNT];          /* READY, in any order */
 };
+
+/* Takes an announcement: one encoder a modality, each of 1 to FEATURES_DIM_MAX dimensions, its id
+ * of letters, digits and "-_.:+" (so that JSON, SQL and a log take it as it is). ret_encoders
+ * (MODALITY_COUNT) is by modality, and written on ERR_OK only; else ERR_FATAL with EX_CONFIG. It is
+ * checked although its sender has seen no media: everything later is checked against it. */
+int protocol_take_encoders(const struct protocol_control *ready,
+                           struct encoder_identity *ret_encoders, struct err *err);
 
 #endif

@@ -75,7 +75,7 @@ struct wire_reader wire_reader(const void *data, size_t n_bytes)
     return (struct wire_reader){.at = p, .end = p + n_bytes};
 }
 
-void wire_refuse(struct wire_reader *r, const char *fault)
+static void refuse(struct wire_reader *r, const char *fault)
 {
     if (r->fault == NULL)
         r->fault = fault;
@@ -85,7 +85,7 @@ void wire_refuse(struct wire_reader *r, const char *fault)
 void wire_require(struct wire_reader *r, bool holds, const char *fault)
 {
     if (!holds)
-        wire_refuse(r, fault);
+        refuse(r, fault);
 }
 
 /* Zeroes when the message is too short. */
@@ -93,7 +93,7 @@ void wire_get(struct wire_reader *r, void *out, size_t n_bytes)
 {
     if ((size_t)(r->end - r->at) < n_bytes) {
         memset(out, 0, n_bytes);
-        wire_refuse(r, "it ends early");
+        refuse(r, "it ends early");
         return;
     }
     if (n_bytes > 0)
@@ -148,7 +148,7 @@ const char *wire_get_text(struct wire_reader *r, size_t max)
     if (n == TEXT_ABSENT || r->fault != NULL)
         return NULL;
     if (n > max || (size_t)(r->end - r->at) < (size_t)n + 1) {
-        wire_refuse(r, "a text is too long");
+        refuse(r, "a text is too long");
         return NULL;
     }
     const char *s = (const char *)r->at;

@@ -31,7 +31,6 @@ struct wire_reader {
 };
 
 struct wire_reader wire_reader(const void *data, size_t n_bytes);
-void wire_refuse(struct wire_reader *r, const char *fault);
 void wire_require(struct wire_reader *r, bool holds, const char *fault);
 void wire_get(struct wire_reader *r, void *out, size_t n_bytes);
 unsigned wire_get_u8(struct wire_reader *r);

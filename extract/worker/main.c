@@ -1,12 +1,14 @@
 /* metammf-extract: the daemon's decoder, and the demo's clip maker, so that neither the daemon
  * nor the command line links FFmpeg.
  *
- *   metammf-extract --pool                          for the daemon only (zygote.h)
+ *   metammf-extract --pool [--encoder MODALITY=NAME ...]
+ *                                                   for the daemon only (zygote.h)
  *   metammf-extract --make-clips DIR N [--seed S]   N small clips with sound; NDJSON on stdout
  *   metammf-extract --version
  *
  * Example: `metammf-extract --make-clips /tmp/clips 2` prints
  * {"file": "clip-000.mp4", "title": "Harbour boats at dusk, take 1 #harbour #sea", "scene": 0} */
+#include "config/modality.h"
 #include "extract/media/clipmaker.h"
 #include "extract/worker/zygote.h"
 
@@ -23,10 +25,11 @@
 
 #define CLIPS_MAX 10000
 
-enum { KEY_POOL = 1000, KEY_MAKE_CLIPS, KEY_SEED };
+enum { KEY_POOL = 1000, KEY_ENCODER, KEY_MAKE_CLIPS, KEY_SEED };
 
 struct arguments {
     bool pool;
+    const char *encoder[MODALITY_COUNT]; /* names; NULL = not given */
     const char *clips_dir;
     uint64_t n_clips, seed;
     unsigned n_words;
@@ -56,12 +59,30 @@ static bool parse_number(const char *s, uint64_t max, uint64_t *ret)
     return true;
 }
 
+/* "visual=builtin". Whether there is an encoder of that name, the zygote says. */
+static void parse_encoder(struct arguments *a, const char *arg, struct argp_state *state)
+{
+    const char *equals = strchr(arg, '=');
+    for (int m = 0; equals != NULL && m < MODALITY_COUNT; m++) {
+        const char *name = modality_name((enum modality)m);
+        size_t n = strlen(name);
+        if (n == (size_t)(equals - arg) && strncmp(arg, name, n) == 0) {
+            a->encoder[m] = equals + 1;
+            return;
+        }
+    }
+    argp_error(state, "--encoder %s: expected visual=NAME, acoustic=NAME or textual=NAME", arg);
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     struct arguments *a = state->input;
     switch (key) {
     case KEY_POOL:
         a->pool = true;
+        return 0;
+    case KEY_ENCODER:
+        parse_encoder(a, arg, state);
         return 0;
     case KEY_MAKE_CLIPS:
         a->clips_dir = arg;
@@ -135,6 +156,8 @@ int main(int argc, char **argv)
     static const struct argp_option options[] = {
         {"pool", KEY_POOL, NULL, 0, "Fork sandboxed workers; only the daemon can ask for it",
          0},
+        {"encoder", KEY_ENCODER, "MODALITY=NAME", 0,
+         "With --pool: what describes a modality (visual=builtin)", 0},
         {"make-clips", KEY_MAKE_CLIPS, "DIR", 0,
          "Write N small clips with sound into DIR and their captions as NDJSON", 0},
         {"seed", KEY_SEED, "S", 0, "Same seed, same clips (default 1)", 0},
@@ -149,5 +172,5 @@ int main(int argc, char **argv)
     argp_program_version = "metammf-extract " MMF_VERSION;
     argp_err_exit_status = EX_USAGE;
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
-    return arguments.pool ? zygote_run() : make_clips(&arguments);
+    return arguments.pool ? zygote_run(arguments.encoder) : make_clips(&arguments);
 }

@@ -131,9 +131,6 @@ static void say_hello(const struct sandbox_report *report)
 {
     struct protocol_hello hello = {.filter = report->filter,
                                    .landlock_abi = report->landlock_abi};
-    for (int m = 0; m < MODALITY_COUNT; m++)
-        extractor_identity((enum modality)m, &hello.identity.dim[m],
-                           hello.identity.encoder_id[m]);
     if (!send_message(outbox, protocol_pack_hello(&hello, outbox)))
         _exit(EX_OSERR);
 }

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 struct zygote {
+    const char *const *encoder; /* (MODALITY_COUNT) names */
     struct protocol_control config;
     struct extractor *extractor;
 };
@@ -125,11 +126,16 @@ static void configure(struct zygote *z, const struct protocol_control *config,
     z->config = *config;
     extractor_options_init(&options);
     options.max_media_bytes = config->max_media_bytes;
-    answer->kind = PROTOCOL_READY;
-    if (extractor_new(&options, &z->extractor, &err) == ERR_OK)
-        return;
-    answer->kind = PROTOCOL_REFUSED;
-    snprintf(answer->text, sizeof(answer->text), "%.500s", err.text);
+    for (int m = 0; m < MODALITY_COUNT; m++)
+        options.encoder[m] = z->encoder[m];
+    if (extractor_new(&options, &z->extractor, &err) == ERR_OK) {
+        answer->kind = PROTOCOL_READY;
+        answer->n_encoders = MODALITY_COUNT;
+        extractor_encoders(z->extractor, answer->encoders);
+    } else {
+        answer->kind = PROTOCOL_REFUSED;
+        snprintf(answer->text, sizeof(answer->text), "%.500s", err.text);
+    }
 }
 
 static int answer_with(const struct protocol_control *answer, const int fds[2])
@@ -211,7 +217,7 @@ static void settle_qsort(void)
     qsort(bytes, sizeof(bytes), 1, compare_bytes);
 }
 
-int zygote_run(void)
+int zygote_run(const char *const *encoder)
 {
     int type = 0;
     socklen_t size = sizeof(type);
@@ -230,7 +236,7 @@ int zygote_run(void)
     settle_time_zone();
     settle_qsort();
     volunteer_for_oom();
-    struct zygote z = {0};
+    struct zygote z = {.encoder = encoder};
     int status = EX_OK;
     for (;;) {
         struct protocol_control question;

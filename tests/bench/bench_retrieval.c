@@ -309,10 +309,10 @@ static bool test_titles(const char *root, bool *ret_met)
     if (!titles || textual_encoder(&e, &err) != ERR_OK)
         return false;
     size_t n = read_titles(root, titles);
-    float *all = calloc(n ? n * e.dim : 1, sizeof(float)), ask[FEATURES_DIM_MAX];
+    float *all = calloc(n ? n * e.identity.dim : 1, sizeof(float)), ask[FEATURES_DIM_MAX];
     unsigned n_asked = 0, n_right = 0;
     for (size_t i = 0; all && i < n; i++)
-        (void)embed(&e, titles[i], all + i * e.dim);
+        (void)embed(&e, titles[i], all + i * e.identity.dim);
     srand(3);
     for (size_t i = 1; all && i < n; i += TITLE_STEP) {
         char changed[TITLE_BYTES] = "", *other = titles[(size_t)rand() % n], word[64];
@@ -320,10 +320,10 @@ static bool test_titles(const char *root, bool *ret_met)
         if (!change_word(titles[i], (unsigned)rand(), word, changed) ||
             !embed(&e, changed, ask))
             continue;
-        double own = dot(ask, all + i * e.dim, e.dim);
+        double own = dot(ask, all + i * e.identity.dim, e.identity.dim);
         bool first = true;
         for (size_t k = 0; first && k < n; k++)
-            first = k == i || dot(ask, all + k * e.dim, e.dim) <= own ||
+            first = k == i || dot(ask, all + k * e.identity.dim, e.identity.dim) <= own ||
                     strcmp(titles[k], titles[i]) == 0;
         n_asked++;
         n_right += first;

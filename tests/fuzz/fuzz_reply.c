@@ -12,10 +12,10 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 /* Small vectors of a made-up build, so that the fuzzer spends its time on structure. */
-static const struct protocol_identity identity = {
-    .dim = {3, 2, 4},
-    .encoder_id = {"visual-1:000000000000", "acoustic-1:000000000000",
-                   "textual-1:000000000000"},
+static const struct encoder_identity encoders[MODALITY_COUNT] = {
+    {MODALITY_VISUAL, 3, "visual-1:000000000000"},
+    {MODALITY_ACOUSTIC, 2, "acoustic-1:000000000000"},
+    {MODALITY_TEXTUAL, 4, "textual-1:000000000000"},
 };
 
 static void check_text(const char *s, size_t size)
@@ -40,7 +40,7 @@ static void check_features(const struct features *f)
     for (int m = 0; m < MODALITY_COUNT; m++) {
         if ((f->mask & MODALITY_BIT(m)) == 0)
             continue;
-        if (f->dim[m] != identity.dim[m])
+        if (f->dim[m] != encoders[m].dim)
             abort();
         for (int i = 0; i < f->dim[m]; i++) {
             if (!isfinite(f->vec[m][i]))
@@ -54,7 +54,7 @@ static void try_reply(const uint8_t *data, size_t bytes)
     static struct protocol_reply reply, again;
     static unsigned char buf[PROTOCOL_REPLY_BYTES_MAX];
     struct err err = {0};
-    if (protocol_parse_reply(data, bytes, 9, &identity, &reply, &err) != ERR_OK) {
+    if (protocol_parse_reply(data, bytes, 9, encoders, &reply, &err) != ERR_OK) {
         if (err.status != ERR_SKIP || err.text[0] == 0)
             abort();
         return;
@@ -66,7 +66,7 @@ static void try_reply(const uint8_t *data, size_t bytes)
     check_text(reply.err.text, sizeof(reply.err.text));
     check_text(reply.err.reason, sizeof(reply.err.reason));
     size_t n = protocol_pack_reply(9, reply.rss_bytes, &reply.err, &reply.features, buf);
-    if (protocol_parse_reply(buf, n, 9, &identity, &again, &err) != ERR_OK ||
+    if (protocol_parse_reply(buf, n, 9, encoders, &again, &err) != ERR_OK ||
         memcmp(&again.features, &reply.features, sizeof(reply.features)) != 0)
         abort();
 }
@@ -75,12 +75,29 @@ static void try_hello(const uint8_t *data, size_t bytes)
 {
     struct protocol_hello hello;
     struct err err = {0};
-    if (protocol_parse_hello(data, bytes, &identity, &hello, &err) == ERR_OK) {
-        if (memcmp(&hello.identity.dim, &identity.dim, sizeof(identity.dim)) != 0)
+    if (protocol_parse_hello(data, bytes, &hello, &err) == ERR_OK) {
+        if (hello.filter > PROTOCOL_FILTER_SANITIZER)
             abort();
         return;
     }
     check_text(err.text, sizeof(err.text));
+}
+
+static void try_announcement(const uint8_t *data, size_t bytes)
+{
+    struct protocol_control ready = {.n_encoders = MODALITY_COUNT};
+    struct encoder_identity got[MODALITY_COUNT];
+    struct err err = {0};
+    memcpy(ready.encoders, data,
+           bytes < sizeof(ready.encoders) ? bytes : sizeof(ready.encoders));
+    if (protocol_take_encoders(&ready, got, &err) != ERR_OK)
+        return;
+    for (int m = 0; m < MODALITY_COUNT; m++) {
+        check_text(got[m].id, sizeof(got[m].id));
+        if (got[m].modality != (enum modality)m || got[m].dim == 0 ||
+            got[m].dim > FEATURES_DIM_MAX || got[m].id[0] == 0)
+            abort();
+    }
 }
 
 static void try_request(const uint8_t *data, size_t bytes)
@@ -101,6 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     try_reply(data, bytes);
     try_hello(data, bytes);
+    try_announcement(data, bytes);
     try_request(data, bytes);
     return 0;
 }

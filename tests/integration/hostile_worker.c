@@ -36,6 +36,7 @@ static struct extractor the_extractor;
 static unsigned char page[100000];
 /* What an act that the sandbox should stop managed to do. */
 static bool escaped;
+static const char *announced = "";
 
 void extractor_options_init(struct extractor_options *o)
 {
@@ -60,10 +61,32 @@ void extractor_free(struct extractor *extractor)
     (void)extractor;
 }
 
-void extractor_identity(enum modality m, uint16_t *ret_dim,
-                        char ret_encoder_id[FEATURES_ENCODER_ID_MAX])
+/* What it announces is wrong where its --encoder visual= says so. */
+void extractor_encoders(const struct extractor *extractor,
+                        struct encoder_identity *ret_encoders)
 {
-    layout_identity(m, ret_dim, ret_encoder_id);
+    (void)extractor;
+    for (int m = 0; m < MODALITY_COUNT; m++)
+        ret_encoders[m] = layout_identity((enum modality)m);
+    struct encoder_identity *first = &ret_encoders[0];
+    if (strcmp(announced, "letters") == 0)
+        first->id[3] = '"';
+    else if (strcmp(announced, "empty") == 0)
+        first->id[0] = 0;
+    else if (strcmp(announced, "endless") == 0)
+        memset(first->id, 'a', sizeof(first->id));
+    else if (strcmp(announced, "none") == 0)
+        first->dim = 0;
+    else if (strcmp(announced, "huge") == 0)
+        first->dim = FEATURES_DIM_MAX + 1;
+    else if (strcmp(announced, "twice") == 0)
+        first->modality = MODALITY_TEXTUAL;
+    else if (strcmp(announced, "nowhere") == 0)
+        first->modality = (enum modality)77;
+    else if (strcmp(announced, "small") == 0)
+        first->dim = 5;
+    else if (strcmp(announced, "moody") == 0)
+        snprintf(first->id, sizeof(first->id), "moody-%d", (int)getpid());
 }
 
 static void say(const void *data, size_t n_bytes, int fd_along)
@@ -289,8 +312,7 @@ static void fill(struct features *f)
 {
     memset(f, 0, sizeof(*f));
     f->mask = MODALITY_BIT(MODALITY_TEXTUAL);
-    extractor_identity(MODALITY_TEXTUAL, &f->dim[MODALITY_TEXTUAL],
-                       f->encoder_id[MODALITY_TEXTUAL]);
+    f->dim[MODALITY_TEXTUAL] = layout_identity(MODALITY_TEXTUAL).dim;
     f->vec[MODALITY_TEXTUAL][0] = 1.0f;
     f->flags.n_decode_errors = escaped;
 }
@@ -339,8 +361,12 @@ int extractor_run(struct extractor *extractor, int media_fd, const struct featur
 
 int main(int argc, char **argv)
 {
-    if (argc == 2 && strcmp(argv[1], "--pool") == 0)
-        return zygote_run();
+    static const char prefix[] = "--encoder=visual=";
+    const char *const encoder[MODALITY_COUNT] = {NULL};
+    if (argc == 3 && strncmp(argv[2], prefix, strlen(prefix)) == 0)
+        announced = argv[2] + strlen(prefix);
+    if (argc >= 2 && strcmp(argv[1], "--pool") == 0)
+        return zygote_run(encoder);
     fprintf(stderr, "hostile_worker: only for test_pool\n");
     return EX_USAGE;
 }

@@ -8,6 +8,7 @@
 #include "config/clock.h"
 #include "extract/media/clipmaker.h"
 #include "extract/pool/pool.h"
+#include "extract/wire/layout.h"
 #include "mutate.h"
 #include "pool_fixture.h"
 
@@ -22,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sysexits.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -161,17 +163,22 @@ static int media_of(const struct mutate_file *f)
 
 /* ---- jobs ---- */
 
+static struct pool_options options_of(int64_t recycle_jobs)
+{
+    return (struct pool_options){.worker_path = EXTRACT_WORKER,
+                                 .n_workers = 2,
+                                 .deadline_ms = DEADLINE_MS,
+                                 .cpu_seconds = 20,
+                                 .recycle_jobs = recycle_jobs,
+                                 .recycle_rss_bytes = INT64_C(512) << 20,
+                                 .address_space_bytes = INT64_C(1) << 30,
+                                 .max_media_bytes = INT64_C(1) << 28,
+                                 .require_sandbox = true};
+}
+
 static struct pool *open_pool(int64_t recycle_jobs)
 {
-    struct pool_options options = {.worker_path = EXTRACT_WORKER,
-                                   .n_workers = 2,
-                                   .deadline_ms = DEADLINE_MS,
-                                   .cpu_seconds = 20,
-                                   .recycle_jobs = recycle_jobs,
-                                   .recycle_rss_bytes = INT64_C(512) << 20,
-                                   .address_space_bytes = INT64_C(1) << 30,
-                                   .max_media_bytes = INT64_C(1) << 28,
-                                   .require_sandbox = true};
+    struct pool_options options = options_of(recycle_jobs);
     struct pool *pool = NULL;
     struct err err = {0};
     if (pool_open(&options, &pool, &err) != ERR_OK)
@@ -400,9 +407,32 @@ static void pool_many_extractions_leave_memory_flat(void **state)
     pool_close(pool);
 }
 
+static void pool_encoders_are_those_asked_for(void **state)
+{
+    struct pool_options options = options_of(0);
+    struct pool *pool = NULL;
+    struct err err = {0};
+    (void)state;
+    options.encoder[MODALITY_ACOUSTIC] = "builtin";
+    assert_int_equal(pool_open(&options, &pool, &err), ERR_OK);
+    for (int m = 0; m < MODALITY_COUNT; m++) {
+        const struct encoder_identity built_in = layout_identity((enum modality)m);
+        assert_int_equal(pool_encoders(pool)[m].dim, built_in.dim);
+        assert_string_equal(pool_encoders(pool)[m].id, built_in.id);
+    }
+    pool_close(pool);
+    pool = NULL;
+    options.encoder[MODALITY_ACOUSTIC] = "parrot";
+    assert_int_equal(pool_open(&options, &pool, &err), ERR_FATAL);
+    assert_int_equal(err.exit_code, EX_CONFIG);
+    assert_non_null(strstr(err.text, "no acoustic encoder \"parrot\"; there are: builtin"));
+    assert_null(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pool_encoders_are_those_asked_for),
         cmocka_unit_test(pool_every_shared_file_has_an_outcome),
         cmocka_unit_test(pool_mutated_clips_have_an_outcome),
         cmocka_unit_test(pool_many_extractions_leave_memory_flat),

@@ -51,13 +51,11 @@ static void assert_contained(struct pool *pool, const char *title, const char *r
 static void pool_submit_good_job_gives_features(void **state)
 {
     struct pool_stats stats;
-    char id[FEATURES_ENCODER_ID_MAX];
-    uint16_t dim;
+    const struct encoder_identity *e = &pool_encoders(*state)[MODALITY_TEXTUAL];
     run(*state, "ok");
     assert_good();
-    pool_encoder_identity(MODALITY_TEXTUAL, &dim, id);
-    assert_int_equal(result.features.dim[MODALITY_TEXTUAL], dim);
-    assert_string_equal(result.features.encoder_id[MODALITY_TEXTUAL], id);
+    assert_int_equal(result.features.dim[MODALITY_TEXTUAL], e->dim);
+    assert_string_equal(result.features.encoder_id[MODALITY_TEXTUAL], e->id);
     pool_stats(*state, &stats);
     assert_int_equal(stats.n_workers, 2);
     assert_true(stats.sandboxed);

@@ -108,11 +108,15 @@ void pool_stats(const struct pool *pool, struct pool_stats *ret_stats)
     *ret_stats = (struct pool_stats){.n_workers = FAKE_WORKERS};
 }
 
-void pool_encoder_identity(enum modality m, uint16_t *ret_dim,
-                           char ret_encoder_id[FEATURES_ENCODER_ID_MAX])
+const struct encoder_identity *pool_encoders(const struct pool *pool)
 {
-    *ret_dim = 3;
-    snprintf(ret_encoder_id, FEATURES_ENCODER_ID_MAX, "enc:%d", (int)m);
+    static const struct encoder_identity encoders[MODALITY_COUNT] = {
+        {MODALITY_VISUAL, 3, "enc:0"},
+        {MODALITY_ACOUSTIC, 3, "enc:1"},
+        {MODALITY_TEXTUAL, 3, "enc:2"},
+    };
+    (void)pool;
+    return encoders;
 }
 
 void answer(const char *title, const struct err *err)

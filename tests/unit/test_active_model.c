@@ -1,7 +1,5 @@
 #include "daemon/model/active_model.h"
 
-#include "extract/pool/pool.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,6 +9,12 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+static const struct encoder_identity encoders[MODALITY_COUNT] = {
+    {MODALITY_VISUAL, 7, "seeing-1"},
+    {MODALITY_ACOUSTIC, 2, "hearing-1"},
+    {MODALITY_TEXTUAL, 5, "reading-3:aa"},
+};
 
 struct bench {
     char folder[64], path[128];
@@ -29,7 +33,7 @@ static int set_up(void **state)
     assert_int_equal(settings_init(&b.s), ERR_OK);
     assert_int_equal(settings_set(&b.s, "store.path", b.path, NULL), ERR_OK);
     assert_int_equal(store_open(b.path, STORE_WRITE, &b.st, NULL), ERR_OK);
-    assert_int_equal(active_model_open(b.st, &b.s, &b.model, NULL), ERR_OK);
+    assert_int_equal(active_model_open(b.st, &b.s, encoders, &b.model, NULL), ERR_OK);
     *state = &b;
     return 0;
 }
@@ -73,12 +77,9 @@ static void open_of_a_new_store_seeds_an_untrained_model(void **state)
     assert_int_equal(shape->D, 64);
     int32_t F = 0;
     for (int m = 0; m < MODALITY_COUNT; m++) {
-        uint16_t dim;
-        char encoder_id[FEATURES_ENCODER_ID_MAX];
-        pool_encoder_identity((enum modality)m, &dim, encoder_id);
-        assert_int_equal(shape->modality_dim[m], dim);
-        assert_string_equal(shape->encoder_id[m], encoder_id);
-        F += dim;
+        assert_int_equal(shape->modality_dim[m], encoders[m].dim);
+        assert_string_equal(shape->encoder_id[m], encoders[m].id);
+        F += encoders[m].dim;
     }
     assert_int_equal(shape->F, F);
     struct store_model row = active_row(b);
@@ -91,7 +92,7 @@ static void open_again_loads_the_same_model(void **state)
 {
     struct bench *b = *state;
     struct active_model again;
-    assert_int_equal(active_model_open(b->st, &b->s, &again, NULL), ERR_OK);
+    assert_int_equal(active_model_open(b->st, &b->s, encoders, &again, NULL), ERR_OK);
     assert_int_equal(again.model_id, b->model.model_id);
     assert_ptr_equal(again.model, b->model.model); /* shared */
     active_model_done(&again);
@@ -117,7 +118,7 @@ static void open_of_a_changed_file_is_refused(void **state)
     fclose(file);
 
     struct active_model again = {0}, newer;
-    assert_int_equal(active_model_open(b->st, &b->s, &again, &err), ERR_FATAL);
+    assert_int_equal(active_model_open(b->st, &b->s, encoders, &again, &err), ERR_FATAL);
     assert_int_equal(err.exit_code, EX_DATAERR);
     assert_non_null(strstr(err.text, "sha256"));
     assert_int_equal(active_model_newer(&again, b->st, &b->s, &newer, &err), ERR_FATAL);
@@ -125,7 +126,7 @@ static void open_of_a_changed_file_is_refused(void **state)
 
     remove(path);
     again = (struct active_model){0};
-    assert_int_equal(active_model_open(b->st, &b->s, &again, &err), ERR_FATAL);
+    assert_int_equal(active_model_open(b->st, &b->s, encoders, &again, &err), ERR_FATAL);
     assert_int_equal(err.exit_code, EX_NOINPUT);
 }
 

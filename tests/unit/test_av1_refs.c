@@ -84,7 +84,7 @@ static void check_encoder(void **state, const char *codec, const char *container
         return;
     }
     int fd = open(clip_path(*state, "clip"), O_RDONLY | O_CLOEXEC);
-    assert_int_equal(media_open(fd, 0, &media, &err), ERR_OK);
+    assert_int_equal(media_demux(fd, 0, &media, &err), ERR_OK);
     uint32_t n = media->video.n_packets;
     assert_in_range(n, 16, PACKETS_MAX);
     assert_int_equal(decode(false, whole), 0);
@@ -96,7 +96,7 @@ static void check_encoder(void **state, const char *codec, const char *container
     assert_int_equal(n_seen + n_out, n);
     print_message("%s in %s: %u of %u packets left out\n", codec, container, n_out, n);
     assert_true(n_out >= least_out);
-    media_close(media);
+    media_free(media);
     (void)close(fd);
 }
 

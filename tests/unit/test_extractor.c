@@ -318,11 +318,9 @@ static void run_all_three_have_unit_length_and_identity(void **state)
     assert_int_equal(extract_file(*state, "clip", "A title", &f, &err), ERR_OK);
     assert_int_equal(f.mask, MODALITY_ALL);
     for (unsigned m = 0; m < MODALITY_COUNT; m++) {
-        uint16_t dim;
-        char id[FEATURES_ENCODER_ID_MAX];
-        layout_identity((enum modality)m, &dim, id);
-        assert_int_equal(f.dim[m], dim);
-        assert_string_equal(f.encoder_id[m], id);
+        struct encoder_identity e = layout_identity((enum modality)m);
+        assert_int_equal(f.dim[m], e.dim);
+        assert_string_equal(f.encoder_id[m], e.id);
         assert_float_equal(feature_cosine(&f, &f, (enum modality)m), 1.0, 1e-4);
     }
 }

@@ -11,7 +11,7 @@
 #include <sysexits.h>
 #include <cmocka.h>
 
-static struct protocol_identity identity;
+static struct encoder_identity encoders[MODALITY_COUNT];
 static struct features features;
 static struct protocol_reply reply;
 static unsigned char buf[PROTOCOL_REQUEST_BYTES_MAX];
@@ -20,9 +20,9 @@ static int set_up(void **state)
 {
     (void)state;
     for (int m = 0; m < MODALITY_COUNT; m++) {
-        layout_identity((enum modality)m, &identity.dim[m], identity.encoder_id[m]);
-        features.dim[m] = identity.dim[m];
-        for (int i = 0; i < identity.dim[m]; i++)
+        encoders[m] = layout_identity((enum modality)m);
+        features.dim[m] = encoders[m].dim;
+        for (int i = 0; i < encoders[m].dim; i++)
             features.vec[m][i] = (float)(i - 40) / 7.0f;
     }
     features.mask = MODALITY_ALL;
@@ -58,7 +58,7 @@ static int parse_copy(size_t n_bytes)
     struct err err = {0};
     assert_non_null(copy);
     memcpy(copy, buf, n_bytes);
-    int status = protocol_parse_reply(copy, n_bytes, 9, &identity, &reply, &err);
+    int status = protocol_parse_reply(copy, n_bytes, 9, encoders, &reply, &err);
     free(copy);
     if (status != ERR_OK) {
         assert_int_equal(status, ERR_SKIP);
@@ -73,9 +73,9 @@ static void assert_sound(void)
     for (int m = 0; m < MODALITY_COUNT; m++) {
         if ((reply.features.mask & MODALITY_BIT(m)) == 0)
             continue;
-        assert_int_equal(reply.features.dim[m], identity.dim[m]);
-        assert_string_equal(reply.features.encoder_id[m], identity.encoder_id[m]);
-        for (int i = 0; i < identity.dim[m]; i++)
+        assert_int_equal(reply.features.dim[m], encoders[m].dim);
+        assert_string_equal(reply.features.encoder_id[m], encoders[m].id);
+        for (int i = 0; i < encoders[m].dim; i++)
             assert_true(isfinite(reply.features.vec[m][i]));
     }
     assert_true(reply.features.flags.coverage >= 0.0f && reply.features.flags.coverage <= 1.0f);
@@ -190,31 +190,82 @@ static void protocol_parse_reply_wrong_vectors_are_refused(void **state)
     assert_int_equal(parse_copy(pack()), ERR_OK);
 }
 
-static void protocol_parse_hello_own_build_is_accepted(void **state)
+static void protocol_parse_hello_whole_one_is_accepted(void **state)
 {
     struct protocol_hello hello = {.filter = PROTOCOL_FILTER_STRICT, .landlock_abi = 4}, got;
     struct err err = {0};
     (void)state;
-    hello.identity = identity;
     size_t n = protocol_pack_hello(&hello, buf);
-    assert_int_equal(protocol_parse_hello(buf, n, &identity, &got, &err), ERR_OK);
+    assert_int_equal(protocol_parse_hello(buf, n, &got, &err), ERR_OK);
     assert_int_equal(got.filter, PROTOCOL_FILTER_STRICT);
     assert_int_equal(got.landlock_abi, 4);
     for (size_t i = 0; i < n; i++)
-        assert_int_not_equal(protocol_parse_hello(buf, i, &identity, &got, &err), ERR_OK);
+        assert_int_not_equal(protocol_parse_hello(buf, i, &got, &err), ERR_OK);
 }
 
-static void protocol_parse_hello_other_build_is_fatal(void **state)
+static struct protocol_control announcement(void)
 {
-    struct protocol_hello hello = {.filter = PROTOCOL_FILTER_STRICT}, got;
-    struct err err = {0};
+    struct protocol_control ready = {.kind = PROTOCOL_READY, .n_encoders = MODALITY_COUNT};
+    memcpy(ready.encoders, encoders, sizeof(encoders));
+    return ready;
+}
+
+static void protocol_take_encoders_any_order_is_by_modality(void **state)
+{
+    struct protocol_control ready = announcement();
+    struct encoder_identity got[MODALITY_COUNT];
     (void)state;
-    hello.identity = identity;
-    hello.identity.dim[2]--;
-    size_t n = protocol_pack_hello(&hello, buf);
-    assert_int_equal(protocol_parse_hello(buf, n, &identity, &got, &err), ERR_FATAL);
+    ready.encoders[0] = encoders[2];
+    ready.encoders[2] = encoders[0];
+    assert_int_equal(protocol_take_encoders(&ready, got, NULL), ERR_OK);
+    for (int m = 0; m < MODALITY_COUNT; m++) {
+        assert_int_equal(got[m].modality, m);
+        assert_int_equal(got[m].dim, encoders[m].dim);
+        assert_string_equal(got[m].id, encoders[m].id);
+    }
+}
+
+static void assert_refused(const struct protocol_control *ready, const char *words)
+{
+    struct encoder_identity got[MODALITY_COUNT], before[MODALITY_COUNT];
+    struct err err = {0};
+    memset(got, 0x55, sizeof(got));
+    memcpy(before, got, sizeof(got));
+    assert_int_equal(protocol_take_encoders(ready, got, &err), ERR_FATAL);
     assert_int_equal(err.exit_code, EX_CONFIG);
-    assert_non_null(strstr(err.text, "textual"));
+    assert_non_null(strstr(err.text, words));
+    assert_memory_equal(got, before, sizeof(got));
+}
+
+static void protocol_take_encoders_unsound_is_refused(void **state)
+{
+    struct protocol_control ready = announcement();
+    (void)state;
+    ready.n_encoders = 2;
+    assert_refused(&ready, "not one a modality");
+    ready.n_encoders = UINT32_MAX;
+    assert_refused(&ready, "not one a modality");
+    ready = announcement();
+    ready.encoders[1].modality = MODALITY_VISUAL;
+    assert_refused(&ready, "has two");
+    ready = announcement();
+    ready.encoders[1].modality = (enum modality)MODALITY_COUNT;
+    assert_refused(&ready, "its modality is none");
+    ready = announcement();
+    ready.encoders[1].dim = 0;
+    assert_refused(&ready, "dimension");
+    ready.encoders[1].dim = FEATURES_DIM_MAX + 1;
+    assert_refused(&ready, "dimension");
+    ready = announcement();
+    memset(ready.encoders[2].id, 'a', sizeof(ready.encoders[2].id));
+    assert_refused(&ready, "no end");
+    memset(ready.encoders[2].id, 0, sizeof(ready.encoders[2].id));
+    assert_refused(&ready, "no letters");
+    for (const char *bad = "\"\\\n /%'\x80"; *bad; bad++) {
+        ready = announcement();
+        ready.encoders[2].id[1] = *bad;
+        assert_refused(&ready, "odd letters");
+    }
 }
 
 static void protocol_parse_hello_refusal_gives_the_workers_words(void **state)
@@ -224,7 +275,7 @@ static void protocol_parse_hello_refusal_gives_the_workers_words(void **state)
     (void)state;
     err_fatal(&why, EX_CONFIG, "sandbox: seccomp: Function not implemented");
     size_t n = protocol_pack_refusal(&why, buf);
-    assert_int_equal(protocol_parse_hello(buf, n, &identity, &got, &err), ERR_FATAL);
+    assert_int_equal(protocol_parse_hello(buf, n, &got, &err), ERR_FATAL);
     assert_non_null(strstr(err.text, "Function not implemented"));
 }
 
@@ -288,8 +339,9 @@ int main(void)
         cmocka_unit_test(protocol_parse_reply_truncated_anywhere_is_refused),
         cmocka_unit_test(protocol_parse_reply_flipped_byte_is_refused_or_harmless),
         cmocka_unit_test(protocol_parse_reply_wrong_vectors_are_refused),
-        cmocka_unit_test(protocol_parse_hello_own_build_is_accepted),
-        cmocka_unit_test(protocol_parse_hello_other_build_is_fatal),
+        cmocka_unit_test(protocol_parse_hello_whole_one_is_accepted),
+        cmocka_unit_test(protocol_take_encoders_any_order_is_by_modality),
+        cmocka_unit_test(protocol_take_encoders_unsound_is_refused),
         cmocka_unit_test(protocol_parse_hello_refusal_gives_the_workers_words),
         cmocka_unit_test(protocol_parse_request_packed_text_is_the_same),
         cmocka_unit_test(protocol_pack_request_long_text_is_cut_between_characters),

@@ -44,7 +44,7 @@ static double cosine(const char *a, const char *b)
     assert_true(encode(&(struct features_text){.title = a}, x));
     assert_true(encode(&(struct features_text){.title = b}, y));
     double dot = 0;
-    for (int i = 0; i < encoder.dim; i++)
+    for (int i = 0; i < encoder.identity.dim; i++)
         dot += (double)x[i] * (double)y[i];
     return dot;
 }
@@ -55,7 +55,7 @@ static void encode_any_text_has_unit_length(void **state)
     float vec[FEATURES_DIM_MAX];
     assert_true(encode(&(struct features_text){.title = "A cat plays the piano"}, vec));
     double sum = 0;
-    for (int i = 0; i < encoder.dim; i++)
+    for (int i = 0; i < encoder.identity.dim; i++)
         sum += (double)vec[i] * (double)vec[i];
     assert_float_equal(sum, 1.0, 1e-5);
 }
@@ -137,10 +137,10 @@ static void encode_random_bytes_stay_finite_and_equal(void **state)
         struct features_text text = {.title = noise, .description = noise};
         bool present = encode(&text, a);
         assert_int_equal(encode(&text, b), present);
-        for (int i = 0; present && i < encoder.dim; i++)
+        for (int i = 0; present && i < encoder.identity.dim; i++)
             assert_true(isfinite(a[i]));
         if (present)
-            assert_memory_equal(a, b, encoder.dim * sizeof(float));
+            assert_memory_equal(a, b, encoder.identity.dim * sizeof(float));
     }
 }
 
@@ -171,7 +171,7 @@ static void encode_tags_are_hashtags(void **state)
     float a[FEATURES_DIM_MAX], b[FEATURES_DIM_MAX];
     assert_true(encode(&(struct features_text){.tags = tags, .n_tags = 2}, a));
     assert_true(encode(&(struct features_text){.title = "#funny #cats"}, b));
-    assert_memory_equal(a, b, encoder.dim * sizeof(float));
+    assert_memory_equal(a, b, encoder.identity.dim * sizeof(float));
 }
 
 static void layout_blocks_weights_and_dims_add_up(void **state)
@@ -179,17 +179,15 @@ static void layout_blocks_weights_and_dims_add_up(void **state)
     (void)state;
     for (unsigned m = 0; m < MODALITY_COUNT; m++) {
         size_t n;
-        uint16_t dim;
-        char id[FEATURES_ENCODER_ID_MAX];
+        struct encoder_identity e = layout_identity((enum modality)m);
         const struct layout_block *blocks = layout_blocks((enum modality)m, &n);
         double squares = 0;
         for (size_t i = 0; i < n; i++)
             squares += (double)blocks[i].weight * (double)blocks[i].weight;
-        layout_identity((enum modality)m, &dim, id);
-        assert_true(n > 0 && dim == layout_offset((enum modality)m, n));
-        assert_true(dim <= FEATURES_DIM_MAX);
+        assert_true(n > 0 && e.dim == layout_offset((enum modality)m, n));
+        assert_true(e.modality == (enum modality)m && e.dim <= FEATURES_DIM_MAX);
         assert_float_equal(squares, 1.0, 0.05);
-        assert_non_null(strchr(id, ':'));
+        assert_non_null(strchr(e.id, ':'));
     }
 }
 

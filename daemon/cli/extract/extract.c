@@ -2,13 +2,9 @@
  * stored. Here: the arguments, and one file. */
 #include "daemon/cli/extract/extract.h"
 
-#include "daemon/pipeline/row.h"
-#include "daemon/pipeline/workers.h"
 #include "extract/wire/layout.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,49 +127,6 @@ static const struct argp argp = {
 
 /* ---- output ------------------------------------------------------------------------------ */
 
-static json_t *json_modalities(const struct features *f)
-{
-    json_t *object = json_object();
-
-    for (int m = 0; object && m < MODALITY_COUNT; m++) {
-        if (!(f->mask & MODALITY_BIT(m)))
-            continue;
-        json_object_set_new(object, modality_name((enum modality)m),
-                            json_pack("{s:s, s:i, s:o}", "encoder_id", f->encoder_id[m], "dim",
-                                      (int)f->dim[m], "vec",
-                                      cli_json_floats(f->vec[m], f->dim[m])));
-    }
-    return object;
-}
-
-char *extract_shown(const char *path)
-{
-    json_t *valid = json_string(path); /* NULL for what is not UTF-8 */
-    size_t bytes = strlen(path) * 4 + 1;
-    char *shown = malloc(bytes), *at = shown;
-
-    for (const char *c = path; at && *c; c++) {
-        if (!valid && (unsigned char)*c > 127)
-            at += snprintf(at, bytes - (size_t)(at - shown), "\\x%02x", (unsigned char)*c);
-        else
-            *at++ = *c;
-    }
-    if (at)
-        *at = '\0';
-    json_decref(valid);
-    return shown;
-}
-
-json_t *extract_json(const char *path, const char *key, const struct pool_result *r)
-{
-    if (r->err.status != ERR_OK)
-        return json_pack("{s:s, s:s*, s:s, s:s}", "path", path, "key", key, "reason",
-                         r->err.reason, "error", r->err.text);
-    return json_pack("{s:s, s:s*, s:o, s:o}", "path", path, "key", key, "modalities",
-                     json_modalities(&r->features), "flags",
-                     row_flags_json(&r->features.flags));
-}
-
 static int print_text(const char *path, const struct features *f)
 {
     const struct features_flags *g = &f->flags;
@@ -196,35 +149,7 @@ static int print_text(const char *path, const struct features *f)
     return cli_finish();
 }
 
-/* ---- the workers ------------------------------------------------------------------------- */
-
-int extract_open_pool(struct cli *cli, int64_t workers, struct pool **ret_pool, struct err *err)
-{
-    int r;
-
-    if (!cli->config && !cli->store && access(CLI_CONFIG, F_OK) != 0) {
-        r = settings_init(&cli->settings); /* works without any settings file */
-        cli->loaded = r == ERR_OK;
-    } else {
-        r = cli_load(cli, err);
-    }
-    return r == ERR_OK ? workers_open(&cli->settings, (unsigned)workers, ret_pool, err) : r;
-}
-
-int extract_open_media(const char *path, int *ret_fd, struct err *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us */
-    struct stat info;
-
-    if (fd < 0)
-        return err_fatal(err, EX_NOINPUT, "%s: %s", path, strerror(errno));
-    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-        close(fd);
-        return err_fatal(err, EX_NOINPUT, "%s: not a regular file", path);
-    }
-    *ret_fd = fd;
-    return ERR_OK;
-}
+/* ---- one clip ----------------------------------------------------------------------------- */
 
 /* One result, whichever comes first. */
 static int wait_result(struct pool *pool, struct pool_result *ret, struct err *err)
@@ -273,28 +198,28 @@ static int extract_one(struct extract *e, struct err *err)
     return code == 0 ? ERR_OK : err_fatal(err, code, "%s: result not printed", e->path);
 }
 
+/* ---- what the numbers are ----------------------------------------------------------------- */
+
 /* What layout_explain prints, {modality: {encoder_id, dim, blocks: […]}}; NULL without memory. */
 static json_t *json_layout(void)
 {
     json_t *all = json_object();
 
     for (enum modality m = 0; all && m < MODALITY_COUNT; m++) {
-        char id[FEATURES_ENCODER_ID_MAX];
+        const struct encoder_identity e = layout_identity(m);
         json_t *blocks = json_array();
-        uint16_t dim;
         size_t n;
         const struct layout_block *b = layout_blocks(m, &n);
 
-        layout_identity(m, &dim, id);
         for (size_t i = 0; i < n; i++)
             (void)json_array_append_new(
                 blocks,
                 json_pack("{s:s, s:i, s:i, s:f, s:s, s:s}", "name", b[i].name, "offset",
                           (int)layout_offset(m, i), "dim", (int)b[i].dim, "weight",
                           (double)b[i].weight, "what", b[i].what, "source", b[i].source));
-        (void)json_object_set_new(
-            all, modality_name(m),
-            json_pack("{s:s, s:i, s:o}", "encoder_id", id, "dim", (int)dim, "blocks", blocks));
+        (void)json_object_set_new(all, modality_name(m),
+                                  json_pack("{s:s, s:i, s:o}", "encoder_id", e.id, "dim",
+                                            (int)e.dim, "blocks", blocks));
     }
     return all;
 }

@@ -1,10 +1,9 @@
 #ifndef MMF_DAEMON_CLI_EXTRACT_EXTRACT_H
 #define MMF_DAEMON_CLI_EXTRACT_EXTRACT_H
 
-/* metammf extract, shared by its four files: extract.c (arguments, one clip),
- * folder.c (every file below a folder through the pool), out.c (results
- * kept in files, so that an interrupted run goes on where it stopped) and npy.c
- * (arrays made of these). */
+/* metammf extract, from below upwards: item.c (what one clip needs), out.c (results kept in files,
+ * so that an interrupted run goes on where it stopped), npy.c (arrays made of these), folder.c
+ * (every file below a folder through the pool), extract.c (arguments, one clip). */
 
 #include "daemon/cli/cli.h"
 #include "extract/pool/pool.h"
@@ -38,6 +37,7 @@ struct extract_files {
 };
 
 struct json_t;
+struct store;
 struct extract_out;
 
 /* path in UTF-8: in one that is not, each byte above 127 is written \xNN. malloc'ed, NULL when
@@ -49,6 +49,9 @@ int extract_open_pool(struct cli *cli, int64_t workers, struct pool **ret_pool,
                       struct err *err);
 /* A regular file, ERR_FATAL EX_NOINPUT otherwise; a FIFO does not hang. */
 int extract_open_media(const char *path, int *ret_fd, struct err *err);
+/* How many items have features of other encoders than the workers'. Starts one to ask it; -1, and
+ * a line on standard error, when that fails. */
+int64_t extract_count_stale(struct cli *cli, struct store *st);
 int extract_folder(struct extract *e, struct err *err);
 
 /* Files of results. e and files are borrowed. ERR_RETRY EX_TEMPFAIL when another run has them
@@ -65,12 +68,15 @@ int extract_out_add(struct extract_out *out, size_t i, const char *line, bool fa
 /* The line of file i, which it must have, without its end; malloc'ed. */
 int extract_out_line(const struct extract_out *out, size_t i, char **ret_line, struct err *err);
 bool extract_out_failed(const struct extract_out *out, size_t i);
-/* Every file has its line: writes what was asked for, whole or not at all. */
-int extract_out_finish(struct extract_out *out, struct err *err);
+/* Every file has its line: writes them in order, whole or not at all. */
+int extract_out_write(const struct extract_out *out, struct err *err);
+/* Everything is written: the journal goes. */
+int extract_out_end(struct extract_out *out, struct err *err);
 void extract_out_close(struct extract_out *out); /* takes NULL */
 
-/* The arrays of --npy, of files that all have their line. */
-int extract_npy_write(const struct extract *e, const struct extract_files *files,
-                      const struct extract_out *out, struct err *err);
+/* The arrays of --npy, of files that all have their line. encoders (MODALITY_COUNT): their columns. */
+int extract_npy_write(const struct extract *e, const struct encoder_identity *encoders,
+                      const struct extract_files *files, const struct extract_out *out,
+                      struct err *err);
 
 #endif

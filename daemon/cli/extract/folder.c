@@ -117,13 +117,8 @@ static char *describe_setting(const struct run *run, size_t *ret_bytes)
 
     if (!f)
         return NULL;
-    for (int m = 0; m < MODALITY_COUNT; m++) {
-        char id[FEATURES_ENCODER_ID_MAX];
-        uint16_t dim;
-
-        pool_encoder_identity((enum modality)m, &dim, id);
-        print_text(f, id);
-    }
+    for (int m = 0; m < MODALITY_COUNT; m++)
+        print_text(f, pool_encoders(run->pool)[m].id);
     print_text(f, t->title);
     print_text(f, t->description);
     print_text(f, t->lang);
@@ -317,6 +312,17 @@ static int run_init(struct extract *e, struct run *run, struct err *err)
     return ERR_OK;
 }
 
+/* The journal goes last: what a crash leaves counts in the next run. */
+static int finish_out(struct run *run, struct err *err)
+{
+    const struct extract *e = run->e;
+    int r = extract_out_write(run->out, err);
+
+    if (r == ERR_OK && e->npy)
+        r = extract_npy_write(e, pool_encoders(run->pool), &run->files, run->out, err);
+    return r == ERR_OK ? extract_out_end(run->out, err) : r;
+}
+
 static void print_summary(const struct run *run, int64_t start_us)
 {
     double seconds = (double)(clock_mono_us() - start_us) / 1e6;
@@ -343,7 +349,7 @@ int extract_folder(struct extract *e, struct err *err)
         r = err_retry(err, EX_TEMPFAIL, "%zu files are for another run: start it again",
                       run.n_again);
     if (r == ERR_OK && run.out)
-        r = extract_out_finish(run.out, err);
+        r = finish_out(&run, err);
     if (r == ERR_OK)
         print_summary(&run, start_us);
     if (r == ERR_OK && run.n_failed == run.files.n)

@@ -19,17 +19,16 @@ struct arrays {
     struct outfile file[N_ARRAYS];
     unsigned n_open;
     size_t n_rows;
-    uint16_t dim[MODALITY_COUNT];
+    const struct encoder_identity *encoders; /* (MODALITY_COUNT) */
+    float *vec;                              /* of the longest */
 };
 
 static int open_array(struct arrays *a, struct err *err)
 {
-    char name[PATH_MAX], id[FEATURES_ENCODER_ID_MAX];
+    char name[PATH_MAX];
     unsigned k = a->n_open;
     int r;
 
-    if (k < MODALITY_COUNT)
-        pool_encoder_identity((enum modality)k, &a->dim[k], id);
     int n = snprintf(name, sizeof(name), "%s/%s", a->dir,
                      k < MODALITY_COUNT    ? modality_name((enum modality)k)
                      : k == MODALITY_COUNT ? "mask"
@@ -38,7 +37,7 @@ static int open_array(struct arrays *a, struct err *err)
         return err_fatal(err, EX_CANTCREAT, "%s: the name is too long", a->dir);
     strcat(name, k <= MODALITY_COUNT ? ".npy" : ".txt");
     if (k <= MODALITY_COUNT)
-        r = npy_begin(name, a->n_rows, k < MODALITY_COUNT ? a->dim[k] : MODALITY_COUNT,
+        r = npy_begin(name, a->n_rows, k < MODALITY_COUNT ? a->encoders[k].dim : MODALITY_COUNT,
                       &a->file[k], err);
     else
         r = outfile_open(name, &a->file[k], err);
@@ -76,15 +75,16 @@ static int write_id(struct arrays *a, const char *path, struct err *err)
 
 static int write_row(struct arrays *a, const char *path, const json_t *line, struct err *err)
 {
-    static float vec[FEATURES_DIM_MAX];
     const json_t *modalities = json_object_get(line, "modalities");
     float mask[MODALITY_COUNT];
     int r = ERR_OK;
 
     for (unsigned m = 0; r == ERR_OK && m < MODALITY_COUNT; m++) {
-        r = read_vector(modalities, (enum modality)m, a->dim[m], vec, &mask[m], err);
+        size_t dim = a->encoders[m].dim;
+
+        r = read_vector(modalities, (enum modality)m, dim, a->vec, &mask[m], err);
         if (r == ERR_OK)
-            r = outfile_write(&a->file[m], vec, a->dim[m] * sizeof(*vec), err);
+            r = outfile_write(&a->file[m], a->vec, dim * sizeof(*a->vec), err);
     }
     if (r == ERR_OK)
         r = outfile_write(&a->file[FILE_MASK], mask, sizeof(mask), err);
@@ -112,13 +112,25 @@ static int write_rows(struct arrays *a, const struct extract_files *files,
     return r;
 }
 
-int extract_npy_write(const struct extract *e, const struct extract_files *files,
-                      const struct extract_out *out, struct err *err)
+static int make_room(struct arrays *a, struct err *err)
+{
+    size_t most = 0;
+
+    for (int m = 0; m < MODALITY_COUNT; m++)
+        most = a->encoders[m].dim > most ? a->encoders[m].dim : most;
+    a->vec = calloc(most, sizeof(*a->vec));
+    return a->vec ? ERR_OK : err_oom(err, "a vector");
+}
+
+int extract_npy_write(const struct extract *e, const struct encoder_identity *encoders,
+                      const struct extract_files *files, const struct extract_out *out,
+                      struct err *err)
 {
     struct arrays a = {.folder = e->path,
                        .dir = e->npy,
-                       .n_rows = extract_out_n(out) - extract_out_n_failed(out)};
-    int r = ERR_OK;
+                       .n_rows = extract_out_n(out) - extract_out_n_failed(out),
+                       .encoders = encoders};
+    int r = make_room(&a, err);
 
     while (r == ERR_OK && a.n_open < N_ARRAYS)
         r = open_array(&a, err);
@@ -128,5 +140,6 @@ int extract_npy_write(const struct extract *e, const struct extract_files *files
         r = outfile_commit(&a.file[k], err);
     for (unsigned k = 0; k < a.n_open; k++)
         outfile_abort(&a.file[k]);
+    free(a.vec);
     return r;
 }

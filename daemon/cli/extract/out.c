@@ -370,13 +370,14 @@ static int write_lines(const struct extract_out *out, struct err *err)
     return r;
 }
 
-int extract_out_finish(struct extract_out *out, struct err *err)
+int extract_out_write(const struct extract_out *out, struct err *err)
 {
-    int r = out->intact && out->journal_bytes == 0 ? ERR_OK : write_lines(out, err);
+    return out->intact && out->journal_bytes == 0 ? ERR_OK : write_lines(out, err);
+}
 
-    if (r == ERR_OK && out->e->npy)
-        r = extract_npy_write(out->e, out->files, out, err);
-    if (r == ERR_OK && unlink(out->journal_path) != 0)
-        r = err_fatal(err, EX_IOERR, "%s: %s", out->journal_path, strerror(errno));
-    return r;
+int extract_out_end(struct extract_out *out, struct err *err)
+{
+    return unlink(out->journal_path) == 0
+               ? ERR_OK
+               : err_fatal(err, EX_IOERR, "%s: %s", out->journal_path, strerror(errno));
 }

@@ -1,8 +1,8 @@
 #include "daemon/cli/report/report.h"
 
 #include "config/clock.h"
+#include "daemon/cli/extract/extract.h"
 #include "daemon/cli/inspect.h"
-#include "daemon/source/reextract.h"
 #include "daemon/base/json_field.h"
 #include "fusion/math/pca.h"
 #include "store/models.h"
@@ -15,22 +15,20 @@
 
 /* ---- counts ------------------------------------------------------------------------------ */
 
-static int add_counts(struct store *st, json_t *root, struct err *err)
+static int add_counts(struct cli *cli, struct store *st, json_t *root, struct err *err)
 {
     struct store_counts c = {0};
-    int64_t n_stale = 0;
+    int64_t n_stale = extract_count_stale(cli, st);
     int r = store_count(st, &c, err);
 
-    if (r == ERR_OK)
-        r = reextract_count_stale(st, &n_stale, err);
     json_object_set_new(
         root, "counts",
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "items",
+        json_pack("{s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I}", "items",
                   (json_int_t)c.n_items, "embeddings", (json_int_t)c.n_embeddings, "no_signal",
                   (json_int_t)c.n_no_signal, "no_features", (json_int_t)c.n_no_features,
-                  "stale", (json_int_t)n_stale, "users", (json_int_t)c.n_users, "interactions",
-                  (json_int_t)c.n_interactions, "dead_letters", (json_int_t)c.n_dead_letters,
-                  "gaps", (json_int_t)c.n_gaps));
+                  "stale", n_stale < 0 ? json_null() : json_integer(n_stale), "users",
+                  (json_int_t)c.n_users, "interactions", (json_int_t)c.n_interactions,
+                  "dead_letters", (json_int_t)c.n_dead_letters, "gaps", (json_int_t)c.n_gaps));
     return r;
 }
 
@@ -380,21 +378,20 @@ static int add_offsets(struct store *st, json_t *root, struct err *err)
     return r;
 }
 
-int report_gather(struct store *st, const struct settings *s, struct json_t **ret,
-                  struct err *err)
+int report_gather(struct cli *cli, struct store *st, struct json_t **ret, struct err *err)
 {
     json_t *root =
         json_pack("{s:I, s:s, s:o, s:n, s:n, s:n}", "generated_us", (json_int_t)clock_real_us(),
-                  "version", MMF_VERSION, "store", json_field_path(s->store.path),
+                  "version", MMF_VERSION, "store", json_field_path(cli->settings.store.path),
                   "active_model", "curve", "latency");
-    int r = root ? add_counts(st, root, err) : err_oom(err, "report");
+    int r = root ? add_counts(cli, st, root, err) : err_oom(err, "report");
 
     if (r == ERR_OK)
         r = add_models(st, root, err);
     if (r == ERR_OK)
         r = add_map(st, root, err);
     if (r == ERR_OK)
-        r = add_contributions(st, s, root, err);
+        r = add_contributions(st, &cli->settings, root, err);
     if (r == ERR_OK)
         r = add_latency(st, root, err);
     if (r == ERR_OK)

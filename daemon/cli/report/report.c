@@ -98,7 +98,7 @@ int cli_report(struct cli *cli, int argc, char **argv)
     err_clear(&err);
     if (cli_open_store(cli, &st, &err) != ERR_OK)
         return cli_fail(&err);
-    status = report_gather(st, &cli->settings, &report, &err);
+    status = report_gather(cli, st, &report, &err);
     store_close(st);
     if (status == ERR_OK && r.out)
         status = write_page(r.out, report, &err);

@@ -12,12 +12,12 @@
  * Everything that comes from outside (ids, topics, reasons) goes through report_text. */
 
 #include "config/err.h"
-#include "config/settings.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
+struct cli;
 struct json_t;
 struct store;
 
@@ -29,8 +29,7 @@ struct store;
 
 /* *ret: {generated_us, version, store, counts, active_model, models, curve, map, contributions,
  * latency, dead_letters, offsets, gaps}; what the store has nothing for is null or empty. */
-int report_gather(struct store *st, const struct settings *s, struct json_t **ret,
-                  struct err *err);
+int report_gather(struct cli *cli, struct store *st, struct json_t **ret, struct err *err);
 void report_page(FILE *out, const struct json_t *report);
 
 /* ---- html.c ------------------------------------------------------------------------ */

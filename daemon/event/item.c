@@ -4,19 +4,30 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct item *item_new(void)
 {
     struct item *item = calloc(1, sizeof(*item));
-    if (item)
-        arena_init(&item->arena);
+    if (!item)
+        return NULL;
+    arena_init(&item->arena);
+    item->media_fd = -1;
     return item;
+}
+
+void item_close_media(struct item *item)
+{
+    if (item->media_fd >= 0)
+        close(item->media_fd);
+    item->media_fd = -1;
 }
 
 void item_free(struct item *item)
 {
     if (!item)
         return;
+    item_close_media(item);
     ticket_release(item->ticket);
     arena_done(&item->arena);
     free(item);

@@ -80,6 +80,7 @@ struct item {
     /* what became of it */
     struct err err;            /* ITEM_DEAD: reason and sentence */
     const char *stage;         /* ITEM_DEAD: parse, extract, fuse, store */
+    int media_fd;              /* open, while a worker waits for it or reads it; -1 = not */
     const char *media_root;    /* NULL = the settings' roots; ingest --media-root otherwise */
     struct features *features; /* in the arena; NULL before extraction */
     const float *embedding;    /* (embedding_dim) in the arena; NULL = no signal */
@@ -101,6 +102,7 @@ struct item {
 
 struct item *item_new(void);       /* NULL when memory is out */
 void item_free(struct item *item); /* takes NULL */
+void item_close_media(struct item *item);
 /* Turns the item into a dead letter of `stage` with the error; keeps the original bytes. */
 void item_kill(struct item *item, const char *stage, const struct err *err);
 /* As a dead letter keeps it: "videos", "interactions", NULL for the others. */

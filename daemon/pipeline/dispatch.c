@@ -5,8 +5,8 @@
 #include "config/wake.h"
 #include "daemon/event/event.h"
 #include "daemon/base/health.h"
-#include "daemon/media/media_open.h"
 #include "daemon/base/metrics.h"
+#include "daemon/pipeline/fetching.h"
 #include "daemon/pipeline/turns.h"
 #include "daemon/pipeline/update.h"
 
@@ -22,27 +22,24 @@
 
 enum { TICK_MS = 1000, HEALTH_LIMIT_MS = 5000 };
 
-struct job {
-    struct item *item; /* NULL = the slot is free */
-    int media_fd;
-};
-
 struct dispatch {
     struct dispatch_options o;
     _Atomic(const struct settings *) settings;
     struct store *reader;
     struct turns turns;
     struct item *refused;     /* no memory to parse it or for its turn: nothing overtakes it */
-    struct item_list ready;   /* have their turn, wait for a worker */
+    struct fetching fetching; /* have their turn, their media is not open */
+    struct item_list ready;   /* wait for a worker; of these n_open hold a descriptor */
     struct item_list delayed; /* tried again at retry_us */
+    size_t n_open;
     size_t n_held; /* of all these and in jobs; those who wait in turns do not count */
     size_t max_waiting, max_waiting_bytes; /* of these */
-    struct job *jobs;                      /* (n_jobs); a job's id is its index */
-    size_t n_jobs, n_running;
+    struct item **jobs;                    /* (n_jobs) NULL = free; a job's id is its index */
+    size_t n_jobs;
     struct pool_result result;
 
     int notice_fd; /* wake.h: something settled, or stop */
-    int wake_fd;   /* epoll over notice_fd and, while there is room, the work queue */
+    int wake_fd;   /* epoll over notice_fd, what was fetched and, while there is room, `work` */
     bool listening;
     atomic_bool stopping;
     pthread_t thread;
@@ -112,31 +109,44 @@ static bool needs_media(const struct item *item)
     return item->media_uri && !item->keeps_media;
 }
 
-static int open_media(struct dispatch *d, const struct item *item, int *ret_fd, struct err *err)
+static void take_fetched(struct dispatch *d)
 {
-    *ret_fd = -1;
-    if (!needs_media(item))
-        return ERR_OK;
-    const struct media_roots roots =
-        media_roots_of(atomic_load(&d->settings), item->media_root);
-    return media_open(&roots, item->media_uri, ret_fd, err);
+    struct err err;
+    struct item *item;
+    while ((item = fetching_take(&d->fetching, &err))) {
+        if (err.status == ERR_OK) {
+            item_list_push(&d->ready, item);
+            d->n_open++;
+        } else {
+            fault(d, item, &err);
+        }
+    }
+}
+
+/* As many media are kept open ahead as there are workers, besides what comes in from threads that
+ * have begun: that bounds the descriptors. */
+static void fetch_more(struct dispatch *d)
+{
+    if (d->n_open < d->n_jobs)
+        fetching_start(&d->fetching, atomic_load(&d->settings));
+    fetching_look(&d->fetching);
 }
 
 static size_t free_slot(const struct dispatch *d)
 {
     size_t i = 0;
-    while (i < d->n_jobs && d->jobs[i].item)
+    while (i < d->n_jobs && d->jobs[i])
         i++;
     return i;
 }
 
-static int submit(struct dispatch *d, struct item *item, int media_fd, struct err *err)
+static int submit(struct dispatch *d, struct item *item, struct err *err)
 {
     size_t slot = free_slot(d);
     if (slot == d->n_jobs)
         return err_retry(err, EX_SOFTWARE, "extract: more idle workers than jobs");
     struct pool_job job = {.id = slot,
-                           .media_fd = media_fd,
+                           .media_fd = item->media_fd,
                            .sha256 = item->sha256,
                            .text = {.title = item->title,
                                     .description = item->description,
@@ -144,27 +154,21 @@ static int submit(struct dispatch *d, struct item *item, int media_fd, struct er
                                     .tags = item->tags,
                                     .n_tags = item->n_tags}};
     int status = pool_submit(d->o.pool, &job, err);
-    if (status == ERR_OK) {
-        d->jobs[slot] = (struct job){item, media_fd};
-        d->n_running++;
-    }
+    if (status == ERR_OK)
+        d->jobs[slot] = item;
     return status;
 }
 
 static void start(struct dispatch *d, struct item *item)
 {
     struct err err;
-    int fd;
-    int status = open_media(d, item, &fd, &err);
-    if (status == ERR_OK) {
-        status = submit(d, item, fd, &err);
-        if (status != ERR_OK && fd >= 0)
-            close(fd);
-    }
-    if (status != ERR_OK)
+    d->n_open -= item->media_fd >= 0;
+    if (submit(d, item, &err) != ERR_OK) {
+        item_close_media(item);
         fault(d, item, &err);
-    else
+    } else {
         metrics_stage_us(METRICS_QUEUE, clock_real_us() - item->received_us);
+    }
 }
 
 static void start_ready(struct dispatch *d)
@@ -175,24 +179,22 @@ static void start_ready(struct dispatch *d)
 
 static void finish(struct dispatch *d, const struct pool_result *result)
 {
-    assert(result->id < d->n_jobs && d->jobs[result->id].item);
-    struct job job = d->jobs[result->id];
-    d->jobs[result->id].item = NULL;
-    d->n_running--;
-    if (job.media_fd >= 0)
-        close(job.media_fd);
+    assert(result->id < d->n_jobs && d->jobs[result->id]);
+    struct item *item = d->jobs[result->id];
+    d->jobs[result->id] = NULL;
+    item_close_media(item);
 
     struct err err = result->err;
     if (err.status == ERR_OK)
-        update_adopt(job.item, &result->features, &err);
+        update_adopt(item, &result->features, &err);
     if (err.status != ERR_OK) {
-        fault(d, job.item, &err);
+        fault(d, item, &err);
         return;
     }
-    job.item->extract_us = result->features.extract_us;
-    job.item->extracted_us = clock_real_us();
-    metrics_stage_us(METRICS_EXTRACT, job.item->extract_us);
-    pass_on(d, job.item);
+    item->extract_us = result->features.extract_us;
+    item->extracted_us = clock_real_us();
+    metrics_stage_us(METRICS_EXTRACT, item->extract_us);
+    pass_on(d, item);
 }
 
 /* ---- turns --------------------------------------------------------------------------------
@@ -224,7 +226,9 @@ static void begin(struct dispatch *d, struct item *item)
             fault(d, item, &err);
         return;
     }
-    if (needs_media(item) || has_text(item))
+    if (needs_media(item))
+        fetching_add(&d->fetching, item);
+    else if (has_text(item))
         item_list_push(&d->ready, item);
     else
         pass_on(d, item);
@@ -378,7 +382,9 @@ static void *dispatch_main(void *arg)
         give_back_settled(d);
         resume_delayed(d);
         admit(d);
+        take_fetched(d);
         start_ready(d);
+        fetch_more(d);
         listen_to_work(d);
         publish_stats(d);
         wait_for_news(d, patience_ms(d));
@@ -415,6 +421,7 @@ static int open_descriptors(struct dispatch *d, struct err *err)
         return status;
     d->wake_fd = epoll_create1(EPOLL_CLOEXEC);
     if (d->wake_fd < 0 || watch(d->wake_fd, d->notice_fd) < 0 ||
+        watch(d->wake_fd, fetching_fd(&d->fetching)) < 0 ||
         watch(d->wake_fd, queue_fd(d->o.work)) < 0)
         return err_retry(err, EX_OSERR, "extract thread: descriptors: %s: raise LimitNOFILE",
                          strerror(errno));
@@ -432,14 +439,10 @@ static int open_jobs(struct dispatch *d, struct err *err)
 
 static void dispatch_free(struct dispatch *d)
 {
-    for (size_t i = 0; i < d->n_jobs; i++) {
-        if (d->jobs && d->jobs[i].item) {
-            item_free(d->jobs[i].item);
-            if (d->jobs[i].media_fd >= 0)
-                close(d->jobs[i].media_fd);
-        }
-    }
+    for (size_t i = 0; d->jobs && i < d->n_jobs; i++)
+        item_free(d->jobs[i]);
     free(d->jobs);
+    fetching_close(&d->fetching);
     item_free(d->refused);
     item_list_free(&d->ready);
     item_list_free(&d->delayed);
@@ -474,6 +477,7 @@ int dispatch_open(const struct dispatch_options *options, struct dispatch **ret_
     pthread_mutex_init(&d->lock, NULL);
     int status;
     if ((status = open_jobs(d, err)) != ERR_OK ||
+        (status = fetching_open(&d->fetching, err)) != ERR_OK ||
         (status = open_descriptors(d, err)) != ERR_OK ||
         (status = store_open(options->settings->store.path, STORE_READ, &d->reader, err)) !=
             ERR_OK ||

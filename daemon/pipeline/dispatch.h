@@ -4,10 +4,15 @@
 /* The extract thread: takes events from `work`, has the videos described by the sandboxed
  * workers, and gives everything on to `done`.
  *
- *   work ─► admit ─► its turn? ─► begin ─► a worker? ─► submit ─► result ─► done
- *              │          │          └ nothing to extract ─────────────────►
- *              │          └ waits for the sink to settle the previous event of its item_id
- *              └ interactions, dead letters, gaps ──────────────────────────►
+ *   work ─► admit ─► its turn? ─► begin ─► fetch ─► a worker? ─► submit ─► result ─► done
+ *              │          │          │ └ text only ─────┘                        │
+ *              │          │          └ nothing to extract ───────────────────────┤
+ *              │          └ waits for the sink to settle the previous event      │
+ *              │            of its item_id                                       │
+ *              └ interactions, dead letters, gaps ───────────────────────────────┘
+ *
+ * Media is opened by other threads (fetch.h), however long that takes: meanwhile the rest goes on,
+ * up to FETCH_THREADS that hang.
  *
  * An update reads the stored row, so a turn ends only when the sink has committed (or dropped)
  * the item: dispatch_settled. Faults of the input become dead letters; transient ones (a media

@@ -4,7 +4,7 @@
 #include "config/log.h"
 #include "daemon/pipeline/dispatch.h"
 #include "daemon/event/event.h"
-#include "daemon/media/media_open.h"
+#include "daemon/media/media_file.h"
 #include "daemon/base/metrics.h"
 #include "daemon/pipeline/queue.h"
 #include "daemon/refresh/refresh.h"
@@ -281,7 +281,7 @@ static int open_refresh(struct pipeline *p, const struct settings *s, struct err
 static int open_parts(struct pipeline *p, const struct settings *s, struct err *err)
 {
     int status;
-    if ((status = media_open_probe(err)) != ERR_OK ||
+    if ((status = media_file_probe(err)) != ERR_OK ||
         (status = workers_open(s, 0, &p->pool, err)) != ERR_OK ||
         (status = store_open(s->store.path, STORE_WRITE, &p->st, err)) != ERR_OK ||
         (status = active_model_open(p->st, s, pool_encoders(p->pool), &p->model, err)) !=

@@ -7,7 +7,7 @@
  *   ─────────────          ──────────────               ───────────
  *   Kafka | spool | file   queue `work`                 queue `done`
  *     │ ledger_begin         │ one item_id at a time      │ collect a batch: 100 rows, 50 ms, 2 MB
- *     │ item_new             │ media_open (openat2)       │ fuse_items: features → embedding
+ *     │ item_new             │ fetch.h: media → fd        │ fuse_items: features → embedding
  *     │ event_parse          │ pool_submit ──► worker     │ store_write_batch: ONE transaction of
  *     ▼                      │            ◄── features    │   rows, touches, dead letters, offsets
  *   pipeline_submit ─► work  ▼                            ▼ ledger_finish, source committed()

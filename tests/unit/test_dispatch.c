@@ -2,6 +2,7 @@
  * says so. */
 
 #include "dispatch_fixture.h"
+#include "slow_media.h"
 
 #include "daemon/pipeline/dispatch.h"
 
@@ -47,6 +48,7 @@ static int set_up(void **state)
     fake.n_busy = fake.n_answers = fake.n_submitted = 0;
     fake.n_fail_retry = 0;
     fake.fails_by_memory = false;
+    slow_media_reset();
     fake.answer_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     strcpy(b.folder, "/tmp/mmf-dispatch-XXXXXX");
     assert_non_null(mkdtemp(b.folder));
@@ -275,19 +277,44 @@ static void update_after_another_encoder_opens_the_media(void **state)
     settle(b, item);
 }
 
-static void media_that_fails_becomes_a_dead_letter(void **state)
+/* A publish with media in the bench's folder; the file is not made. */
+static void push_media(struct bench *b, const char *item_id, const char *file,
+                       const char *title)
 {
-    struct bench *b = *state;
-    char uri[128];
-    snprintf(uri, sizeof(uri), "%s/none.mp4", b->folder);
+    char path[128];
+    snprintf(path, sizeof(path), "%s/%s", b->folder, file);
     struct item *item = item_new();
+    assert_non_null(item);
     item->topic = "t";
-    item->item_id = "v";
-    item->media_uri = uri;
+    item->item_id = item_id;
+    item->media_uri = arena_strdup(&item->arena, path);
+    item->title = title;
     item->offset = b->offset++;
     assert_true(ledger_begin(b->ledger, "t", 0, item->offset, &item->epoch));
     queue_push(b->work, item);
-    item = pop(b);
+}
+
+static void make_file(const struct bench *b, const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/%s", b->folder, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fclose(file);
+}
+
+static void remove_file(const struct bench *b, const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/%s", b->folder, name);
+    assert_int_equal(remove(path), 0);
+}
+
+static void media_that_fails_becomes_a_dead_letter(void **state)
+{
+    struct bench *b = *state;
+    push_media(b, "v", "none.mp4", NULL);
+    struct item *item = pop(b);
     assert_int_equal(item->kind, ITEM_DEAD);
     assert_string_equal(item->err.reason, "media_missing");
     settle(b, item);
@@ -299,9 +326,7 @@ static void the_digest_of_media_is_the_workers_work(void **state)
     struct bench *b = *state;
     char uri[128];
     snprintf(uri, sizeof(uri), "%s/v.mp4", b->folder);
-    FILE *file = fopen(uri, "w");
-    assert_non_null(file);
-    fclose(file);
+    make_file(b, "v.mp4");
     struct item *item = item_new();
     item->topic = "t";
     item->item_id = "v";
@@ -318,6 +343,50 @@ static void the_digest_of_media_is_the_workers_work(void **state)
     settle(b, pop(b));
     assert_int_equal(fake.n_submitted, 2);
     remove(uri);
+}
+
+static void media_that_hangs_holds_back_its_own_item_only(void **state)
+{
+    struct bench *b = *state;
+    make_file(b, "slow.mp4");
+    make_file(b, "quick.mp4");
+    push_media(b, "v", "slow.mp4", "slow");
+    push(b, ITEM_PUBLISHED, "v", "after slow");
+    push_media(b, "w", "quick.mp4", "quick");
+    push(b, ITEM_PUBLISHED, "x", "text");
+    push_media(b, "y", "none.mp4", NULL);
+    slow_media_wait(1);
+    answer("quick", NULL);
+    answer("text", NULL);
+    for (int i = 0; i < 3; i++) {
+        struct item *item = pop(b);
+        assert_string_not_equal(item->item_id, "v");
+        settle(b, item);
+    }
+    nothing_comes(b);
+    assert_false(slow_media_gave_up()); /* else it had to open before anything could pass */
+    slow_media_release();
+    answer("slow", NULL);
+    settle(b, pop(b));
+    answer("after slow", NULL);
+    settle(b, pop(b));
+    remove_file(b, "slow.mp4");
+    remove_file(b, "quick.mp4");
+}
+
+static void close_does_not_wait_for_media_that_hangs(void **state)
+{
+    struct bench *b = *state;
+    make_file(b, "slow.mp4");
+    push_media(b, "v", "slow.mp4", "slow");
+    push_media(b, "w", "slow.mp4", "slow");
+    slow_media_wait(2);
+    dispatch_close(b->d);
+    assert_false(slow_media_gave_up());
+    b->d = NULL;
+    slow_media_release();
+    slow_media_wait(0);
+    remove_file(b, "slow.mp4");
 }
 
 static void transient_faults_are_tried_again(void **state)
@@ -396,6 +465,8 @@ int main(void)
         CASE(update_after_another_encoder_opens_the_media),
         CASE(media_that_fails_becomes_a_dead_letter),
         CASE(the_digest_of_media_is_the_workers_work),
+        CASE(media_that_hangs_holds_back_its_own_item_only),
+        CASE(close_does_not_wait_for_media_that_hangs),
         CASE(transient_faults_are_tried_again),
         CASE(a_job_that_is_refused_becomes_a_dead_letter),
         CASE(stale_items_pass_without_extraction),

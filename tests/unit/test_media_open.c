@@ -1,4 +1,4 @@
-#include "daemon/media/media_open.h"
+#include "daemon/media/media_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -237,7 +237,7 @@ static void open_without_descriptors_is_ours(void **state)
 static void probe_works_here(void **state)
 {
     (void)state;
-    assert_int_equal(media_open_probe(NULL), ERR_OK);
+    assert_int_equal(media_file_probe(NULL), ERR_OK);
 }
 
 int main(void)

@@ -2,7 +2,7 @@
  * port. */
 #include "daemon/cli/doctor/checks.h"
 
-#include "daemon/media/media_open.h"
+#include "daemon/media/media_file.h"
 #include "daemon/base/paths.h"
 #include "daemon/pipeline/workers.h"
 #include "extract/pool/pool.h"
@@ -79,7 +79,7 @@ static void check_roots(struct doctor *d)
     struct err err;
 
     err_clear(&err);
-    if (media_open_probe(&err) != ERR_OK) {
+    if (media_file_probe(&err) != ERR_OK) {
         doctor_add(d, "openat2", DOCTOR_BAD,
                    "see the message: no media can be opened without it", "%s", err.text);
         doctor_code(d, err.exit_code);

@@ -186,7 +186,8 @@ static int launch(struct nursery *n, struct err *err)
     return err_fatal(err, EX_OSERR, "worker pool: pidfd_open: %s", strerror(cause));
 }
 
-/* The first announcement stands for the pool's life: rows of one life have one meaning. */
+/* The first announcement stands for the pool's life: rows of one life have one meaning, and other
+ * threads may read it. */
 static int hear(struct nursery *n, const struct protocol_control *ready, struct err *err)
 {
     struct encoder_identity now[MODALITY_COUNT];
@@ -203,7 +204,8 @@ static int hear(struct nursery *n, const struct protocol_control *ready, struct 
                 n->path, modality_name((enum modality)m), now[m].id, now[m].dim, first->id,
                 first->dim);
     }
-    memcpy(n->encoders, now, sizeof(now));
+    if (n->encoders[0].dim == 0)
+        memcpy(n->encoders, now, sizeof(now));
     return ERR_OK;
 }
 

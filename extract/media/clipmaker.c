@@ -22,6 +22,7 @@
 #include <libavutil/opt.h>
 #include <libavutil/pixdesc.h>
 #include <libswscale/swscale.h>
+#include <libavutil/log.h>
 
 #define TRACKS_MAX 6
 #define MONO_CHUNK 1024
@@ -46,6 +47,11 @@ struct maker {
     struct SwsContext *sws;
     struct err *err;
 };
+
+void clipmaker_quiet(void)
+{
+    av_log_set_level(AV_LOG_ERROR);
+}
 
 void clipmaker_options_init(struct clipmaker_options *o)
 {

@@ -33,6 +33,8 @@ struct clipmaker_options {
 };
 
 void clipmaker_options_init(struct clipmaker_options *o); /* 320×180, 4 s, h264 + aac in mp4 */
+/* FFmpeg prints errors only from then on, none of its encoders' statistics. For the whole process. */
+void clipmaker_quiet(void);
 int clipmaker_write(const char *path, const struct clipmaker_options *o, struct err *err);
 
 #endif

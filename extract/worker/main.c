@@ -14,7 +14,6 @@
 
 #include <argp.h>
 #include <errno.h>
-#include <libavutil/log.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -138,7 +137,7 @@ static int make_clips(const struct arguments *a)
         fprintf(stderr, "metammf-extract: mkdir %s: %s\n", a->clips_dir, strerror(errno));
         return EX_CANTCREAT;
     }
-    av_log_set_level(AV_LOG_ERROR); /* the encoders' statistics are not the caller's affair */
+    clipmaker_quiet();
     for (unsigned i = 0; i < a->n_clips; i++) {
         int status = write_clip(a, i);
         if (status != EX_OK)

@@ -1,8 +1,8 @@
 #ifndef MMF_DAEMON_PIPELINE_SOURCE_H
 #define MMF_DAEMON_PIPELINE_SOURCE_H
 
-/* Where events come from: Kafka (kafka/source.c), a spool folder (spool.c), one NDJSON file
- * (file_source.c). A source has its own thread; it asks the store for the next offset of each
+/* Where events come from: Kafka (daemon/kafka), a spool folder or one NDJSON file
+ * (daemon/source). A source has its own thread; it asks the store for the next offset of each
  * partition, calls ledger_begin for each message, fills an item's raw part and gives it to
  * pipeline_submit. It never commits offsets anywhere that it later reads: the store's
  * transaction does. */
@@ -15,7 +15,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct event_file;
 struct pipeline;
 struct source;
 
@@ -51,16 +50,5 @@ struct source_ops {
 struct source {
     const struct source_ops *ops;
 };
-
-int spool_open(const struct settings *s, struct pipeline *p, struct source **ret_src,
-               struct err *err);
-/* The events of a regular file that is open for reading as topic file:<sha256>, partition 0, offset =
- * line number from 0. The descriptor is duplicated. media_root may be NULL; go_on as for
- * event_file_adopt. */
-int file_source_open(int fd, const char *media_root, struct pipeline *p,
-                     bool (*go_on)(void *ctx), void *ctx, struct source **ret_src,
-                     struct err *err);
-/* The file that it reads; its own. */
-const struct event_file *file_source_file(const struct source *src);
 
 #endif

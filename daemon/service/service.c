@@ -1,5 +1,6 @@
 #include "daemon/service/service.h"
 
+#include "daemon/source/spool.h"
 #include "config/clock.h"
 #include "config/log.h"
 #include "config/wake.h"

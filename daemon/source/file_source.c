@@ -7,7 +7,7 @@
 #include "config/wake.h"
 #include "daemon/source/event_file.h"
 #include "daemon/base/health.h"
-#include "daemon/pipeline/source.h"
+#include "daemon/source/file_source.h"
 
 #include <poll.h>
 #include <pthread.h>

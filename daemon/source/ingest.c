@@ -6,7 +6,7 @@
 #include "daemon/pipeline/ledger.h"
 #include "daemon/base/metrics.h"
 #include "daemon/pipeline/pipeline.h"
-#include "daemon/pipeline/source.h"
+#include "daemon/source/file_source.h"
 #include "store/reading.h"
 #include "store/writing.h"
 

@@ -20,7 +20,7 @@
 #include "config/wake.h"
 #include "daemon/source/event_file.h"
 #include "daemon/base/health.h"
-#include "daemon/pipeline/source.h"
+#include "daemon/source/spool.h"
 #include "daemon/source/spool_folder.h"
 
 #include <poll.h>

@@ -6,7 +6,7 @@
 
 #include "config/settings.h"
 #include "daemon/pipeline/pipeline.h"
-#include "daemon/pipeline/source.h"
+#include "daemon/source/file_source.h"
 #include "store/store.h"
 
 #include <limits.h>

@@ -3,6 +3,7 @@
 
 #include "pipeline_fixture.h"
 
+#include "daemon/source/spool.h"
 #include "daemon/source/event_file.h"
 #include "daemon/source/ingest.h"
 #include "store/reading.h"

@@ -1,6 +1,6 @@
-/* The low-level SHA-256 of libcrypto, not EVP: it neither allocates nor loads a provider, so
- * that it cannot fail, works under the worker's system call filter, and costs a BLOB no malloc.
- */
+/* The low-level SHA-256 of libcrypto, not EVP: it neither allocates nor loads a provider, so that it
+ * cannot fail, works under the worker's system call filter, and costs a BLOB no malloc. If OpenSSL
+ * drops these calls, EVP takes their place, with one context a thread made before the filter. */
 #define OPENSSL_API_COMPAT 0x10100000L
 
 #include "config/digest.h"

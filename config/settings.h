@@ -177,8 +177,9 @@ bool settings_property_is_secret(const char *name);
 /* True for "@credential:NAME". */
 bool settings_is_credential(const char *value);
 /* The value to use: a copy of `value`, or what $CREDENTIALS_DIRECTORY/NAME holds, less the line
- * ends at its end. Free with settings_credential_free, which wipes it. Errors name the file,
- * never its contents. */
+ * ends at its end. Read at the moment of use and never kept in the settings, so that neither
+ * --print-config nor a copy of the file shows it. Free with settings_credential_free, which wipes it.
+ * Errors name the file, never its contents. */
 int settings_credential_read(const char *value, char **ret_value, struct err *err);
 /* Whether a credential can be read here: the unit alone has $CREDENTIALS_DIRECTORY. Without it what
  * can be said of a credential is whether its name is one. */

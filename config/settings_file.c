@@ -1,7 +1,7 @@
 /* Reading the settings: the file's bytes → settings_text_prepare → libconfig → each setting
  * through its entry of settings_table → settings_check. A new struct is filled and changes
- * places with the caller's only when all is well, so that a bad file on SIGHUP changes nothing.
- */
+ * places with the caller's only when all is well, so that a bad file on SIGHUP changes nothing, and
+ * a key that is gone from the file is back at its default. */
 
 #include "config/settings_table.h"
 

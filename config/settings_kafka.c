@@ -15,7 +15,7 @@
 #define CREDENTIAL_MAX_BYTES 65536
 
 /* Exactly-once processing rests on these, or a setting of ours already says it. daemon/kafka/config.c
- * gives them their values. */
+ * gives them their values, and finds out whether librdkafka knows any other property. */
 static const struct {
     const char *name;    /* as in librdkafka */
     const char *instead; /* the setting to use, or why there is none */

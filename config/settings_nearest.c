@@ -40,11 +40,12 @@ static size_t edit_distance(const char *a, const char *b)
     return last[b_n];
 }
 
+/* Near is an edit distance of at most a third of the letters, or one. */
 const char *settings_nearest(const char *name, const char *const *names, size_t n)
 {
     const char *nearest = NULL;
     size_t name_bytes = strnlen(name, NAME_MAX_BYTES + 1);
-    size_t best = name_bytes / 3 + 1; /* a third of the letters may be wrong, or one */
+    size_t best = name_bytes / 3 + 1;
 
     if (name_bytes == 0 || name_bytes > NAME_MAX_BYTES)
         return NULL;

@@ -1,6 +1,6 @@
 /* What libconfig must not see, and what it must see differently. Debian 12's libconfig 1.5
- *   - reads files named by @include, which would let a setting come from anywhere: refused
- * here;
+ *   - reads files named by @include: refused, since a file that only root can write must not be put
+ *     together from files that others can write (with any libconfig);
  *   - keeps the low 32 bits of a number that has no suffix L (5000000000 becomes 705032704) and
  *     turns 0xFFFFFFFF into -1: such a number gets its L, and one beyond 64 bits is an error;
  *   - stops silently at a NUL byte: refused;
@@ -64,6 +64,7 @@ static int copy_string(struct scan *c, struct err *err)
     return ERR_OK;
 }
 
+/* With libconfig 1.7.2 and later this could go. */
 static int copy_number(struct scan *c, struct err *err)
 {
     bool is_hex = c->in[0] == '0' && (c->in[1] == 'x' || c->in[1] == 'X');

@@ -159,7 +159,7 @@ static int rank(const struct gemm_matrix *packed, const float *user, const struc
 }
 
 /* fresh: the best items without interactions. Those that are not in the list yet take the places of
- * its last warm items. */
+ * its last warm items, whose worth that costs: hence only when asked for. */
 static void take_fresh(const struct store_rows *items, const struct list *fresh, struct list *l)
 {
     uint32_t n_cold = 0, n_kept = 0;

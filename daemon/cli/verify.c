@@ -214,7 +214,8 @@ static int verify_features(struct run *run, const struct store_item *row,
 
 /* ---- vectors ----------------------------------------------------------------------------- */
 
-/* In n elements of two vectors, `bound` being a share of the largest one. */
+/* By the largest difference, as a share of the largest element. 1e-5, because a training
+ * publishes what its own matrix products make, and a warm vector is computed anew by others. */
 static const char *compare_vectors(const float *stored, const float *now, size_t n)
 {
     float largest = 0, off = 0;

@@ -66,8 +66,7 @@ static int read_time(struct field data, const char *name, int64_t *ret_us, struc
     return ERR_OK;
 }
 
-/* ---- the fields of a video ----------------------------------------------------------------
- */
+/* ---- the fields of a video --------------------------------------------------------------- */
 
 static const struct text_field {
     const char *name;
@@ -170,8 +169,7 @@ static int read_video(struct item *item, struct field data, struct err *err)
     return ERR_OK;
 }
 
-/* ---- the fields of an interaction ---------------------------------------------------------
- */
+/* ---- the fields of an interaction -------------------------------------------------------- */
 
 static int read_weight(struct item *item, struct field data, struct err *err)
 {

@@ -142,6 +142,7 @@ static int resolve(const char *address, uint16_t port, struct sockaddr_storage *
     return ERR_OK;
 }
 
+/* Without SO_REUSEPORT: two daemons on one port are an error, not a lottery. */
 static struct MHD_Daemon *mhd_start(struct http *http, uint16_t port,
                                     const struct sockaddr_storage *addr)
 {

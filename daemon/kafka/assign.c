@@ -1,6 +1,6 @@
 /* Which partitions are ours: assignment, revocation, back-pressure.
  *
- * Purpose    The partitions that we are given, at the places that start.c finds.
+ * Purpose    Takes the partitions that we are given, each at the place that start.c finds.
  * Thread     The source's. The rebalance callback only hands its list over. The work is done
  *            between polls, so polling never stops, a step can be tried again, and nothing is
  *            closed from a callback.
@@ -14,7 +14,7 @@
  *            4. the epoch is raised, which makes the sink drop the rest
  *            5. assign(NULL) lets the group go on
  *            A lost assignment has neither 2 nor 3: somebody else may have the partitions already.
- * Example    group of two: videos/0-3 ours → REVOKE → 120 items in flight are committed in
+ * Example    A group of two: videos/0-3 ours → REVOKE → 120 items in flight are committed in
  *            0.8 s → assign(NULL) → ASSIGN videos/0-1 at the store's 5120 and 4711.
  */
 

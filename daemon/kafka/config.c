@@ -6,7 +6,7 @@
  * Owned      Offsets live in the store. So whatever would let librdkafka move them (auto commit,
  *            auto.offset.reset), join a group by another name or make topics is ours. The settings
  *            refuse those names in the file (config/settings_kafka.c).
- * Thread     Any; no state but the caller's.
+ * Thread     Any. There is no state but the caller's.
  * Failure    EX_CONFIG with the property's name. librdkafka's own text quotes the value, so it is
  *            cleaned before it goes into an error.
  * Example    properties = { sasl_password = "@credential:kafka"; } reads

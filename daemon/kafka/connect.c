@@ -7,8 +7,9 @@
  *            2. the dead letters may go out
  *            3. mode group subscribes; mode assign looks up the partitions and hands them to
  *               assign.c
- * Thread     The source's; each round blocks at most about 2 s.
- * Failure    A broker away or a topic not there yet is a known wait, tried again every second.
+ * Thread     The source's. Each round blocks at most about 2 s.
+ * Failure    A broker that is away, or a topic that is not there yet, is a known wait. It is tried
+ *            again every second.
  */
 
 #include "daemon/kafka/internal.h"

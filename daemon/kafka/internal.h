@@ -113,8 +113,8 @@ void kafka_assign_begin(struct kafka_source *ks, enum kafka_pending kind,
 void kafka_assign_step(struct kafka_source *ks);
 /* The list of everything assigned now; NULL when memory is out. */
 struct rd_kafka_topic_partition_list_s *kafka_assign_list(const struct kafka_source *ks);
-/* Pauses all partitions when the pipeline is full, resumes those that we paused when it is not.
- */
+/* Pauses all partitions when the pipeline is full, resumes those that we paused when it is
+ * not. */
 void kafka_assign_pressure(struct kafka_source *ks);
 
 /* Works on the partitions that are out of step. */

@@ -5,7 +5,7 @@
  *            - the difference between an empty value and none (a tombstone)
  *            - what its topic is for
  * Ownership  Copies into the item's arena; librdkafka's message can be destroyed afterwards.
- * Failure    ERR_RETRY when memory is out: the item is to be freed, the message read again.
+ * Failure    ERR_RETRY when memory is out: the caller frees the item and reads the message again.
  */
 
 #include "daemon/kafka/internal.h"

@@ -5,12 +5,12 @@
  * Causes     - its position is outside the log: retention overtook us, or the log was cut
  *            - a batch failed its checksum
  *            - we had no memory for a message
- * Gap        A position below the low watermark: offsets [position, low) are gone. They become one
- *            ITEM_GAP: a data_gap row in the same transaction as next_offset = low. We go on at
- *            low.
- * Beyond     A position past the end for 30 s means a topic that was truncated or made anew: its
- *            offsets would be taken for old ones, so the daemon stops and says so.
- * Thread     The source's.
+ * Gap        The position is below the low watermark: the offsets [position, low) are gone. They
+ *            become one ITEM_GAP, which makes a data_gap row in the same transaction as
+ *            next_offset = low. Then we go on at low.
+ * Beyond     The position is past the end for 30 s: the topic was truncated or made anew. Its
+ *            offsets would be taken for old ones, so the daemon stops and says so (78).
+ * Thread     The source's. Tries are 0.5 to 10 s apart.
  * Example    stored 100, low watermark 180 → data_gap videos/3 [100, 180) → seek 180.
  */
 

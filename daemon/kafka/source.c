@@ -1,24 +1,24 @@
 /* The Kafka source: a consumer on a thread of its own.
  *
- * Purpose    Kafka message → item → pipeline_submit. A poll at least every 100 ms, so that the
+ * Purpose    Kafka message → item → pipeline_submit. It polls at least every 100 ms, so that the
  *            group keeps us. Exactly-once is not made here: offsets go into the store with the
- *            rows; we only start from there (start.c) and never skip (resync.c).
+ *            rows. The source only starts from there (start.c) and never skips (resync.c).
  * Round      1. first contact, until it is made (connect.c)
  *            2. the pending assignment or revocation (assign.c)
  *            3. pause or resume (assign.c)
  *            4. one partition that is out of step (resync.c)
  *            5. poll
  *            6. once a second: watermarks, the group is told, the status (state.c)
- * Thread     One; status() and committed() come from others and meet it under `lock`.
- * Ownership  The source owns the consumer and a read-only store handle. The item belongs to the
+ * Thread     One. status() and committed() come from others and meet it under `lock`.
+ * Ownership  The source owns the consumer and a read-only store handle. An item belongs to the
  *            pipeline from pipeline_submit on. The dead letters are borrowed.
- * Failure    Brokers away: librdkafka reconnects; we wait and say so. A fatal error of
- *            librdkafka's ends the daemon with 75, another cluster or a recreated topic with 78.
- * Shutdown   stop() ends the thread; close() tells the group where we are and leaves it, at most
+ * Failure    Brokers away: librdkafka reconnects, we wait and say so. A fatal error of librdkafka's
+ *            ends the daemon with 75. Another cluster or a recreated topic ends it with 78.
+ * Shutdown   stop() ends the thread. close() tells the group where we are and leaves it, within
  *            3 s.
  * Example    videos/3@41 polled → ledger_begin → item {topic, 3, 41, key, value, headers} →
- *            submitted; 20 ms later the sink calls committed(videos, 3, 42), and within a second
- *            Kafka is told 42.
+ *            submitted. 20 ms later the sink calls committed(videos, 3, 42). Within a second Kafka
+ *            is told 42.
  */
 
 #include "daemon/kafka/source.h"

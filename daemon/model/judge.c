@@ -377,7 +377,9 @@ static int weigh_chance(const struct judge *j, struct gate_case *g, struct err *
 
 /* ---- the whole ---------------------------------------------------------------------------- */
 
-/* The active model's id, and its files when it was trained here. */
+/* The active model's id, and its files when it was trained here. It is judged as it was
+ * trained, not as refresh has moved it: refreshed vectors have absorbed the held-out pairs.
+ * That favours the candidate a little where refresh helps. */
 static int open_active(struct judge *j, struct store *st, const struct settings *s,
                        int64_t *ret_id, struct err *err)
 {

@@ -82,7 +82,8 @@ static bool names_columns(const struct model_shape *shape)
     return any;
 }
 
-/* The columns of a model that does not name them: the store's features, when they add up. */
+/* The columns of a model that does not name them: the store's features, when they add up. The
+ * file stays byte for byte what it was; its row remembers the columns. */
 static int bind_to_store(struct store *reader, struct model *model, struct err *err)
 {
     const struct model_shape *shape = model_shape(model);

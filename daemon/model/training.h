@@ -30,8 +30,7 @@ struct training_request {
     void *arg;                                  /* of all of them */
 };
 
-/* ---- training_data.c -------------------------------------------------------------------------
- */
+/* ---- training_data.c --------------------------------------------------------------------- */
 
 /* What is trained on. Rows are the dataset's: items by rid, users by uid. */
 struct training_data {
@@ -49,8 +48,7 @@ int training_data_read(struct store *reader, const struct training_request *r,
                        struct training_data *ret_t, struct err *err);
 void training_data_done(struct training_data *t);
 
-/* ---- training.c ------------------------------------------------------------------------------
- */
+/* ---- training.c -------------------------------------------------------------------------- */
 
 /* Reads, trains, writes DIR. *ret_metrics: what metrics.json holds (a new reference). */
 int training_run(struct store *reader, const struct settings *s,

@@ -245,7 +245,8 @@ static bool is_refusal(const struct err *err)
            (err->status == ERR_FATAL && err->exit_code == EX_SOFTWARE);
 }
 
-/* Writes all the items, in order; halves them until a refused one stands alone. */
+/* Writes all the items, in order; halves them until a refused one stands alone. One among 100
+ * costs 14 transactions more. */
 static int write_all(struct sink *k, struct item **items, size_t n, struct err *err)
 {
     int status = persist(k, items, n, err);

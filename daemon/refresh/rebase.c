@@ -168,6 +168,7 @@ static int write_all(const struct rebase *b, const struct refresh_options *o, st
     return status == ERR_OK ? store_work(&o->writer, finish, s, err) : status;
 }
 
+/* The comparison holds 32 bytes an interaction while it lasts. */
 int refresh_rebase(struct refresh_world *w, const struct refresh_options *o, struct err *err)
 {
     struct rebase b = {0};

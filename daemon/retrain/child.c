@@ -55,6 +55,8 @@ static bool limit(int resource, int64_t value)
     return value == 0 || setrlimit((__rlimit_resource_t)resource, &r) == 0;
 }
 
+/* PR_SET_PDEATHSIG: a daemon that is killed leaves no trainer. The child dies with the thread that
+ * started it. */
 static bool confine(const struct trainer_options *o, pid_t parent)
 {
     sigset_t none;

@@ -204,7 +204,8 @@ static bool is_retired(const struct store_model *m)
     return strcmp(m->state, "retired") == 0;
 }
 
-/* The same that keep their vectors in the store: the pinned one and the last retired ones. */
+/* The same that keep their vectors in the store: the pinned one and the last retired ones. An
+ * older one cannot be promoted again; only its row remains. */
 static bool is_kept(const struct store_model *models, size_t n, const struct store_model *m,
                     int64_t pinned, int64_t keep)
 {

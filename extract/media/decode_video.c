@@ -154,7 +154,8 @@ static void send(struct run *r, uint32_t packet, unsigned first, unsigned end)
     receive(r, first, end);
 }
 
-/* Also reads sequence headers on the way: call it for every packet of a run. */
+/* A quarter of SVT-AV1's packets. Also reads sequence headers on the way: call it for every
+ * packet of a run. */
 static bool can_leave_out(struct run *r, uint32_t packet)
 {
     const AVPacket *pkt = r->t->packets[packet].av;
@@ -178,7 +179,8 @@ static void run_group(struct run *r, unsigned first, unsigned end)
         if (s->follower != PLAN_NONE && s->follower > last)
             last = s->follower;
     }
-    /* Blocks' edges do not survive the scaling; in a run the error would add up. */
+    /* Blocks' edges do not survive the scaling: 10 to 15 % of the decoding of HEVC for nothing. In a
+     * run the error would add up from frame to frame. */
     r->ctx->skip_loop_filter = !forward && r->is_large ? AVDISCARD_ALL : AVDISCARD_DEFAULT;
     for (uint32_t k = start; k <= last; k++) {
         if (must_stop(r) || is_done(r, first, end))

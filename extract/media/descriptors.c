@@ -95,8 +95,8 @@ void describe_colour_layout(const struct canvas *c, float ret[COLOUR_LAYOUT_DIM]
 
 #define EDGE_THRESHOLD 11 /* of 255, the standard's value */
 
-/* The kind of edge of a 2×2 block of means, -1 = none. The filters are those of the standard.
- */
+/* The kind of edge of a 2×2 block of means, -1 = none. The filters are those of the
+ * standard. */
 static int edge_kind(int a, int b, int c, int d)
 {
     int strength[5] = {

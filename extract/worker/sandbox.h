@@ -4,7 +4,8 @@
 /* Locks the calling process in, for good. Order: no new privileges, not dumpable; rlimits;
  * Landlock, which denies every path (best effort, by the kernel's ABI); seccomp last, default
  * kill. What is left: read and map what is open, answer on one socket, memory, the clock. The
- * list of system calls and what each is for stands in sandbox.c and in extract/README.md.
+ * system calls and what each is for stand in sandbox.c; why, in
+ * docs/design/extract/111-walls-of-a-worker.md.
  *
  * The process must have one thread. Everything that opens files (time zone, code tables) comes
  * before. */

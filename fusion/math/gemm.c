@@ -103,7 +103,9 @@ size_t gemm_padded(const struct gemm_matrix *W)
     return W->n_panels * W->kernel->width;
 }
 
-/* Whole tiles of X (n_rows, ldx), k columns: element (i, s) of a tile at s * rows + i. */
+/* Whole tiles of X (n_rows, ldx), k columns: element (i, s) of a tile at s * rows + i. Without
+ * the copy large batches run at 0.80 of sgemm's speed instead of 1.0
+ * (docs/measured/fusion-kernels.md). */
 static void copy_tiles(const float *X, size_t ldx, size_t n_rows, size_t rows, size_t k,
                        float *ret_tiles)
 {

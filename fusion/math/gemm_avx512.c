@@ -44,7 +44,7 @@ static void tile(size_t n_rows, const float *x, size_t ldx, const float *w, size
 const struct gemm_kernel gemm_kernel_avx512 = {.name = "avx512",
                                                .width = NR,
                                                .rows = MR,
-                                               .depth = 384,
+                                               .depth = 384, /* 3 % of a batch over 192 */
                                                .tile = tile,
                                                .full = full,
                                                .above = above,

@@ -1,6 +1,7 @@
 /* LightGCN: the mean of layers 0 … hops of propagation, each the sum over the neighbours with an edge
  * weighed by 1/sqrt of the degrees of its ends (He et al., SIGIR 2020). Without edges layers 1 … hops
- * are zero, and the mean is the input divided by hops + 1. */
+ * are zero, and the mean is the input divided by hops + 1: an item without any is short beside the
+ * others (cold.h). */
 
 #include "fusion/model/backbone.h"
 #include "fusion/model/fuse_plan.h"

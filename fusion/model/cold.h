@@ -2,11 +2,12 @@
 #define MMF_FUSION_MODEL_COLD_H
 
 /* How long an item's vector is when it is published. Scores are products, propagation over few edges
- * gives short vectors, and an item without interactions would be in nobody's list however well it
- * fits. So an item with n interactions is at least length / sqrt(1 + n) long: optimism that fades
- * as evidence comes in, as the bonus of UCB does (Auer, Cesa-Bianchi and Fischer, 2002). Its
- * direction, and with it every cosine, stays. What other vectors are made of (layers, the item-item
- * graph) is never lengthened. */
+ * gives short vectors (LightGCN, CP: items that nobody has .76 of the mean length, the most popular
+ * one 4.1), and an item without interactions would be in nobody's list however well it fits. So an
+ * item with n interactions is at least length / sqrt(1 + n) long: optimism that fades as evidence
+ * comes in, as the bonus of UCB does (Auer, Cesa-Bianchi and Fischer, 2002). Its direction, and with
+ * it every cosine, stays. What other vectors are made of (layers, the item-item graph) is never
+ * lengthened. docs/design/fusion/214-cold-length.md */
 
 #include "config/err.h"
 

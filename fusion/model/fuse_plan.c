@@ -7,7 +7,7 @@
 
 /* The authors' form sums C (R·S, 1) over the rank before the product, so that every rank has the
  * gate c_k = Σ_r C[r·S + k]; repeating that sum in every row of a (R, S) matrix is the same
- * model. */
+ * model. The file keeps all R·S values, which training and `metammf model export` need. */
 static float *expand_C(const struct model *m, const struct model_tensor *C)
 {
     const size_t R = (size_t)m->shape.R, S = (size_t)m->shape.S;

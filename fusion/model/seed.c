@@ -1,7 +1,7 @@
 /* The model before the first training. What it must do is keep distances: similar items near,
  * different ones apart. A plain Xavier network does not: each LeakyReLU keeps only about half of
- * the directions, and three of them bring the mean cosine of two unrelated items from 0 to about
- * 0.6, so that every item resembles every other (figures in README.md).
+ * the directions, and three of them bring the mean cosine of two unrelated items from 0 to 0.68, so
+ * that every item resembles every other (docs/design/fusion/205-seeded-model.md).
  *
  * Hence mirrored pairs (the "looks-linear" initialisation of Balduzzi et al., "The shattered
  * gradients problem", 2017): a hidden layer of width d computes v and -v in its two halves, the

@@ -180,7 +180,9 @@ static bool is_twin(const struct similar *s, const float *unit, uint32_t id)
     return most < 1e-5F;
 }
 
-/* One modality's k + 1 nearest of n items: all of them share a pass over the model's rows. */
+/* One modality's k + 1 nearest of n items: all of them share a pass over the model's rows. It
+ * reads every row; at some 10^5 items an index would have to replace it
+ * (docs/design/fusion/216-items-without-interactions.md). */
 static int rank_rows(const struct similar *s, int m, size_t first, size_t n, struct rows *r,
                      struct err *err)
 {

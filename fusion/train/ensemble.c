@@ -201,7 +201,9 @@ static int copy_tensor(const struct model_tensor *t, struct model *to, struct er
     return status;
 }
 
-/* The members' memory of it is given back. */
+/* The members' memory of it is given back. The zeros between members cost: layers behind the
+ * first have N² blocks instead of N, dense's tensors N² in the first layer and N³ in the
+ * others. Hence no dense ensemble above 1 GB is begun (docs/design/fusion/212-ensembles.md). */
 static int join_tensor(struct ensemble *e, size_t tensor, struct model *joined, struct err *err)
 {
     const struct model_tensor *t = &e->model[0]->tensors[tensor];

@@ -9,6 +9,8 @@
  *   s  = gain (s - mean s) / deviation of s            over the batch, when meta_gain > 0: the
  *                                                      generated part is a pure deviation from M
  *                                                      and of a size that training cannot blow up
+ *                                                      (left alone: to a mean of 20, when an item's
+ *                                                      own s made no difference to the lists)
  *   y  = h M + Σ_k s_k (h T_k)                         dense (eq. 7, W_i never materialised)
  *   y  = h M + ((h A) ⊙ (s Cᵀ)) Bᵣ                     CP (eq. 10-12, the same sum, factorised)
  *   h' = LeakyReLU(y, 0.01), none after the last layer

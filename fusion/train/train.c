@@ -1,6 +1,7 @@
 /* An epoch visits every training pair once in a seeded order; each gets its negatives, drawn
  * uniformly among the items that its user has not in training (as the authors') but somebody has:
- * an item that nobody could choose yet would only ever be pushed away. */
+ * an item that nobody could choose yet would only ever be pushed away. That took Recall@20 among
+ * items that nobody has from .079 to .084 (docs/design/fusion/208-negatives.md). */
 
 #include "fusion/train/train.h"
 

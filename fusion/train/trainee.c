@@ -33,6 +33,7 @@ static void draw_id_dropout(struct trainee *t, bool training)
         t->id_kept[i] = !drops || rng_float(&t->rng) >= t->o.id_dropout;
 }
 
+/* The fusion runs over all items, also under mf, where the rows of the batch would do. */
 static void inputs_forward(struct trainee *t, bool training)
 {
     size_t d = t->n_fused, c = t->n_content, id = t->E - d - c;
@@ -160,7 +161,8 @@ static void mark_batch(struct trainee *t, const uint32_t *users, const uint32_t 
 
 /* A pair whose edge is there answers itself: its item is a part of its user's vector, for a user
  * of one pair all of it. What is to be told are pairs that are no edges. A batch of more than a
- * quarter of the pairs keeps the rest of its edges: something has to be told by. */
+ * quarter of the pairs keeps the rest of its edges: something has to be told by.
+ * docs/design/fusion/207-hidden-edges.md */
 static void choose_graph(struct trainee *t, const uint32_t *users, const uint32_t *positives,
                          size_t B)
 {

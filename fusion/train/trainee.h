@@ -34,7 +34,8 @@
 
 enum { TRAINEE_NEGATIVES_MAX = 64 };
 
-/* What `decay` does. */
+/* What `decay` does. At the same number the kinds differ by orders of magnitude, because Adam
+ * divides by the gradient's size (docs/design/fusion/219-weight-decay.md). */
 enum decay_kind {
     DECAY_AUTO, /* BATCH for lightgcn without fusion, else COUPLED */
     DECAY_COUPLED, /* every weight's gradient += decay·w: torch.optim.Adam's weight_decay, MetaMMF's */
@@ -67,17 +68,18 @@ struct trainee_options {
                         * where interactions move no item and the length would never fade */
     float meta_gain;   /* deviation of each number of the meta information over the catalogue,
                           * whose mean is then 0 (fusenet.h); 0 = as the extractor gives it */
-    uint32_t
-        fuse_every; /* steps that share one pass through the fusion network, which then moves
-                          * by their mean gradient; 1 = the paper's schedule */
-    float average;  /* decay of the moving average of the weights, 0 = none; the average is
+    /* Steps that share one pass through the fusion network, which is 88 to 95 % of a step at
+     * MovieLens size and then moves by their mean gradient; 1 = the paper's schedule. */
+    uint32_t fuse_every;
+    float average; /* decay of the moving average of the weights, 0 = none; the average is
                           * what is judged and published */
     float sage_dropout[2]; /* after conv1's activation, on the output */
     int32_t sage_width[2]; /* outputs of conv1 and conv2, 0 = E */
     unsigned threads;      /* of the graph and the optimiser; any number gives the same bytes */
 };
 
-/* The recipe that README.md measures. */
+/* The recipe of docs/measured/lists-quality.md; how it was chosen:
+ * docs/design/fusion/210-choosing-the-recipe.md. */
 void trainee_options_init(struct trainee_options *o);
 /* The paper's schedule: lr 1e-3, every step through the network, no average, s as it is; without an
  * item graph. For parity and as the baseline of measurements. */

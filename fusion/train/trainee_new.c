@@ -9,7 +9,8 @@
 #include <string.h>
 #include <sysexits.h>
 
-#define CONTENT_SCALE 2.0F /* README.md, "Items without interactions" */
+/* Lengths 1 and 3 were not better: docs/design/fusion/213-content-columns.md */
+#define CONTENT_SCALE 2.0F
 
 void trainee_options_paper(struct trainee_options *o)
 {
@@ -21,6 +22,8 @@ void trainee_options_paper(struct trainee_options *o)
         .id_dropout = 0.3F,
         .item_specific_scale = 1,
         .negatives = 1,
+        /* twenty score more on held-out pairs, but put no new item in anybody's list
+         * (docs/design/fusion/209-item-item-graph.md) */
         .knn = {.k = 10, .weight = {0.7F, 0.3F, 0.3F}},
         .knn_strength = 2,
         .fuse_every = 1,
@@ -166,6 +169,8 @@ static int allocate(struct trainee *t, struct err *err)
     t->in = gemm_alloc(N * t->E);
     t->out = gemm_alloc(N * t->D);
     t->d_out = gemm_alloc(N * t->D);
+    /* one array for two gradients: at MovieLens size a CP step with sage takes 0.62 GB so, 0.81
+     * with that and fusenet's dZ, h and dh */
     t->d_in = t->backbone->in_place && t->D == t->E ? t->d_out : gemm_alloc(N * t->E);
     t->work = gemm_alloc(max_size(N * t->E, I * t->D));
     t->id_kept = malloc(I + 1);

@@ -176,8 +176,7 @@ int store_lock_take(const char *path, int *ret_fd, bool *ret_as_left, struct err
 /* After the database is closed. */
 void store_lock_give(const char *path, int fd, bool is_sound);
 
-/* ---- query.c ------------------------------------------------------------------------
- */
+/* ---- query.c ----------------------------------------------------------------------------- */
 
 struct query {
     struct store *st;
@@ -223,8 +222,7 @@ void *store_grow(void *p, size_t n, size_t size);
 int query_refs(struct query *q, size_t max, const char *what, struct store_ref **ret_refs,
                size_t *ret_n, struct err *err);
 
-/* ---- schema.c -----------------------------------------------------------------------
- */
+/* ---- schema.c ---------------------------------------------------------------------------- */
 
 extern const char *const store_migrations[];
 extern const int store_n_migrations;
@@ -232,8 +230,7 @@ extern const int store_n_migrations;
 int store_migrate(struct store *st, const char *const *migrations, int n, struct err *err);
 int store_schema_check(struct store *st, int n, int *ret_version, struct err *err);
 
-/* ---- vector.c -----------------------------------------------------------------------
- */
+/* ---- vector.c ---------------------------------------------------------------------------- */
 
 /* ERR_FATAL EX_SOFTWARE when the vector may not be stored. */
 int store_vector_validate(const struct store_vector *v, bool allow_zero, const char *what,
@@ -246,8 +243,7 @@ int store_vector_column(const struct query *q, int first, const char *table, int
 int store_vector_verify(const struct query *q, int first, const char *table, int64_t rid,
                         struct err *err);
 
-/* ---- letter.c: the bytes of a dead letter --------------------------------------------
- */
+/* ---- letter.c: the bytes of a dead letter ------------------------------------------------ */
 
 int store_headers_encode(struct store *st, const struct store_header *headers, size_t n,
                          size_t *ret_bytes, struct err *err);
@@ -258,16 +254,14 @@ int store_headers_decode(const void *data, size_t bytes, struct store_header **r
 int64_t store_letter_checksum(const void *key, size_t key_bytes, const void *value,
                               size_t value_bytes, const void *headers, size_t headers_bytes);
 
-/* ---- unfused.c ------------------------------------------------------------------------
- */
+/* ---- unfused.c --------------------------------------------------------------------------- */
 
 /* Folds the checksum of one more feature of an item, in the order of the modalities' names, into
  * its stamp; starts at 0, which stays for an item without features. */
 uint64_t store_stamp_add(uint64_t stamp, int64_t checksum);
 int store_item_stamp(struct store *st, int64_t rid, uint64_t *ret_stamp, struct err *err);
 
-/* ---- seq.c --------------------------------------------------------------------------
- */
+/* ---- seq.c ------------------------------------------------------------------------------- */
 
 /* The number of a topic, made when it is a new one. */
 int store_topic_id(struct store *st, const char *topic, int64_t *ret_id, struct err *err);
@@ -276,36 +270,31 @@ int store_topic_id(struct store *st, const char *topic, int64_t *ret_id, struct 
 int store_seq_read(struct store *st, struct err *err);
 int store_seq_write(struct store *st, struct err *err);
 
-/* ---- model.c ------------------------------------------------------------------------
- */
+/* ---- model.c ----------------------------------------------------------------------------- */
 
 /* The id of a model that meta keeps under a name; 0 = none. */
 int store_get_model_note(struct store *st, const char *name, int64_t *ret_model_id,
                          struct err *err);
 int store_put_model_note(struct store *st, const char *name, int64_t model_id, struct err *err);
 
-/* ---- publish.c ----------------------------------------------------------------------
- */
+/* ---- publish.c --------------------------------------------------------------------------- */
 
 int store_vectors_validate(const struct store_vectors *v, struct err *err);
 /* Inside a transaction, after store_seq_read: one row, which takes the next seq. */
 int store_publish_row(struct store *st, const struct store_vectors *v, size_t i,
                       struct err *err);
 
-/* ---- touch.c ------------------------------------------------------------------------
- */
+/* ---- touch.c ----------------------------------------------------------------------------- */
 
 /* Inside the transaction under way: this user (0 = none) and this item have been touched;
  * item_changed: the item's features or its existence, not only an edge. */
 int store_touch(struct store *st, int64_t uid, int64_t rid, bool item_changed, struct err *err);
 
-/* ---- upkeep.c -----------------------------------------------------------------------
- */
+/* ---- upkeep.c ---------------------------------------------------------------------------- */
 
 int store_quick_check(struct store *st, struct err *err);
 
-/* ---- item.c: what one event does to item, feature and embedding ----------------------
- */
+/* ---- item.c: what one event does to item, feature and embedding -------------------------- */
 
 int store_write_video(struct store *st, const struct store_video *v,
                       struct store_batch_result *r, struct err *err);

@@ -247,6 +247,8 @@ static int find_models(struct store *st, int64_t model_id, int64_t *ret_old_id, 
     return status == ERR_END ? ERR_OK : status;
 }
 
+/* The writer waits for it: 0.5 s between two models of 300,000 items, and 2.5 s more where
+ * item.state changes in every row. */
 int store_model_activate(struct store *st, int64_t model_id, struct err *err)
 {
     int64_t old_id = 0;

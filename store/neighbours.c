@@ -76,6 +76,9 @@ int store_read_pairs(struct store *st, struct store_pair **ret_pairs, size_t *re
     return ERR_OK;
 }
 
+/* Counted, not stored: a stored degree would be written with each interaction, a deletion would
+ * have to write those of all its users, and a look-up would still be a page
+ * (docs/design/store/311-deleted-items.md). */
 int store_read_degree(struct store *st, enum store_side side, int64_t id, uint32_t *ret_degree,
                       struct err *err)
 {

@@ -83,7 +83,8 @@ int store_commit(struct store *st, struct err *err)
 
 /* After an error SQLite may have rolled back by itself. store_open has prepared the statement, so
  * that little can fail here; what does is made up for before the next use of the handle, which
- * would otherwise see rows that were never committed. */
+ * would otherwise see rows that were never committed. (Found by unit_store_fault: rolling back had
+ * needed memory, and the handle stayed in its transaction.) */
 void store_rollback(struct store *st)
 {
     st->topic[0] = '\0';

@@ -152,7 +152,7 @@ void store_refs_free(struct store_ref *refs, size_t n);
 /* ---- for reports ------------------------------------------------------------------------ */
 
 /* At most max items that have a current embedding, drawn evenly and always the same ones: in the
- * order of a hash of their rids. store_refs_free. */
+ * order of a hash of their rids, so that two reports of one store show the same. store_refs_free. */
 int store_sample(struct store *st, size_t max, struct store_ref **ret_refs, size_t *ret_n,
                  struct err *err);
 /* Upload (received) to queryable in ms of the max newest items that came by events; free(*ret_ms). */

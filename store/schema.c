@@ -57,6 +57,9 @@ static const char version_1[] =
     " model_id INTEGER NOT NULL REFERENCES model, seq INTEGER NOT NULL,"
     " activated_ms REAL NOT NULL) STRICT;"
 
+    /* The layouts of this table and of interaction were measured
+     * (docs/design/store/312-row-layouts.md); embeddings of more than about 200 floats would speak
+     * for a rowid table. */
     "CREATE TABLE embedding(model_id INTEGER NOT NULL REFERENCES model,"
     " rid INTEGER NOT NULL REFERENCES item, dim INTEGER NOT NULL CHECK(dim > 0),"
     " checksum INTEGER NOT NULL, state TEXT NOT NULL CHECK(state IN ('cold', 'warm')),"
@@ -123,17 +126,20 @@ static const char version_1[] =
     " x.ts_ms FROM interaction x JOIN topic t ON t.topic_id = x.topic_id"
     " JOIN user u ON u.uid = x.uid JOIN item i ON i.rid = x.rid;";
 
-/* Which pairs a model has been trained on: little-endian int64 (uid, rid) after one another. */
+/* Which pairs a model has been trained on: little-endian int64 (uid, rid) after one another, 16
+ * bytes a pair. Evaluation masks these pairs and no others. */
 static const char version_2[] =
     "CREATE TABLE model_training(model_id INTEGER PRIMARY KEY REFERENCES model,"
     " checksum INTEGER NOT NULL, pairs BLOB NOT NULL CHECK(length(pairs) % 16 = 0)) STRICT;";
 
-/* How many items have features of which encoder, without their BLOBs. */
+/* How many items have features of which encoder: counting stale ones would otherwise read every
+ * feature's page (unit_store_reextract holds that). */
 static const char version_3[] =
     "CREATE INDEX feature_encoder ON feature(modality, encoder_id, rid);";
 
-/* Incremental refresh: what has been touched and not been recomputed since, and an interaction's
- * way from either end. */
+/* Incremental refresh: what has been touched and not been recomputed since, and an
+ * interaction's way from either end. The two indices hold the primary key as well: about as
+ * much room again as the interactions themselves. */
 static const char version_4[] =
     "CREATE INDEX interaction_user ON interaction(uid, rid);"
     "CREATE INDEX interaction_item ON interaction(rid, uid);"

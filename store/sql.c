@@ -19,7 +19,8 @@
 /* Of item i: features of a modality that could be made anew. */
 #define HAS_TEXT "(i.title IS NOT NULL OR i.description IS NOT NULL OR i.tags IS NOT NULL)"
 
-/* Of interaction x. */
+/* Of interaction x. By the index of deleted items: each item's row would cost a page. All
+ * distinct pairs of 1,000,000 interactions take 0.5 s of CPU so, 2.1 s through the rows. */
 #define LIVE                                                                                   \
     "NOT EXISTS(SELECT 1 FROM item i INDEXED BY item_deleted WHERE i.rid = x.rid "             \
     "AND i.deleted = 1)"

@@ -89,6 +89,8 @@ static int open_writer(struct store *st, struct err *err)
     if (status == ERR_OK &&
         sqlite3_file_control(st->db, "main", SQLITE_FCNTL_PERSIST_WAL, &persist) != SQLITE_OK)
         status = store_fail(st, err, "keep the WAL file");
+    /* it reads the whole file, 2,377 MB in 7.2 s under load: only when the last writer did not end
+     * in good order (docs/design/store/303-quick-check.md) */
     if (status == ERR_OK && !as_left)
         status = store_quick_check(st, err);
     if (status == ERR_OK)

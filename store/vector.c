@@ -1,4 +1,5 @@
-/* What may be stored as a vector, and how one is read back. */
+/* What may be stored as a vector, and how one is read back. Texts and numbers have no checksum:
+ * docs/design/store/305-checksums.md */
 
 #include "store/internal.h"
 

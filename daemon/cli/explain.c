@@ -1,5 +1,6 @@
 /* metammf explain ITEM: where an item's vector comes from. Gathers one JSON object, and prints
- * that, or the same for people (explain_text.c). */
+ * that, or the same for people (explain_text.c). Nothing of it is stored: it describes the active
+ * model, also for items that were fused long ago. */
 #include "daemon/cli/explain.h"
 
 #include "daemon/cli/cli.h"

@@ -65,8 +65,7 @@ int media_file_probe(struct err *err)
     return ERR_OK;
 }
 
-/* ---- from a URI to a path -----------------------------------------------------------------
- */
+/* ---- from a URI to a path ---------------------------------------------------------------- */
 
 static int hex_digit(char c)
 {
@@ -137,8 +136,7 @@ static bool has_dot_dot(const char *path)
     return false;
 }
 
-/* ---- from a path to a root and the rest ---------------------------------------------------
- */
+/* ---- from a path to a root and the rest -------------------------------------------------- */
 
 /* What follows the root in an absolute path; NULL when it is not under the root. */
 static const char *rest_under(const char *root, const char *path)
@@ -191,9 +189,10 @@ static const char *locate(const struct media_roots *roots, const char *uri, cons
     return NULL;
 }
 
-/* ---- opening ------------------------------------------------------------------------------
- */
+/* ---- opening ----------------------------------------------------------------------------- */
 
+/* Tried three more times in about 2 s; then a dead letter `internal`, which `metammf dlq retry`
+ * takes up again. */
 static bool is_transient(int code)
 {
     switch (code) {

@@ -7,7 +7,8 @@
  * path, or, with a media root, a path relative to it. Percent-encoding is decoded in `file:`
  * URIs. The path must lie lexically under a root without a `..` component; openat2 then
  * resolves the rest with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS, so a symbolic link inside
- * the root is followed and one that leaves it is refused, whatever changes meanwhile.
+ * the root is followed (sites keep media by content and point to them) and one that leaves it is
+ * refused, whatever changes meanwhile.
  * O_NONBLOCK keeps a FIFO from holding us; only regular files are accepted. A network file system
  * that is gone holds the thread until the kernel lets go. */
 

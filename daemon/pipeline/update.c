@@ -27,6 +27,7 @@ static int keep_text(struct item *item, unsigned field, const char *stored, cons
     return *text ? ERR_OK : err_oom(err, "update: copy a stored field");
 }
 
+/* A file that is overwritten in place is not noticed without a new sha256. */
 static bool media_is_unchanged(const struct item *item, const struct store_item *row)
 {
     return (!names(item, ITEM_FIELD_MEDIA) || same_text(item->media_uri, row->media_uri)) &&

@@ -134,6 +134,8 @@ static void put_in_force(struct service *svc, struct service_settings *next)
     log_notice("reload: %s is in force", svc->config_path);
 }
 
+/* The old settings stay in memory until the end, some kilobytes a reload: threads may still be
+ * reading them. */
 int service_reload_now(struct service *svc, struct err *err)
 {
     struct service_settings *next = NULL;

@@ -38,7 +38,8 @@
 
 /* Weights, tables and files of a model come and go with each retraining, on several threads. glibc
  * raises its threshold to the largest block that was freed and keeps such blocks in each thread's
- * arena from then on; with a fixed threshold they go back to the system. */
+ * arena from then on; with a fixed threshold they go back to the system. After 32 retrainings 366 MB
+ * were resident without it, 96 MB with it (docs/measured/service.md). */
 static void give_large_blocks_back(void)
 {
     (void)mallopt(M_MMAP_THRESHOLD, SERVICE_MMAP_BYTES);
@@ -85,7 +86,8 @@ static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
 static pthread_t main_thread;
 
 /* A thread that a library or a sanitizer started before main has an open mask, and the kernel
- * may give it the signal: hand it on to the main thread, whose signalfd then has it. */
+ * may give it the signal: hand it on to the main thread, whose signalfd then has it. (Without this,
+ * the SIGHUP of a reload killed the daemon under ASan.) */
 static void hand_on(int number)
 {
     pthread_kill(main_thread, number);

@@ -128,7 +128,9 @@ static char *describe_setting(const struct run *run, size_t *ret_bytes)
     return fclose(f) == 0 ? text : NULL;
 }
 
-/* A file that is gone by now fails when its turn comes. */
+/* 16 digits of the SHA-256 of the clip's size and time, the encoders, the text and
+ * media.max_bytes; neither the folder's order nor the number of workers. A file that is gone by
+ * now fails when its turn comes. */
 static int make_keys(struct run *run, struct err *err)
 {
     size_t bytes = 0;

@@ -5,8 +5,8 @@
  * then the journal goes. At the start both are read; a line counts when it is whole, its path is
  * among the files and its key is today's, so a clip that changed, another build's encoders or
  * another title is extracted again. A crash between any two steps leaves lines that count.
- * Nothing is synced but FILE: after a loss of power the journal's end may be missing or torn,
- * and that part is extracted again.
+ * Two lines of the same path and key are the same line, so nothing is synced but FILE: after a
+ * loss of power the journal's end may be missing or torn, and that part is extracted again.
  *
  * Only the place of each line is held in memory. */
 #include "daemon/cli/extract/extract.h"

@@ -199,6 +199,8 @@ static void describe_rises(const struct acoustic *a, size_t n, size_t lag, float
     }
 }
 
+/* Digital silence and dither stay under it. A missing modality tells the model the truth; a
+ * constant vector would not. */
 static bool is_silent(const float *pcm, size_t n)
 {
     for (size_t i = 0; i < n; i++)

@@ -264,7 +264,8 @@ static int refuse(const struct job *j, struct err *err)
     bool has_stream = v->par || a->par;
     if (has_stream && !v->codec && !a->codec)
         return err_skip(err, "media_codec",
-                        "media: codec %s is not admitted; transcode it, see extract/README.md",
+                        "media: codec %s is not admitted; transcode it to one of "
+                        "docs/extraction.md, Formats",
                         avcodec_get_name(v->par ? v->par->codec_id : a->par->codec_id));
     return err_skip(err, "media_no_frames",
                     "media: %u picture and %u sound packets, none decodes (%u errors); the "

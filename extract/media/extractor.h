@@ -14,7 +14,7 @@
  * Determinism: equal bytes and text give byte-equal vectors and flags (extract_us aside) on one
  * build and machine type; nothing depends on wall time, on earlier jobs, or on load.
  *
- * Failure: ERR_SKIP with one of the reasons of extract/README.md:
+ * Failure: ERR_SKIP with one of the reasons of docs/extraction.md (media_sha256 is the worker's):
  *   media            cannot be opened: not a file, empty, no admitted container, header broken
  *   media_too_big    more bytes than max_media_bytes, or frames over the pixel limit
  *   media_encrypted  every stream is encrypted
@@ -26,8 +26,7 @@
  * cleared mask bit and never an error.
  *
  * Example: extractor_run(ex, fd, &(struct features_text){.title = "cat"}, &f, &err) on a clip
- * with sound: f.mask = 7, f.vec[m] of unit length, f.flags.n_frames = 8, coverage = 1.
- */
+ * with sound: f.mask = 7, f.vec[m] of unit length, f.flags.n_frames = 8, coverage = 1. */
 
 #include "config/err.h"
 #include "extract/wire/features.h"

@@ -123,6 +123,7 @@ static void describe_end(struct slot_job *job, const struct pool_options *o, int
                  "extraction: the media's sandboxed worker vanished twice");
 }
 
+/* A job is tried on two workers; the text is about the second loss. */
 static void describe_death(struct slot_job *job, enum slot_cause cause,
                            const struct pool_options *o, int status)
 {
@@ -258,7 +259,7 @@ static int greet(struct slot *s, const struct slot_context *c, size_t n_bytes)
 /* ---- work ---- */
 
 /* RLIMIT_CPU counts the process's whole life: what it has used, by the kernel's own clock and
- * not by its word, rounded up, plus the allowance for one job. */
+ * not by its word, rounded up by less than 1 s, plus the allowance for one job. */
 static bool allow_cpu(const struct slot *s, int64_t cpu_seconds)
 {
     struct timespec used;

@@ -27,7 +27,9 @@ const struct layout_block *layout_blocks(enum modality m, size_t *ret_n_blocks);
 /* Offset of block i in the vector. */
 uint16_t layout_offset(enum modality m, size_t i);
 /* Of the built-in encoder; its id is "<name>-<version>:<12 hex digits of the SHA-256 of all
- * parameters>". */
+ * parameters>". FFmpeg's versions are not part of it: decoding is bit-exact by the standards, and a
+ * security update must not ask for every item again. It may change rounding in scaling and
+ * resampling. */
 struct encoder_identity layout_identity(enum modality m);
 /* Writes the table for people: 0, or -1 on a write error. */
 int layout_explain(FILE *out);

@@ -317,8 +317,8 @@ static void get_features(struct wire_reader *r, const struct encoder_identity *e
         get_vector(r, (enum modality)m, &encoders[m], f);
 }
 
-/* What an extractor may say of an item; the words that begin with worker_ are the pool's own.
- */
+/* What an extractor may say of an item; the words that begin with worker_ are the pool's
+ * own. */
 static void check_error(struct wire_reader *r, const struct err *e)
 {
     wire_require(r, e->status == ERR_SKIP || e->status == ERR_RETRY,

@@ -86,7 +86,8 @@ int protocol_parse_hello(const void *data, size_t n_bytes, struct protocol_hello
 /* The strings of *ret_request point into data. */
 int protocol_parse_request(const void *data, size_t n_bytes,
                            struct protocol_request *ret_request, struct err *err);
-/* encoders (MODALITY_COUNT): as announced. */
+/* encoders (MODALITY_COUNT): as announced. What a taken-over worker can still do after this is
+ * to give wrong numbers for the items that it is given, until it is replaced. */
 int protocol_parse_reply(const void *data, size_t n_bytes, uint64_t seq,
                          const struct encoder_identity *encoders,
                          struct protocol_reply *ret_reply, struct err *err);

@@ -110,6 +110,8 @@ static void fork_worker(const struct zygote *z, struct protocol_control *answer,
     fds[1] = pidfd;
 }
 
+/* Only when the pool asks: a pid is not reused while the pool may still set its limits or read
+ * its clock. */
 static void reap(int32_t pid, struct protocol_control *answer)
 {
     int status;

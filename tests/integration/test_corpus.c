@@ -1,7 +1,7 @@
 /* The shared clips, every one, and the shared broken files: each of the first is extracted, each
  * of the second ends in features or in a reason; three runs give equal bytes; the sampling keeps
  * its guarantee. With --table, prints a line a file, from which the table of formats in
- * extract/README.md is made. Skipped (77) where the shared data is absent. */
+ * docs/extraction.md is made. Skipped (77) where the shared data is absent. */
 
 #include "extract/media/extractor.h"
 

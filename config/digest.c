@@ -80,7 +80,7 @@ int digest_fd_blocks(int fd, int64_t bytes, digest_block_fn *block, void *ctx,
         SHA256_Update(&sha, buffer, (size_t)n);
         at += n;
         if (block && !block(ctx, buffer, (size_t)n))
-            return err_retry(err, EX_TEMPFAIL, "given up while the file was read");
+            return err_retry(err, EX_TEMPFAIL, "stopped before all of the file was read");
     }
     SHA256_Final(sum, &sha);
     to_hex(sum, ret_hex);

@@ -102,7 +102,7 @@ static int check_topics(const struct settings *s, struct err *err)
             return err_fatal(
                 err, EX_CONFIG,
                 "topic \"%s\" is in `kafka.video_topics` and in "
-                "`kafka.interaction_topics`: name it once, as what its events without "
+                "`kafka.interaction_topics`: name it once, under what its events without "
                 "a type are",
                 videos->items[i]);
     }
@@ -124,7 +124,7 @@ int settings_check(const struct settings *s, struct err *err)
     if (s->queue.low_percent >= s->queue.high_percent)
         return err_fatal(err, EX_CONFIG,
                          "`queue.low_percent` is %" PRId64
-                         ": must be below `queue.high_percent`, %" PRId64 " %%",
+                         " %%: it must be below `queue.high_percent`, which is %" PRId64 " %%",
                          s->queue.low_percent, s->queue.high_percent);
     if (s->media.roots.n == 0)
         return err_fatal(err, EX_CONFIG,

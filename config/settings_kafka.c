@@ -31,7 +31,7 @@ static const struct {
     {"enable.auto.offset.store", "offsets are kept in the store, see `store.path`"},
     {"offset.store.method", "offsets are kept in the store, see `store.path`"},
     {"offset.store.path", "offsets are kept in the store, see `store.path`"},
-    {"allow.auto.create.topics", "a topic that is missing is waited for"},
+    {"allow.auto.create.topics", "the daemon waits for a topic that is missing"},
     {"enable.partition.eof", "the daemon sets it"},
     {"statistics.interval.ms", "the daemon sets it"},
     {"log.queue", "the daemon sets it"},

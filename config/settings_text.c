@@ -115,7 +115,7 @@ static int copy_name(struct scan *c, struct err *err)
     while (isalnum((unsigned char)*c->in) || *c->in == '_' || *c->in == '-')
         copy(c, 1);
     if (*c->in == '*')
-        return err_fatal(err, EX_CONFIG, "no name of a setting has a '*'");
+        return err_fatal(err, EX_CONFIG, "the name of a setting has no '*'");
     if (c->depth > 0 || !opens_group(c->in) || !remember_group(c, name, (size_t)(c->in - name)))
         return ERR_OK;
     if (++c->n_again > AGAIN_MAX)

@@ -180,8 +180,8 @@ static void settings_load_group_there_again_adds_to_the_first(void **state)
     assert_refused("source = \"spool\";\nsource = \"spool\";", "duplicate setting name");
     assert_refused("kafka = { properties = { a = 1; }; properties = { b = 1; }; };",
                    "duplicate setting name");
-    assert_refused("queue* = { items = 5; };", "no name of a setting has a '*'");
-    assert_refused("\n*2 = { items = 5; };", "f.conf:2: no name of a setting has a '*'");
+    assert_refused("queue* = { items = 5; };", "the name of a setting has no '*'");
+    assert_refused("\n*2 = { items = 5; };", "f.conf:2: the name of a setting has no '*'");
 }
 
 static void settings_load_too_many_groups_are_refused(void **state)

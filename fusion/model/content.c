@@ -79,7 +79,7 @@ int content_derive(struct model *m, struct err *err)
         return ERR_OK;
     if (!P || !scale || s->L == 0 || !model_tensor(m, "mmf.mean"))
         return bad(m,
-                   "of mmf.content, mmf.content_scale, mmf.mean and layer_1.M_1 one is missing",
+                   "one of mmf.content, mmf.content_scale, mmf.mean and layer_1.M_1 is missing",
                    err);
     if (P->n_dims != 2 || P->shape[0] != (size_t)s->F || P->shape[1] < 1 ||
         P->shape[1] > P->shape[0])

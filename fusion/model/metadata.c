@@ -134,8 +134,8 @@ static int read_members(struct model *m, struct err *err)
         fits = s->width[l] % n == 0;
     if (!fits || s->id_dim % n || s->S % n || s->R % n || s->D % n)
         return err_fatal(err, EX_DATAERR,
-                         "model %s: mmf.members %s is no number of parts, at most %d, that the "
-                         "widths are made of",
+                         "model %s: mmf.members %s: the widths are not made of so many parts "
+                         "(2 to %d)",
                          m->path, model_text(m, "mmf.members"), MODEL_MEMBERS_MAX);
     s->members = n;
     return ERR_OK;

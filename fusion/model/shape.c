@@ -135,7 +135,7 @@ static int derive_mlp(struct model *m, struct err *err)
             model_tensor(m, "mlp_signal.2.weight") == NULL)
             return ERR_OK;
         return model_wrong(m, "mlp_signal",
-                           "is there, but no layer that uses it; tensors are missing", err);
+                           "is there, but no layer uses it; tensors are missing", err);
     }
     status = model_matrix(m, "mlp_signal.0.weight", "layer_1", &w0, err);
     if (status == ERR_OK)

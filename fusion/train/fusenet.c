@@ -145,7 +145,7 @@ static int move(struct model *model, enum direction dir, const char *name, struc
         const struct model_tensor *t = model_tensor(model, "%s", name);
         if (!t || t->n_elements != p.rows * (p.cols ? p.cols : 1))
             return err_fatal(err, EX_DATAERR,
-                             "%s: tensor %s is missing or has not %zu × %zu "
+                             "%s: tensor %s is missing, or does not have %zu × %zu "
                              "elements",
                              model->path, name, p.rows, p.cols);
         data = t->data;
@@ -177,7 +177,7 @@ static int move_dense(struct fusenet *net, int n, struct model *model, enum dire
         const struct model_tensor *t = model_tensor(model, "%s", name);
         if (!t || t->n_elements != S * in * out)
             return err_fatal(err, EX_DATAERR,
-                             "%s: tensor %s is missing or has not %zu × %zu "
+                             "%s: tensor %s is missing, or does not have %zu × %zu "
                              "elements",
                              model->path, name, S, in * out);
         data = t->data;
@@ -200,8 +200,9 @@ static int expand_collapsed(struct fusenet *net, int n, const struct model *mode
     float *C = net->w + net->layer[n].C;
     const struct model_tensor *t = model_tensor(model, "%s", name);
     if (!t || t->n_elements != R * S)
-        return err_fatal(err, EX_DATAERR, "%s: tensor %s is missing or has not %zu elements",
-                         model->path, name, R * S);
+        return err_fatal(err, EX_DATAERR,
+                         "%s: tensor %s is missing, or does not have %zu elements", model->path,
+                         name, R * S);
     for (size_t k = 0; k < S; k++) {
         double sum = 0;
         for (size_t r = 0; r < R; r++)

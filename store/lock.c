@@ -96,8 +96,8 @@ int store_lock_take(const char *path, int *ret_fd, bool *ret_as_left, struct err
     if (fd < 0)
         return err_fatal(
             err, err_exit_code(open_errno, EX_IOERR),
-            "store lock %s.lock: open: %s; its folder must be there, and the folder "
-            "and what is in it belong to uid %u, which runs this",
+            "store lock %s.lock: open: %s; its folder must exist, and the folder and what "
+            "is in it must belong to uid %u, which runs this",
             path, strerror(open_errno), (unsigned)geteuid());
     int status = ERR_OK;
     if (fcntl(fd, F_OFD_SETLK, &lock) != 0)

@@ -75,10 +75,11 @@ int store_check_cluster(struct store *st, const char *cluster_id, struct err *er
     if (status == ERR_END)
         return cluster_remember(st, cluster_id, err);
     if (status == ERR_OK && strcmp(known, cluster_id) != 0)
-        status = err_fatal(err, EX_CONFIG,
-                           "store %s: its offsets belong to Kafka cluster %s, the broker is of "
-                           "cluster %s; use that cluster, or a new store",
-                           st->path, known, cluster_id);
+        status =
+            err_fatal(err, EX_CONFIG,
+                      "store %s: its offsets belong to Kafka cluster %s, but the broker is of "
+                      "cluster %s; use the store's cluster, or a new store",
+                      st->path, known, cluster_id);
     free(known);
     return status;
 }

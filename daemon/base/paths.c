@@ -74,7 +74,7 @@ static int find_program(const char *name, const char *installed, const char *set
         return ERR_OK;
     if (access(installed, X_OK) == 0)
         return set_path(ret_path, installed, strlen(installed), err);
-    return err_fatal(err, EX_CONFIG, "%s: %s, and none beside this executable: set %s",
+    return err_fatal(err, EX_CONFIG, "%s: %s, and there is none beside this executable: set %s",
                      installed, strerror(errno), setting);
 }
 

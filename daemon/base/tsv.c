@@ -25,7 +25,7 @@ static int read_text(const char *path, char **ret_text, struct err *err)
     if (bad)
         r = err_fatal(err, f ? EX_IOERR : EX_NOINPUT, "%s: %s", path, strerror(cause));
     else if (bytes <= 0 || nul)
-        r = err_fatal(err, EX_DATAERR, "%s: %s; give one record a line", path,
+        r = err_fatal(err, EX_DATAERR, "%s: %s; write one record per line", path,
                       nul ? "holds a zero byte" : "is empty");
     if (r == ERR_OK)
         *ret_text = text;
@@ -107,8 +107,8 @@ int tsv_cut_pairs(struct tsv *t, const char *path, struct tsv_pair **ret_pairs, 
         if (cut_pair(t->line[i], comma ? ',' : '\t', &pairs[i]))
             continue;
         free(pairs);
-        return err_fatal(err, EX_DATAERR, "%s:%zu: not user %s item [%s seconds]", path, i + 1,
-                         comma ? "," : "TAB", comma ? "," : "TAB");
+        return err_fatal(err, EX_DATAERR, "%s:%zu: expected user %s item [%s seconds]", path,
+                         i + 1, comma ? "," : "TAB", comma ? "," : "TAB");
     }
     *ret_pairs = pairs;
     return ERR_OK;

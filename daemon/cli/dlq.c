@@ -171,7 +171,7 @@ static int print_list(const struct store_letter *rows, size_t n, size_t max)
                rows[i].partition, rows[i].offset, rows[i].error);
     }
     if (n > max)
-        fprintf(stderr, "The newest %zu of more: see -n\n", max);
+        fprintf(stderr, "These are the newest %zu; there are more: see -n\n", max);
     return cli_finish();
 }
 

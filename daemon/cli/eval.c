@@ -49,7 +49,7 @@ static void parse_cuts(struct eval *e, const char *text, struct argp_state *stat
     qsort(e->cuts, e->n_cuts, sizeof e->cuts[0], compare_cuts);
     for (uint32_t i = 1; i < e->n_cuts; i++)
         if (e->cuts[i] == e->cuts[i - 1])
-            argp_error(state, "-k %s: %u twice", text, e->cuts[i]);
+            argp_error(state, "-k %s: %u is there twice", text, e->cuts[i]);
 }
 
 static error_t parse_eval(int key, char *arg, struct argp_state *state)

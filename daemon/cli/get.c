@@ -53,7 +53,7 @@ static int explain_absence(struct store *st, const char *item_id, struct err *er
         r = err_fatal(
             err, EX_NOINPUT,
             "item \"%s\" has no embedding: its state is %s; metammf explain says what is "
-            "missing; features of other encoders than the model's await metammf train",
+            "missing; features of other encoders than the model's wait for metammf train",
             item_id, item.state);
     else if (r == ERR_OK || r == ERR_END)
         r = err_fatal(err, EX_NOINPUT, "no item \"%s\"%s in this store", item_id,

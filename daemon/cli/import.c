@@ -128,8 +128,8 @@ static int read_array(struct import *im, int m, struct err *err)
         return r;
     if (x->n_rows != im->tsv.n || x->n_cols == 0 || x->n_cols > 65536)
         return err_fatal(err, EX_DATAERR,
-                         "%s is (%zu, %zu), but %s has %zu ids: give one row each", im->path[m],
-                         x->n_rows, x->n_cols, im->ids, im->tsv.n);
+                         "%s is (%zu, %zu), but %s has %zu ids: give each id one row",
+                         im->path[m], x->n_rows, x->n_cols, im->ids, im->tsv.n);
     for (size_t i = 0; i < x->n_rows * x->n_cols; i++)
         if (!isfinite(x->data[i]))
             return err_fatal(err, EX_DATAERR, "%s: row %zu is not finite; mend it", im->path[m],
@@ -151,7 +151,7 @@ static int check_twice(const struct import *im, struct err *err)
         if (strcmp(x.sorted[i - 1].name, x.sorted[i].name) == 0)
             r = err_fatal(
                 err, EX_DATAERR,
-                "%s:%" PRIu32 ": \"%s\" stands on line %" PRIu32 " too; give each id one row",
+                "%s:%" PRIu32 ": \"%s\" is on line %" PRIu32 " too; give each id one row",
                 im->ids, x.sorted[i].row + 1, x.sorted[i].name, x.sorted[i - 1].row + 1);
     tsv_index_done(&x);
     return r;

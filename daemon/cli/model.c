@@ -282,7 +282,8 @@ static int copy_checked(const struct store_model *m, const char *from, const cha
     int r = digest_path_hex(from, hex, err);
 
     if (r == ERR_OK && strcmp(hex, m->sha256) != 0)
-        r = err_fatal(err, EX_DATAERR, "model %" PRId64 ": %s: sha256 is not the store's",
+        r = err_fatal(err, EX_DATAERR,
+                      "model %" PRId64 ": %s: its sha256 is not the one in the store",
                       m->model_id, from);
     return r == ERR_OK ? outfile_copy(from, to, err) : r;
 }

@@ -104,8 +104,9 @@ static int user_vector(const struct recommend *v, struct store *st, int32_t dim,
     if (r == ERR_OK && user_dim != dim) {
         free(*ret_vec);
         *ret_vec = NULL;
-        return err_fatal(err, EX_DATAERR, "user %s has %d numbers, items have %d", v->user_id,
-                         user_dim, dim);
+        return err_fatal(err, EX_DATAERR,
+                         "the vector of user %s has %d numbers, those of items have %d",
+                         v->user_id, user_dim, dim);
     }
     return r;
 }

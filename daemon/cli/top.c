@@ -269,7 +269,7 @@ static int watch(struct top *t, struct err *err)
         r = look(t, &now, err);
         if (r != ERR_OK && (r != ERR_END || t->once))
             code = r == ERR_END ? err_fatal(err, EX_TEMPFAIL,
-                                            "no daemon has this store: nothing to watch")
+                                            "no daemon has this store open: nothing to watch")
                                 : r;
         else if (!first || t->drawn)
             code = show(t, &before, &now);

@@ -182,7 +182,8 @@ static void print_screen(const json_t *sample, bool redraw)
     if (redraw)
         fputs("\033[H", stdout);
     if (!json_is_object(d)) {
-        printf("%sno daemon has this store%s: waiting for one (Ctrl-C ends)", p.bad, p.off);
+        printf("%sno daemon has this store open%s: waiting for one (Ctrl-C ends)", p.bad,
+               p.off);
         end(redraw);
     } else {
         print_head(sample, d, redraw);

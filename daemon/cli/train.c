@@ -120,7 +120,8 @@ static void on_graph(void *arg, size_t n_done, size_t n_items)
 
 static void on_signal(int signal)
 {
-    static const char text[] = "\nstopping at the end of this epoch; once more stops at once\n";
+    static const char text[] =
+        "\nstopping at the end of this epoch; a second signal stops at once\n";
 
     (void)signal;
     (void)!write(STDERR_FILENO, text, sizeof text - 1);
@@ -209,7 +210,7 @@ static int train_and_publish(struct train *t, json_t **ret_metrics, int64_t *ret
     if (trained)
         r = cli_model_write(t->a.input.cli, &publish, ret_model_id, err);
     if (trained && r != ERR_OK)
-        return err_wrap(err, "the model is in %s, metammf model import takes it", dir);
+        return err_wrap(err, "the model is in %s; metammf model import takes it", dir);
     model_files_remove(dir);
     return r;
 }
@@ -291,7 +292,7 @@ static int ask_daemon(struct cli *cli, struct err *err)
     int r = cli_daemon(cli, &ask.fd, err);
 
     if (r == ERR_END)
-        return err_fatal(err, EX_UNAVAILABLE, "no daemon has this store: leave --now out");
+        return err_fatal(err, EX_UNAVAILABLE, "no daemon has this store open: leave --now out");
     if (r != ERR_OK)
         return r;
     ask.request = json_pack("{s:s}", "command", "train");

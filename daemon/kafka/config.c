@@ -248,8 +248,9 @@ static int check_unread(const char *property, const char *value, struct err *err
     (void)snprintf(name, sizeof(name), "%.*s", (int)(value - 1 - property), property);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     if (rd_kafka_conf_set(conf, name, "", why, sizeof(why)) == RD_KAFKA_CONF_UNKNOWN)
-        status = err_fatal(err, EX_CONFIG,
-                           "kafka property %s: librdkafka has none of this name", name);
+        status =
+            err_fatal(err, EX_CONFIG,
+                      "kafka property %s: librdkafka knows no property of this name", name);
     rd_kafka_conf_destroy(conf);
     return status == ERR_OK ? check_strategy(name, value, err) : status;
 }

@@ -105,7 +105,7 @@ static int find_partitions(struct kafka_source *ks, rd_kafka_topic_partition_lis
     }
     if (list->cnt == 0)
         return err_fatal(err, EX_CONFIG,
-                         "kafka.partitions: no topic has a partition of that number");
+                         "kafka.partitions: no topic has a partition of these numbers");
     return ERR_OK;
 }
 

@@ -139,12 +139,12 @@ static int place_all(struct kafka_source *ks, partition_list *fresh, struct err 
 static void tell(const rd_kafka_topic_partition_t *row)
 {
     if (row->offset >= 0)
-        log_notice("Kafka %s/%d: the store has no offset: begins at %" PRId64
+        log_notice("Kafka %s/%d: the store has no offset; reading begins at %" PRId64
                    " (the group's position, or the end of a topic that is new to the store)",
                    row->topic, row->partition, row->offset);
     else
-        log_notice("Kafka %s/%d: the store has no offset: begins at its beginning", row->topic,
-                   row->partition);
+        log_notice("Kafka %s/%d: the store has no offset; reading begins at the beginning",
+                   row->topic, row->partition);
 }
 
 static void adopt(partition_list *list, const partition_list *fresh)

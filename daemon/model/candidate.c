@@ -222,7 +222,7 @@ static int read_checked(const struct candidate *c, enum file file, struct candid
     digest_hex(f.data, f.bytes, hex);
     if (!want || strcmp(want, hex) != 0) {
         free(f.data);
-        return damaged(c, file, "metrics.json says another digest", err);
+        return damaged(c, file, "its digest is not the one in metrics.json", err);
     }
     *ret_f = f;
     return ERR_OK;
@@ -272,7 +272,7 @@ static int read_vectors(struct candidate *c, enum side side, size_t n, float **r
     if (r != ERR_OK)
         return r;
     if (x.n_rows != n || x.n_cols != (size_t)c->dim)
-        r = damaged(c, file, "not one row an id, of the model's width", err);
+        r = damaged(c, file, "does not have one row for each id, of the model's width", err);
     for (size_t i = 0; r == ERR_OK && i < x.n_rows * x.n_cols; i++)
         if (!isfinite(x.data[i]))
             r = damaged(c, file, "holds NaN or infinity", err);
@@ -296,7 +296,7 @@ static int read_side(struct candidate *c, enum side side, struct err *err)
     c->id_block[side] = f.data;
     r = cut_ids(c, side, f.data, f.bytes, ids, n, err);
     if (r == ERR_OK && (*n == 0 || *n > UINT32_MAX - 1))
-        r = damaged(c, file, "no usable number of ids", err);
+        r = damaged(c, file, "has no ids, or too many", err);
     return r == ERR_OK ? read_vectors(c, side, *n, side == ITEMS ? &c->items : &c->users, err)
                        : r;
 }
@@ -311,7 +311,7 @@ static int read_stamps(struct candidate *c, struct err *err)
     c->stamp = (uint64_t *)(void *)f.data;
     return f.bytes == c->n_items * sizeof *c->stamp
                ? ERR_OK
-               : damaged(c, STAMPS, "not one an item", err);
+               : damaged(c, STAMPS, "does not have one number for each item", err);
 }
 
 static int read_pairs(struct candidate *c, struct err *err)
@@ -327,10 +327,10 @@ static int read_pairs(struct candidate *c, struct err *err)
     if (!c->warm)
         return err_oom(err, "a candidate");
     if (f.bytes % sizeof *c->pair)
-        return damaged(c, PAIRS, "cut short", err);
+        return damaged(c, PAIRS, "is cut short", err);
     for (size_t i = 0; i < c->n_pairs; i++) {
         if (c->pair[i][0] >= c->n_users || c->pair[i][1] >= c->n_items)
-            return damaged(c, PAIRS, "a row out of range", err);
+            return damaged(c, PAIRS, "has a row out of range", err);
         c->warm[c->pair[i][1]] = 1;
     }
     return ERR_OK;

@@ -136,7 +136,8 @@ static int take_rows(struct evaluation *e, struct store *st, struct err *err)
     e->n_users = e->user_rows.n_rows;
     e->dim = e->item_rows.dim;
     if (e->n_users && e->user_rows.dim != e->dim)
-        return err_fatal(err, EX_DATAERR, "model %lld: users have %d numbers, items %d",
+        return err_fatal(err, EX_DATAERR,
+                         "model %lld: vectors of users have %d numbers, those of items %d",
                          (long long)e->model_id, e->user_rows.dim, e->dim);
     return ERR_OK;
 }

@@ -46,7 +46,7 @@ static bool is_worse(const char *what, double candidate, double active, double a
     if (!(loss > allowed))
         return false;
     (void)snprintf(ret_why, bytes,
-                   "%s %.4f against %.4f of model %" PRId64 " is %.1f %% worse, %.1f %% are "
+                   "%s %.4f against %.4f of model %" PRId64 " is %.1f %% worse, %.1f %% is "
                    "allowed",
                    what, candidate, active, active_id, loss, allowed);
     return true;
@@ -66,7 +66,7 @@ static bool is_lower(const struct gate_case *c, const struct settings *s, char *
     (void)snprintf(ret_why, bytes,
                    "NDCG@20 %.4f against %.4f of model %" PRId64
                    " is %.1f %% worse, and held-out "
-                   "items rank %.1f %% lower (%.0f, %.0f), %.1f %% are allowed",
+                   "items rank %.1f %% lower (%.0f, %.0f), %.1f %% is allowed",
                    c->candidate.ndcg_20, c->active.ndcg_20, c->active_id, loss, lower,
                    c->candidate.rank, c->active.rank, allowed);
     return true;
@@ -106,7 +106,7 @@ void gate_decide(const struct gate_case *c, const struct settings *s,
         c->n_pairs == 0) {
         d.verdict = GATE_INVALID;
         (void)snprintf(d.why, sizeof(d.why),
-                       "the figures cannot be: NDCG@20 %g, cold %g, on "
+                       "the figures are impossible: NDCG@20 %g, cold %g, on "
                        "%zu interactions",
                        b->ndcg_20, b->cold_ndcg_20, c->n_pairs);
     } else if (is_worse("NDCG@20", b->ndcg_20, a->ndcg_20, allowed, c->active_id, d.why,

@@ -73,8 +73,9 @@ static int check_options(const struct settings_training_options *o, struct err *
         return err_fatal(err, EX_USAGE,
                          "--content needs a fusion: with --fusion none features are not used");
     if (o->content > 0 && o->members > 1)
-        return err_fatal(err, EX_USAGE,
-                         "--content goes with one member: leave --content or --members out");
+        return err_fatal(
+            err, EX_USAGE,
+            "--content goes with one member only: leave --content or --members out");
     return ERR_OK;
 }
 
@@ -370,8 +371,8 @@ static int prepare_checkpoints(const struct training_request *r, struct err *err
         if (!checkpoint_is(path))
             status =
                 err_fatal(err, EX_CANTCREAT,
-                          "%s is there and no checkpoint of this build, but would be that of "
-                          "training %u: move it, or give --checkpoint another name",
+                          "%s would be the checkpoint of training %u, but is something else: "
+                          "move it, or give --checkpoint another name",
                           path, m + 1);
         else if (!r->resume)
             (void)unlink(path);

@@ -61,8 +61,8 @@ void fetching_look(struct fetching *f)
         struct fetching_slot *slot = &f->slots[i];
         if (!slot->item || slot->told || slot->since_us > slow_us)
             continue;
-        log_warning("item %s: media %s has not opened for %d s: look at where it lies; other "
-                    "items go on",
+        log_warning("item %s: media %s has not opened for %d s: check the storage it is on; "
+                    "other items go on",
                     slot->item->item_id, slot->item->media_uri, FETCHING_SLOW_MS / 1000);
         slot->told = true;
     }

@@ -52,7 +52,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         o->changed = true;
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(state, "unexpected argument \"%s\": settings belong into the file", arg);
+        argp_error(state, "unexpected argument \"%s\": settings belong in the file", arg);
         return EINVAL;
     case ARGP_KEY_END:
         if (o->changed && !o->print)

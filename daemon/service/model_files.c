@@ -67,7 +67,7 @@ static int check_room(const struct control_call *call, const char *dir, size_t n
     }
     if (r == ERR_OK && statvfs(dir, &disk) == 0 &&
         all_bytes > (int64_t)(disk.f_bavail * disk.f_frsize) / 2)
-        r = err_fatal(err, EX_IOERR, "%s: %lld bytes of model files have no room: make some",
+        r = err_fatal(err, EX_IOERR, "%s: no room for %lld bytes of model files: make some",
                       dir, (long long)all_bytes);
     return r;
 }

@@ -137,7 +137,7 @@ static int file_wait(struct pipeline *p, struct source *src, const struct file_j
         int64_t left = (s.lag_records > 0 ? s.lag_records : 0) + (int64_t)flying;
         if (!tell(p, watch, job->n_lines > left ? job->n_lines - left : 0, job->n_lines,
                   &told_us))
-            return err_retry(err, EX_TEMPFAIL, "given up before the end: run it again");
+            return err_retry(err, EX_TEMPFAIL, "stopped before the end: run it again");
         nap();
     }
 }
@@ -159,7 +159,7 @@ static int file_start(struct pipeline *p, struct source *src, const char *store_
             return ERR_FATAL;
         if (!tell(p, watch, job->n_already, job->n_lines, &told_us))
             return err_retry(err, EX_TEMPFAIL,
-                             "given up while another source reads the same "
+                             "stopped while another source reads the same "
                              "events: run it again");
         nap();
     }
@@ -407,7 +407,7 @@ static int retry_run(struct pipeline *p, const struct retry_job *job,
         r = check_pipeline(p, err);
         if (r == ERR_OK &&
             !tell(p, watch, (int64_t)(job->n - flying), (int64_t)job->n, &told_us))
-            r = err_retry(err, EX_TEMPFAIL, "given up before the end: run it again");
+            r = err_retry(err, EX_TEMPFAIL, "stopped before the end: run it again");
         nap();
     }
     return r;

@@ -185,7 +185,7 @@ static int look_around(struct run *run, const struct pipeline_status *status, st
     run->told_us = now_us;
     return run->watch->progress(run->watch->ctx, &now)
                ? ERR_OK
-               : err_retry(err, EX_TEMPFAIL, "given up before the end: run it again");
+               : err_retry(err, EX_TEMPFAIL, "stopped before the end: run it again");
 }
 
 static void nap(void)

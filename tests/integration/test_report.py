@@ -64,7 +64,7 @@ class Report(Readers):
 
     def test_a_store_without_a_trained_model(self):
         page = self.page()
-        for words in ("No model was trained yet", "no model in this store was trained",
+        for words in ("No model has been trained yet", "no model in this store was trained",
                       "4 items of 4", "None: every event became a row", "None: no offset",
                       "visual", "acoustic", "textual"):
             self.assertIn(words, page.text)
@@ -80,7 +80,7 @@ class Report(Readers):
             sql(store, f"DELETE FROM {table}")
         page = self.page(store=store)
         for words in ("None yet: the daemon makes one", "No item has a vector yet",
-                      "No item has features", "No item has come", "Nothing was read yet"):
+                      "No item has features", "No item has come", "Nothing has been read yet"):
             self.assertIn(words, page.text)
 
     def fill(self, store):

@@ -146,7 +146,7 @@ int demo_start_daemon(struct demo *d, struct err *err)
     snprintf(program, sizeof(program), "%s/metammfd", d->bin);
     if (access(program, X_OK) != 0)
         return err_fatal(err, EX_UNAVAILABLE,
-                         "%s: %s: metammf and metammfd belong into one folder", program,
+                         "%s: %s: metammf and metammfd belong in one folder", program,
                          strerror(errno));
     log = open(d->log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (log < 0)

@@ -348,7 +348,7 @@ int extract_folder(struct extract *e, struct err *err)
     if (r == ERR_OK)
         r = run_files(&run, err);
     if (r == ERR_OK && run.n_again)
-        r = err_retry(err, EX_TEMPFAIL, "%zu files are for another run: start it again",
+        r = err_retry(err, EX_TEMPFAIL, "%zu files could not be tried: run it again",
                       run.n_again);
     if (r == ERR_OK && run.out)
         r = finish_out(&run, err);

@@ -182,7 +182,8 @@ static int open_journal(struct extract_out *out, struct err *err)
         if (out->journal_fd < 0)
             return err_fatal(err, EX_CANTCREAT, "%s: %s", out->journal_path, strerror(errno));
         if (flock(out->journal_fd, LOCK_EX | LOCK_NB) != 0)
-            return err_retry(err, EX_TEMPFAIL, "%s: another run writes it: wait for its end",
+            return err_retry(err, EX_TEMPFAIL,
+                             "%s: another run is writing it: wait until it has ended",
                              out->journal_path);
         if (fstat(out->journal_fd, &info) != 0)
             return err_fatal(err, EX_IOERR, "%s: %s", out->journal_path, strerror(errno));

@@ -98,9 +98,9 @@ void report_print_quality(FILE *out, const json_t *r)
     if (!quality_read(json_field(r, "models"), &q)) {
         report_empty(out, "No memory for this drawing.");
     } else if (q.n == 0) {
-        report_empty(out,
-                     "No model was trained yet: vectors tell items apart by what they look, "
-                     "sound and read like, and know nothing of taste.");
+        report_empty(
+            out, "No model has been trained yet: vectors tell items apart by what they look, "
+                 "sound and read like, and know nothing of taste.");
     } else {
         fputs(
             "<p>NDCG@20 of each trained model on interactions that it was not trained on. Cold "

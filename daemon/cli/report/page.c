@@ -189,7 +189,7 @@ static void print_latency(FILE *out, const json_t *r)
 
     report_open(out, "From upload to queryable", false);
     if (!json_is_object(l)) {
-        report_empty(out, "No item has come by an event yet.");
+        report_empty(out, "No item has come from an event yet.");
         fputs("</section>\n", out);
         return;
     }
@@ -266,9 +266,9 @@ static void print_offsets(FILE *out, const json_t *r)
     char when[32];
     size_t i;
 
-    report_open(out, "How far the log was read", false);
+    report_open(out, "How far the log has been read", false);
     if (json_array_size(json_field(r, "offsets")) == 0) {
-        report_empty(out, "Nothing was read yet.");
+        report_empty(out, "Nothing has been read yet.");
         fputs("</section>\n", out);
         return;
     }

@@ -3,22 +3,47 @@
 
 /* Errors: one struct, filled once where the fault is found (object + operation + cause),
  * wrapped with context on the way up, logged once in daemon/. A function that can fail returns
- * `int` (an enum err_status, 0 = ERR_OK) and takes `struct err *err` last; its ret_ outputs are
+ * `int` (an enum err_status, 0 = ERR_OK) and takes `struct err *err` last. Its ret_ outputs are
  * written only on ERR_OK. The status says what the caller does:
  *
- *   ERR_OK     go on
- *   ERR_END    nothing more to read; not a fault
- *   ERR_RETRY  a transient fault of ours (disk full, broker away): keep the work, try again later
- *   ERR_SKIP   a permanent fault of this input: dead letter with `reason`, go on with the next
- *   ERR_FATAL  drain and exit with `exit_code`; systemd restarts, or not (see the unit)
+ *   status     who returns it, and when                    what the caller does
+ *   ERR_OK     anybody: it is done                         goes on
  *
- * Example: "item v1 (videos/3@41): open /srv/media/v1.mp4: No such file or directory".
- */
+ *   ERR_END    a reader: the last one has been read        stops reading
+ *   ERR_NONE   a look-up: there is no such row, file,      takes the other way, or asks again
+ *              folder or daemon; nothing newer; nothing    later
+ *              yet
+ *   ERR_BUSY   a claim: somebody else has it               keeps the work, tries again later
+ *   ERR_STALE  a write that compares first: what it was    throws its work away, reads again
+ *              made of has changed
+ *
+ *   ERR_RETRY  whoever meets a fault of ours that may      keeps the work, tries again later
+ *              pass: disk full, broker away, no memory
+ *   ERR_SKIP   whoever reads an input that will never do   dead letter with `reason`, goes on
+ *                                                          with the next
+ *   ERR_FATAL  whoever finds that going on would harm      drains, exits with `exit_code`;
+ *              or cannot help                              systemd restarts, or not (the unit)
+ *
+ * The second group is no fault: *err is left as it was and has no text for it. A function that
+ * returns one of the four says so above itself, with what it means there. Its caller asks for
+ * it by that name, or passes it on and says the same. The third group fills *err.
+ *
+ * Example: "item v1 (videos/3@41): open /srv/media/v1.mp4: No such file or directory". */
 
 #include <stdbool.h>
 #include <stddef.h>
 
-enum err_status { ERR_OK = 0, ERR_END, ERR_RETRY, ERR_SKIP, ERR_FATAL };
+/* The first five are sent as numbers by a worker (extract/wire/protocol.c). */
+enum err_status {
+    ERR_OK = 0,
+    ERR_END,
+    ERR_RETRY,
+    ERR_SKIP,
+    ERR_FATAL,
+    ERR_NONE,
+    ERR_BUSY,
+    ERR_STALE
+};
 
 #define ERR_TEXT_BYTES   1024
 #define ERR_REASON_BYTES 24

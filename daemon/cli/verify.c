@@ -141,8 +141,8 @@ static int extract(struct run *run, const struct store_item *row, int fd,
         r = pool_submit(run->pool, &job, err);
     }
     item_free(tags);
-    while (r == ERR_OK && (r = pool_wait(run->pool, -1, 1000, ret, err)) == ERR_END)
-        r = ERR_OK;
+    while (r == ERR_OK && !pool_wait(run->pool, -1, 1000, ret))
+        ;
     if (r == ERR_OK && ret->err.status != ERR_OK) {
         *err = ret->err;
         r = ret->err.status;

@@ -359,12 +359,8 @@ static void listen_to_work(struct dispatch *d)
 
 static void wait_for_news(struct dispatch *d, int timeout_ms)
 {
-    struct err err;
-    int status = pool_wait(d->o.pool, d->wake_fd, timeout_ms, &d->result, &err);
-    if (status == ERR_OK)
+    if (pool_wait(d->o.pool, d->wake_fd, timeout_ms, &d->result))
         finish(d, &d->result);
-    else if (status == ERR_FATAL)
-        d->o.failed(d->o.arg, &err);
 }
 
 static void publish_stats(struct dispatch *d)

@@ -215,8 +215,7 @@ static bool is_finished(const struct slot *s)
     return s->job.finished;
 }
 
-int pool_wait(struct pool *pool, int wake_fd, int timeout_ms, struct pool_result *ret_result,
-              struct err *err)
+bool pool_wait(struct pool *pool, int wake_fd, int timeout_ms, struct pool_result *ret_result)
 {
     int64_t end_us = clock_mono_us() + (int64_t)timeout_ms * 1000;
     for (;;) {
@@ -224,15 +223,11 @@ int pool_wait(struct pool *pool, int wake_fd, int timeout_ms, struct pool_result
         struct slot *s = find(pool, is_finished);
         if (s != NULL) {
             slot_take(s, ret_result);
-            return ERR_OK;
+            return true;
         }
         if (woken || clock_mono_us() >= end_us)
-            break;
+            return false;
     }
-    err_clear(err);
-    if (err != NULL)
-        err->status = ERR_END;
-    return ERR_END;
 }
 
 void pool_stats(const struct pool *pool, struct pool_stats *ret_stats)

@@ -60,11 +60,10 @@ int pool_open(const struct pool_options *options, struct pool **ret_pool, struct
 int pool_submit(struct pool *pool, const struct pool_job *job, struct err *err);
 unsigned pool_n_idle(const struct pool *pool);
 /* Waits at most timeout_ms for one result, also for `wake_fd` (-1 = none) to become readable.
- * ERR_OK with *ret_result filled; ERR_END when nothing came in time, wake_fd is readable, or a
+ * True with *ret_result filled; false when nothing came in time, wake_fd is readable, or a
  * replaced worker has come up and can take a job. Deaths, respawns and deadlines are served here
  * only: be in it whenever a job runs. */
-int pool_wait(struct pool *pool, int wake_fd, int timeout_ms, struct pool_result *ret_result,
-              struct err *err);
+bool pool_wait(struct pool *pool, int wake_fd, int timeout_ms, struct pool_result *ret_result);
 void pool_stats(const struct pool *pool, struct pool_stats *ret_stats);
 /* (MODALITY_COUNT) by modality: the encoders of every worker, as long as the pool lives. This is
  * where the rest of the program learns what a vector is called and how long it is. */

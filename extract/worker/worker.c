@@ -116,7 +116,8 @@ static void serve(struct extractor *extractor, size_t n_bytes, int media_fd)
         status = check_digest(media_fd, request.sha256, &err);
     if (status == ERR_OK)
         status = extractor_run(extractor, media_fd, &request.text, &features, &err);
-    if (status == ERR_FATAL || status == ERR_END)
+    /* Anything else is no outcome of an item. */
+    if (status != ERR_OK && status != ERR_RETRY && status != ERR_SKIP)
         _exit(EX_SOFTWARE);
     if (status == ERR_OK)
         err_clear(&err);

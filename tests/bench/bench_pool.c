@@ -49,7 +49,7 @@ static struct pool_result result;
 static double until_idle_ms(struct pool *pool, double start)
 {
     while (pool_n_idle(pool) == 0)
-        (void)pool_wait(pool, -1, 1000, &result, NULL);
+        (void)pool_wait(pool, -1, 1000, &result);
     return now_ms() - start;
 }
 
@@ -102,7 +102,7 @@ static void measure_respawning(void)
         if (kill(pid, SIGKILL) != 0)
             bench_stop("respawn", "kill failed");
         for (pool_stats(pool, &now); now.n_spawned == before.n_spawned; pool_stats(pool, &now))
-            (void)pool_wait(pool, -1, 1, &result, NULL);
+            (void)pool_wait(pool, -1, 1, &result);
         v[i] = until_idle_ms(pool, start);
     }
     print_times("respawn after SIGKILL", v, N_STARTS);

@@ -69,7 +69,7 @@ const struct pool_result *bench_pool_run(struct pool *pool, int fd)
     struct err err = {0};
     if (pool_submit(pool, &job, &err) != ERR_OK)
         bench_stop("pool_submit", err.text);
-    while (pool_wait(pool, -1, 60000, &result, &err) != ERR_OK)
+    while (!pool_wait(pool, -1, 60000, &result))
         ;
     if (result.err.status != ERR_OK)
         bench_stop("job", result.err.text);

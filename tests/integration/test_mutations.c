@@ -246,7 +246,7 @@ static void wait_some(struct pool *pool, struct tally *t, bool drain)
         pool_stats(pool, &s);
         if (drain ? s.n_busy == 0 : pool_n_idle(pool) > 0)
             return;
-        if (pool_wait(pool, -1, 60000, &result, NULL) == ERR_OK)
+        if (pool_wait(pool, -1, 60000, &result))
             count_result(t);
     }
 }
@@ -254,7 +254,7 @@ static void wait_some(struct pool *pool, struct tally *t, bool drain)
 static void drain(struct pool *pool, struct tally *t)
 {
     wait_some(pool, t, true);
-    while (pool_wait(pool, -1, 0, &result, NULL) == ERR_OK)
+    while (pool_wait(pool, -1, 0, &result))
         count_result(t);
 }
 
@@ -342,7 +342,7 @@ static void run_mutations(struct pool *pool, unsigned n, unsigned seed, struct t
             submit(pool, n_sent++, &f);
             free(f.bytes);
         }
-        if (pool_wait(pool, -1, 60000, &result, NULL) != ERR_OK)
+        if (!pool_wait(pool, -1, 60000, &result))
             continue;
         count_result(t);
         note_loss(lost);

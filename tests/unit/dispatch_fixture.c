@@ -88,18 +88,16 @@ static bool take_answer(struct pool_result *ret_result)
     return true;
 }
 
-int pool_wait(struct pool *pool, int wake_fd, int timeout_ms, struct pool_result *ret_result,
-              struct err *err)
+bool pool_wait(struct pool *pool, int wake_fd, int timeout_ms, struct pool_result *ret_result)
 {
     (void)pool;
-    (void)err;
     struct pollfd fds[] = {{.fd = wake_fd, .events = POLLIN},
                            {.fd = fake.answer_fd, .events = POLLIN}};
     poll(fds, 2, timeout_ms);
     pthread_mutex_lock(&fake.lock);
     bool taken = take_answer(ret_result);
     pthread_mutex_unlock(&fake.lock);
-    return taken ? ERR_OK : ERR_END;
+    return taken;
 }
 
 void pool_stats(const struct pool *pool, struct pool_stats *ret_stats)

@@ -32,9 +32,7 @@ static int try_worker(const struct settings *s, const char *path, struct pool_st
     if (r)
         return r;
     r = pool_submit(pool, &job, err);
-    if (r == ERR_OK)
-        r = pool_wait(pool, -1, DOCTOR_TRY_MS, &result, err);
-    if (r == ERR_END)
+    if (r == ERR_OK && !pool_wait(pool, -1, DOCTOR_TRY_MS, &result))
         r = err_fatal(err, EX_SOFTWARE, "worker %s: no answer in %d ms", path, DOCTOR_TRY_MS);
     if (r == ERR_OK && result.err.status != ERR_OK) {
         *err = result.err;

@@ -151,17 +151,6 @@ static int print_text(const char *path, const struct features *f)
 
 /* ---- one clip ----------------------------------------------------------------------------- */
 
-/* One result, whichever comes first. */
-static int wait_result(struct pool *pool, struct pool_result *ret, struct err *err)
-{
-    int r;
-
-    do
-        r = pool_wait(pool, -1, 1000, ret, err);
-    while (r == ERR_END);
-    return r;
-}
-
 static int extract_one(struct extract *e, struct err *err)
 {
     struct pool_result result;
@@ -177,8 +166,8 @@ static int extract_one(struct extract *e, struct err *err)
     }
     const struct pool_job job = {.id = 0, .media_fd = fd, .text = e->text};
     r = pool_submit(pool, &job, err);
-    if (r == ERR_OK)
-        r = wait_result(pool, &result, err);
+    while (r == ERR_OK && !pool_wait(pool, -1, 1000, &result))
+        ;
     pool_close(pool);
     close(fd);
     if (r == ERR_OK && result.err.status != ERR_OK)

@@ -229,10 +229,9 @@ static int print_ready(struct run *run, struct err *err)
 static int take_result(struct run *run, struct err *err)
 {
     struct pool_result result;
-    int r = pool_wait(run->pool, -1, 1000, &result, err);
 
-    if (r != ERR_OK)
-        return r == ERR_END ? ERR_OK : r;
+    if (!pool_wait(run->pool, -1, 1000, &result))
+        return ERR_OK;
     close(run->fds[result.id]);
     run->fds[result.id] = -1;
     return keep_result(run, result.id, &result, err);

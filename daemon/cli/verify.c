@@ -269,6 +269,7 @@ static int find_moves(struct run *run, struct err *err)
     return r;
 }
 
+/* ERR_END: the store has no active model. */
 static int open_world(struct run *run, struct err *err)
 {
     const struct settings *s = &run->v->input.cli->settings;
@@ -284,30 +285,32 @@ static int open_world(struct run *run, struct err *err)
     return r;
 }
 
-/* A warm item under a graph model, from its neighbourhood (fusion/model/neighbourhood.h). */
+/* A warm item under a graph model, from its neighbourhood (fusion/model/neighbourhood.h). The word
+ * stays "graph" where there is nothing to compare with. */
 static int verify_in_graph(struct run *run, const struct store_item *row,
                            const struct store_embedding *e, const char **ret_word,
                            struct err *err)
 {
     int64_t node = neighbourhood_item(row->rid);
     uint32_t degree;
-    float *vec;
+    bool too_big;
     int r = run->has_world ? ERR_OK : open_world(run, err);
 
     *ret_word = "graph";
     if (r != ERR_OK)
         return r == ERR_END ? ERR_OK : r;
-    vec = calloc((size_t)e->dim + 1, sizeof(*vec));
-    if (!vec || e->dim != run->inspect.D)
-        r = vec ? ERR_END : err_oom(err, "verify");
-    else
-        r = refresh_world_vectors(&run->world, &node, 1, EDGES_MAX, vec, &degree, err);
-    if (r == ERR_OK)
+    if (e->dim != run->inspect.D)
+        return ERR_OK;
+    float *vec = calloc((size_t)e->dim + 1, sizeof(*vec));
+    if (!vec)
+        return err_oom(err, "verify");
+    r = refresh_world_vectors(&run->world, &node, 1, EDGES_MAX, vec, &degree, &too_big, err);
+    if (r == ERR_OK && !too_big)
         *ret_word = compare_vectors(e->vec, vec, (size_t)e->dim);
     if (r == ERR_OK && run->moving && strcmp(*ret_word, "differs") == 0)
         *ret_word = "behind";
     free(vec);
-    return r == ERR_END ? ERR_OK : r;
+    return r;
 }
 
 static int verify_vector(struct run *run, const struct store_item *row,

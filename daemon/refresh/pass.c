@@ -93,12 +93,13 @@ static int make_vectors(struct refresh *r, size_t first, size_t n, struct err *e
 {
     struct pass *p = &r->pass;
     size_t D = (size_t)model_shape(r->world->active.model)->D;
+    bool too_big;
     int status = refresh_world_vectors(r->world, p->names + first, n,
                                        (size_t)refresh_settings(r)->refresh.max_edges,
-                                       p->vec + first * D, p->degree + first, err);
+                                       p->vec + first * D, p->degree + first, &too_big, err);
 
     r->sums.n_edges += neighbourhood_edges(r->world->h);
-    if (status != ERR_END)
+    if (status != ERR_OK || !too_big)
         return status;
     if (n > 1) {
         status = make_vectors(r, first, n / 2, err);
@@ -188,6 +189,7 @@ static int write_rows(struct store *st, void *arg, struct err *err)
     return store_write_recomputed(st, &x, &p->result, err);
 }
 
+/* ERR_END: another model is active. */
 static int write_pass(struct refresh *r, struct err *err)
 {
     size_t D = (size_t)model_shape(r->world->active.model)->D;

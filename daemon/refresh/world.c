@@ -23,7 +23,7 @@ static int read_rows(struct refresh_world *w, const struct settings *s, struct e
     char dir[PATH_MAX];
     int status = store_model_get(w->reader, w->active.model_id, &row, err);
 
-    if (status != ERR_OK)
+    if (status != ERR_OK) /* never ERR_END: the rows of models stay */
         return status;
     status = candidate_folder(s, &row, dir, err);
     store_model_done(&row);
@@ -184,9 +184,10 @@ static int ask_items(void *arg, const int64_t *nodes, size_t n, float *ret_x, st
 
 int refresh_world_vectors(struct refresh_world *w, const int64_t *nodes, size_t n,
                           size_t max_edges, float *ret_vec, uint32_t *ret_degree,
-                          struct err *err)
+                          bool *ret_too_big, struct err *err)
 {
-    return neighbourhood_vectors(w->h, nodes, n, max_edges, ret_vec, ret_degree, err);
+    return neighbourhood_vectors(w->h, nodes, n, max_edges, ret_vec, ret_degree, ret_too_big,
+                                 err);
 }
 
 /* ---- opening ----------------------------------------------------------------------------------- */

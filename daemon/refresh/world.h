@@ -50,7 +50,7 @@ bool refresh_world_moves(const struct refresh_world *w, int64_t node, bool chang
 /* neighbourhood_vectors of the world. */
 int refresh_world_vectors(struct refresh_world *w, const int64_t *nodes, size_t n,
                           size_t max_edges, float *ret_vec, uint32_t *ret_degree,
-                          struct err *err);
+                          bool *ret_too_big, struct err *err);
 /* Inside a read transaction: forgets what touches after seen_n have changed. */
 int refresh_world_catch_up(struct refresh_world *w, int64_t last_n, struct err *err);
 

@@ -150,11 +150,13 @@ static int add_similar(struct neighbourhood *h, int64_t name, float *y, struct e
 
 int neighbourhood_vectors(struct neighbourhood *h, const int64_t *nodes, size_t n,
                           size_t max_edges, float *ret_vec, uint32_t *ret_degree,
-                          struct err *err)
+                          bool *ret_too_big, struct err *err)
 {
     int status = neighbourhood_pass_order(h, nodes, n, max_edges, err);
-    if (status == ERR_OK)
-        status = propagate(h, err);
+    *ret_too_big = h->n_edges > max_edges;
+    if (status != ERR_OK || *ret_too_big)
+        return status;
+    status = propagate(h, err);
     for (size_t i = 0; status == ERR_OK && i < n; i++) {
         const struct node *v = neighbourhood_cache_find(&h->cache, nodes[i]);
         float *y = ret_vec + i * h->D;

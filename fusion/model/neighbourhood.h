@@ -65,11 +65,11 @@ struct neighbourhood;
 /* The model must outlive it. strength: of the item-item graph. */
 int neighbourhood_new(const struct model *model, const struct neighbourhood_source *source,
                       float strength, struct neighbourhood **ret_h, struct err *err);
-/* ret_vec (n, D), ret_degree (n). Zeros for a node without any signal. ERR_END: more than
- * max_edges edges would be looked at; nothing is filled, fewer nodes at a time may do. */
+/* ret_vec (n, D), ret_degree (n). Zeros for a node without any signal. *ret_too_big: more than
+ * max_edges edges would be looked at; neither is filled, fewer nodes at a time may do. */
 int neighbourhood_vectors(struct neighbourhood *h, const int64_t *nodes, size_t n,
                           size_t max_edges, float *ret_vec, uint32_t *ret_degree,
-                          struct err *err);
+                          bool *ret_too_big, struct err *err);
 /* Edges looked at by the last call, the same one counted for each layer. */
 size_t neighbourhood_edges(const struct neighbourhood *h);
 /* At most max neighbours of a node whose edges have been asked for, those with the fewest edges

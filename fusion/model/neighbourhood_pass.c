@@ -56,7 +56,7 @@ static int begin_order(struct neighbourhood *h, const int64_t *nodes, size_t n, 
     return status;
 }
 
-/* Nodes within one hop more than those of the order up to `end`. */
+/* Nodes within one hop more than those of the order up to `end`, until there are too many edges. */
 static int widen(struct neighbourhood *h, size_t end, size_t max_edges, struct err *err)
 {
     int status = ERR_OK;
@@ -64,8 +64,8 @@ static int widen(struct neighbourhood *h, size_t end, size_t max_edges, struct e
         status = neighbourhood_cache_edges(&h->cache, h->order[i], err);
         const struct node *v = neighbourhood_pass_node(h, i);
         h->n_edges += status == ERR_OK ? v->degree : 0;
-        if (status == ERR_OK && h->n_edges > max_edges)
-            return ERR_END;
+        if (h->n_edges > max_edges)
+            return status;
         const uint32_t *near = v->near;
         uint32_t degree = v->degree;
         for (uint32_t e = 0; status == ERR_OK && e < degree; e++)
@@ -80,6 +80,8 @@ int neighbourhood_pass_order(struct neighbourhood *h, const int64_t *nodes, size
     int status = begin_order(h, nodes, n, err);
     for (uint32_t k = 0; status == ERR_OK && k < h->hops; k++) {
         status = widen(h, h->prefix[k], max_edges, err);
+        if (h->n_edges > max_edges)
+            return status;
         h->prefix[k + 1] = h->n_order;
     }
     size_t n_degrees = h->backbone->weighs ? h->n_order : h->prefix[0];

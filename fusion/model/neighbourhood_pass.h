@@ -35,7 +35,7 @@ struct neighbourhood {
     size_t Z_room;
 };
 
-/* ERR_END: more than max_edges edges would be looked at. */
+/* Given up, with h->n_edges above max_edges, when more of them would be looked at. */
 int neighbourhood_pass_order(struct neighbourhood *h, const int64_t *nodes, size_t n,
                              size_t max_edges, struct err *err);
 /* One node more at the end of the order, if it is not in it. */

@@ -188,10 +188,13 @@ static double difference(struct world *w, const int64_t *nodes, size_t n)
     uint32_t *degree = malloc(n * sizeof(*degree));
     double worst = 0, scale = 0;
     struct err err = {0};
+    bool too_big;
 
     assert_non_null(y);
     assert_non_null(degree);
-    assert_int_equal(neighbourhood_vectors(w->h, nodes, n, SIZE_MAX, y, degree, &err), ERR_OK);
+    assert_int_equal(neighbourhood_vectors(w->h, nodes, n, SIZE_MAX, y, degree, &too_big, &err),
+                     ERR_OK);
+    assert_false(too_big);
     for (size_t i = 0; i < n; i++) {
         size_t row = (size_t)neighbourhood_id(nodes[i]) +
                      (neighbourhood_is_item(nodes[i]) ? N_USERS : 0);
@@ -263,12 +266,14 @@ static void vectors_stranger_under_mf_gets_mean_of_items(void **state)
     struct world w;
     uint32_t degree[2];
     float y[2 * 12];
+    bool too_big;
 
     (void)state;
     open_world(&w, FUSION_CP, BACKBONE_MF, false, 0, 0);
     const float *a = w.t->out + (N_USERS + 3) * w.t->D;
     const float *b = w.t->out + (N_USERS + N_ITEMS - 1) * w.t->D;
-    assert_int_equal(neighbourhood_vectors(w.h, nodes, 2, SIZE_MAX, y, degree, NULL), ERR_OK);
+    assert_int_equal(neighbourhood_vectors(w.h, nodes, 2, SIZE_MAX, y, degree, &too_big, NULL),
+                     ERR_OK);
     assert_int_equal(degree[0], 2);
     for (size_t j = 0; j < w.t->D; j++)
         assert_true(fabsf(y[j] - (a[j] + b[j]) / 2) < 1e-6F);
@@ -282,11 +287,16 @@ static void vectors_beyond_max_edges_says_so(void **state)
     struct world w;
     uint32_t degree;
     float y[12];
+    bool too_big;
 
     (void)state;
     open_world(&w, FUSION_CP, BACKBONE_LIGHTGCN, false, 2, 0);
-    assert_int_equal(neighbourhood_vectors(w.h, &node, 1, 5, y, &degree, NULL), ERR_END);
-    assert_int_equal(neighbourhood_vectors(w.h, &node, 1, 5000, y, &degree, NULL), ERR_OK);
+    assert_int_equal(neighbourhood_vectors(w.h, &node, 1, 5, y, &degree, &too_big, NULL),
+                     ERR_OK);
+    assert_true(too_big);
+    assert_int_equal(neighbourhood_vectors(w.h, &node, 1, 5000, y, &degree, &too_big, NULL),
+                     ERR_OK);
+    assert_false(too_big);
     assert_true(neighbourhood_edges(w.h) > 5);
     close_world(&w);
 }

@@ -289,10 +289,12 @@ static int judge(const struct run *run, const struct candidate *c, struct err *e
     static const uint32_t cuts[] = {10, 20};
     struct evaluation e;
     struct evaluation_result figures;
-    int r = run->data.n_test ? evaluation_of_candidate(c, &e, err) : ERR_END;
 
+    if (!run->data.n_test)
+        return ERR_OK;
+    int r = evaluation_of_candidate(c, &e, err);
     if (r != ERR_OK)
-        return r == ERR_END ? ERR_OK : r;
+        return r;
     r = evaluation_run(&e, run->data.test, run->data.n_test, cuts, 2, run->o.model.threads,
                        &figures, err);
     evaluation_done(&e);

@@ -258,14 +258,16 @@ static bool admit_one(struct dispatch *d, struct item *item)
         pass_on(d, item);
         return true;
     }
-    int status = turns_take(&d->turns, item, NULL);
-    if (status == ERR_OK)
-        begin(d, item);
-    else if (status == ERR_END)
-        d->n_held--;
-    else
+    bool has_turn;
+    if (turns_take(&d->turns, item, &has_turn, NULL) != ERR_OK) {
         d->refused = item;
-    return status != ERR_RETRY;
+        return false;
+    }
+    if (has_turn)
+        begin(d, item);
+    else
+        d->n_held--;
+    return true;
 }
 
 /* Events that wait for their turn are not held: otherwise one hot item_id would hold up all

@@ -26,7 +26,7 @@ static void turn_free(void *arg)
     free(turn);
 }
 
-int turns_take(struct turns *t, struct item *item, struct err *err)
+int turns_take(struct turns *t, struct item *item, bool *ret_has_turn, struct err *err)
 {
     struct turn *turn = turn_new(item->item_id);
     struct turn **node = turn ? tsearch(turn, &t->tree, compare) : NULL;
@@ -34,7 +34,8 @@ int turns_take(struct turns *t, struct item *item, struct err *err)
         free(turn);
         return err_oom(err, "the turn of an item");
     }
-    if (*node == turn) {
+    *ret_has_turn = *node == turn;
+    if (*ret_has_turn) {
         item->turn = turn;
         t->n++;
         return ERR_OK;
@@ -43,7 +44,7 @@ int turns_take(struct turns *t, struct item *item, struct err *err)
     item_list_push(&(*node)->waiting, item);
     t->n_waiting++;
     t->waiting_bytes += item_bytes(item);
-    return ERR_END;
+    return ERR_OK;
 }
 
 struct item *turns_give_back(struct turns *t, struct turn *turn)

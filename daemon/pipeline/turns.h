@@ -8,6 +8,7 @@
 #include "config/err.h"
 #include "daemon/event/item.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct turn {
@@ -22,9 +23,9 @@ struct turns {
     size_t n_waiting, waiting_bytes; /* the events behind those that have a turn */
 };
 
-/* ERR_OK: item->turn is set, go on. ERR_END: the item is kept here until its turn comes.
- * ERR_RETRY: no memory, the item stays the caller's. */
-int turns_take(struct turns *t, struct item *item, struct err *err);
+/* *ret_has_turn: item->turn is set, go on. Otherwise the item is kept here until its turn comes,
+ * and is no longer the caller's. ERR_RETRY: no memory, it stays the caller's. */
+int turns_take(struct turns *t, struct item *item, bool *ret_has_turn, struct err *err);
 /* Returns the next event, which now holds the turn, or NULL: then the turn is gone. */
 struct item *turns_give_back(struct turns *t, struct turn *turn);
 void turns_done(struct turns *t); /* frees what waits */

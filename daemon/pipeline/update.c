@@ -65,10 +65,10 @@ static bool can_extract(const struct item *item, enum modality m)
     return m == MODALITY_TEXTUAL || item->media_uri;
 }
 
-/* ERR_OK with the stored vector in features, or without when the modality is missing; ERR_END
- * when it is of no use to the present encoder. */
+/* The stored vector into features; none when the modality is missing. Not *ret_usable: the stored
+ * one is damaged, or of no use to the present encoder, and has to be made anew from the media. */
 static int keep_feature(struct item *item, const struct encoder_identity *encoder,
-                        struct store *reader, struct err *err)
+                        struct store *reader, bool *ret_usable, struct err *err)
 {
     struct features *f = item->features;
     enum modality m = encoder->modality;
@@ -76,23 +76,20 @@ static int keep_feature(struct item *item, const struct encoder_identity *encode
     int32_t stored_dim;
     int status =
         store_get_feature(reader, item->item_id, m, &vec, &stored_dim, f->encoder_id[m], err);
-    if (status == ERR_END)
-        return ERR_OK;
-    if (status == ERR_FATAL)
-        return ERR_END; /* damaged: made anew from the media */
+    *ret_usable = status != ERR_FATAL;
     if (status != ERR_OK)
-        return status;
+        return status == ERR_END || status == ERR_FATAL ? ERR_OK : status;
     size_t bytes = (size_t)stored_dim * sizeof(float);
-    bool usable = bytes <= sizeof(f->vec[m]) &&
+    *ret_usable = bytes <= sizeof(f->vec[m]) &&
                   (!can_extract(item, m) ||
                    (stored_dim == encoder->dim && strcmp(f->encoder_id[m], encoder->id) == 0));
-    if (usable) {
+    if (*ret_usable) {
         memcpy(f->vec[m], vec, bytes);
         f->dim[m] = (uint16_t)stored_dim;
         f->mask |= MODALITY_BIT(m);
     }
     free(vec);
-    return usable ? ERR_OK : ERR_END;
+    return ERR_OK;
 }
 
 static int keep_features(struct item *item, const struct store_item *row, struct store *reader,
@@ -101,18 +98,23 @@ static int keep_features(struct item *item, const struct store_item *row, struct
     item->features = arena_alloc(&item->arena, sizeof(*item->features));
     if (!item->features)
         return err_oom(err, "update: stored features");
-    int status = keep_feature(item, &encoders[MODALITY_VISUAL], reader, err);
-    if (status == ERR_OK)
-        status = keep_feature(item, &encoders[MODALITY_ACOUSTIC], reader, err);
-    if (status == ERR_OK && row->flags_json) {
+    bool usable;
+    int status = keep_feature(item, &encoders[MODALITY_VISUAL], reader, &usable, err);
+    if (status == ERR_OK && usable)
+        status = keep_feature(item, &encoders[MODALITY_ACOUSTIC], reader, &usable, err);
+    if (status != ERR_OK)
+        return status;
+    if (!usable) {
+        item->features = NULL;
+        return ERR_OK;
+    }
+    if (row->flags_json) {
         item->flags_json = arena_strdup(&item->arena, row->flags_json);
         if (!item->flags_json)
             return err_oom(err, "update: stored flags");
     }
-    item->keeps_media = status == ERR_OK;
-    if (status == ERR_END)
-        item->features = NULL;
-    return status == ERR_END ? ERR_OK : status;
+    item->keeps_media = true;
+    return ERR_OK;
 }
 
 /* A re-extraction: everything from the media; without any, from the text, beside the picture and

@@ -27,6 +27,7 @@ struct round {
     struct store_model active; /* model_id 0 = none */
     size_t n_known;            /* pairs that the next round's split will know */
     bool has_figures;
+    bool is_concluded; /* the outcome says how it ended */
 };
 
 /* ---- the words of the children, and the record in the store ------------------------------- */
@@ -146,9 +147,11 @@ static void conclude(struct round *r, enum retrain_end end, const char *text)
 {
     r->o->end = end;
     text_format(r->o->why, sizeof(r->o->why), "%s", text);
+    r->is_concluded = true;
 }
 
-/* Every pair that the active model was trained on or judged by. */
+/* Every pair that the active model was trained on or judged by. ERR_END comes twice, of the pairs
+ * and of the folder, and both mean that it was not trained here: then it knows none. */
 static int read_known(struct round *r, struct store_pair **pairs, size_t *n, struct err *err)
 {
     char dir[PATH_MAX], path[PATH_MAX];
@@ -182,7 +185,14 @@ static bool has_enough(struct round *r, const struct holdout *h)
     return false;
 }
 
-/* ERR_END: too little data, said in the outcome. */
+static int keep_holdout(struct round *r, const struct holdout *h, struct err *err)
+{
+    int status = retrain_files_begin(r->s, &r->paths, err);
+
+    return status == ERR_OK ? retrain_files_write(r->paths.holdout, r->st, h, err) : status;
+}
+
+/* Concludes the round when there is too little data. */
 static int split(struct round *r, struct err *err)
 {
     struct store_timed_pair *timed = NULL;
@@ -199,12 +209,8 @@ static int split(struct round *r, struct err *err)
         status =
             holdout_split(timed, n, known, n_known, r->s->training.holdout_percent, &h, err);
     on_tick(r);
-    if (status == ERR_OK && !has_enough(r, &h))
-        status = ERR_END;
-    if (status == ERR_OK)
-        status = retrain_files_begin(r->s, &r->paths, err);
-    if (status == ERR_OK)
-        status = retrain_files_write(r->paths.holdout, r->st, &h, err);
+    if (status == ERR_OK && has_enough(r, &h))
+        status = keep_holdout(r, &h, err);
     r->n_known = n;
     free(timed);
     free(known);
@@ -385,7 +391,7 @@ static int open_store(struct round *r, struct err *err)
     return status == ERR_END ? ERR_OK : status;
 }
 
-/* ERR_END: the model is pinned, said in the outcome. */
+/* Concludes the round when the model is pinned. */
 static int check_pin(struct round *r, struct err *err)
 {
     int64_t pinned = 0;
@@ -396,19 +402,22 @@ static int check_pin(struct round *r, struct err *err)
         return status;
     (void)snprintf(text, sizeof(text), "model %" PRId64 " is pinned", pinned);
     conclude(r, RETRAIN_NOT_NOW, text);
-    return ERR_END;
+    return ERR_OK;
 }
 
+/* Until something fails or the round is concluded. */
 static int run(struct round *r, struct err *err)
 {
     char trainer[PATH_MAX];
     int status;
 
     if ((status = open_store(r, err)) != ERR_OK || (status = check_pin(r, err)) != ERR_OK ||
+        r->is_concluded ||
         (status = store_work(&r->r->writer, retrain_reject_leftovers, (void *)(uintptr_t)r->s,
                              err)) != ERR_OK ||
         (status = paths_trainer(r->s, trainer, err)) != ERR_OK ||
-        (status = split(r, err)) != ERR_OK || (status = train(r, trainer, err)) != ERR_OK ||
+        (status = split(r, err)) != ERR_OK || r->is_concluded ||
+        (status = train(r, trainer, err)) != ERR_OK ||
         (status = judge(r, trainer, err)) != ERR_OK)
         return status;
     return decide(r, err);
@@ -421,7 +430,7 @@ void retrain_round_run(const struct retrain_round *r, struct retrain_outcome *re
 
     *ret_outcome = (struct retrain_outcome){.end = RETRAIN_FAILED, .trainer = TRAINER_DONE};
     int status = run(&round, &err);
-    if (status != ERR_OK && status != ERR_END)
+    if (status != ERR_OK)
         conclude(&round, RETRAIN_FAILED, err.text);
     if (round.st && ret_outcome->end == RETRAIN_PUBLISHED && models_lock(may_wait, &round)) {
         retrain_files_collect(r->settings, round.st);

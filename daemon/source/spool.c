@@ -79,12 +79,13 @@ static void spool_file_free(struct spool *s, struct spool_file *file)
 static void finish_file(struct spool *s, struct spool_file *file)
 {
     struct err err;
+    bool replaced;
     int status = spool_folder_finish(&s->folder, file->name, event_file_fd(file->file),
-                                     s->keep_files, &err);
-    if (status == ERR_OK || status == ERR_END)
+                                     s->keep_files, &replaced, &err);
+    if (status == ERR_OK)
         log_info("spool: %s: %lld lines done%s", file->name,
                  (long long)event_file_lines(file->file),
-                 status == ERR_END ? "; another file has its name now and is read next" : "");
+                 replaced ? "; another file has its name now and is read next" : "");
     else
         log_error("%s: it stays; its events are stored and will not be repeated", err.text);
     spool_folder_forget(&s->folder, file->name);

@@ -174,7 +174,7 @@ static int move(struct spool_folder *f, const char *from, const char *target)
     return renameat2(f->fd, from, f->fd, target, RENAME_NOREPLACE);
 }
 
-/* ERR_END when there is no such file any more. */
+/* ERR_NONE when there is no such file any more. */
 static int set_aside(struct spool_folder *f, const char *name, char ret_aside[ASIDE_BYTES],
                      struct err *err)
 {
@@ -183,7 +183,7 @@ static int set_aside(struct spool_folder *f, const char *name, char ret_aside[AS
         (void)snprintf(ret_aside, ASIDE_BYTES, "settled-%ld-%d.ndjson", (long)getpid(), number);
     while ((code = move(f, name, ret_aside)) < 0 && errno == EEXIST && ++number < NAMES_MAX);
     if (code < 0 && errno == ENOENT)
-        return ERR_END;
+        return ERR_NONE;
     if (code < 0)
         return err_retry(err, EX_IOERR, "spool file %s/%s: rename: %s", f->path, name,
                          strerror(errno));
@@ -239,16 +239,15 @@ static void remember(struct spool_folder *f, const char *text)
 }
 
 int spool_folder_finish(struct spool_folder *f, const char *name, int fd, bool keep,
-                        struct err *err)
+                        bool *ret_replaced, struct err *err)
 {
     char aside[ASIDE_BYTES];
     int status = keep ? make_done(f, err) : ERR_OK;
     if (status == ERR_OK)
         status = set_aside(f, name, aside, err);
-    if (status != ERR_OK)
-        return status == ERR_END ? ERR_OK : status;
-    if (!is_open_as(f, aside, fd))
-        return ERR_END;
+    *ret_replaced = status == ERR_OK && !is_open_as(f, aside, fd);
+    if (status != ERR_OK || *ret_replaced)
+        return status == ERR_NONE ? ERR_OK : status;
     status = keep ? move_to_done(f, aside, name, err) : delete (f, aside, name, err);
     if (status != ERR_OK)
         remember(f, aside);

@@ -39,9 +39,9 @@ void spool_folder_put_back(struct spool_folder *f, const char *name);
 void spool_folder_forget(struct spool_folder *f, const char *name);
 
 /* The file open as fd, found under this name, is done: deletes it, or moves it to done/ (as name.1
- * and so on when that is taken). Gone already is as well. ERR_END: another file has been renamed
- * over the name meanwhile; it stays, under a name that is found like any other. */
+ * and so on when that is taken). Gone already is as well. *ret_replaced: another file has been
+ * renamed over the name meanwhile; it stays, under a name that is found like any other. */
 int spool_folder_finish(struct spool_folder *f, const char *name, int fd, bool keep,
-                        struct err *err);
+                        bool *ret_replaced, struct err *err);
 
 #endif

@@ -109,7 +109,9 @@ static void events_report_renames_only(void **state)
 static int finish(struct spool_folder *f, const char *name, bool keep)
 {
     int fd = open(in_folder(name), O_RDONLY | O_CLOEXEC);
-    int status = spool_folder_finish(f, name, fd, keep, NULL);
+    bool replaced;
+    int status = spool_folder_finish(f, name, fd, keep, &replaced, NULL);
+    assert_false(replaced);
     if (fd >= 0)
         close(fd);
     return status;
@@ -149,7 +151,9 @@ static void finish_leaves_what_was_renamed_over_it(void **state)
         int fd = open(in_folder("a.ndjson"), O_RDONLY | O_CLOEXEC);
         touch("x.tmp");
         assert_int_equal(rename(in_folder("x.tmp"), in_folder("a.ndjson")), 0);
-        assert_int_equal(spool_folder_finish(f, "a.ndjson", fd, keep, NULL), ERR_END);
+        bool replaced;
+        assert_int_equal(spool_folder_finish(f, "a.ndjson", fd, keep, &replaced, NULL), ERR_OK);
+        assert_true(replaced);
         close(fd);
         assert_false(spool_folder_read_events(f));
         const char *name = spool_folder_next(f);

@@ -91,7 +91,7 @@ static int add_curve(struct store *st, int64_t model_id, json_t *root, struct er
 
     if (r != ERR_OK || n == 0) {
         free(points);
-        return r == ERR_END ? ERR_OK : r;
+        return r;
     }
     array = json_array();
     for (size_t i = 0; i < n; i++) {

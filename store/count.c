@@ -27,7 +27,7 @@ int store_count(struct store *st, struct store_counts *ret_counts, struct err *e
         &c.n_users,  &c.n_interactions, &c.n_dead_letters, &c.n_outbox,    &c.n_gaps,
         &c.n_models, &c.last_seq,       &c.n_cold,         &c.n_warm};
     struct query q = query_begin(st, SQL_COUNT);
-    int status = query_step(&q, "count rows", err);
+    int status = query_row(&q, "count rows", err);
 
     if (status != ERR_OK)
         return status;

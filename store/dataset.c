@@ -88,22 +88,20 @@ static int read_pairs(struct store *st, struct store_dataset *d, struct err *err
     return status == ERR_END ? ERR_OK : status;
 }
 
-/* ERR_END when nobody has this modality. */
+/* ERR_NONE when nobody has this modality. */
 static int newest_encoder(struct store *st, struct store_dataset *d, enum modality m,
                           struct err *err)
 {
     struct query q = query_begin(st, SQL_FEATURE_NEWEST);
 
     query_text(&q, modality_name(m));
-    int status = query_step(&q, "find the newest encoder", err);
-    if (status == ERR_OK) {
-        query_column_word(&q, 0, d->encoder_id[m], sizeof d->encoder_id[m]);
-        d->dim[m] = (int32_t)query_column_int(&q, 1);
-    } else if (status != ERR_END) {
+    int status = query_row(&q, "find the newest encoder", err);
+    if (status != ERR_OK)
         return status;
-    }
+    query_column_word(&q, 0, d->encoder_id[m], sizeof d->encoder_id[m]);
+    d->dim[m] = (int32_t)query_column_int(&q, 1);
     query_end(&q);
-    return status;
+    return ERR_OK;
 }
 
 static int read_feature_rows(struct query *q, struct store_dataset *d, enum modality m,
@@ -133,7 +131,7 @@ static int read_features(struct store *st, struct store_dataset *d, enum modalit
     int status = newest_encoder(st, d, m, err);
 
     if (status != ERR_OK)
-        return status == ERR_END ? ERR_OK : status;
+        return status == ERR_NONE ? ERR_OK : status;
     d->feature[m] = calloc(d->n_items + 1, (size_t)d->dim[m] * sizeof(float));
     if (!d->feature[m])
         return err_oom(err, "the store's features");

@@ -203,8 +203,11 @@ void query_real(struct query *q, double v);
 void query_us(struct query *q, int64_t us); /* as milliseconds, 0 = NULL */
 void query_text(struct query *q, const char *s);
 void query_blob(struct query *q, const void *data, size_t bytes);
-/* ERR_OK with a row, ERR_END without; anything else has ended the query. */
+/* The next of many rows: ERR_OK with it, ERR_END after the last one; anything else has ended the
+ * query. */
 int query_step(struct query *q, const char *what, struct err *err);
+/* The one row: ERR_OK with it, ERR_NONE when there is none; all but ERR_OK has ended the query. */
+int query_row(struct query *q, const char *what, struct err *err);
 int query_run(struct query *q, const char *what,
               struct err *err); /* to the end, then ends it */
 void query_end(struct query *q);

@@ -31,14 +31,14 @@ static int item_find(struct store *st, const char *item_id, struct item_row *row
 
     *row = (struct item_row){0};
     query_text(&q, item_id);
-    int status = query_step(&q, "find an item", err);
+    int status = query_row(&q, "find an item", err);
     if (status == ERR_OK) {
         row->rid = query_column_int(&q, 0);
         row->topic_id = query_column_int(&q, 1);
         row->positioned = row->topic_id != 0;
         row->partition = (int32_t)query_column_int(&q, 2);
         row->offset = query_column_int(&q, 3);
-    } else if (status != ERR_END) {
+    } else if (status != ERR_NONE) {
         return status;
     }
     query_end(&q);
@@ -60,10 +60,10 @@ static int position_is_stale(struct store *st, const struct item_row *row, int64
     query_int(&q, row->rid);
     query_int(&q, topic_id);
     query_int(&q, pos->partition);
-    int status = query_step(&q, "find an item's position", err);
+    int status = query_row(&q, "find an item's position", err);
     if (status == ERR_OK)
         *ret_stale = query_column_int(&q, 0) >= pos->offset;
-    else if (status != ERR_END)
+    else if (status != ERR_NONE)
         return status;
     query_end(&q);
     return ERR_OK;
@@ -153,7 +153,7 @@ static int put_item(struct store *st, const struct store_video *v, int64_t topic
         return query_run(&q, "replace an item", err);
     }
     query_text(&q, v->item_id);
-    int status = query_step(&q, "insert an item", err);
+    int status = query_row(&q, "insert an item", err);
     if (status != ERR_OK)
         return status;
     *ret_rid = query_column_int(&q, 0);
@@ -342,7 +342,7 @@ int store_item_rid(struct store *st, const char *item_id, int64_t *ret_rid, stru
     }
     struct query q = query_begin(st, SQL_ITEM_UNKNOWN);
     query_text(&q, item_id);
-    status = query_step(&q, "insert an unknown item", err);
+    status = query_row(&q, "insert an unknown item", err);
     if (status != ERR_OK)
         return status;
     *ret_rid = query_column_int(&q, 0);

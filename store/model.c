@@ -41,7 +41,7 @@ int store_model_add(struct store *st, struct store_model *m, struct err *err)
     query_text(&q, m->sha256);
     query_text(&q, m->encoder_ids);
     query_text(&q, m->metrics);
-    int status = query_step(&q, "insert a model", err);
+    int status = query_row(&q, "insert a model", err);
     if (status != ERR_OK)
         return status;
     int64_t model_id = query_column_int(&q, 0);
@@ -82,12 +82,11 @@ static int model_read(const struct query *q, struct store_model *m, struct err *
 static int model_step(struct query *q, struct store_model *ret_m, struct err *err)
 {
     struct store_model m;
-    int status = query_step(q, "read a model", err);
+    int status = query_row(q, "read a model", err);
 
-    if (status == ERR_OK)
-        status = model_read(q, &m, err);
-    else if (status != ERR_END)
+    if (status != ERR_OK)
         return status;
+    status = model_read(q, &m, err);
     query_end(q);
     if (status == ERR_OK)
         *ret_m = m;
@@ -113,7 +112,7 @@ int store_model_get(struct store *st, int64_t model_id, struct store_model *ret_
 int store_model_previous(struct store *st, int64_t *ret_model_id, struct err *err)
 {
     struct query q = query_begin(st, SQL_MODEL_PREVIOUS);
-    int status = query_step(&q, "find the previous model", err);
+    int status = query_row(&q, "find the previous model", err);
 
     if (status != ERR_OK)
         return status;
@@ -234,7 +233,7 @@ static int find_models(struct store *st, int64_t model_id, int64_t *ret_old_id, 
     int status = store_model_get(st, model_id, &m, err);
 
     store_model_done(&m);
-    if (status == ERR_END)
+    if (status == ERR_NONE)
         return err_fatal(err, EX_DATAERR,
                          "store %s: model %lld: no such model; see `metammf model list`",
                          st->path, (long long)model_id);
@@ -244,7 +243,7 @@ static int find_models(struct store *st, int64_t model_id, int64_t *ret_old_id, 
     status = store_model_active(st, &m, err);
     *ret_old_id = m.model_id;
     store_model_done(&m);
-    return status == ERR_END ? ERR_OK : status;
+    return status == ERR_NONE ? ERR_OK : status;
 }
 
 /* The writer waits for it: 0.5 s between two models of 300,000 items, and 2.5 s more where
@@ -334,10 +333,10 @@ int store_get_model_note(struct store *st, const char *name, int64_t *ret_model_
 
     *ret_model_id = 0;
     query_text(&q, name);
-    int status = query_step(&q, "read the id of a model", err);
+    int status = query_row(&q, "read the id of a model", err);
     if (status == ERR_OK)
         *ret_model_id = query_column_int(&q, 0);
-    else if (status != ERR_END)
+    else if (status != ERR_NONE)
         return err_wrap(err, "%s", name);
     query_end(&q);
     return ERR_OK;

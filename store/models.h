@@ -32,7 +32,7 @@ void store_model_done(struct store_model *m);
 
 /* Inserts a candidate; fills model_id. */
 int store_model_add(struct store *st, struct store_model *m, struct err *err);
-/* ERR_END when there is none. */
+/* ERR_NONE when there is none. */
 int store_model_active(struct store *st, struct store_model *ret_m, struct err *err);
 int store_model_get(struct store *st, int64_t model_id, struct store_model *ret_m,
                     struct err *err);
@@ -40,7 +40,7 @@ int store_model_get(struct store *st, int64_t model_id, struct store_model *ret_
 int store_model_list(struct store *st, size_t max, struct store_model **ret_rows, size_t *ret_n,
                      struct err *err);
 /* What a rollback means: of the retired models that are older than the active one, the one that
- * was retired last; without any, the same of the newer ones. ERR_END: none. */
+ * was retired last; without any, the same of the newer ones. ERR_NONE: none. */
 int store_model_previous(struct store *st, int64_t *ret_model_id, struct err *err);
 /* A candidate is refused ("rejected"), or a rejected one is looked at again ("candidate"); metrics
  * NULL = as they are. ERR_FATAL EX_DATAERR for a model in another state. */
@@ -103,7 +103,7 @@ struct store_pair {
 };
 int store_put_training(struct store *st, int64_t model_id, const struct store_pair *pairs,
                        size_t n, struct err *err);
-/* ERR_END: none is known (a model that was not trained here). free(*ret_pairs). */
+/* ERR_NONE: none is known (a model that was not trained here). free(*ret_pairs). */
 int store_get_training(struct store *st, int64_t model_id, struct store_pair **ret_pairs,
                        size_t *ret_n, struct err *err);
 

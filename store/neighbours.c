@@ -86,7 +86,7 @@ int store_read_degree(struct store *st, enum store_side side, int64_t id, uint32
         query_begin(st, side == STORE_SIDE_USERS ? SQL_DEGREE_OF_USER : SQL_DEGREE_OF_ITEM);
 
     query_int(&q, id);
-    int status = query_step(&q, "count neighbours", err);
+    int status = query_row(&q, "count neighbours", err);
     if (status == ERR_OK)
         *ret_degree = (uint32_t)query_column_int(&q, 0);
     query_end(&q);

@@ -19,9 +19,7 @@ int store_next_offset(struct store *st, const char *topic, int32_t partition, in
 
     query_text(&q, topic);
     query_int(&q, partition);
-    int status = query_step(&q, "read an offset", err);
-    if (status != ERR_OK && status != ERR_END)
-        return status;
+    int status = query_row(&q, "read an offset", err);
     if (status == ERR_OK)
         *ret_next = query_column_int(&q, 0);
     query_end(&q);
@@ -33,25 +31,24 @@ int store_knows_topic(struct store *st, const char *topic, bool *ret_known, stru
     struct query q = query_begin(st, SQL_OFFSET_OF_TOPIC);
 
     query_text(&q, topic);
-    int status = query_step(&q, "look for a topic's offsets", err);
-    if (status != ERR_OK && status != ERR_END)
+    int status = query_row(&q, "look for a topic's offsets", err);
+    if (status != ERR_OK && status != ERR_NONE)
         return status;
     *ret_known = status == ERR_OK;
     query_end(&q);
     return ERR_OK;
 }
 
+/* ERR_NONE before the first contact. */
 static int cluster_find(struct store *st, char **ret_id, struct err *err)
 {
     struct query q = query_begin(st, SQL_META_FIND);
 
     *ret_id = NULL;
     query_text(&q, "cluster_id");
-    int status = query_step(&q, "read the cluster's id", err);
+    int status = query_row(&q, "read the cluster's id", err);
     if (status == ERR_OK)
         status = query_column_text(&q, 0, ret_id, err);
-    else if (status != ERR_END)
-        return status;
     query_end(&q);
     return status;
 }
@@ -72,7 +69,7 @@ int store_check_cluster(struct store *st, const char *cluster_id, struct err *er
     int status = cluster_find(st, &known, err);
 
     assert(cluster_id);
-    if (status == ERR_END)
+    if (status == ERR_NONE)
         return cluster_remember(st, cluster_id, err);
     if (status == ERR_OK && strcmp(known, cluster_id) != 0)
         status =

@@ -28,7 +28,7 @@ int store_vectors_validate(const struct store_vectors *v, struct err *err)
     return status;
 }
 
-/* ERR_END: the item has other features than the vector was made of. */
+/* ERR_STALE: the item has other features than the vector was made of. */
 static int check_stamp(struct store *st, const struct store_vectors *v, size_t i,
                        struct err *err)
 {
@@ -37,7 +37,7 @@ static int check_stamp(struct store *st, const struct store_vectors *v, size_t i
     if (!v->stamp)
         return ERR_OK;
     int status = store_item_stamp(st, v->ids[i], &stamp, err);
-    return status == ERR_OK && stamp != v->stamp[i] ? ERR_END : status;
+    return status == ERR_OK && stamp != v->stamp[i] ? ERR_STALE : status;
 }
 
 int store_publish_row(struct store *st, const struct store_vectors *v, size_t i,
@@ -46,7 +46,7 @@ int store_publish_row(struct store *st, const struct store_vectors *v, size_t i,
     int status = check_stamp(st, v, i, err);
 
     if (status != ERR_OK)
-        return status == ERR_END ? ERR_OK : status;
+        return status == ERR_STALE ? ERR_OK : status;
     size_t bytes = (size_t)v->dim * sizeof(float);
     const float *vec = v->vec + i * (size_t)v->dim;
     bool is_item = v->side == STORE_SIDE_ITEMS;
@@ -175,7 +175,7 @@ int store_count_vectors(struct store *st, int64_t model_id, enum store_side side
     struct query q = query_begin(st, side == STORE_SIDE_ITEMS ? SQL_COUNT_ITEM_VECTORS
                                                               : SQL_COUNT_USER_VECTORS);
     query_int(&q, model_id);
-    int status = query_step(&q, "count a model's vectors", err);
+    int status = query_row(&q, "count a model's vectors", err);
     if (status != ERR_OK)
         return status;
     *ret_n = query_column_int(&q, 0);
@@ -208,11 +208,10 @@ int store_get_training(struct store *st, int64_t model_id, struct store_pair **r
     size_t bytes = 0;
 
     query_int(&q, model_id);
-    int status = query_step(&q, "read a model's training pairs", err);
-    if (status == ERR_OK)
-        status = query_column_blob(&q, 0, &data, &bytes, err);
-    else if (status != ERR_END)
+    int status = query_row(&q, "read a model's training pairs", err);
+    if (status != ERR_OK)
         return status;
+    status = query_column_blob(&q, 0, &data, &bytes, err);
     if (status == ERR_OK && digest_checksum(data ? data : "", bytes) != query_column_int(&q, 1))
         status = err_fatal(err, EX_DATAERR,
                            "store %s: table model_training, model %lld: the checksum does not "

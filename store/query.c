@@ -207,6 +207,16 @@ int query_step(struct query *q, const char *what, struct err *err)
     return status;
 }
 
+int query_row(struct query *q, const char *what, struct err *err)
+{
+    int status = query_step(q, what, err);
+
+    if (status != ERR_END)
+        return status;
+    query_end(q);
+    return ERR_NONE;
+}
+
 int query_run(struct query *q, const char *what, struct err *err)
 {
     int status;

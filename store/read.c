@@ -54,11 +54,10 @@ int store_get_item(struct store *st, const char *item_id, struct store_item *ret
     struct query q = query_begin(st, SQL_ITEM_GET);
 
     query_text(&q, item_id);
-    int status = query_step(&q, "read an item", err);
-    if (status == ERR_OK)
-        status = item_read(&q, &item, err);
-    else if (status != ERR_END)
+    int status = query_row(&q, "read an item", err);
+    if (status != ERR_OK)
         return status;
+    status = item_read(&q, &item, err);
     query_end(&q);
     if (status == ERR_OK)
         *ret_item = item;
@@ -94,11 +93,10 @@ int store_get_embedding(struct store *st, const char *item_id, struct store_embe
     struct query q = query_begin(st, SQL_EMBEDDING_GET);
 
     query_text(&q, item_id);
-    int status = query_step(&q, "read an embedding", err);
-    if (status == ERR_OK)
-        status = embedding_read(&q, &e, err);
-    else if (status != ERR_END)
+    int status = query_row(&q, "read an embedding", err);
+    if (status != ERR_OK)
         return status;
+    status = embedding_read(&q, &e, err);
     query_end(&q);
     if (status == ERR_OK)
         *ret_e = e;
@@ -112,12 +110,11 @@ int store_get_feature(struct store *st, const char *item_id, enum modality m, fl
 
     query_text(&q, item_id);
     query_text(&q, modality_name(m));
-    int status = query_step(&q, "read a feature", err);
-    if (status == ERR_OK)
-        status = store_vector_column(&q, 0, "feature", query_column_int(&q, 3), ret_vec,
-                                     ret_dim, err);
-    else if (status != ERR_END)
+    int status = query_row(&q, "read a feature", err);
+    if (status != ERR_OK)
         return status;
+    status =
+        store_vector_column(&q, 0, "feature", query_column_int(&q, 3), ret_vec, ret_dim, err);
     if (status == ERR_OK)
         query_column_word(&q, 4, ret_encoder_id, 64);
     query_end(&q);
@@ -135,13 +132,13 @@ struct matrix_builder {
 static int matrix_size(struct store *st, struct matrix_builder *b, struct err *err)
 {
     struct query q = query_begin(st, SQL_MATRIX_SIZE);
-    int status = query_step(&q, "count the embeddings", err);
+    int status = query_row(&q, "count the embeddings", err);
 
     if (status == ERR_OK) {
         b->m.model_id = query_column_int(&q, 0);
         b->n_cap = (size_t)query_column_int(&q, 1);
         b->m.dim = (int32_t)query_column_int(&q, 2);
-    } else if (status != ERR_END) {
+    } else if (status != ERR_NONE) {
         return status;
     }
     query_end(&q);
@@ -273,8 +270,8 @@ int store_find_ids(struct store *st, enum store_side side, char *const *names, s
         struct query q = query_begin(st, sql);
 
         query_text(&q, names[i]);
-        int status = query_step(&q, "find an id", err);
-        if (status != ERR_OK && status != ERR_END)
+        int status = query_row(&q, "find an id", err);
+        if (status != ERR_OK && status != ERR_NONE)
             return status;
         ret_ids[i] = status == ERR_OK ? query_column_int(&q, 0) : 0;
         query_end(&q);
@@ -288,9 +285,7 @@ int store_get_user_vector(struct store *st, const char *user_id, float **ret_vec
     struct query q = query_begin(st, SQL_USER_VECTOR);
 
     query_text(&q, user_id);
-    int status = query_step(&q, "read a user's vector", err);
-    if (status != ERR_OK && status != ERR_END)
-        return status;
+    int status = query_row(&q, "read a user's vector", err);
     if (status == ERR_OK)
         status = store_vector_column(&q, 0, "user_embedding", query_column_int(&q, 3), ret_vec,
                                      ret_dim, err);

@@ -35,13 +35,13 @@ struct store_embedding {
 };
 void store_embedding_done(struct store_embedding *e);
 
-/* ERR_END when there is no such item (for embeddings: none now). A BLOB whose checksum fails is
+/* ERR_NONE when there is no such item (for embeddings: none now). A BLOB whose checksum fails is
  * ERR_FATAL EX_DATAERR naming table and rowid. */
 int store_get_item(struct store *st, const char *item_id, struct store_item *ret_item,
                    struct err *err);
 int store_get_embedding(struct store *st, const char *item_id, struct store_embedding *ret_e,
                         struct err *err);
-/* The stored feature of one item; *ret_vec malloc'ed. ERR_END when missing. */
+/* The stored feature of one item; *ret_vec malloc'ed. ERR_NONE when missing. */
 int store_get_feature(struct store *st, const char *item_id, enum modality m, float **ret_vec,
                       int32_t *ret_dim, char ret_encoder_id[64], struct err *err);
 
@@ -70,7 +70,7 @@ void store_names_done(struct store_names *names);
 /* rid or uid of each name, 0 = unknown. */
 int store_find_ids(struct store *st, enum store_side side, char *const *names, size_t n,
                    int64_t *ret_ids, struct err *err);
-/* The current vector of a user; *ret_vec malloc'ed. ERR_END: unknown, or none under the active
+/* The current vector of a user; *ret_vec malloc'ed. ERR_NONE: unknown, or none under the active
  * model. */
 int store_get_user_vector(struct store *st, const char *user_id, float **ret_vec,
                           int32_t *ret_dim, struct err *err);

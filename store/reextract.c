@@ -19,10 +19,10 @@ static int find_live(struct store *st, const char *item_id, int64_t *ret_rid, st
 
     *ret_rid = 0;
     query_text(&q, item_id);
-    int status = query_step(&q, "find an item", err);
+    int status = query_row(&q, "find an item", err);
     if (status == ERR_OK)
         *ret_rid = query_column_int(&q, 0);
-    else if (status != ERR_END)
+    else if (status != ERR_NONE)
         return status;
     query_end(&q);
     return ERR_OK;
@@ -100,7 +100,7 @@ int store_count_stale(struct store *st, const char *const encoder_id[MODALITY_CO
     struct query q = query_begin(st, SQL_STALE_COUNT);
 
     bind_encoders(&q, encoder_id);
-    int status = query_step(&q, "count stale items", err);
+    int status = query_row(&q, "count stale items", err);
     if (status != ERR_OK)
         return status;
     *ret_n = query_column_int(&q, 0);

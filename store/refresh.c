@@ -22,10 +22,10 @@ static int changed_later(struct store *st, const struct store_recomputed *r, int
 
     query_int(&q, r->snapshot_n);
     query_int(&q, rid);
-    int status = query_step(&q, "look for a later change", err);
+    int status = query_row(&q, "look for a later change", err);
     *ret_later = status == ERR_OK;
     query_end(&q);
-    return status == ERR_END ? ERR_OK : status;
+    return status == ERR_NONE ? ERR_OK : status;
 }
 
 /* What is there of a row: *ret_gone when nothing may be written, *ret_same when it would not
@@ -41,8 +41,8 @@ static int look_at_row(struct store *st, const struct store_recomputed *r,
 
     query_int(&q, r->model_id);
     query_int(&q, v->ids[i]);
-    int status = query_step(&q, "look at a vector", err);
-    *ret_gone = is_item && (status == ERR_END || query_column_int(&q, 0) != 0);
+    int status = query_row(&q, "look at a vector", err);
+    *ret_gone = is_item && (status == ERR_NONE || query_column_int(&q, 0) != 0);
     *ret_same = false;
     if (status == ERR_OK) {
         size_t dim = (size_t)v->dim;
@@ -50,7 +50,7 @@ static int look_at_row(struct store *st, const struct store_recomputed *r,
         *ret_same =
             query_column_int(&q, 1) == digest_checksum(v->vec + i * dim, dim * sizeof(float)) &&
             (!is_item || strcmp(stored, state) == 0);
-    } else if (status != ERR_END) {
+    } else if (status != ERR_NONE) {
         return status;
     }
     query_end(&q);
@@ -80,6 +80,7 @@ static int refresh_side(struct store *st, const struct store_recomputed *r,
     return status;
 }
 
+/* ERR_STALE: another model is active, or none. */
 static int write_recomputed(struct store *st, const struct store_recomputed *r,
                             struct store_recomputed_result *result, struct err *err)
 {
@@ -88,8 +89,10 @@ static int write_recomputed(struct store *st, const struct store_recomputed *r,
     int status = store_model_active(st, &active, err);
 
     store_model_done(&active);
-    if (status != ERR_OK || active.model_id != r->model_id)
-        return status == ERR_OK ? ERR_END : status;
+    if (status == ERR_NONE || (status == ERR_OK && active.model_id != r->model_id))
+        return ERR_STALE;
+    if (status != ERR_OK)
+        return status;
     st->now_us = clock_real_us();
     status = store_seq_read(st, err);
     if (status == ERR_OK)

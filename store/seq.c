@@ -15,12 +15,11 @@ int store_topic_id(struct store *st, const char *topic, int64_t *ret_id, struct 
     }
     struct query q = query_begin(st, SQL_TOPIC_FIND);
     query_text(&q, topic);
-    int status = query_step(&q, "find a topic", err);
-    if (status == ERR_END) {
-        query_end(&q);
+    int status = query_row(&q, "find a topic", err);
+    if (status == ERR_NONE) {
         q = query_begin(st, SQL_TOPIC_INSERT);
         query_text(&q, topic);
-        status = query_step(&q, "insert a topic", err);
+        status = query_row(&q, "insert a topic", err);
     }
     if (status != ERR_OK)
         return status;
@@ -36,13 +35,11 @@ int store_topic_id(struct store *st, const char *topic, int64_t *ret_id, struct 
 int store_seq_read(struct store *st, struct err *err)
 {
     struct query q = query_begin(st, SQL_SEQ_READ);
-    int status = query_step(&q, "read the sequence number", err);
+    int status = query_row(&q, "read the sequence number", err);
 
-    if (status == ERR_END) {
-        query_end(&q);
+    if (status == ERR_NONE)
         return err_fatal(err, EX_DATAERR,
                          "store %s: table counter is empty; put a snapshot back", st->path);
-    }
     if (status != ERR_OK)
         return status;
     st->seq = query_column_int(&q, 0);

@@ -43,7 +43,7 @@ int store_read_touches(struct store *st, int64_t after_n, size_t max,
 int store_touch_backlog(struct store *st, struct store_backlog *ret_backlog, struct err *err)
 {
     struct query q = query_begin(st, SQL_TOUCH_BACKLOG);
-    int status = query_step(&q, "count touches", err);
+    int status = query_row(&q, "count touches", err);
 
     if (status != ERR_OK)
         return status;

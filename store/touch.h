@@ -74,7 +74,7 @@ int store_read_features(struct store *st, int64_t rid, struct store_features *re
 
 /* Recomputed vectors of the active model and the touches that they settle, in ONE transaction.
  * A row that would not change keeps its seq; an item that is deleted, or that has changed after
- * snapshot_n, is left alone: its own touch is still to come. ERR_END: model_id is no longer the
+ * snapshot_n, is left alone: its own touch is still to come. ERR_STALE: model_id is no longer the
  * active model, nothing was written. items and users: their model_id is this one. */
 struct store_recomputed {
     int64_t model_id;

@@ -70,7 +70,7 @@ void store_keep_model(struct store *st, int64_t model_id)
     st->kept_model_id = model_id;
 }
 
-/* The first model that has something to lose; ERR_END when there is none. */
+/* The first model that has something to lose; ERR_NONE when there is none. */
 static int retain_find(struct store *st, int64_t model_versions, int64_t *ret_model_id,
                        struct err *err)
 {
@@ -78,9 +78,7 @@ static int retain_find(struct store *st, int64_t model_versions, int64_t *ret_mo
 
     query_int(&q, model_versions);
     query_int(&q, st->kept_model_id);
-    int status = query_step(&q, "find old models", err);
-    if (status != ERR_OK && status != ERR_END)
-        return status;
+    int status = query_row(&q, "find old models", err);
     if (status == ERR_OK)
         *ret_model_id = query_column_int(&q, 0);
     query_end(&q);
@@ -100,7 +98,7 @@ static int retain_models(struct store *st, int64_t model_versions, size_t *left,
         for (size_t i = 0; status == ERR_OK && i < sizeof ids / sizeof ids[0]; i++)
             status = retain_of_model(st, ids[i], model_id, left, err);
     }
-    return status == ERR_END ? ERR_OK : status;
+    return status == ERR_NONE ? ERR_OK : status;
 }
 
 int store_retain(struct store *st, const struct store_retention *r, int64_t now_us,

@@ -67,12 +67,11 @@ static int user_id(struct store *st, const char *name, int64_t *ret_uid, struct 
     struct query q = query_begin(st, SQL_USER_FIND);
 
     query_text(&q, name);
-    int status = query_step(&q, "find a user", err);
-    if (status == ERR_END) {
-        query_end(&q);
+    int status = query_row(&q, "find a user", err);
+    if (status == ERR_NONE) {
         q = query_begin(st, SQL_USER_INSERT);
         query_text(&q, name);
-        status = query_step(&q, "insert a user", err);
+        status = query_row(&q, "insert a user", err);
     }
     if (status != ERR_OK)
         return status;

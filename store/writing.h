@@ -139,7 +139,7 @@ int store_write_batch(struct store *st, const struct store_op *ops, size_t n_ops
 
 /* ---- Kafka's side ----------------------------------------------------------------------- */
 
-/* ERR_OK and *ret_next, or ERR_END when this partition has no row. A reader too, as the next. */
+/* ERR_OK and *ret_next, or ERR_NONE when this partition has no row. A reader too, as the next. */
 int store_next_offset(struct store *st, const char *topic, int32_t partition, int64_t *ret_next,
                       struct err *err);
 /* Whether any partition of the topic has a row. */

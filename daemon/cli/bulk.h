@@ -11,7 +11,7 @@
 struct json_t;
 struct pipeline;
 
-/* ERR_OK: *ret_fd is a connection to the daemon; ERR_END: there is none. */
+/* ERR_OK: *ret_fd is a connection to the daemon; ERR_NONE: there is none. */
 int cli_daemon(struct cli *cli, int *ret_fd, struct err *err);
 /* One request with a progress bar on standard error; drops the reference of request. file: an open
  * one that goes along, -1 = none. */

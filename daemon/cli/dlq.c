@@ -270,7 +270,7 @@ static int retry_anywhere(struct cli *cli, const struct dlq *d, struct ingest_re
     json_t *request;
     int fd, r = cli_daemon(cli, &fd, err);
 
-    if (r == ERR_END)
+    if (r == ERR_NONE)
         return retry_ourselves(cli, d, ret, err);
     if (r)
         return r;
@@ -342,7 +342,7 @@ static int purge(struct cli *cli, const struct dlq *d)
     if (r == ERR_OK) {
         r = purge_ask(fd, d, before_us, &n, &err);
         close(fd);
-    } else if (r == ERR_END) {
+    } else if (r == ERR_NONE) {
         r = purge_ourselves(cli, d, before_us, &n, &err);
     }
     if (r == ERR_OK && d->id && n == 0)

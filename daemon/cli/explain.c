@@ -185,7 +185,7 @@ static int find_item(struct findings *f, struct store *st, const char *item_id, 
 {
     int r = store_get_item(st, item_id, &f->item, err);
 
-    if (r == ERR_END || (r == ERR_OK && f->item.deleted))
+    if (r == ERR_NONE || (r == ERR_OK && f->item.deleted))
         return err_fatal(err, EX_NOINPUT, "no item \"%s\"%s in this store", item_id,
                          r == ERR_OK ? " any more (deleted)" : "");
     return r;
@@ -198,7 +198,7 @@ static int gather(struct findings *f, struct cli *cli, struct store *st, const c
 
     if (r == ERR_OK)
         r = store_get_embedding(st, item_id, &f->embedding, err);
-    if (r == ERR_OK || r == ERR_END)
+    if (r == ERR_OK || r == ERR_NONE)
         r = inspect_open(st, &cli->settings, &f->inspect, err);
     if (r == ERR_OK)
         r = inspect_read(&f->inspect, item_id, &f->features, err);

@@ -55,7 +55,7 @@ static int explain_absence(struct store *st, const char *item_id, struct err *er
             "item \"%s\" has no embedding: its state is %s; metammf explain says what is "
             "missing; features of other encoders than the model's wait for metammf train",
             item_id, item.state);
-    else if (r == ERR_OK || r == ERR_END)
+    else if (r == ERR_OK || r == ERR_NONE)
         r = err_fatal(err, EX_NOINPUT, "no item \"%s\"%s in this store", item_id,
                       r == ERR_OK ? " any more (deleted)" : "");
     store_item_done(&item);
@@ -96,7 +96,7 @@ int cli_get(struct cli *cli, int argc, char **argv)
     if (cli_open_store(cli, &st, &err) != ERR_OK)
         return cli_fail(&err);
     r = store_get_embedding(st, g.item_id, &e, &err);
-    if (r == ERR_END)
+    if (r == ERR_NONE)
         r = explain_absence(st, g.item_id, &err);
     if (r != ERR_OK)
         code = cli_fail(&err);

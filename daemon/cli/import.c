@@ -255,7 +255,7 @@ static int open_model(struct import *im, struct store *st, struct err *err)
     im->model_id = row.model_id;
     store_model_done(&row);
     if (r != ERR_OK)
-        return r == ERR_END ? ERR_OK : r; /* no model yet: no embeddings */
+        return r == ERR_NONE ? ERR_OK : r; /* no model yet: no embeddings */
     const struct model_shape *shape = model_shape(im->model);
     im->X = calloc(BLOCK * (size_t)shape->F + 1, sizeof *im->X);
     im->E = calloc(BLOCK * (size_t)shape->D + 1, sizeof *im->E);

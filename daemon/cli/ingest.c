@@ -103,7 +103,7 @@ static int ingest_open(const struct ingest *i, int file, struct ingest_result *r
 {
     int fd, r = cli_daemon(i->input.cli, &fd, err);
 
-    if (r == ERR_END)
+    if (r == ERR_NONE)
         return by_ourselves(i, file, ret, err);
     if (r)
         return r;

@@ -15,7 +15,7 @@ int inspect_open(struct store *st, const struct settings *s, struct inspect *ret
     struct inspect i = {.st = st};
     int r = active_model_newer(&none, st, s, &i.model, err);
 
-    if (r != ERR_OK && r != ERR_END)
+    if (r != ERR_OK && r != ERR_NONE)
         return r;
     if (r == ERR_OK) {
         i.F = model_shape(i.model.model)->F;
@@ -66,7 +66,7 @@ int inspect_read(struct inspect *i, const char *item_id, struct inspect_item *re
                               item.encoder_id[m], err);
         if (r == ERR_OK)
             item.stored |= (uint8_t)MODALITY_BIT(m);
-        else if (r == ERR_END)
+        else if (r == ERR_NONE)
             r = ERR_OK;
     }
     if (r == ERR_OK)

@@ -239,7 +239,7 @@ static int find_model(struct store *st, int64_t model_id, struct store_model *re
     int r = model_id ? store_model_get(st, model_id, ret_m, err)
                      : store_model_active(st, ret_m, err);
 
-    if (r != ERR_END)
+    if (r != ERR_NONE)
         return r;
     return model_id ? err_fatal(err, EX_NOINPUT, "no model %" PRId64 ": see metammf model list",
                                 model_id)

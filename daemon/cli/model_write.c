@@ -115,7 +115,7 @@ int cli_model_write(struct cli *cli, const struct cli_model_write *w, int64_t *r
 {
     int fd, r = cli_daemon(cli, &fd, err);
 
-    if (r == ERR_END)
+    if (r == ERR_NONE)
         return by_ourselves(cli, w, ret_model_id, err);
     if (r != ERR_OK)
         return r;

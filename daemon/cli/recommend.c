@@ -99,7 +99,7 @@ static int user_vector(const struct recommend *v, struct store *st, int32_t dim,
     int32_t user_dim = 0;
     int r = store_get_user_vector(st, v->user_id, ret_vec, &user_dim, err);
 
-    if (r == ERR_END)
+    if (r == ERR_NONE)
         return no_history(st, dim, ret_vec, err);
     if (r == ERR_OK && user_dim != dim) {
         free(*ret_vec);
@@ -211,7 +211,7 @@ static int active_items(struct store *st, struct store_rows *ret_items, struct e
     if (r == ERR_OK)
         r = store_read_vectors(st, m.model_id, STORE_SIDE_ITEMS, ret_items, err);
     store_model_done(&m);
-    if (r == ERR_END || (r == ERR_OK && !ret_items->n_rows))
+    if (r == ERR_NONE || (r == ERR_OK && !ret_items->n_rows))
         return err_fatal(err, EX_NOINPUT, "no embeddings yet: see metammf train --help");
     return r;
 }

@@ -161,7 +161,7 @@ static int run(struct reextract *x, json_t **ret_result, struct err *err)
         return err_fatal(err, EX_NOINPUT, "media root %s: %s", x->media_root, strerror(errno));
     x->which.media_root = x->root;
     r = cli_daemon(x->input.cli, &fd, err);
-    if (r == ERR_END)
+    if (r == ERR_NONE)
         return by_ourselves(x, ret_result, err);
     if (r != ERR_OK)
         return r;

@@ -146,7 +146,7 @@ static int json_model(struct store *st, json_t **ret_model, struct err *err)
     struct store_model m = {0};
     int r = store_model_active(st, &m, err);
 
-    if (r == ERR_END) {
+    if (r == ERR_NONE) {
         *ret_model = json_null();
         return ERR_OK;
     }
@@ -229,7 +229,7 @@ static json_t *gather_daemon(struct cli *cli, struct err *err)
 /* What there is to say without a daemon's own words. */
 static const char *absent(const struct err *err)
 {
-    if (err->status == ERR_OK || err->status == ERR_END)
+    if (err->status == ERR_OK) /* control_find found none, and left *err as it was */
         return "down";
     return err->exit_code == EX_TEMPFAIL ? "busy" : "unknown";
 }

@@ -116,7 +116,7 @@ static int look_through(int fd, struct look *ret, struct err *err)
     return r;
 }
 
-/* ERR_END: no daemon has the store. A daemon that goes away in the middle is none. */
+/* ERR_NONE: no daemon has the store. A daemon that goes away in the middle is none. */
 static int look(struct top *t, struct look *ret, struct err *err)
 {
     int fd, r = cli_daemon(t->input.cli, &fd, err);
@@ -125,7 +125,7 @@ static int look(struct top *t, struct look *ret, struct err *err)
         return r;
     r = look_through(fd, ret, err);
     close(fd);
-    return r != ERR_OK && err->exit_code == EX_TEMPFAIL ? ERR_END : r;
+    return r != ERR_OK && err->exit_code == EX_TEMPFAIL ? ERR_NONE : r;
 }
 
 /* ---- two looks as JSON ------------------------------------------------------------------- */
@@ -267,10 +267,10 @@ static int watch(struct top *t, struct err *err)
 
     while (code == 0 && !stopped) {
         r = look(t, &now, err);
-        if (r != ERR_OK && (r != ERR_END || t->once))
-            code = r == ERR_END ? err_fatal(err, EX_TEMPFAIL,
-                                            "no daemon has this store open: nothing to watch")
-                                : r;
+        if (r != ERR_OK && (r != ERR_NONE || t->once))
+            code = r == ERR_NONE ? err_fatal(err, EX_TEMPFAIL,
+                                             "no daemon has this store open: nothing to watch")
+                                 : r;
         else if (!first || t->drawn)
             code = show(t, &before, &now);
         look_done(&before);

@@ -291,7 +291,7 @@ static int ask_daemon(struct cli *cli, struct err *err)
     json_t *result = NULL;
     int r = cli_daemon(cli, &ask.fd, err);
 
-    if (r == ERR_END)
+    if (r == ERR_NONE)
         return err_fatal(err, EX_UNAVAILABLE, "no daemon has this store open: leave --now out");
     if (r != ERR_OK)
         return r;

@@ -259,7 +259,7 @@ static int find_moves(struct run *run, struct err *err)
 
     if (r == ERR_OK)
         free(pairs);
-    if (r == ERR_OK || r == ERR_END)
+    if (r == ERR_OK || r == ERR_NONE)
         r = store_read_pairs(run->st, &pairs, &n_pairs, err);
     if (r == ERR_OK) {
         free(pairs);
@@ -269,7 +269,7 @@ static int find_moves(struct run *run, struct err *err)
     return r;
 }
 
-/* ERR_END: the store has no active model. */
+/* ERR_NONE: the store has no active model. */
 static int open_world(struct run *run, struct err *err)
 {
     const struct settings *s = &run->v->input.cli->settings;
@@ -298,7 +298,7 @@ static int verify_in_graph(struct run *run, const struct store_item *row,
 
     *ret_word = "graph";
     if (r != ERR_OK)
-        return r == ERR_END ? ERR_OK : r;
+        return r == ERR_NONE ? ERR_OK : r;
     if (e->dim != run->inspect.D)
         return ERR_OK;
     float *vec = calloc((size_t)e->dim + 1, sizeof(*vec));
@@ -354,11 +354,11 @@ static int add_item(struct run *run, const char *item_id, struct err *err)
     char detail[256] = "";
     int r = store_get_item(run->st, item_id, &row, err);
 
-    if (r == ERR_END || (r == ERR_OK && row.deleted))
+    if (r == ERR_NONE || (r == ERR_OK && row.deleted))
         r = err_fatal(err, EX_NOINPUT, "no item \"%s\" in this store", item_id);
     if (r == ERR_OK)
         r = store_get_embedding(run->st, item_id, &e, err);
-    if (r == ERR_OK || r == ERR_END)
+    if (r == ERR_OK || r == ERR_NONE)
         r = inspect_read(&run->inspect, item_id, &have, err);
     if (r == ERR_OK)
         r = verify_features(run, &row, &have, &features, detail, sizeof(detail), err);

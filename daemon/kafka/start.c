@@ -54,10 +54,10 @@ static int read_stored(struct kafka_source *ks, partition_list *list, partition_
         rd_kafka_topic_partition_t *row = &list->elems[i];
         int64_t next = 0;
         int status = store_next_offset(ks->reader, row->topic, row->partition, &next, err);
-        if (status != ERR_OK && status != ERR_END)
+        if (status != ERR_OK && status != ERR_NONE)
             return status;
         row->offset = status == ERR_OK ? next : RD_KAFKA_OFFSET_BEGINNING;
-        if (status == ERR_END)
+        if (status == ERR_NONE)
             rd_kafka_topic_partition_list_add(ret_fresh, row->topic, row->partition);
     }
     return ERR_OK;

@@ -184,7 +184,7 @@ int active_model_newer(struct active_model *m, struct store *st, const struct se
         return status;
     struct model *model;
     bool known = row.model_id == m->model_id || row.model_id == m->refused_id;
-    status = known ? ERR_END : active_model_share(&row, s, &model, err);
+    status = known ? ERR_NONE : active_model_share(&row, s, &model, err);
     if (status == ERR_OK)
         *ret_m = (struct active_model){.model_id = row.model_id, .model = model};
     else if (status == ERR_FATAL)
@@ -199,7 +199,7 @@ int active_model_open(struct store *st, const struct settings *s,
 {
     struct active_model none = {0};
     int status = active_model_newer(&none, st, s, ret_m, err);
-    if (status != ERR_END)
+    if (status != ERR_NONE) /* the store has none: m knows none, and has refused none */
         return status;
     status = seed_first(st, s, encoders, err);
     return status == ERR_OK ? active_model_newer(&none, st, s, ret_m, err) : status;

@@ -24,8 +24,8 @@ struct active_model {
 int active_model_open(struct store *st, const struct settings *s,
                       const struct encoder_identity *encoders, struct active_model *ret_m,
                       struct err *err);
-/* Loads the store's active model when it is another one than m. ERR_END = it is not, or it has
- * been refused before (m remembers): an error is told once. */
+/* Loads the store's active model when it is another one than m. ERR_NONE: it is not, the store
+ * has none, or it has been refused before (m remembers): an error is told once. */
 int active_model_newer(struct active_model *m, struct store *st, const struct settings *s,
                        struct active_model *ret_m, struct err *err);
 /* ERR_FATAL EX_NOINPUT for a model of which a row alone is left: the gate refused it. */

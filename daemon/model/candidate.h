@@ -84,8 +84,8 @@ int candidate_write(const char *dir, const struct candidate *c, struct err *err)
 int candidate_read(const char *dir, struct candidate *ret_c, struct err *err);
 /* For who does not publish it: lets go of the bytes of its files. */
 void candidate_drop_files(struct candidate *c);
-/* What a trained model of the store was published from, without the bytes of its files. ERR_END for a
- * model without a folder (seeded, imported); ERR_FATAL EX_DATAERR when the folder holds another one. */
+/* What a trained model of the store was published from, without the bytes of its files. ERR_NONE for
+ * a model without a folder (seeded, imported); ERR_FATAL EX_DATAERR when the folder holds another one. */
 int candidate_of_model(const struct settings *s, const struct store_model *m,
                        struct candidate *ret_c, struct err *err);
 void candidate_done(struct candidate *c);
@@ -121,7 +121,7 @@ int candidate_promote(struct candidate *c, const struct candidate_target *t, str
  * changes nothing. */
 int candidate_activate(const struct candidate_target *t, int64_t model_id, struct err *err);
 
-/* The folder of a trained model, with its files; ERR_END for one without (seeded, imported). */
+/* The folder of a trained model, with its files; ERR_NONE for one without (seeded, imported). */
 int candidate_folder(const struct settings *s, const struct store_model *m,
                      char ret_dir[PATH_MAX], struct err *err);
 

@@ -286,7 +286,7 @@ static int put_back_training(const struct activation *a, const struct candidate 
     struct training t = {.model_id = a->model_id};
     int r = store_get_training(a->t->reader, a->model_id, &t.pairs, &t.n, err);
 
-    if (r == ERR_END) {
+    if (r == ERR_NONE) {
         t.n = c->n_pairs;
         r = candidate_name_pairs(c, a->t->reader, &t.pairs, err);
         if (r == ERR_OK)
@@ -330,7 +330,7 @@ static int read_files(struct activation *a, const struct store_model *row, struc
             *err = why;
         return r;
     }
-    bool damaged = r == ERR_FATAL;
+    bool damaged = r == ERR_FATAL; /* ERR_NONE: it never had a folder */
     r = active_model_share(row, a->t->settings, &a->model, err);
     if (r == ERR_OK && damaged)
         log_warning("model %lld: %s; its items are fused anew, its users may lack vectors",
@@ -370,7 +370,7 @@ static int check_fits(const struct activation *a, struct err *err)
 
     store_model_done(&active);
     if (r != ERR_OK)
-        return r == ERR_END ? ERR_OK : r;
+        return r == ERR_NONE ? ERR_OK : r;
     r = count(a->t->reader, model_id, &items, &users, err);
     if (r != ERR_OK || items == 0)
         return r;
@@ -436,7 +436,7 @@ int candidate_activate(const struct candidate_target *t, int64_t model_id, struc
     struct store_model row = {0};
     int r = store_model_get(t->reader, model_id, &row, err);
 
-    if (r == ERR_END)
+    if (r == ERR_NONE)
         return err_fatal(err, EX_NOINPUT, "no model %lld: see metammf model list",
                          (long long)model_id);
     if (r == ERR_OK && strcmp(row.state, "active") != 0) {

@@ -52,7 +52,7 @@ int candidate_folder(const struct settings *s, const struct store_model *m,
     char name[sizeof m->file];
 
     if (!slash)
-        return ERR_END;
+        return ERR_NONE;
     (void)snprintf(name, sizeof name, "%.*s", (int)(slash - m->file), m->file);
     return paths_model_file(s, name, ret_dir, err);
 }
@@ -260,7 +260,7 @@ static int find_parent(const struct candidate *c, struct store *reader, struct s
     store_model_done(&parent);
     if (r == ERR_OK)
         row->parent_id = id;
-    return r == ERR_END ? ERR_OK : r;
+    return r == ERR_NONE ? ERR_OK : r;
 }
 
 static int reject(struct store *st, void *arg, struct err *err)

@@ -83,11 +83,11 @@ static int find_model(struct store *st, int64_t model_id, struct store_model *re
     int r = model_id ? store_model_get(st, model_id, ret_m, err)
                      : store_model_active(st, ret_m, err);
 
-    if (r == ERR_END && model_id)
+    if (r == ERR_NONE && model_id)
         return err_fatal(err, EX_NOINPUT, "no model %lld: see metammf model list",
                          (long long)model_id);
-    return r == ERR_END ? err_fatal(err, EX_NOINPUT, "no model yet: see metammf train --help")
-                        : r;
+    return r == ERR_NONE ? err_fatal(err, EX_NOINPUT, "no model yet: see metammf train --help")
+                         : r;
 }
 
 /* Pairs of users or items without a vector mask nothing, but a pair makes its item warm. */
@@ -97,7 +97,7 @@ static int take_pairs(struct evaluation *e, struct store *st, struct err *err)
     size_t n = 0;
     int r = store_get_training(st, e->model_id, &pairs, &n, err);
 
-    if (r != ERR_OK && r != ERR_END)
+    if (r != ERR_OK && r != ERR_NONE)
         return r;
     e->pair = calloc(n + 1, sizeof *e->pair);
     if (!e->pair) {

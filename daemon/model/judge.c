@@ -377,9 +377,10 @@ static int weigh_chance(const struct judge *j, struct gate_case *g, struct err *
 
 /* ---- the whole ---------------------------------------------------------------------------- */
 
-/* The active model's id, and its files when it was trained here. It is judged as it was
- * trained, not as refresh has moved it: refreshed vectors have absorbed the held-out pairs.
- * That favours the candidate a little where refresh helps. */
+/* The active model's id, and its files. ERR_NONE comes twice and is no fault: of the model, when
+ * there is none yet, and of its folder, when it was not trained here; j->active stays empty. It is
+ * judged as it was trained, not as refresh has moved it: refreshed vectors have absorbed the
+ * held-out pairs. That favours the candidate a little where refresh helps. */
 static int open_active(struct judge *j, struct store *st, const struct settings *s,
                        int64_t *ret_id, struct err *err)
 {
@@ -387,11 +388,11 @@ static int open_active(struct judge *j, struct store *st, const struct settings 
     int r = store_model_active(st, &m, err);
 
     if (r != ERR_OK)
-        return r == ERR_END ? ERR_OK : r;
+        return r == ERR_NONE ? ERR_OK : r;
     *ret_id = m.model_id;
     r = candidate_of_model(s, &m, &j->active, err);
     store_model_done(&m);
-    return r == ERR_END ? ERR_OK : r;
+    return r == ERR_NONE ? ERR_OK : r;
 }
 
 static int index_names(struct judge *j, struct err *err)

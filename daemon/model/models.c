@@ -169,7 +169,7 @@ int models_pin(const struct candidate_target *t, int64_t model_id, struct err *e
     int r = model_id ? store_model_get(t->reader, model_id, &row, err) : ERR_OK;
 
     store_model_done(&row);
-    if (r == ERR_END)
+    if (r == ERR_NONE)
         return err_fatal(err, EX_NOINPUT, "no model %lld: see metammf model list",
                          (long long)model_id);
     return r == ERR_OK ? store_work(&t->writer, pin, &model_id, err) : r;
@@ -179,7 +179,7 @@ int models_previous(struct store *st, int64_t *ret_model_id, struct err *err)
 {
     int r = store_model_previous(st, ret_model_id, err);
 
-    return r == ERR_END ? err_fatal(err, EX_NOINPUT,
-                                    "no earlier model to go back to: see metammf model list")
-                        : r;
+    return r == ERR_NONE ? err_fatal(err, EX_NOINPUT,
+                                     "no earlier model to go back to: see metammf model list")
+                         : r;
 }

@@ -34,7 +34,7 @@ static int load_warm(struct training_start *s, const struct settings *settings,
     if (r == ERR_OK) {
         s->model = s->files.model;
         s->files.model = NULL;
-    } else if (r == ERR_END) {
+    } else if (r == ERR_NONE) {
         r = active_model_load(&s->row, settings, &s->model, err);
     }
     if (r != ERR_OK)
@@ -52,7 +52,7 @@ int training_start_find(struct store *reader, const struct settings *settings,
 {
     int status = store_model_active(reader, &s->row, err);
 
-    if (status == ERR_END)
+    if (status == ERR_NONE)
         return ERR_OK;
     return status == ERR_OK && r->options->warm_start ? load_warm(s, settings, t, err) : status;
 }

@@ -150,7 +150,7 @@ int ledger_claim(struct ledger *l, const char *topic, int32_t partition, uint32_
 {
     pthread_mutex_lock(&l->lock);
     int status = find(l, topic, partition)
-                     ? ERR_END
+                     ? ERR_BUSY
                      : assign(l, add(l, topic, partition), 0, ret_epoch, err);
     pthread_mutex_unlock(&l->lock);
     return status;

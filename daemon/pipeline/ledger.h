@@ -22,7 +22,7 @@ void ledger_free(struct ledger *l);
 /* Starts (or restarts) a partition at next_offset and returns its new epoch (never 0). */
 int ledger_assign(struct ledger *l, const char *topic, int32_t partition, int64_t next_offset,
                   uint32_t *ret_epoch, struct err *err);
-/* Takes a partition that nobody has assigned, at offset 0; ERR_END when somebody has. */
+/* Takes a partition that nobody has assigned, at offset 0; ERR_BUSY when somebody has. */
 int ledger_claim(struct ledger *l, const char *topic, int32_t partition, uint32_t *ret_epoch,
                  struct err *err);
 /* Raises the epoch: what is in flight will be dropped by the sink. */

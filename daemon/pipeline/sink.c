@@ -323,6 +323,7 @@ static void show_model(struct sink *k)
     pthread_mutex_unlock(&k->lock);
 }
 
+/* ERR_NONE: there is no newer one. */
 static int change_model(struct sink *k, struct err *err)
 {
     struct active_model newer;
@@ -339,8 +340,8 @@ static int change_model(struct sink *k, struct err *err)
     return ERR_OK;
 }
 
-/* ERR_RETRY: there is a newer one, or may be, and for now it cannot be loaded. One that can never be
- * loaded is named in the log, and the old one goes on serving. */
+/* ERR_NONE: there is no newer one. ERR_RETRY: there is one, or may be, and for now it cannot be
+ * loaded. One that can never be loaded is named in the log, and the old one goes on serving. */
 static int follow_model(struct sink *k, struct err *err)
 {
     int64_t old_id = k->model.model_id;
@@ -352,7 +353,7 @@ static int follow_model(struct sink *k, struct err *err)
             0; /* the oldest of the models that it joins has something to lose */
         log_notice("model %lld is active, after model %lld", (long long)k->model.model_id,
                    (long long)old_id);
-    } else if (status != ERR_END && status != ERR_RETRY) {
+    } else if (status != ERR_NONE && status != ERR_RETRY) {
         log_error("model %lld goes on serving: %s", (long long)old_id, err->text);
     }
     return status;

@@ -36,7 +36,7 @@ struct source_status {
 
 struct source_ops {
     const char *name;
-    /* Starts its thread. ERR_END (a file): the same bytes are being read; try again later. */
+    /* Starts its thread. ERR_BUSY (a file): the same bytes are being read; try again later. */
     int (*start)(struct source *src, struct err *err);
     void (*stop)(struct source *src); /* no new items after it returns; bounded in time */
     void (*status)(struct source *src, struct source_status *ret_status);

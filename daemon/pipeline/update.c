@@ -78,7 +78,7 @@ static int keep_feature(struct item *item, const struct encoder_identity *encode
         store_get_feature(reader, item->item_id, m, &vec, &stored_dim, f->encoder_id[m], err);
     *ret_usable = status != ERR_FATAL;
     if (status != ERR_OK)
-        return status == ERR_END || status == ERR_FATAL ? ERR_OK : status;
+        return status == ERR_NONE || status == ERR_FATAL ? ERR_OK : status;
     size_t bytes = (size_t)stored_dim * sizeof(float);
     *ret_usable = bytes <= sizeof(f->vec[m]) &&
                   (!can_extract(item, m) ||
@@ -150,12 +150,12 @@ int update_complete(struct item *item, struct store *reader,
     item->keeps_media = false;
     item->features = NULL;
     int status = store_get_item(reader, item->item_id, &row, err);
-    if (status != ERR_OK && status != ERR_END)
+    if (status != ERR_OK && status != ERR_NONE)
         return err_wrap(err, "update of item %s", item->item_id);
-    if (item->ticket && (status == ERR_END || row.deleted))
+    if (item->ticket && (status == ERR_NONE || row.deleted))
         status = err_skip(err, "no_item", "no item %s in this store", item->item_id);
     else
-        status = status == ERR_END || row.deleted
+        status = status == ERR_NONE || row.deleted
                      ? ERR_OK
                      : complete_from(item, &row, reader, encoders, err);
     store_item_done(&row);

@@ -189,7 +189,7 @@ static int write_rows(struct store *st, void *arg, struct err *err)
     return store_write_recomputed(st, &x, &p->result, err);
 }
 
-/* ERR_END: another model is active. */
+/* ERR_STALE: another model is active. */
 static int write_pass(struct refresh *r, struct err *err)
 {
     size_t D = (size_t)model_shape(r->world->active.model)->D;
@@ -250,7 +250,7 @@ int refresh_run_pass(struct refresh *r, struct err *err)
     if (status != ERR_OK || (r->pass.n == 0 && r->pass.done_n == 0))
         return status;
     status = write_pass(r, err);
-    if (status == ERR_END) /* another model: the next turn loads it, the touches stay */
+    if (status == ERR_STALE) /* another model: the next turn loads it, the touches stay */
         return ERR_OK;
     if (status != ERR_OK)
         return status;

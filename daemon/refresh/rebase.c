@@ -106,7 +106,7 @@ static int gather(struct rebase *b, struct refresh_world *w, struct err *err)
     if (status == ERR_OK)
         status =
             store_get_training(w->reader, w->active.model_id, &b->trained, &b->n_trained, err);
-    if (status != ERR_OK && status != ERR_END)
+    if (status != ERR_OK && status != ERR_NONE)
         return status;
     if (b->n_trained)
         qsort(b->trained, b->n_trained, sizeof(*b->trained), by_pair);

@@ -47,7 +47,7 @@ static int follow_model(struct refresh *r, struct err *err)
     int status = active_model_newer(&r->known, r->reader, refresh_settings(r), &newer, err);
 
     if (status != ERR_OK)
-        return status == ERR_END ? ERR_OK : status;
+        return status == ERR_NONE ? ERR_OK : status;
     struct refresh_world *w = calloc(1, sizeof(*w));
     if (w)
         w->stopping = &r->stopping;

@@ -23,11 +23,11 @@ static int read_rows(struct refresh_world *w, const struct settings *s, struct e
     char dir[PATH_MAX];
     int status = store_model_get(w->reader, w->active.model_id, &row, err);
 
-    if (status != ERR_OK) /* never ERR_END: the rows of models stay */
+    if (status != ERR_OK) /* never ERR_NONE: the rows of models stay */
         return status;
     status = candidate_folder(s, &row, dir, err);
     store_model_done(&row);
-    if (status != ERR_OK && status != ERR_END)
+    if (status != ERR_OK && status != ERR_NONE)
         return status;
     source.dir = status == ERR_OK ? dir : NULL;
     status = refresh_rows_read(&w->items, &source, STORE_SIDE_ITEMS, err);

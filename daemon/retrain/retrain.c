@@ -209,9 +209,10 @@ static int count_new(struct store *st, const struct store_model *m, int64_t know
         known = (int64_t)n_trained;
     }
     *ret_n = (int64_t)n - known;
-    return r == ERR_END ? ERR_OK : r;
+    return r == ERR_NONE ? ERR_OK : r;
 }
 
+/* ERR_NONE: no model is active yet. */
 static int read_past(struct store *st, struct past *past, struct err *err)
 {
     int r = store_model_active(st, &past->m, err);
@@ -253,7 +254,7 @@ static void look_at_past(struct retrain *t, struct store *st)
         pthread_mutex_lock(&t->lock);
         take_past(t, &past);
         pthread_mutex_unlock(&t->lock);
-    } else if (r != ERR_END) {
+    } else if (r != ERR_NONE) { /* none: there is no active model yet */
         log_warning("retraining: %s", err.text);
     }
 }

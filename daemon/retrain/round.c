@@ -150,7 +150,7 @@ static void conclude(struct round *r, enum retrain_end end, const char *text)
     r->is_concluded = true;
 }
 
-/* Every pair that the active model was trained on or judged by. ERR_END comes twice, of the pairs
+/* Every pair that the active model was trained on or judged by. ERR_NONE comes twice, of the pairs
  * and of the folder, and both mean that it was not trained here: then it knows none. */
 static int read_known(struct round *r, struct store_pair **pairs, size_t *n, struct err *err)
 {
@@ -162,7 +162,7 @@ static int read_known(struct round *r, struct store_pair **pairs, size_t *n, str
     if (status == ERR_OK)
         status = paths_join(dir, "holdout.tsv", path, err);
     if (status != ERR_OK)
-        return status == ERR_END ? ERR_OK : status;
+        return status == ERR_NONE ? ERR_OK : status;
     return retrain_files_read(path, r->st, pairs, n, err);
 }
 
@@ -388,7 +388,7 @@ static int open_store(struct round *r, struct err *err)
     if (status != ERR_OK)
         return status;
     status = store_model_active(r->st, &r->active, err);
-    return status == ERR_END ? ERR_OK : status;
+    return status == ERR_NONE ? ERR_OK : status;
 }
 
 /* Concludes the round when the model is pinned. */

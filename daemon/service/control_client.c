@@ -19,7 +19,7 @@ int control_connect(const char *path, int *ret_fd, struct err *err)
     int fd, why;
 
     if (strlen(path) >= sizeof(addr.sun_path))
-        return ERR_END;
+        return ERR_NONE;
     memcpy(addr.sun_path, path, strlen(path));
     fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -34,7 +34,7 @@ int control_connect(const char *path, int *ret_fd, struct err *err)
         return err_fatal(err, EX_NOPERM,
                          "control socket %s: %s: run as a member of its group, or as root",
                          path, strerror(why));
-    return ERR_END;
+    return ERR_NONE;
 }
 
 static int send_request(const struct control_ask *ask, struct err *err)
@@ -146,7 +146,8 @@ static bool is_store_of(const json_t *status, const char *path)
                     json_integer_value(json_array_get(file, 1)) == (json_int_t)info.st_ino);
 }
 
-/* Connects and keeps the connection when the daemon there has our store. */
+/* Connects and keeps the connection when the daemon there has our store. ERR_NONE: nobody listens,
+ * or a daemon that has another one. */
 static int try_socket(const char *path, const char *store_path, int *ret_fd, struct err *err)
 {
     struct control_ask ask = {.request = json_pack("{s:s}", "command", "status")};
@@ -160,7 +161,7 @@ static int try_socket(const char *path, const char *store_path, int *ret_fd, str
     ask.fd = fd;
     r = control_ask(&ask, &status, err);
     if (r == ERR_OK && !is_store_of(status, store_path))
-        r = ERR_END;
+        r = ERR_NONE;
     json_decref(status);
     if (r == ERR_OK)
         *ret_fd = fd;
@@ -173,7 +174,7 @@ int control_find(const struct settings *s, int *ret_fd, struct err *err)
 {
     char link[PATH_MAX], target[PATH_MAX];
     ssize_t n;
-    int r = ERR_END;
+    int r = ERR_NONE;
 
     snprintf(link, sizeof(link), "%s.control", s->store.path);
     n = readlink(link, target, sizeof(target) - 1);
@@ -181,7 +182,7 @@ int control_find(const struct settings *s, int *ret_fd, struct err *err)
         target[n] = '\0';
         r = try_socket(target, s->store.path, ret_fd, err);
     }
-    if (r == ERR_END && s->control.socket && s->control.socket[0])
+    if (r == ERR_NONE && s->control.socket && s->control.socket[0])
         r = try_socket(s->control.socket, s->store.path, ret_fd, err);
     return r;
 }

@@ -10,10 +10,10 @@
 
 struct json_t;
 
-/* ERR_END when nobody listens at path; ERR_FATAL EX_NOPERM when we may not connect. */
+/* ERR_NONE when nobody listens at path; ERR_FATAL EX_NOPERM when we may not connect. */
 int control_connect(const char *path, int *ret_fd, struct err *err);
 /* The daemon that writes to s->store.path: by the link <store>.control, then by control.socket;
- * asked whether it is that store's. ERR_END when there is none. */
+ * asked whether it is that store's. ERR_NONE when there is none. */
 int control_find(const struct settings *s, int *ret_fd, struct err *err);
 
 struct control_ask {

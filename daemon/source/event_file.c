@@ -128,7 +128,7 @@ static int read_next(struct store *st, void *arg, struct err *err)
 {
     struct next_query *query = arg;
     int status = store_next_offset(st, query->topic, 0, &query->next_offset, err);
-    return status == ERR_END ? ERR_OK : status;
+    return status == ERR_NONE ? ERR_OK : status;
 }
 
 int event_file_begin(struct event_file *f, struct pipeline *p, struct err *err)

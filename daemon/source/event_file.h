@@ -34,7 +34,7 @@ int64_t event_file_n_lines(const struct event_file *f);
 bool event_file_is_changed(const struct event_file *f);
 /* The descriptor, the file's own. */
 int event_file_fd(const struct event_file *f);
-/* Assigns the partition in the ledger from the store's next offset. ERR_END while somebody else
+/* Assigns the partition in the ledger from the store's next offset. ERR_BUSY while somebody else
  * reads the same bytes: to be tried again later. */
 int event_file_begin(struct event_file *f, struct pipeline *p, struct err *err);
 /* Submits the next line that is not done yet. media_root NULL = none. ERR_END after the last.

@@ -109,7 +109,7 @@ static int file_already(const char *store_path, struct file_job *job, struct err
     job->n_already = 0;
     r = store_next_offset(st, job->topic, 0, &job->n_already, err);
     store_close(st);
-    return r == ERR_END ? ERR_OK : r;
+    return r == ERR_NONE ? ERR_OK : r;
 }
 
 static int file_wait(struct pipeline *p, struct source *src, const struct file_job *job,
@@ -153,7 +153,7 @@ static int file_start(struct pipeline *p, struct source *src, const char *store_
         job->dead_before = metrics_items(METRICS_DEAD);
         if (r == ERR_OK)
             r = src->ops->start(src, err);
-        if (r != ERR_END)
+        if (r != ERR_BUSY)
             return r;
         if (check_pipeline(p, err))
             return ERR_FATAL;
@@ -269,7 +269,7 @@ static int is_superseded(struct store *st, const struct store_letter *row, bool 
     if (!row->item_id)
         return ERR_OK;
     r = store_get_item(st, row->item_id, &item, err);
-    if (r == ERR_END)
+    if (r == ERR_NONE)
         return ERR_OK;
     if (r)
         return r;

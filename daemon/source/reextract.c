@@ -104,7 +104,7 @@ static int find_start(struct run *run, struct err *err)
     if (!run->which->after)
         return ERR_OK;
     r = store_get_item(run->st, run->which->after, &item, err);
-    if (r == ERR_END)
+    if (r == ERR_NONE)
         return err_fatal(err, EX_NOINPUT, "no item \"%s\" in this store to begin after",
                          run->which->after);
     run->last_rid = item.rid;
@@ -271,7 +271,7 @@ static int open_run(struct run *run, struct err *err)
         r = count_total(run, err);
     if (r == ERR_OK)
         r = store_next_offset(run->st, TOPIC, 0, &run->offset, err);
-    if (r == ERR_OK || r == ERR_END)
+    if (r == ERR_OK || r == ERR_NONE)
         r = ledger_assign(pipeline_ledger(run->p), TOPIC, 0, run->offset, &epoch, err);
     return r;
 }

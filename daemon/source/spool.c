@@ -147,7 +147,7 @@ static void begin_next(struct spool *s)
         s->reading = file;
         return;
     }
-    if (status == ERR_END)
+    if (status == ERR_BUSY)
         spool_folder_put_back(&s->folder, file->name);
     else
         give_up(s, file->name, &err);

@@ -89,7 +89,7 @@ static int write_items(struct store *st, void *arg, struct err *err)
     if (r == ERR_OK) {
         active_model_done(&model);
         model = newer;
-    } else if (r != ERR_END) {
+    } else if (r != ERR_NONE) {
         return r;
     }
     r = ERR_OK;

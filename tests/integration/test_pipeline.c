@@ -394,7 +394,7 @@ static void delete_and_publish_again(void **state)
     fixture_ingest(&fixture, "deleted.ndjson", text_end(&t));
     struct store *st = fixture_reader(&fixture);
     struct store_embedding e;
-    assert_int_equal(store_get_embedding(st, "gone", &e, NULL), ERR_END);
+    assert_int_equal(store_get_embedding(st, "gone", &e, NULL), ERR_NONE);
     check_embedding(st, "back");
     struct store_item item = item_of(st, "back");
     assert_false(item.deleted);

@@ -161,7 +161,7 @@ static void ingest_is_over_only_when_all_is_stored(void **state)
     assert_int_equal(event_file_open(AT_FDCWD, path, &second.file, &err), ERR_OK);
     ingest_and_check(second.p, path, &watch, 20);
     assert_true(second.n_asked > 0);
-    assert_int_equal(second.status, ERR_END); /* not while somebody else reads them */
+    assert_int_equal(second.status, ERR_BUSY); /* not while somebody else reads them */
     event_file_close(second.file, second.p);
     pipeline_close(second.p);
     free(t.bytes);

@@ -162,7 +162,7 @@ int store_get_item(struct store *st, const char *item_id, struct store_item *ret
     (void)st;
     (void)err;
     if (!stored.item_id || strcmp(item_id, stored.item_id) != 0)
-        return ERR_END;
+        return ERR_NONE;
     *ret_item = (struct store_item){.media_uri = (char *)(uintptr_t)stored.media_uri,
                                     .title = (char *)(uintptr_t)stored.title,
                                     .published_ms = 1234.5};
@@ -181,7 +181,7 @@ int store_get_feature(struct store *st, const char *item_id, enum modality m, fl
     (void)item_id;
     (void)err;
     if (m > MODALITY_ACOUSTIC || !stored.encoder_id[m])
-        return ERR_END;
+        return ERR_NONE;
     *ret_vec = calloc(3, sizeof(float));
     (*ret_vec)[0] = (float)m + 1.0f;
     *ret_dim = 3;

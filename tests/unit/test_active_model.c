@@ -97,7 +97,7 @@ static void open_again_loads_the_same_model(void **state)
     assert_ptr_equal(again.model, b->model.model); /* shared */
     active_model_done(&again);
     struct active_model newer;
-    assert_int_equal(active_model_newer(&b->model, b->st, &b->s, &newer, NULL), ERR_END);
+    assert_int_equal(active_model_newer(&b->model, b->st, &b->s, &newer, NULL), ERR_NONE);
 }
 
 static void open_of_a_changed_file_is_refused(void **state)
@@ -122,7 +122,7 @@ static void open_of_a_changed_file_is_refused(void **state)
     assert_int_equal(err.exit_code, EX_DATAERR);
     assert_non_null(strstr(err.text, "sha256"));
     assert_int_equal(active_model_newer(&again, b->st, &b->s, &newer, &err), ERR_FATAL);
-    assert_int_equal(active_model_newer(&again, b->st, &b->s, &newer, &err), ERR_END);
+    assert_int_equal(active_model_newer(&again, b->st, &b->s, &newer, &err), ERR_NONE);
 
     remove(path);
     again = (struct active_model){0};

@@ -295,7 +295,7 @@ static void publish_is_seen_after_the_flip_only(void **state)
     size_t n;
 
     int64_t model_id = publish(b);
-    assert_int_equal(store_get_embedding(b->f.st, "a", &e, &b->f.err), ERR_END);
+    assert_int_equal(store_get_embedding(b->f.st, "a", &e, &b->f.err), ERR_NONE);
     assert_ok(&b->f, candidate_activate(&t, model_id, &b->f.err));
     assert_ok(&b->f, store_get_embedding(b->f.st, "a", &e, &b->f.err));
     assert_string_equal(e.state, "warm");
@@ -418,7 +418,7 @@ static void activate_puts_training_pairs_back(void **state)
             retain(b);
         else
             run_sql(b, "DELETE FROM model_training");
-        assert_int_equal(store_get_training(b->f.st, first, &got, &n, &b->f.err), ERR_END);
+        assert_int_equal(store_get_training(b->f.st, first, &got, &n, &b->f.err), ERR_NONE);
         b->retains = vectors_gone; /* it would take what is put back */
         assert_ok(&b->f, candidate_activate(&t, first, &b->f.err));
         b->retains = false;

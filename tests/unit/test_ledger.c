@@ -40,7 +40,7 @@ static void claim_takes_only_what_nobody_has(void **state)
     struct ledger *l = ledger_new();
     assert_int_equal(ledger_claim(l, "file:a", 0, &first, NULL), ERR_OK);
     assert_true(ledger_begin(l, "file:a", 0, 0, &flying));
-    assert_int_equal(ledger_claim(l, "file:a", 0, &second, NULL), ERR_END);
+    assert_int_equal(ledger_claim(l, "file:a", 0, &second, NULL), ERR_BUSY);
     assert_true(ledger_is_current(l, "file:a", 0, first));
     assert_int_equal(ledger_in_flight(l), 1);
     ledger_revoke(l, "file:a", 0);

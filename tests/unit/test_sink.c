@@ -114,7 +114,7 @@ int active_model_newer(struct active_model *m, struct store *st, const struct se
     (void)st;
     (void)s;
     if (!fake.active_model || fake.active_model == m->model_id)
-        return ERR_END;
+        return ERR_NONE;
     if (fake.n_load_fail > 0) {
         fake.n_load_fail--;
         return err_oom(err, "a model");

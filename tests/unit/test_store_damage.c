@@ -73,15 +73,15 @@ static int read_rows(struct store *st, struct err *err)
 
     if (status == ERR_OK)
         store_item_done(&item);
-    if (status == ERR_OK || status == ERR_END)
+    if (status == ERR_OK || status == ERR_NONE)
         status = store_get_embedding(st, "v7", &e, err);
     if (status == ERR_OK)
         store_embedding_done(&e);
-    if (status == ERR_OK || status == ERR_END)
+    if (status == ERR_OK || status == ERR_NONE)
         status = store_get_feature(st, "v7", MODALITY_VISUAL, &vec, &dim, encoder, err);
     if (status == ERR_OK)
         free(vec);
-    return status == ERR_END ? ERR_OK : status;
+    return status == ERR_NONE ? ERR_OK : status;
 }
 
 /* A vector that comes out is one that went in: v_n begins with n + 1 and ends in 8. */
@@ -155,7 +155,7 @@ static int read_all(struct store *st, struct err *err)
         status = store_model_active(st, &m, err);
         if (status == ERR_OK)
             store_model_done(&m);
-        else if (status == ERR_END)
+        else if (status == ERR_NONE)
             status = ERR_OK;
     }
     return status == ERR_OK ? store_check(st, &n, err) : status;

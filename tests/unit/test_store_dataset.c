@@ -117,7 +117,7 @@ static void get_training_gives_what_was_put_and_sees_damage(void **state)
     struct store_pair *back = NULL;
     size_t n = 0;
 
-    assert_int_equal(store_get_training(f->st, f->model_id, &back, &n, &f->err), ERR_END);
+    assert_int_equal(store_get_training(f->st, f->model_id, &back, &n, &f->err), ERR_NONE);
     assert_ok(f, store_put_training(f->st, f->model_id, pairs, 2, &f->err));
     assert_ok(f, store_get_training(f->st, f->model_id, &back, &n, &f->err));
     assert_int_equal(n, 2);

@@ -403,7 +403,7 @@ _Noreturn static void write_for_ever(const struct fixture *f, int tell_fd)
     int64_t next = 0;
 
     fixture_open(&w);
-    if (store_next_offset(w.st, "videos", 3, &next, &w.err) == ERR_END)
+    if (store_next_offset(w.st, "videos", 3, &next, &w.err) == ERR_NONE)
         next = 0;
     for (;; next++) {
         (void)snprintf(id, sizeof id, "v%lld", (long long)next);

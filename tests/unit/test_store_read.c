@@ -20,7 +20,7 @@ static void get_embedding_returns_what_was_written(void **state)
     assert_int_equal(e.seq, fixture_seq(f));
     assert_true(e.updated_ms > 1.6e12);
     store_embedding_done(&e);
-    assert_int_equal(store_get_embedding(f->st, "v2", &e, &f->err), ERR_END);
+    assert_int_equal(store_get_embedding(f->st, "v2", &e, &f->err), ERR_NONE);
 }
 
 static void get_item_unknown_is_end(void **state)
@@ -28,7 +28,7 @@ static void get_item_unknown_is_end(void **state)
     struct fixture *f = *state;
     struct store_item item;
 
-    assert_int_equal(store_get_item(f->st, "nobody", &item, &f->err), ERR_END);
+    assert_int_equal(store_get_item(f->st, "nobody", &item, &f->err), ERR_NONE);
 }
 
 static void get_embedding_spoilt_vector_is_named(void **state)
@@ -186,7 +186,7 @@ static void model_add_and_get_round_trip(void **state)
     assert_string_equal(got.encoder_ids, encoders);
     assert_null(got.metrics);
     store_model_done(&got);
-    assert_int_equal(store_model_get(f->st, 999, &got, &f->err), ERR_END);
+    assert_int_equal(store_model_get(f->st, 999, &got, &f->err), ERR_NONE);
 }
 
 static void model_activate_retires_the_old_one(void **state)
@@ -216,7 +216,7 @@ static void model_active_none_is_end(void **state)
     struct store_model m;
 
     fixture_spoil(f, "DELETE FROM active_model");
-    assert_int_equal(store_model_active(f->st, &m, &f->err), ERR_END);
+    assert_int_equal(store_model_active(f->st, &m, &f->err), ERR_NONE);
 }
 
 static void model_list_is_newest_first(void **state)

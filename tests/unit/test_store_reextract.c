@@ -59,7 +59,8 @@ static void reextraction_replaces_features_and_keeps_the_event(void **state)
     assert_string_equal(encoder, "v2");
     free(vec);
     assert_int_equal(
-        store_get_feature(f->st, "a", MODALITY_TEXTUAL, &vec, &dim, encoder, &f->err), ERR_END);
+        store_get_feature(f->st, "a", MODALITY_TEXTUAL, &vec, &dim, encoder, &f->err),
+        ERR_NONE);
     assert_true(first_of(f, "a") == 7.0F);
     assert_int_equal(fixture_seq(f), seq + 1);
     store_item_done(&before);

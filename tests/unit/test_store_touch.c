@@ -250,7 +250,7 @@ static void write_recomputed_of_a_retired_model_writes_nothing(void **state)
     struct store_recomputed refresh = refresh_of(f, ids, vec, warm, 1);
     int64_t second = fixture_model(f, "second.safetensors");
     assert_ok(f, store_model_activate(f->st, second, &f->err));
-    assert_int_equal(store_write_recomputed(f->st, &refresh, &r, &f->err), ERR_END);
+    assert_int_equal(store_write_recomputed(f->st, &refresh, &r, &f->err), ERR_STALE);
     assert_int_equal(fixture_query(f, "SELECT count(*) FROM touch"), 1);
     assert_int_equal(fixture_query(f, "SELECT count(*) FROM user_embedding"), 0);
     int64_t model_id = -1;

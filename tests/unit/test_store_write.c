@@ -102,7 +102,7 @@ static void write_batch_newer_event_replaces_item(void **state)
     store_item_done(&item);
     assert_int_equal(
         store_get_feature(f->st, "v1", MODALITY_TEXTUAL, &vec, &dim, encoder, &f->err),
-        ERR_END);
+        ERR_NONE);
     assert_ok(f, store_get_feature(f->st, "v1", MODALITY_VISUAL, &vec, &dim, encoder, &f->err));
     assert_int_equal(dim, 3);
     assert_memory_equal(vec, b.visual, sizeof b.visual);
@@ -178,7 +178,7 @@ static void write_batch_no_signal_has_no_embedding(void **state)
     b.v.embedding.vec = NULL;
     memset(b.v.feature, 0, sizeof b.v.feature);
     (void)fixture_write(f, &op, 1, 2);
-    assert_int_equal(store_get_embedding(f->st, "v1", &e, &f->err), ERR_END);
+    assert_int_equal(store_get_embedding(f->st, "v1", &e, &f->err), ERR_NONE);
     assert_int_equal(fixture_query(f, "SELECT state = 'no_signal' FROM item"), 1);
     assert_int_equal(fixture_query(f, "SELECT queryable_ms > 0 FROM item"), 1);
 }
@@ -233,8 +233,8 @@ static void write_batch_offset_never_moves_backwards(void **state)
     (void)fixture_write(f, NULL, 0, 50);
     assert_ok(f, store_next_offset(f->st, "videos", 3, &next, &f->err));
     assert_int_equal(next, 100);
-    assert_int_equal(store_next_offset(f->st, "videos", 4, &next, &f->err), ERR_END);
-    assert_int_equal(store_next_offset(f->st, "other", 3, &next, &f->err), ERR_END);
+    assert_int_equal(store_next_offset(f->st, "videos", 4, &next, &f->err), ERR_NONE);
+    assert_int_equal(store_next_offset(f->st, "other", 3, &next, &f->err), ERR_NONE);
 }
 
 static void refuse(struct fixture *f, struct fixture_video *b, const char *word)

@@ -73,7 +73,7 @@ static int show_new_rows(struct demo *d, struct store *st, size_t *ret_left, str
         if (d->clips[i].shown)
             continue;
         r = store_get_item(st, d->clips[i].item_id, &item, err);
-        if (r != ERR_OK && r != ERR_END)
+        if (r != ERR_OK && r != ERR_NONE)
             return r;
         if (r == ERR_OK && item.queryable_ms > 0 && item.extracted_ms > 0) {
             print_trail(&d->clips[i], &item);

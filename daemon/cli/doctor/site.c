@@ -61,12 +61,12 @@ static void check_writer(struct doctor *d)
         close(fd);
         doctor_add(d, "daemon", DOCTOR_GOOD, "", "up, pid %ld, answers on its control socket",
                    pid);
-    } else if (pid != 0 && r == ERR_END) {
+    } else if (pid != 0 && r == ERR_NONE) {
         doctor_add(d, "daemon", DOCTOR_BAD,
                    "set control.socket in its settings, or stop that process before writing",
                    "process %ld holds the store's lock but answers on no control socket", pid);
         doctor_code(d, EX_TEMPFAIL);
-    } else if (r == ERR_END) {
+    } else if (r == ERR_NONE) {
         doctor_add(d, "daemon", DOCTOR_NOTE, "systemctl start metammfd, or metammf ingest",
                    "not running: nobody holds the store's lock");
     } else {

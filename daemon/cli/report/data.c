@@ -173,7 +173,7 @@ static int add_row(struct map *m, struct store *st, const char *item_id, struct 
                               json_pack("{s:s, s:s}", "item_id", item_id, "state", e.state));
     }
     store_embedding_done(&e);
-    return r == ERR_END ? ERR_OK : r;
+    return r == ERR_NONE ? ERR_OK : r;
 }
 
 static int draw_map(struct map *m, double ret_share[2], struct err *err)

@@ -10,7 +10,7 @@
  * checks the shape, as for a file), model_prepare (packs the weights for fuse_*). Until
  * model_prepare the tensors' data may be changed; afterwards the model is immutable.
  *
- * Tensors, with DESIGN's letters (out = width[n], in = width[n-1], H hidden units of the MLP,
+ * Tensors, letters as in model.h (out = width[n], in = width[n-1], H hidden units of the MLP,
  * E = width[L] + content_dim + id_dim), as the authors' state_dict holds them:
  *   mlp_signal.0.weight (H, F)  .0.bias (H)     z = ReLU(x W0ᵀ + b0)
  *   mlp_signal.2.weight (S, H)  .2.bias (S)     s = z W2ᵀ + b2

@@ -5,7 +5,7 @@
  * its edges, degree and input are asked for once. All of it may be forgotten at any time between two
  * calls of neighbourhood_vectors. */
 
-#include "fusion/model/neighbourhood.h"
+#include "fusion/model/neighbourhood_source.h"
 
 struct node {
     int64_t name;

@@ -233,6 +233,17 @@ int nursery_start(struct nursery *n, struct err *err)
     return status;
 }
 
+/* The worker is there, its descriptors found no room: without them nobody could ever end it. */
+static void discard(struct nursery *n, pid_t pid)
+{
+    struct protocol_control question = {.kind = PROTOCOL_DISCARD, .pid = pid}, answer = {0};
+    int fds[2];
+    if (ask(n, &question, ANSWER_MS, &answer, fds) != 0)
+        return;
+    close_fd(&fds[0]);
+    close_fd(&fds[1]);
+}
+
 int nursery_spawn(struct nursery *n, struct nursery_worker *ret_worker, struct err *err)
 {
     struct err cause = {0};
@@ -250,8 +261,11 @@ int nursery_spawn(struct nursery *n, struct nursery_worker *ret_worker, struct e
     }
     close_fd(&fds[0]);
     close_fd(&fds[1]);
-    return err_retry(err, EX_OSERR, "worker pool: no worker: %s",
-                     answer.text[0] != 0 ? answer.text : "too many open files here");
+    err_retry(err, EX_OSERR, "worker pool: no worker: %s",
+              answer.text[0] != 0 ? answer.text : "too many open files here");
+    if (answer.kind == PROTOCOL_SPAWNED)
+        discard(n, answer.pid);
+    return ERR_RETRY;
 }
 
 int nursery_reap(struct nursery *n, const struct nursery_worker *worker)

@@ -98,6 +98,7 @@ enum protocol_control_kind {
     PROTOCOL_CONFIGURE = 1, /* pool: first message; answer READY or REFUSED */
     PROTOCOL_SPAWN,         /* pool: answer SPAWNED with two descriptors, or REFUSED */
     PROTOCOL_REAP,          /* pool: pid; answer REAPED with its wait status */
+    PROTOCOL_DISCARD,       /* pool: pid of a worker that is to end now; answer REAPED */
     PROTOCOL_READY,         /* n_encoders, encoders: the announcement */
     PROTOCOL_SPAWNED,
     PROTOCOL_REAPED,

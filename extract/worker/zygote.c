@@ -120,6 +120,17 @@ static void reap(int32_t pid, struct protocol_control *answer)
     answer->status = waitpid(pid, &status, WNOHANG) == pid ? status : -1;
 }
 
+/* A worker that the pool has no descriptors for. Nobody has talked to it, so it ends at once. */
+static void discard(int32_t pid, struct protocol_control *answer)
+{
+    if (pid > 0 && kill(pid, SIGKILL) == 0)
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+    answer->kind = PROTOCOL_REAPED;
+    answer->pid = pid;
+    answer->status = -1;
+}
+
 static void configure(struct zygote *z, const struct protocol_control *config,
                       struct protocol_control *answer)
 {
@@ -172,6 +183,8 @@ static int serve(struct zygote *z, const struct protocol_control *question)
         fork_worker(z, &answer, fds);
     else if (question->kind == PROTOCOL_REAP)
         reap(question->pid, &answer);
+    else if (question->kind == PROTOCOL_DISCARD)
+        discard(question->pid, &answer);
     else
         return -1;
     int rc = answer_with(&answer, fds);

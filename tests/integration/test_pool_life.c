@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -288,6 +289,48 @@ static void pool_worker_that_cannot_start_again_gives_the_job_back(void **state)
     rmdir(dir);
 }
 
+/* Takes every descriptor that is free below the limit; how many of them are in fds. */
+static unsigned take_free_fds(int *fds, unsigned n, unsigned room)
+{
+    int fd;
+    while (n < room && (fd = dup(STDERR_FILENO)) >= 0)
+        fds[n++] = fd;
+    return n;
+}
+
+/* Without a descriptor for it a new worker is of no use: it must not stay, and not as a zombie. */
+static void pool_short_of_descriptors_leaves_no_worker_behind(void **state)
+{
+    enum { N_FDS = 128, N_ROUNDS = 150 };
+    struct pool_options options = default_options();
+    struct rlimit before, limit;
+    int fds[N_FDS], leader;
+    unsigned n_fds = 0;
+    (void)state;
+    options.n_workers = 1;
+    struct pool *pool = open_pool(&options);
+    leader = fixture_leader();
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    limit = (struct rlimit){N_FDS, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    submit(pool, 1, "exit", -1);
+    for (int i = 0; i < N_ROUNDS; i++) {
+        n_fds = take_free_fds(fds, n_fds, N_FDS);
+        (void)pool_wait(pool, -1, 10, &result, NULL);
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    while (n_fds > 0)
+        close(fds[--n_fds]);
+    int64_t start_us = clock_mono_us();
+    while (pool_n_idle(pool) < 1 && clock_mono_us() - start_us < 20000000)
+        (void)pool_wait(pool, -1, 100, &result, NULL);
+    assert_int_equal(pool_n_idle(pool), 1);
+    struct fixture_session s = fixture_session(leader);
+    assert_int_equal(s.n_zombies, 0);
+    assert_int_equal(s.n_alive, 2);
+    pool_close(pool);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, open_default, close_default)
 
 int main(void)
@@ -304,6 +347,7 @@ int main(void)
         cmocka_unit_test(pool_other_encoders_after_a_restart_are_refused),
         cmocka_unit_test(pool_open_without_seccomp_refuses_unless_told),
         cmocka_unit_test(pool_worker_that_cannot_start_again_gives_the_job_back),
+        cmocka_unit_test(pool_short_of_descriptors_leaves_no_worker_behind),
     };
     return cmocka_run_group_tests_name("pool_life", tests, NULL, NULL);
 }

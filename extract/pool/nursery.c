@@ -171,6 +171,9 @@ static int launch(struct nursery *n, struct err *err)
     if (rc != 0) {
         n->pid = 0;
         close(pair[0]);
+        if (err_is_shortage(rc) || rc == EAGAIN)
+            return err_fatal(err, EX_OSERR, "worker pool: execute %s: %s", n->path,
+                             strerror(rc));
         return err_fatal(err, EX_CONFIG,
                          "worker pool: execute %s: %s; set extract.worker_path to "
                          "metammf-extract",
@@ -227,7 +230,8 @@ int nursery_start(struct nursery *n, struct err *err)
     if (answer.kind == PROTOCOL_READY)
         status = hear(n, &answer, err);
     else
-        status = err_fatal(err, EX_CONFIG, "worker pool: %s: %s", n->path, answer.text);
+        status = err_fatal(err, answer.status == EX_OSERR ? EX_OSERR : EX_CONFIG,
+                           "worker pool: %s: %s", n->path, answer.text);
     if (status != ERR_OK)
         nursery_stop(n);
     return status;

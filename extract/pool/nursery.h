@@ -31,7 +31,8 @@ struct nursery_worker {
 void nursery_init(struct nursery *n, const char *path, char *const *argv,
                   const struct protocol_control *config);
 /* Executes the process and waits until its encoders are warm and announced. ERR_FATAL with
- * EX_CONFIG when it cannot be executed, refuses, or has other encoders than the first one. */
+ * EX_CONFIG when it cannot be executed, refuses, or has other encoders than the first one; with
+ * EX_OSERR for want of memory, descriptors or processes, which may pass. */
 int nursery_start(struct nursery *n, struct err *err);
 /* Starts the process first when none runs. ERR_RETRY. */
 int nursery_spawn(struct nursery *n, struct nursery_worker *ret_worker, struct err *err);

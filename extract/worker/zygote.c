@@ -147,6 +147,7 @@ static void configure(struct zygote *z, const struct protocol_control *config,
         extractor_encoders(z->extractor, answer->encoders);
     } else {
         answer->kind = PROTOCOL_REFUSED;
+        answer->status = err.exit_code;
         snprintf(answer->text, sizeof(answer->text), "%.500s", err.text);
     }
 }

@@ -47,6 +47,8 @@ int extractor_new(const struct extractor_options *options, struct extractor **re
                   struct err *err)
 {
     (void)options;
+    if (strcmp(announced, "poor") == 0)
+        return err_oom(err, "hostile worker");
     the_extractor.daemon_pid = getppid();
     the_extractor.n_flaky =
         mmap(NULL, sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -204,6 +204,53 @@ static void pool_other_encoders_after_a_restart_are_refused(void **state)
     pool_close(pool);
 }
 
+/* What the kernel may have again tomorrow: the unit starts the daemon again after it, but not after
+ * EX_CONFIG. */
+static void pool_open_short_of_memory_is_no_configuration_error(void **state)
+{
+    struct pool_options options = default_options();
+    struct pool *pool = NULL;
+    struct err err = {0};
+    (void)state;
+    options.encoder[MODALITY_VISUAL] = "poor";
+    assert_int_equal(pool_open(&options, &pool, &err), ERR_FATAL);
+    assert_int_equal(err.exit_code, EX_OSERR);
+    assert_non_null(strstr(err.text, "memory"));
+}
+
+/* Of this process: whatever it is that makes another one fails, as beyond TasksMax= of the unit. */
+static void hide_fork(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAGAIN),
+    };
+    struct sock_fprog program = {sizeof(code) / sizeof(code[0]), code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        _exit(99);
+}
+
+static void pool_open_short_of_processes_is_no_configuration_error(void **state)
+{
+    struct pool_options options = default_options();
+    struct pool *pool = NULL;
+    struct err err = {0};
+    int status;
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0) {
+        hide_fork();
+        _exit(pool_open(&options, &pool, &err) == ERR_FATAL ? err.exit_code : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), EX_OSERR);
+}
+
 /* A kernel without seccomp, for this process and what it starts: both ways to ask are answered
  * as such a kernel would. */
 static void hide_seccomp(void)
@@ -342,6 +389,8 @@ int main(void)
         cmocka_unit_test(pool_close_leaves_no_process_and_no_descriptor),
         cmocka_unit_test(pool_daemon_killed_takes_its_workers_along),
         cmocka_unit_test(pool_open_bad_executable_is_a_configuration_error),
+        cmocka_unit_test(pool_open_short_of_memory_is_no_configuration_error),
+        cmocka_unit_test(pool_open_short_of_processes_is_no_configuration_error),
         cmocka_unit_test(pool_open_takes_what_the_worker_announces),
         cmocka_unit_test(pool_open_refuses_an_unsound_announcement),
         cmocka_unit_test(pool_other_encoders_after_a_restart_are_refused),

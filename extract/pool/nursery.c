@@ -199,11 +199,14 @@ static int hear(struct nursery *n, const struct protocol_control *ready, struct 
         return err_wrap(err, "worker pool: %s", n->path);
     for (int m = 0; m < MODALITY_COUNT; m++) {
         const struct encoder_identity *first = &n->encoders[m];
-        if (first->dim > 0 && (first->dim != now[m].dim || strcmp(first->id, now[m].id) != 0))
+        n->changed =
+            n->changed ||
+            (first->dim > 0 && (first->dim != now[m].dim || strcmp(first->id, now[m].id) != 0));
+        if (n->changed)
             return err_fatal(
-                err, EX_CONFIG,
+                err, EX_TEMPFAIL,
                 "worker pool: %s: its %s encoder is %s (%u numbers) now, at the start "
-                "it was %s (%u): restart the daemon",
+                "it was %s (%u): another start is needed",
                 n->path, modality_name((enum modality)m), now[m].id, now[m].dim, first->id,
                 first->dim);
     }
@@ -252,7 +255,8 @@ int nursery_spawn(struct nursery *n, struct nursery_worker *ret_worker, struct e
 {
     struct err cause = {0};
     if (n->pid == 0 && nursery_start(n, &cause) != ERR_OK)
-        return err_retry(err, EX_OSERR, "%s", cause.text);
+        return n->changed ? err_fatal(err, EX_TEMPFAIL, "%s", cause.text)
+                          : err_retry(err, EX_OSERR, "%s", cause.text);
     struct protocol_control question = {.kind = PROTOCOL_SPAWN}, answer = {0};
     int fds[2];
     if (ask(n, &question, ANSWER_MS, &answer, fds) != 0)

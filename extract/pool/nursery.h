@@ -17,6 +17,7 @@ struct nursery {
     struct protocol_control config; /* kind CONFIGURE */
     struct encoder_identity
         encoders[MODALITY_COUNT]; /* as the first one announced; dim 0 before */
+    bool changed;                 /* a later one announced others: it was ended */
     pid_t pid;                    /* 0 = none runs */
     int pidfd, sock;              /* -1 */
     unsigned generation;          /* counts the processes started */
@@ -31,10 +32,11 @@ struct nursery_worker {
 void nursery_init(struct nursery *n, const char *path, char *const *argv,
                   const struct protocol_control *config);
 /* Executes the process and waits until its encoders are warm and announced. ERR_FATAL with
- * EX_CONFIG when it cannot be executed, refuses, or has other encoders than the first one; with
- * EX_OSERR for want of memory, descriptors or processes, which may pass. */
+ * EX_CONFIG when it cannot be executed or refuses; with EX_OSERR for want of memory, descriptors or
+ * processes, which may pass; with EX_TEMPFAIL when it has other encoders than the first one. */
 int nursery_start(struct nursery *n, struct err *err);
-/* Starts the process first when none runs. ERR_RETRY. */
+/* Starts the process first when none runs. ERR_RETRY; ERR_FATAL with EX_TEMPFAIL when that came back
+ * with other encoders. */
 int nursery_spawn(struct nursery *n, struct nursery_worker *ret_worker, struct err *err);
 /* Wait status of a worker whose pidfd is readable, -1 when nobody knows any more. */
 int nursery_reap(struct nursery *n, const struct nursery_worker *worker);

@@ -16,6 +16,7 @@
 
 #define WORKERS_MAX 256
 #define OPEN_US     INT64_C(20000000) /* all hellos are there by then */
+#define DOWN_STARTS 3                 /* that failed in a row: no passing mishap */
 
 struct pool {
     struct slot_context context;
@@ -228,6 +229,16 @@ bool pool_wait(struct pool *pool, int wake_fd, int timeout_ms, struct pool_resul
         if (woken || clock_mono_us() >= end_us)
             return false;
     }
+}
+
+bool pool_is_down(const struct pool *pool, struct err *ret_why)
+{
+    bool down = pool->context.n_failed_starts >= DOWN_STARTS || pool->context.nursery.changed;
+    for (unsigned i = 0; i < pool->n_slots; i++)
+        down = down && pool->slots[i].state != SLOT_IDLE && pool->slots[i].state != SLOT_BUSY;
+    if (down)
+        *ret_why = pool->context.start_err;
+    return down;
 }
 
 void pool_stats(const struct pool *pool, struct pool_stats *ret_stats)

@@ -64,6 +64,10 @@ unsigned pool_n_idle(const struct pool *pool);
  * replaced worker has come up and can take a job. Deaths, respawns and deadlines are served here
  * only: be in it whenever a job runs. */
 bool pool_wait(struct pool *pool, int wake_fd, int timeout_ms, struct pool_result *ret_result);
+/* Whether there is no worker although some were tried to start. *ret_why is the last one's fault:
+ * ERR_RETRY, it is tried again; ERR_FATAL with EX_TEMPFAIL, none can be had any more, because
+ * metammf-extract came back with other encoders. */
+bool pool_is_down(const struct pool *pool, struct err *ret_why);
 void pool_stats(const struct pool *pool, struct pool_stats *ret_stats);
 /* (MODALITY_COUNT) by modality: the encoders of every worker, as long as the pool lives. This is
  * where the rest of the program learns what a vector is called and how long it is. */

@@ -173,9 +173,11 @@ static void schedule(struct slot *s, int64_t now_us)
 }
 
 /* A worker that did not come up: s->err says why. */
-static void start_failed(struct slot *s, int64_t now_us)
+static void start_failed(struct slot *s, struct slot_context *c, int64_t now_us)
 {
     s->n_failures++;
+    c->n_failed_starts++;
+    c->start_err = s->err;
     if (s->job.held && !s->job.finished && ++s->job.n_failed_starts >= FAILED_STARTS) {
         err_retry(&s->job.err, EX_OSERR, "extraction: no worker can be started: %s",
                   s->err.text);
@@ -194,7 +196,7 @@ static void bury(struct slot *s, struct slot_context *c, int64_t now_us)
         if (s->err.status == ERR_OK)
             err_retry(&s->err, EX_OSERR, "a worker ended before its hello (wait status %d)",
                       status);
-        start_failed(s, now_us);
+        start_failed(s, c, now_us);
         return;
     }
     if (s->cause != SLOT_CAUSE_RECYCLE)
@@ -213,7 +215,7 @@ static void spawn(struct slot *s, struct slot_context *c, int64_t now_us)
     err_clear(&s->err);
     s->sandboxed = false;
     if (nursery_spawn(&c->nursery, &s->worker, &s->err) != ERR_OK) {
-        start_failed(s, now_us);
+        start_failed(s, c, now_us);
         return;
     }
     c->counters.n_spawned++;
@@ -239,7 +241,7 @@ static int check_filter(const struct slot_context *c, const struct protocol_hell
     return ERR_OK;
 }
 
-static int greet(struct slot *s, const struct slot_context *c, size_t n_bytes)
+static int greet(struct slot *s, struct slot_context *c, size_t n_bytes)
 {
     struct protocol_hello hello;
     int status = protocol_parse_hello(c->message, n_bytes, &hello, &s->err);
@@ -253,6 +255,8 @@ static int greet(struct slot *s, const struct slot_context *c, size_t n_bytes)
     s->landlock_abi = hello.landlock_abi;
     s->state = SLOT_IDLE;
     s->n_jobs = 0;
+    err_clear(&c->start_err);
+    c->n_failed_starts = 0;
     return ERR_OK;
 }
 

@@ -52,6 +52,8 @@ struct slot_context {
     struct nursery nursery;
     struct pool_options options;
     struct pool_stats counters; /* the n_ fields that only grow */
+    struct err start_err; /* why the last start of a worker failed; clear since one came up */
+    unsigned n_failed_starts; /* since one came up */
     uint64_t next_seq;
     unsigned char *message; /* PROTOCOL_REPLY_BYTES_MAX + 1: one incoming message */
     struct protocol_reply reply;

@@ -7,6 +7,7 @@
 #include "daemon/base/health.h"
 #include "daemon/base/metrics.h"
 #include "daemon/pipeline/fetching.h"
+#include "daemon/pipeline/standstill.h"
 #include "daemon/pipeline/turns.h"
 #include "daemon/pipeline/update.h"
 
@@ -31,6 +32,7 @@ struct dispatch {
     struct fetching fetching; /* have their turn, their media is not open */
     struct item_list ready;   /* wait for a worker; of these n_open hold a descriptor */
     struct item_list delayed; /* tried again at retry_us */
+    enum standstill told;
     size_t n_open;
     size_t n_held; /* of all these and in jobs; those who wait in turns do not count */
     size_t max_waiting, max_waiting_bytes; /* of these */
@@ -359,12 +361,6 @@ static void listen_to_work(struct dispatch *d)
         d->listening = wanted;
 }
 
-static void wait_for_news(struct dispatch *d, int timeout_ms)
-{
-    if (pool_wait(d->o.pool, d->wake_fd, timeout_ms, &d->result))
-        finish(d, &d->result);
-}
-
 static void publish_stats(struct dispatch *d)
 {
     pthread_mutex_lock(&d->lock);
@@ -375,6 +371,7 @@ static void publish_stats(struct dispatch *d)
 static void *dispatch_main(void *arg)
 {
     struct dispatch *d = arg;
+    struct err err;
     health_start(HEALTH_EXTRACT, HEALTH_LIMIT_MS);
     while (!atomic_load(&d->stopping)) {
         health_tick(HEALTH_EXTRACT);
@@ -384,9 +381,12 @@ static void *dispatch_main(void *arg)
         take_fetched(d);
         start_ready(d);
         fetch_more(d);
+        if (standstill_look(&d->told, d->o.pool, &d->fetching, &err) != ERR_OK)
+            d->o.failed(d->o.arg, &err);
         listen_to_work(d);
         publish_stats(d);
-        wait_for_news(d, patience_ms(d));
+        if (pool_wait(d->o.pool, d->wake_fd, patience_ms(d), &d->result))
+            finish(d, &d->result);
     }
     health_stop(HEALTH_EXTRACT);
     return NULL;

@@ -61,11 +61,18 @@ void fetching_look(struct fetching *f)
         struct fetching_slot *slot = &f->slots[i];
         if (!slot->item || slot->told || slot->since_us > slow_us)
             continue;
-        log_warning("item %s: media %s has not opened for %d s: check the storage it is on; "
-                    "other items go on",
+        log_warning("item %s: media %s has not opened for %d s: check the storage it is on",
                     slot->item->item_id, slot->item->media_uri, FETCHING_SLOW_MS / 1000);
         slot->told = true;
     }
+}
+
+unsigned fetching_n_slow(const struct fetching *f)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < FETCH_THREADS; i++)
+        n += f->slots[i].item && f->slots[i].told;
+    return n;
 }
 
 void fetching_close(struct fetching *f)

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Then the log names the media once, and says that the rest goes on. */
+/* Then media is slow. */
 #define FETCHING_SLOW_MS 30000
 
 struct fetching {
@@ -36,8 +36,10 @@ void fetching_start(struct fetching *f, const struct settings *s);
 struct item *fetching_take(struct fetching *f, struct err *ret_err);
 /* Readable while fetching_take has one. */
 int fetching_fd(const struct fetching *f);
-/* Names media that is slow. */
+/* Names media that is slow, once each. */
 void fetching_look(struct fetching *f);
+/* How many have been slow, and are not open yet. */
+unsigned fetching_n_slow(const struct fetching *f);
 /* Frees the items; takes about a second at most, whatever hangs. */
 void fetching_close(struct fetching *f);
 

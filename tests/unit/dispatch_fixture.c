@@ -106,6 +106,17 @@ void pool_stats(const struct pool *pool, struct pool_stats *ret_stats)
     *ret_stats = (struct pool_stats){.n_workers = FAKE_WORKERS};
 }
 
+bool pool_is_down(const struct pool *pool, struct err *ret_why)
+{
+    (void)pool;
+    pthread_mutex_lock(&fake.lock);
+    bool down = fake.down;
+    pthread_mutex_unlock(&fake.lock);
+    if (down)
+        err_retry(ret_why, EX_OSERR, "the test has no workers");
+    return down;
+}
+
 const struct encoder_identity *pool_encoders(const struct pool *pool)
 {
     static const struct encoder_identity encoders[MODALITY_COUNT] = {

@@ -30,6 +30,7 @@ struct fake_pool {
     int answer_fd;
     int n_fail_retry; /* so many jobs are answered by ERR_RETRY at once */
     bool fails_by_memory;
+    bool down;
 };
 
 struct stored_item {

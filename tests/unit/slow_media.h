@@ -6,7 +6,7 @@
 
 #include <stdbool.h>
 
-#define SLOW_MEDIA_S 5
+#define SLOW_MEDIA_S 20
 
 void slow_media_reset(void);
 /* Until so many hang. */

@@ -4,17 +4,22 @@
 #include "dispatch_fixture.h"
 #include "slow_media.h"
 
+#include "config/clock.h"
+#include "daemon/base/health.h"
+#include "daemon/media/fetch.h"
 #include "daemon/pipeline/dispatch.h"
 
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -34,6 +39,38 @@ struct bench {
     char *roots[1];
 };
 
+/* The monotonic clock, moved forward by the test. */
+static _Atomic int64_t forward_us;
+
+static int64_t moved_mono_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000 + forward_us;
+}
+
+static int64_t same_real_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static const struct clock_source moved = {same_real_us, moved_mono_us};
+
+/* Until health waits for this, "" = for nothing. */
+static void wait_for_health(const char *what)
+{
+    char waits[256] = "?";
+    for (int ms = 0; ms < 10000; ms += 10) {
+        health_waits(waits, sizeof(waits));
+        if (strcmp(waits, what) == 0)
+            return;
+        poll(NULL, 0, 10);
+    }
+    fail_msg("health waits for \"%s\", not for \"%s\"", waits, what);
+}
+
 static void on_failed(void *arg, const struct err *err)
 {
     (void)arg;
@@ -47,7 +84,7 @@ static int set_up(void **state)
     memset(&stored, 0, sizeof(stored));
     fake.n_busy = fake.n_answers = fake.n_submitted = 0;
     fake.n_fail_retry = 0;
-    fake.fails_by_memory = false;
+    fake.fails_by_memory = fake.down = false;
     slow_media_reset();
     fake.answer_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     strcpy(b.folder, "/tmp/mmf-dispatch-XXXXXX");
@@ -389,6 +426,48 @@ static void close_does_not_wait_for_media_that_hangs(void **state)
     remove_file(b, "slow.mp4");
 }
 
+static void no_worker_is_told(void **state)
+{
+    (void)state;
+    wait_for_health("");
+    pthread_mutex_lock(&fake.lock);
+    fake.down = true;
+    pthread_mutex_unlock(&fake.lock);
+    wait_for_health("no worker can be started");
+    pthread_mutex_lock(&fake.lock);
+    fake.down = false;
+    pthread_mutex_unlock(&fake.lock);
+    wait_for_health("");
+}
+
+/* Not before the last thread that fetches is lost, for until then other items go on. */
+static void media_that_stops_everything_is_told(void **state)
+{
+    struct bench *b = *state;
+    static char ids[FETCH_THREADS][8];
+    make_file(b, "slow.mp4");
+    for (int i = 0; i < FETCH_THREADS; i++) {
+        snprintf(ids[i], sizeof(ids[i]), "v%d", i);
+        if (i == FETCH_THREADS - 1) {
+            forward_us += INT64_C(31000000);
+            poll(NULL, 0, 1200); /* a tick */
+            wait_for_health("");
+        }
+        push_media(b, ids[i], "slow.mp4", "slow");
+        slow_media_wait((unsigned)i + 1);
+    }
+    forward_us += INT64_C(31000000);
+    wait_for_health("media does not open");
+    assert_false(slow_media_gave_up());
+    slow_media_release();
+    wait_for_health("");
+    for (int i = 0; i < FETCH_THREADS; i++) {
+        answer("slow", NULL);
+        settle(b, pop(b));
+    }
+    remove_file(b, "slow.mp4");
+}
+
 static void transient_faults_are_tried_again(void **state)
 {
     struct bench *b = *state;
@@ -467,11 +546,14 @@ int main(void)
         CASE(the_digest_of_media_is_the_workers_work),
         CASE(media_that_hangs_holds_back_its_own_item_only),
         CASE(close_does_not_wait_for_media_that_hangs),
+        CASE(no_worker_is_told),
+        CASE(media_that_stops_everything_is_told),
         CASE(transient_faults_are_tried_again),
         CASE(a_job_that_is_refused_becomes_a_dead_letter),
         CASE(stale_items_pass_without_extraction),
         CASE(a_full_done_queue_stops_the_intake),
         CASE(close_frees_what_is_held),
     };
+    clock_inject(&moved);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

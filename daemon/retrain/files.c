@@ -63,12 +63,19 @@ void retrain_files_clear(const struct settings *s)
         log_warning("retraining: remove %s: %s", p.dir, strerror(errno));
 }
 
+/* Passwords are not in it; names of users, hosts and files are, and the site's own file may be its
+ * owner's alone. */
 static int write_settings(const char *path, const struct settings *s, struct err *err)
 {
-    FILE *f = fopen(path, "we");
+    int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
+    FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
 
-    if (!f)
-        return err_retry(err, EX_CANTCREAT, "%s: %s", path, strerror(errno));
+    if (!f) {
+        int fault = errno;
+        if (fd >= 0)
+            (void)close(fd);
+        return err_retry(err, EX_CANTCREAT, "%s: %s", path, strerror(fault));
+    }
     bool failed = settings_print_changed(s, f) != ERR_OK;
     failed |= fclose(f) != 0;
     return failed ? err_retry(err, EX_IOERR, "%s: cannot be written", path) : ERR_OK;

@@ -74,7 +74,8 @@ class RetrainSite(Site):
                   "epochs": 6, "backbone": '"mf"', "holdout_percent": 20, "heartbeat_s": 60,
                   "tolerance_percent": 100, "cold_tolerance_percent": 100, **more}
         self.write_config("training = { " + "".join(f"{k} = {v}; " for k, v in values.items()) +
-                          "};\nextract = { workers = 1; };")
+                          "};\nextract = { workers = 1; };\n"
+                          'kafka = { properties = { sasl_password = "hunter2"; }; };')
 
     def put(self, lines):
         self.n_files += 1
@@ -241,15 +242,17 @@ class Retrain(unittest.TestCase):
     def crash_and_hang(self):
         s = self.site
         before, n = s.vectors(), s.results("failed")
-        words, told = s.dir / "words", s.dir / "told"
+        words, told, mode = s.dir / "words", s.dir / "told", s.dir / "mode"
         options = {"fused_length_percent": 150, "cold_length_percent": 140, "members": 3}
-        self.use_trainer(f"#!/bin/sh\necho \"$@\" > {words}\ncp \"$2\" {told}\nkill -9 $$\n",
-                         **options)
+        self.use_trainer(f"#!/bin/sh\necho \"$@\" > {words}\ncp \"$2\" {told}\n"
+                         f"stat -c %a \"$2\" > {mode}\nkill -9 $$\n", **options)
         s.daemon.send_signal(signal.SIGUSR1)
         s.wait_result("failed", n + 1)
         self.assertRegex(words.read_text(), "^--config .* train --as-configured --seed [0-9]+ ")
         for name, value in {"epochs": 6, **options}.items():
             self.assertIn(f"    {name} = {value}; #", told.read_text())
+        self.assertIn('sasl_password = "***";', told.read_text())
+        self.assertEqual(mode.read_text(), "600\n")  # the site's own file may be as private
         self.assertIn("failed, trainer crashed", s.read_log())
         self.use_trainer("#!/bin/sh\necho working\nsleep 1000\n", heartbeat_s=1)
         s.daemon.send_signal(signal.SIGUSR1)

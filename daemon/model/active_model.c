@@ -80,8 +80,9 @@ int active_model_load(const struct store_model *row, const struct settings *s,
     return status;
 }
 
-int active_model_share(const struct store_model *row, const struct settings *s,
-                       struct model **ret_model, struct err *err)
+/* Read from its file when nobody has it. */
+static int share(const struct store_model *row, const struct settings *s,
+                 struct model **ret_model, struct err *err)
 {
     struct model *model = loaded_find(row->model_id, row->sha256);
     if (!model) {
@@ -184,7 +185,7 @@ int active_model_newer(struct active_model *m, struct store *st, const struct se
         return status;
     struct model *model;
     bool known = row.model_id == m->model_id || row.model_id == m->refused_id;
-    status = known ? ERR_NONE : active_model_share(&row, s, &model, err);
+    status = known ? ERR_NONE : share(&row, s, &model, err);
     if (status == ERR_OK)
         *ret_m = (struct active_model){.model_id = row.model_id, .model = model};
     else if (status == ERR_FATAL)

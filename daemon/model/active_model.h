@@ -33,9 +33,6 @@ int active_model_has_file(const struct store_model *row, struct err *err);
 /* The model of a row of the store, the caller's own. */
 int active_model_load(const struct store_model *row, const struct settings *s,
                       struct model **ret_model, struct err *err);
-/* The same, shared: read from its file when nobody has it. loaded_release. */
-int active_model_share(const struct store_model *row, const struct settings *s,
-                       struct model **ret_model, struct err *err);
 void active_model_done(struct active_model *m);
 
 #endif

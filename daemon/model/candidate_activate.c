@@ -15,6 +15,7 @@
 #include "daemon/base/health.h"
 #include "fusion/model/fuse.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -316,7 +317,8 @@ static int put_back(const struct activation *a, const struct candidate *c, struc
 }
 
 /* A model of the store with the files of its folder. Without these its items are fused from their
- * features, as if cold; without the model's file there is no activation. */
+ * features, as if cold; without the model's file there is no activation, even when another thread
+ * has that model in memory, for the next start would find none. */
 static int read_files(struct activation *a, const struct store_model *row, struct candidate *c,
                       struct err *err)
 {
@@ -331,7 +333,8 @@ static int read_files(struct activation *a, const struct store_model *row, struc
         return r;
     }
     bool damaged = r == ERR_FATAL; /* ERR_NONE: it never had a folder */
-    r = active_model_share(row, a->t->settings, &a->model, err);
+    r = active_model_load(row, a->t->settings, &c->model, err);
+    (void)snprintf(c->sha256, sizeof c->sha256, "%s", row->sha256);
     if (r == ERR_OK && damaged)
         log_warning("model %lld: %s; its items are fused anew, its users may lack vectors",
                     (long long)a->model_id, why.text);
@@ -384,11 +387,11 @@ static int check_fits(const struct activation *a, struct err *err)
                : r;
 }
 
-/* c without a model: the files of its folder are not to be had. */
+/* c with a model alone: the other files of its folder are not to be had. */
 static int complete(struct activation *a, struct candidate *c, struct err *err)
 {
-    bool has_files = c->model != NULL;
-    int r = has_files ? give_model(a, c, err) : ERR_OK;
+    bool has_files = c->n_items > 0;
+    int r = give_model(a, c, err);
 
     if (r == ERR_OK)
         r = store_work(&a->t->writer, keep_vectors, &a->model_id, err);

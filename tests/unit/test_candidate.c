@@ -453,6 +453,35 @@ static void activate_unless_pinned_leaves_a_pinned_model(void **state)
     assert_ok(&b->f, candidate_activate(&t, second, &b->f.err));
 }
 
+/* The others of its folder may be gone. It itself may not, though another thread still has the model
+ * in memory: the next start would find none. */
+static void activate_needs_the_file_of_the_model(void **state)
+{
+    struct bench *b = *state;
+    struct candidate_target t = target(b);
+    struct active_model none = {0}, used;
+    struct store_model row = {0};
+    char dir[PATH_MAX];
+
+    int64_t first = publish(b);
+    assert_ok(&b->f, candidate_activate(&t, first, &b->f.err));
+    assert_ok(&b->f, active_model_newer(&none, b->f.st, &b->f.s, &used, &b->f.err));
+    assert_ok(&b->f, store_model_get(b->f.st, first, &row, &b->f.err));
+    assert_ok(&b->f, candidate_folder(&b->f.s, &row, dir, &b->f.err));
+    store_model_done(&row);
+    make_model(b, 2);
+    assert_ok(&b->f, candidate_write(b->f.dir, &b->c, &b->f.err));
+    int64_t second = publish(b);
+    assert_ok(&b->f, candidate_activate(&t, second, &b->f.err));
+    assert_int_equal(unlink(file_in(dir, "items.npy")), 0);
+    assert_ok(&b->f, candidate_activate(&t, first, &b->f.err));
+    assert_ok(&b->f, candidate_activate(&t, second, &b->f.err));
+    assert_int_equal(unlink(file_in(dir, "model.safetensors")), 0);
+    assert_int_equal(candidate_activate(&t, first, &b->f.err), ERR_FATAL);
+    assert_int_equal(b->f.err.exit_code, EX_NOINPUT);
+    active_model_done(&used);
+}
+
 /* What a retraining leaves of a model that the gate refused: a row alone. */
 static void activate_of_a_refused_model_says_so(void **state)
 {
@@ -485,6 +514,7 @@ int main(void)
         CASE(activate_completes_what_a_crash_left),
         CASE(activate_goes_back),
         CASE(activate_puts_training_pairs_back),
+        CASE(activate_needs_the_file_of_the_model),
         CASE(activate_of_a_refused_model_says_so),
         CASE(activate_unless_pinned_leaves_a_pinned_model),
     };

@@ -50,7 +50,7 @@ void model_files_close(struct model_files *files)
     files->n = 0;
 }
 
-/* Twice the room, because what is published is copied once more. */
+/* Sizes that candidate_read takes, and twice the room, because what is published is copied once more. */
 static int check_room(const struct control_call *call, const char *dir, size_t n,
                       struct err *err)
 {
@@ -63,7 +63,11 @@ static int check_room(const struct control_call *call, const char *dir, size_t n
         r = control_file(call, i, candidate_files[i], &fd, err);
         if (r == ERR_OK && fstat(fd, &info) != 0)
             r = err_open(err, EX_NOINPUT, candidate_files[i], errno);
-        all_bytes += info.st_size < CANDIDATE_BYTES_MAX ? info.st_size : CANDIDATE_BYTES_MAX;
+        else if (r == ERR_OK && info.st_size > CANDIDATE_BYTES_MAX)
+            r = err_fatal(err, EX_DATAERR, "%s: %lld bytes, more than such a file has",
+                          candidate_files[i], (long long)info.st_size);
+        else
+            all_bytes += info.st_size;
     }
     if (r == ERR_OK && statvfs(dir, &disk) == 0 &&
         all_bytes > (int64_t)(disk.f_bavail * disk.f_frsize) / 2)

@@ -108,8 +108,16 @@ class Peer(WithSite):
         self.refused("/proc", "ingest", os.O_RDONLY, [f"/proc/{self.site.daemon.pid}/stat"])
         sparse = self.file_of(PEER, "sparse", "")
         os.truncate(sparse, 1 << 40)
-        self.refused("", "model_import", os.O_RDONLY, [sparse])
-        self.refused("no room", "model_publish", os.O_RDONLY, [sparse] * 8)
+        self.refused("more than such a file has", "model_import", os.O_RDONLY, [sparse])
+        self.refused("more than such a file has", "model_publish", os.O_RDONLY, [sparse] * 8)
+        # behind a good header, on a disk that has room for what such a file may be
+        os.truncate(sparse, (8 << 30) + 1)
+        model = next(self.state.glob("untrained-*.safetensors"))
+        os.chmod(model, 0o644)
+        os.chmod(self.state, 0o755)
+        small = self.file_of(PEER, "small", "")
+        files = [model, sparse, *[small] * 6]
+        self.refused("more than such a file has", "model_publish", os.O_RDONLY, files)
 
         fifo = secret.parent / "fifo"
         os.mkfifo(fifo)

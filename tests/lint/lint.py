@@ -28,7 +28,7 @@ THIRD_PARTY = [  # headers, the one room that may include them
 ]
 WING = re.compile(r"^mmf_wing\(([\w/]+)\s+SOURCES\s+([^()]*?)\)", re.M)
 MAX_FOLDER_FILES = 50
-MAX_FILE_LINES = 500
+MAX_FILE_LINES = 700  # a file is one subject; it is not split only to be short
 MAX_FUNCTION_LINES = 80
 # Put together, so that this file does not find itself.
 LEFT_OVER = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "X" * 3]) + r")\b")
@@ -261,7 +261,7 @@ PLANTED = {  # path: its text, and the fault that has to be found there
     "store/c.h": ("#include <sqlite3.h>\n", "no third-party include in a header"),
     "fusion/model/d.c": ("#include <sqlite3.h>\n", "only in store/"),
     "fusion/model/e.c": ("void e(void)\n{\n" + "    ;\n" * 81 + "}\n", "function of 81 lines"),
-    "fusion/model/f.c": ("int f;\n" * 501, "501 lines, at most"),
+    "fusion/model/f.c": ("int f;\n" * 701, "701 lines, at most"),
     "store/g.c": ("/* " + "TO" + "DO */\n", "unfinished work"),
     "store/h.c": ('const char *h = "/' + 'work/main";\n', "a machine's path"),
     "store/round.h": ('#include "store/trip.h"\n', "includes itself"),

@@ -1,8 +1,8 @@
 /* Every setting, and every option of a training, each described once. config/metammfd.conf and the
  * section SETTINGS of metammfd.conf(5) are printed from this table: `ninja pages` after a change. */
 
-#include "config/log.h"
 #include "config/settings_table.h"
+#include "config/log.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>

@@ -1,10 +1,10 @@
 #include "daemon/cli/bulk.h"
 
 #include "config/log.h"
-#include "daemon/service/control_client.h"
 #include "daemon/base/json_field.h"
-#include "daemon/pipeline/pipeline.h"
 #include "daemon/base/progress.h"
+#include "daemon/pipeline/pipeline.h"
+#include "daemon/service/control_client.h"
 
 #include <inttypes.h>
 #include <jansson.h>

@@ -2,10 +2,10 @@
 #include "daemon/cli/cli.h"
 
 #include "config/clock.h"
-#include "daemon/cli/bulk.h"
-#include "daemon/service/control_client.h"
-#include "daemon/pipeline/pipeline.h"
 #include "daemon/base/progress.h"
+#include "daemon/cli/bulk.h"
+#include "daemon/pipeline/pipeline.h"
+#include "daemon/service/control_client.h"
 #include "store/reading.h"
 #include "store/writing.h"
 

@@ -3,9 +3,9 @@
  * model, also for items that were fused long ago. */
 #include "daemon/cli/explain.h"
 
+#include "daemon/base/topk.h"
 #include "daemon/cli/cli.h"
 #include "daemon/cli/inspect.h"
-#include "daemon/base/topk.h"
 #include "extract/wire/layout.h"
 #include "fusion/model/fuse.h"
 #include "store/reading.h"

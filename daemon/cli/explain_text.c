@@ -1,8 +1,8 @@
 #include "daemon/cli/explain.h"
 
 #include "config/modality.h"
-#include "daemon/cli/cli.h"
 #include "daemon/base/json_field.h"
+#include "daemon/cli/cli.h"
 
 #include <inttypes.h>
 #include <jansson.h>

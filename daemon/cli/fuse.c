@@ -1,9 +1,9 @@
 /* metammf fuse: the forward pass only, on arrays; no store. */
 #include "daemon/cli/cli.h"
 
+#include "fusion/file/npy.h"
 #include "fusion/model/fuse.h"
 #include "fusion/model/model.h"
-#include "fusion/file/npy.h"
 
 #include <stdlib.h>
 #include <sysexits.h>

@@ -10,10 +10,10 @@
 
 #include "config/clock.h"
 #include "config/digest.h"
-#include "daemon/model/active_model.h"
 #include "daemon/base/tsv.h"
-#include "fusion/model/fuse.h"
+#include "daemon/model/active_model.h"
 #include "fusion/file/npy.h"
+#include "fusion/model/fuse.h"
 #include "store/models.h"
 #include "store/writing.h"
 

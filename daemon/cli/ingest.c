@@ -2,9 +2,9 @@
 #include "daemon/cli/cli.h"
 
 #include "config/infile.h"
+#include "daemon/base/progress.h"
 #include "daemon/cli/bulk.h"
 #include "daemon/pipeline/pipeline.h"
-#include "daemon/base/progress.h"
 
 #include <errno.h>
 #include <jansson.h>

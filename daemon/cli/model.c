@@ -2,10 +2,10 @@
 #include "daemon/cli/cli.h"
 
 #include "config/digest.h"
-#include "daemon/model/active_model.h"
-#include "daemon/cli/model_write.h"
-#include "daemon/model/models.h"
 #include "daemon/base/paths.h"
+#include "daemon/cli/model_write.h"
+#include "daemon/model/active_model.h"
+#include "daemon/model/models.h"
 #include "fusion/file/outfile.h"
 #include "store/models.h"
 

@@ -1,10 +1,10 @@
 #include "daemon/cli/model_write.h"
 
+#include "daemon/base/progress.h"
 #include "daemon/cli/bulk.h"
+#include "daemon/model/models.h"
 #include "daemon/service/control_client.h"
 #include "daemon/service/model_files.h"
-#include "daemon/model/models.h"
-#include "daemon/base/progress.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -2,11 +2,11 @@
  * this process. */
 #include "daemon/cli/cli.h"
 
-#include "daemon/cli/bulk.h"
-#include "daemon/service/control_client.h"
 #include "daemon/base/json_field.h"
-#include "daemon/pipeline/pipeline.h"
 #include "daemon/base/progress.h"
+#include "daemon/cli/bulk.h"
+#include "daemon/pipeline/pipeline.h"
+#include "daemon/service/control_client.h"
 #include "daemon/source/reextract.h"
 
 #include <errno.h>

@@ -2,9 +2,9 @@
 #include "daemon/cli/cli.h"
 
 #include "config/clock.h"
+#include "daemon/base/json_field.h"
 #include "daemon/cli/extract/extract.h"
 #include "daemon/service/control_client.h"
-#include "daemon/base/json_field.h"
 #include "daemon/source/reextract.h"
 #include "store/models.h"
 #include "store/reading.h"

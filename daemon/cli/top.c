@@ -3,11 +3,11 @@
  * shows that: a screen that is redrawn on a terminal, a line elsewhere. */
 #include "daemon/cli/cli.h"
 
-#include "config/clock.h"
-#include "daemon/cli/bulk.h"
 #include "daemon/cli/top.h"
-#include "daemon/service/control_client.h"
+#include "config/clock.h"
 #include "daemon/base/series.h"
+#include "daemon/cli/bulk.h"
+#include "daemon/service/control_client.h"
 
 #include <errno.h>
 #include <jansson.h>

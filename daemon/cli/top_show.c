@@ -1,8 +1,8 @@
 #include "daemon/cli/top.h"
 
 #include "config/clock.h"
-#include "daemon/cli/cli.h"
 #include "daemon/base/json_field.h"
+#include "daemon/cli/cli.h"
 
 #include <inttypes.h>
 #include <jansson.h>

@@ -3,12 +3,12 @@
 #include "daemon/cli/train.h"
 
 #include "config/clock.h"
+#include "daemon/base/paths.h"
 #include "daemon/cli/bulk.h"
 #include "daemon/cli/model_write.h"
+#include "daemon/retrain/files.h"
 #include "daemon/service/control_client.h"
 #include "daemon/service/model_files.h"
-#include "daemon/base/paths.h"
-#include "daemon/retrain/files.h"
 #include "store/store.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 #include "daemon/cli/verify.h"
 
-#include "daemon/cli/cli.h"
 #include "daemon/base/json_field.h"
+#include "daemon/cli/cli.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -4,9 +4,9 @@
 
 #include "config/digest.h"
 #include "config/infile.h"
-#include "daemon/model/candidate_internal.h"
 #include "daemon/base/paths.h"
 #include "daemon/base/tsv.h"
+#include "daemon/model/candidate_internal.h"
 #include "fusion/file/npy.h"
 #include "fusion/file/outfile.h"
 

@@ -9,10 +9,10 @@
 
 #include "config/array.h"
 #include "config/log.h"
+#include "daemon/base/health.h"
 #include "daemon/model/active_model.h"
 #include "daemon/model/feature_row.h"
 #include "daemon/model/loaded.h"
-#include "daemon/base/health.h"
 #include "fusion/model/fuse.h"
 
 #include <stdio.h>

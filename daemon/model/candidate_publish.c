@@ -2,10 +2,10 @@
 #include "daemon/model/candidate.h"
 
 #include "config/digest.h"
-#include "daemon/model/candidate_internal.h"
 #include "daemon/base/paths.h"
-#include "fusion/model/fuse.h"
+#include "daemon/model/candidate_internal.h"
 #include "fusion/file/outfile.h"
+#include "fusion/model/fuse.h"
 #include "store/reading.h"
 
 #include <assert.h>

@@ -10,8 +10,8 @@
  * else. Ties: the item that came first. Legend: I items, U users, D width. */
 
 #include "config/err.h"
-#include "daemon/model/candidate.h"
 #include "daemon/base/tsv.h"
+#include "daemon/model/candidate.h"
 #include "fusion/train/evaluate.h"
 #include "store/models.h"
 

@@ -2,15 +2,15 @@
  * figures and chance.h for what they owe to chance. */
 #include "daemon/model/judge.h"
 
+#include "daemon/base/tsv.h"
 #include "daemon/model/active_model.h"
 #include "daemon/model/candidate.h"
 #include "daemon/model/chance.h"
 #include "daemon/model/feature_row.h"
-#include "daemon/base/tsv.h"
-#include "fusion/model/cold.h"
-#include "fusion/train/evaluate.h"
-#include "fusion/model/fuse.h"
 #include "fusion/math/rank.h"
+#include "fusion/model/cold.h"
+#include "fusion/model/fuse.h"
+#include "fusion/train/evaluate.h"
 
 #include <stdlib.h>
 #include <string.h>

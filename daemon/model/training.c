@@ -3,9 +3,9 @@
 
 #include "daemon/model/evaluation.h"
 #include "fusion/math/blas.h"
+#include "fusion/model/fuse.h"
 #include "fusion/train/checkpoint.h"
 #include "fusion/train/ensemble.h"
-#include "fusion/model/fuse.h"
 
 #include <jansson.h>
 #include <limits.h>

@@ -3,8 +3,8 @@
  * of the training and never stored. */
 #include "daemon/model/training.h"
 
-#include "fusion/train/evaluate.h"
 #include "fusion/math/rng.h"
+#include "fusion/train/evaluate.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 #include "daemon/pipeline/fuser.h"
 
 #include "config/log.h"
-#include "daemon/model/feature_row.h"
 #include "daemon/base/metrics.h"
+#include "daemon/model/feature_row.h"
 #include "fusion/model/fuse.h"
 
 #include <stdlib.h>

@@ -8,8 +8,8 @@
 
 #include "config/err.h"
 #include "config/modality.h"
-#include "daemon/model/active_model.h"
 #include "daemon/event/item.h"
+#include "daemon/model/active_model.h"
 
 #include <stdbool.h>
 #include <stddef.h>

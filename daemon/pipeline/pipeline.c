@@ -2,15 +2,15 @@
 
 #include "config/clock.h"
 #include "config/log.h"
-#include "daemon/pipeline/dispatch.h"
+#include "daemon/base/metrics.h"
 #include "daemon/event/event.h"
 #include "daemon/media/media_file.h"
-#include "daemon/base/metrics.h"
+#include "daemon/pipeline/dispatch.h"
 #include "daemon/pipeline/queue.h"
-#include "daemon/refresh/refresh.h"
 #include "daemon/pipeline/sink.h"
 #include "daemon/pipeline/source.h"
 #include "daemon/pipeline/workers.h"
+#include "daemon/refresh/refresh.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

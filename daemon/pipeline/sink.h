@@ -19,8 +19,8 @@
 
 #include "config/err.h"
 #include "config/settings.h"
-#include "daemon/model/active_model.h"
 #include "daemon/event/item.h"
+#include "daemon/model/active_model.h"
 #include "daemon/pipeline/ledger.h"
 #include "daemon/pipeline/queue.h"
 #include "store/writing.h"

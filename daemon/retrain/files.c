@@ -3,9 +3,9 @@
 #include "config/array.h"
 #include "config/clock.h"
 #include "config/log.h"
-#include "daemon/model/candidate.h"
 #include "daemon/base/paths.h"
 #include "daemon/base/tsv.h"
+#include "daemon/model/candidate.h"
 #include "store/reading.h"
 
 #include <dirent.h>

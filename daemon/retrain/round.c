@@ -2,10 +2,10 @@
 
 #include "config/log.h"
 #include "config/text.h"
+#include "daemon/base/paths.h"
 #include "daemon/model/candidate.h"
 #include "daemon/model/holdout.h"
 #include "daemon/model/models.h"
-#include "daemon/base/paths.h"
 #include "daemon/retrain/files.h"
 
 #include <inttypes.h>

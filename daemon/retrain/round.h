@@ -16,8 +16,8 @@
 
 #include "config/settings.h"
 #include "daemon/model/gate.h"
-#include "daemon/retrain/schedule.h"
 #include "daemon/retrain/child.h"
+#include "daemon/retrain/schedule.h"
 #include "store/writing.h"
 
 struct retrain_round {

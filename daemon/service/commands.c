@@ -21,13 +21,13 @@
  *
  * Handlers run on their client's thread; writes go through pipeline_write. */
 #include "config/settings.h"
-#include "daemon/service/control.h"
-#include "daemon/source/ingest.h"
 #include "daemon/pipeline/pipeline.h"
-#include "daemon/source/reextract.h"
 #include "daemon/retrain/retrain.h"
-#include "daemon/service/service.h"
+#include "daemon/service/control.h"
 #include "daemon/service/models.h"
+#include "daemon/service/service.h"
+#include "daemon/source/ingest.h"
+#include "daemon/source/reextract.h"
 #include "store/reading.h"
 #include "store/writing.h"
 

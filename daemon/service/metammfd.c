@@ -3,8 +3,8 @@
 #include "config/err.h"
 #include "config/log.h"
 #include "config/settings.h"
-#include "daemon/service/journal.h"
 #include "daemon/kafka/config.h"
+#include "daemon/service/journal.h"
 #include "daemon/service/service.h"
 
 #include <argp.h>

@@ -1,8 +1,8 @@
 #include "daemon/service/models.h"
 
-#include "daemon/service/model_files.h"
 #include "daemon/model/models.h"
 #include "daemon/pipeline/pipeline.h"
+#include "daemon/service/model_files.h"
 #include "daemon/service/service.h"
 
 #include <jansson.h>

@@ -2,8 +2,8 @@
 
 #include "config/log.h"
 #include "config/wake.h"
-#include "daemon/service/notify.h"
 #include "daemon/pipeline/pipeline.h"
+#include "daemon/service/notify.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,22 +1,22 @@
 #include "daemon/service/service.h"
 
-#include "daemon/source/spool.h"
 #include "config/clock.h"
 #include "config/log.h"
 #include "config/wake.h"
-#include "daemon/service/control.h"
 #include "daemon/base/health.h"
 #include "daemon/http/http.h"
 #include "daemon/kafka/config.h"
 #include "daemon/kafka/publisher.h"
 #include "daemon/kafka/source.h"
-#include "daemon/service/notify.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/pipeline/source.h"
 #include "daemon/publish/letters.h"
 #include "daemon/publish/publish.h"
 #include "daemon/retrain/retrain.h"
+#include "daemon/service/control.h"
+#include "daemon/service/notify.h"
 #include "daemon/service/reload.h"
+#include "daemon/source/spool.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -7,8 +7,8 @@
 #include "daemon/base/metrics.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/publish/publish.h"
-#include "daemon/source/reextract.h"
 #include "daemon/retrain/retrain.h"
+#include "daemon/source/reextract.h"
 #include "store/models.h"
 
 #include <inttypes.h>

@@ -3,11 +3,11 @@
  * reading is the source's failure: what was submitted before is kept, a second run goes on from
  * there. */
 
+#include "daemon/source/file_source.h"
 #include "config/text.h"
 #include "config/wake.h"
-#include "daemon/source/event_file.h"
 #include "daemon/base/health.h"
-#include "daemon/source/file_source.h"
+#include "daemon/source/event_file.h"
 
 #include <poll.h>
 #include <pthread.h>

@@ -1,11 +1,11 @@
 #include "daemon/source/ingest.h"
 
 #include "config/clock.h"
-#include "daemon/source/event_file.h"
+#include "daemon/base/metrics.h"
 #include "daemon/event/item.h"
 #include "daemon/pipeline/ledger.h"
-#include "daemon/base/metrics.h"
 #include "daemon/pipeline/pipeline.h"
+#include "daemon/source/event_file.h"
 #include "daemon/source/file_source.h"
 #include "store/reading.h"
 #include "store/writing.h"

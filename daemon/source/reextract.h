@@ -18,8 +18,8 @@
  * worker free. Resumable: stale items that are done are stale no more; `all` begins after `after`. */
 
 #include "config/err.h"
-#include "daemon/source/ingest.h"
 #include "daemon/event/ticket.h"
+#include "daemon/source/ingest.h"
 
 #include <stdbool.h>
 #include <stddef.h>

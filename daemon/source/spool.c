@@ -16,11 +16,11 @@
  *
  * Thread: its own; committed() only wakes it. */
 
+#include "daemon/source/spool.h"
 #include "config/log.h"
 #include "config/wake.h"
-#include "daemon/source/event_file.h"
 #include "daemon/base/health.h"
-#include "daemon/source/spool.h"
+#include "daemon/source/event_file.h"
 #include "daemon/source/spool_folder.h"
 
 #include <poll.h>

@@ -10,8 +10,8 @@
 
 #include "extract/media/encoder.h"
 
-#include "extract/wire/layout.h"
 #include "extract/media/vec.h"
+#include "extract/wire/layout.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -7,8 +7,8 @@
 #include "extract/media/encoder.h"
 
 #include "extract/media/descriptors.h"
-#include "extract/wire/layout.h"
 #include "extract/media/vec.h"
+#include "extract/wire/layout.h"
 
 #include <math.h>
 #include <stdlib.h>

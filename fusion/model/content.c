@@ -2,8 +2,8 @@
 
 #include "fusion/math/blas.h"
 #include "fusion/math/gemm.h"
-#include "fusion/model/internal.h"
 #include "fusion/math/pca.h"
+#include "fusion/model/internal.h"
 
 #include <math.h>
 #include <stdio.h>

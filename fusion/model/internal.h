@@ -25,8 +25,8 @@
  * mmf.trained, mmf.unit_length, mmf.fused_length (1 without), mmf.hops, mmf.id_dim, mmf.content_scale,
  * mmf.cold_length, mmf.members. */
 
-#include "fusion/model/model.h"
 #include "fusion/file/safetensors.h"
+#include "fusion/model/model.h"
 
 #include <stddef.h>
 

@@ -12,8 +12,8 @@
  * (MLP, A, B, C, T) is plain Xavier. */
 
 #include "fusion/math/gemm.h"
-#include "fusion/model/internal.h"
 #include "fusion/math/rng.h"
+#include "fusion/model/internal.h"
 
 #include <math.h>
 #include <stdio.h>

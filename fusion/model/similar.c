@@ -1,7 +1,7 @@
 #include "fusion/model/similar.h"
 
-#include "fusion/model/internal.h"
 #include "fusion/math/rank.h"
+#include "fusion/model/internal.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -6,8 +6,8 @@
 #include "fusion/train/train.h"
 
 #include "config/clock.h"
-#include "fusion/train/checkpoint.h"
 #include "fusion/math/gemm.h"
+#include "fusion/train/checkpoint.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -18,15 +18,15 @@
 
 #include "config/err.h"
 #include "fusion/math/adam.h"
-#include "fusion/model/cold.h"
 #include "fusion/math/csr.h"
-#include "fusion/train/backbone.h"
-#include "fusion/train/fusenet.h"
 #include "fusion/math/graph.h"
 #include "fusion/math/knn.h"
-#include "fusion/model/model.h"
 #include "fusion/math/rng.h"
 #include "fusion/math/team.h"
+#include "fusion/model/cold.h"
+#include "fusion/model/model.h"
+#include "fusion/train/backbone.h"
+#include "fusion/train/fusenet.h"
 
 #include <stdbool.h>
 #include <stddef.h>

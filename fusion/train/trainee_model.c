@@ -1,7 +1,7 @@
 /* A trainee to and from model files. */
 
-#include "fusion/model/item_graph.h"
 #include "fusion/model/internal.h"
+#include "fusion/model/item_graph.h"
 #include "fusion/model/similar.h"
 #include "fusion/train/trainee.h"
 

@@ -1,7 +1,7 @@
 /* Memory and initialisation of a trainee. */
 
-#include "fusion/model/content.h"
 #include "fusion/math/gemm.h"
+#include "fusion/model/content.h"
 #include "fusion/train/trainee.h"
 
 #include <math.h>

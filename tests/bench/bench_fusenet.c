@@ -12,8 +12,8 @@
 
 #include "bench_data.h"
 
-#include "fusion/train/fusenet.h"
 #include "fusion/math/gemm.h"
+#include "fusion/train/fusenet.h"
 
 #include <cblas.h>
 

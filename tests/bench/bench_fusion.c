@@ -12,11 +12,11 @@
  *
  *     ninja bench_fusion && bin/bench_fusion [rows …]        default 1 8 64 256 1024 5986 */
 
+#include "fusion/math/gemm.h"
+#include "fusion/math/rng.h"
 #include "fusion/model/fuse.h"
 #include "fusion/model/fuse_plan.h"
-#include "fusion/math/gemm.h"
 #include "fusion/model/internal.h"
-#include "fusion/math/rng.h"
 
 #include <cblas.h>
 #include <stdio.h>

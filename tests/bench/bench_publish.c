@@ -16,10 +16,10 @@
 #include "config/digest.h"
 #include "daemon/model/candidate.h"
 #include "daemon/pipeline/pipeline.h"
-#include "fusion/model/fuse.h"
 #include "fusion/math/gemm.h"
-#include "fusion/model/internal.h"
 #include "fusion/math/rng.h"
+#include "fusion/model/fuse.h"
+#include "fusion/model/internal.h"
 #include "store/reading.h"
 #include "store/writing.h"
 

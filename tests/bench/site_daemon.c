@@ -12,14 +12,14 @@
  *                      for a recommend, and the lists of all users here */
 
 #include "config/clock.h"
+#include "daemon/base/tsv.h"
 #include "daemon/model/active_model.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/service/service.h"
-#include "daemon/base/tsv.h"
-#include "fusion/math/csr.h"
-#include "fusion/model/fuse.h"
 #include "fusion/file/npy.h"
+#include "fusion/math/csr.h"
 #include "fusion/math/rank.h"
+#include "fusion/model/fuse.h"
 #include "store/writing.h"
 
 #include <pthread.h>

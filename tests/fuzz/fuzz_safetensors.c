@@ -1,9 +1,9 @@
 /* Any bytes as a model file: the header's parser, then, when the file is one of safetensors, the
  * model's own checks and the forward pass of one item. */
 
+#include "fusion/file/safetensors.h"
 #include "fusion/model/fuse.h"
 #include "fusion/model/model.h"
-#include "fusion/file/safetensors.h"
 
 #include <stdint.h>
 #include <stdio.h>

@@ -1,10 +1,10 @@
 #include "refresh_fixture.h"
 
 #include "daemon/model/candidate.h"
-#include "fusion/model/content.h"
-#include "fusion/model/item_graph.h"
-#include "fusion/model/internal.h"
 #include "fusion/math/rng.h"
+#include "fusion/model/content.h"
+#include "fusion/model/internal.h"
+#include "fusion/model/item_graph.h"
 #include "store/reading.h"
 
 #include <jansson.h>

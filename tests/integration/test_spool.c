@@ -3,9 +3,9 @@
 
 #include "pipeline_fixture.h"
 
-#include "daemon/source/spool.h"
 #include "daemon/source/event_file.h"
 #include "daemon/source/ingest.h"
+#include "daemon/source/spool.h"
 #include "store/reading.h"
 
 #include <fcntl.h>

@@ -4,9 +4,9 @@
 /* Shared by the tests of fusion/: a temporary folder, whole files as bytes, and small random
  * models of every kind. */
 
+#include "fusion/math/rng.h"
 #include "fusion/model/fuse_plan.h"
 #include "fusion/model/internal.h"
-#include "fusion/math/rng.h"
 
 #include <dirent.h>
 #include <math.h>

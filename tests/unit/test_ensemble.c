@@ -2,8 +2,8 @@
  * vectors that the trainings publish, and the members can be taken out again. */
 #include "fusion_fixture.h"
 
-#include "fusion/train/ensemble.h"
 #include "fusion/model/fuse.h"
+#include "fusion/train/ensemble.h"
 #include "fusion/train/train.h"
 
 enum {

@@ -3,8 +3,8 @@
 
 #include "fusion_fixture.h"
 
-#include "fusion/model/fuse.h"
 #include "fusion/math/gemm.h"
+#include "fusion/model/fuse.h"
 
 #include <pthread.h>
 

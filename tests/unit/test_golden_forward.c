@@ -3,8 +3,8 @@
 
 #include "golden_fixture.h"
 
-#include "fusion/model/fuse.h"
 #include "fusion/file/npy.h"
+#include "fusion/model/fuse.h"
 
 /* Largest difference relative to the largest value; at most 1e-5. */
 static double relative_error(const float *have, const float *want, size_t n)

@@ -3,10 +3,10 @@
 
 #include "fusion_fixture.h"
 
-#include "fusion/train/evaluate.h"
 #include "fusion/math/graph.h"
 #include "fusion/math/knn.h"
 #include "fusion/math/rank.h"
+#include "fusion/train/evaluate.h"
 
 enum { U = 57, I = 211, D = 24, K = 20 };
 

@@ -1,8 +1,8 @@
 /* The sink's thread with a store and a model of the test's own (defined here, so that the linker
  * takes these): writes fail when the test says so. */
 
-#include "daemon/pipeline/fuser.h"
 #include "daemon/base/metrics.h"
+#include "daemon/pipeline/fuser.h"
 #include "daemon/pipeline/sink.h"
 #include "fusion/model/fuse.h"
 

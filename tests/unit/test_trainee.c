@@ -3,9 +3,9 @@
 
 #include "golden_fixture.h"
 
-#include "fusion/model/internal.h"
 #include "fusion/file/npy.h"
 #include "fusion/model/fuse.h"
+#include "fusion/model/internal.h"
 #include "fusion/train/train.h"
 #include "fusion/train/trainee.h"
 

@@ -1,8 +1,8 @@
 #include "daemon/cli/demo/demo.h"
 
 #include "config/clock.h"
-#include "daemon/service/control_client.h"
 #include "daemon/base/progress.h"
+#include "daemon/service/control_client.h"
 
 #include <errno.h>
 #include <fcntl.h>

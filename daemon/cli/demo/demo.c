@@ -1,8 +1,8 @@
 /* metammf demo: see demo.h. */
 #include "daemon/cli/cli.h"
 
-#include "config/clock.h"
 #include "daemon/cli/demo/demo.h"
+#include "config/clock.h"
 #include "daemon/kafka/mock.h"
 #include "store/store.h"
 

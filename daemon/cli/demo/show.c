@@ -1,8 +1,8 @@
 #include "daemon/cli/demo/demo.h"
 
 #include "config/clock.h"
-#include "daemon/cli/cli.h"
 #include "daemon/base/topk.h"
+#include "daemon/cli/cli.h"
 #include "store/reading.h"
 
 #include <inttypes.h>

@@ -1,8 +1,8 @@
 #include "daemon/cli/demo/demo.h"
 
 #include "config/clock.h"
-#include "daemon/kafka/mock.h"
 #include "daemon/base/paths.h"
+#include "daemon/kafka/mock.h"
 
 #include <assert.h>
 #include <dirent.h>

@@ -2,8 +2,8 @@
  * port. */
 #include "daemon/cli/doctor/checks.h"
 
-#include "daemon/media/media_file.h"
 #include "daemon/base/paths.h"
+#include "daemon/media/media_file.h"
 #include "daemon/pipeline/workers.h"
 #include "extract/pool/pool.h"
 

@@ -1,8 +1,8 @@
 /* What the daemon needs of its site: the store and who may read it, and where events come from. */
 #include "daemon/cli/doctor/checks.h"
 
-#include "daemon/service/control_client.h"
 #include "daemon/kafka/probe.h"
+#include "daemon/service/control_client.h"
 #include "store/reading.h"
 #include "store/store.h"
 

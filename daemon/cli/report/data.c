@@ -1,9 +1,9 @@
 #include "daemon/cli/report/report.h"
 
 #include "config/clock.h"
+#include "daemon/base/json_field.h"
 #include "daemon/cli/extract/extract.h"
 #include "daemon/cli/inspect.h"
-#include "daemon/base/json_field.h"
 #include "fusion/math/pca.h"
 #include "store/models.h"
 #include "store/reading.h"

@@ -1,7 +1,7 @@
 #include "daemon/cli/report/page.h"
 
-#include "daemon/cli/cli.h"
 #include "daemon/base/json_field.h"
+#include "daemon/cli/cli.h"
 #include "daemon/cli/report/report.h"
 
 #include <inttypes.h>

@@ -1,9 +1,9 @@
 #include "daemon/cli/report/report.h"
 
-#include "config/modality.h"
-#include "daemon/cli/cli.h"
-#include "daemon/base/json_field.h"
 #include "daemon/cli/report/page.h"
+#include "config/modality.h"
+#include "daemon/base/json_field.h"
+#include "daemon/cli/cli.h"
 
 #include <inttypes.h>
 #include <jansson.h>

@@ -240,6 +240,33 @@ class Folder(unittest.TestCase):
             self.assertEqual(p.wait(), 0)
         self.assertEqual(self.out.read_bytes(), self.truth.read_bytes())
 
+    def test_workers_that_are_gone_end_the_run(self):
+        site = self.dir / "gone"
+        many = site / "many"
+        many.mkdir(parents=True)
+        for i in range(500):
+            os.link(self.media / f"clip-{i % N_CLIPS:03d}.mp4", many / f"{i:03d}.mp4")
+        worker = shutil.copy(TOOLS / "metammf-extract", site / "worker")
+        conf = site / "conf"
+        conf.write_text((self.dir / "conf").read_text() +
+                        f'extract = {{ worker_path = "{worker}"; }};\n')
+        out = site / "out.ndjson"
+        p = subprocess.Popen([TOOLS / "metammf", "--config", conf, "extract", many, "--out", out],
+                             stderr=subprocess.PIPE, text=True)
+        self.addCleanup(p.kill)
+        part = site / "out.ndjson.part"
+        while not (part.exists() and part.stat().st_size > 0):
+            self.assertIsNone(p.poll())
+            time.sleep(0.01)
+        os.unlink(worker)
+        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(p.pid)],
+                                  capture_output=True, text=True).stdout.split()
+        os.kill(int(children[0]), signal.SIGKILL)
+        _, complaint = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 71, complaint)
+        self.assertIn("no worker can be started", complaint)
+        self.assertGreater(part.stat().st_size, 0)
+
     def test_odd_names(self):
         media = self.out.parent / "media"
         media.mkdir()

@@ -20,7 +20,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define EXTRACT_AHEAD 8 /* results that may wait for their turn, per worker */
+#define EXTRACT_AHEAD  8  /* results that may wait for their turn, per worker */
+#define EXTRACT_DOWN_S 10 /* without a worker, then the run ends */
 
 struct run {
     const struct extract *e;
@@ -31,6 +32,7 @@ struct run {
     int *fds;                /* (n) -1 = closed */
     size_t n_kept;           /* files that had their line before */
     size_t n_next, n_done, n_printed, n_failed, n_again, ahead;
+    int64_t down_us; /* when the workers were found to be gone; 0 = they are not */
 };
 
 /* ---- which files ------------------------------------------------------------------------- */
@@ -225,13 +227,30 @@ static int print_ready(struct run *run, struct err *err)
     return ERR_OK;
 }
 
+/* Ends a run whose workers are gone for good: what is kept is kept for the next one. */
+static int look_at_workers(struct run *run, struct err *err)
+{
+    struct err why;
+    int64_t now_us = clock_mono_us();
+
+    if (!pool_is_down(run->pool, &why)) {
+        run->down_us = 0;
+        return ERR_OK;
+    }
+    if (run->down_us == 0)
+        run->down_us = now_us;
+    if (now_us - run->down_us < EXTRACT_DOWN_S * INT64_C(1000000))
+        return ERR_OK;
+    return err_fatal(err, why.exit_code, "no worker can be started: %s", why.text);
+}
+
 /* Also serves the replacement of workers when none is busy. */
 static int take_result(struct run *run, struct err *err)
 {
     struct pool_result result;
 
     if (!pool_wait(run->pool, -1, 1000, &result))
-        return ERR_OK;
+        return look_at_workers(run, err);
     close(run->fds[result.id]);
     run->fds[result.id] = -1;
     return keep_result(run, result.id, &result, err);

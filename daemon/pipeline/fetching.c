@@ -28,11 +28,12 @@ void fetching_start(struct fetching *f, const struct settings *s)
     while (f->waiting.head && fetch_n_idle(f->fetch) > 0) {
         const struct item *item = f->waiting.head;
         const struct media_roots roots = media_roots_of(s, item->media_root);
+        int64_t now_us = clock_mono_us();
         unsigned i = free_slot(f);
         if (fetch_submit(f->fetch, i, &roots, item->media_uri, NULL) != ERR_OK)
             return;
-        f->slots[i] = (struct fetching_slot){.item = item_list_pop(&f->waiting),
-                                             .since_us = clock_mono_us()};
+        f->slots[i] =
+            (struct fetching_slot){.item = item_list_pop(&f->waiting), .since_us = now_us};
     }
 }
 

@@ -189,7 +189,14 @@ static int read_bytes(const struct candidate *c, enum file file, int64_t max_byt
     return r == ERR_OK ? ERR_OK : err_wrap(err, "candidate");
 }
 
-static int read_metrics(struct candidate *c, struct err *err)
+/* What it holds has been made into something else. */
+static void drop_file(struct candidate *c, enum file file)
+{
+    free(c->file[file].data);
+    c->file[file] = (struct candidate_file){0};
+}
+
+static int read_metrics(struct candidate *c, bool keeps, struct err *err)
 {
     struct candidate_file *f = &c->file[METRICS];
     int r = read_bytes(c, METRICS, METRICS_BYTES_MAX, f, err);
@@ -197,6 +204,8 @@ static int read_metrics(struct candidate *c, struct err *err)
     if (r != ERR_OK)
         return r;
     c->metrics = json_loadb(f->data, f->bytes, JSON_REJECT_DUPLICATES, NULL);
+    if (!keeps)
+        drop_file(c, METRICS);
     return json_is_object(c->metrics) ? ERR_OK : damaged(c, METRICS, "not a JSON object", err);
 }
 
@@ -256,8 +265,8 @@ static int cut_ids(const struct candidate *c, enum side side, char *text, size_t
     return ERR_OK;
 }
 
-static int read_vectors(struct candidate *c, enum side side, size_t n, float **ret_vec,
-                        struct err *err)
+static int read_vectors(struct candidate *c, bool keeps, enum side side, size_t n,
+                        float **ret_vec, struct err *err)
 {
     enum file file = file_of(NPY, side);
     struct candidate_file *f = &c->file[file];
@@ -271,6 +280,8 @@ static int read_vectors(struct candidate *c, enum side side, size_t n, float **r
         r = npy_read_bytes(f->data, f->bytes, path, &x, err);
     if (r != ERR_OK)
         return r;
+    if (!keeps)
+        drop_file(c, file);
     if (x.n_rows != n || x.n_cols != (size_t)c->dim)
         r = damaged(c, file, "does not have one row for each id, of the model's width", err);
     for (size_t i = 0; r == ERR_OK && i < x.n_rows * x.n_cols; i++)
@@ -283,7 +294,7 @@ static int read_vectors(struct candidate *c, enum side side, size_t n, float **r
     return r;
 }
 
-static int read_side(struct candidate *c, enum side side, struct err *err)
+static int read_side(struct candidate *c, bool keeps, enum side side, struct err *err)
 {
     char ***ids = side == ITEMS ? &c->item_id : &c->user_id;
     size_t *n = side == ITEMS ? &c->n_items : &c->n_users;
@@ -297,8 +308,8 @@ static int read_side(struct candidate *c, enum side side, struct err *err)
     r = cut_ids(c, side, f.data, f.bytes, ids, n, err);
     if (r == ERR_OK && (*n == 0 || *n > UINT32_MAX - 1))
         r = damaged(c, file, "has no ids, or too many", err);
-    return r == ERR_OK ? read_vectors(c, side, *n, side == ITEMS ? &c->items : &c->users, err)
-                       : r;
+    float **vec = side == ITEMS ? &c->items : &c->users;
+    return r == ERR_OK ? read_vectors(c, keeps, side, *n, vec, err) : r;
 }
 
 static int read_stamps(struct candidate *c, struct err *err)
@@ -336,7 +347,7 @@ static int read_pairs(struct candidate *c, struct err *err)
     return ERR_OK;
 }
 
-static int read_model(struct candidate *c, struct err *err)
+static int read_model(struct candidate *c, bool keeps, struct err *err)
 {
     struct candidate_file *f = &c->file[MODEL];
     char path[PATH_MAX]; /* for messages */
@@ -348,23 +359,26 @@ static int read_model(struct candidate *c, struct err *err)
         r = model_load_bytes(f->data, f->bytes, path, &c->model, err);
     if (r != ERR_OK)
         return r;
+    if (!keeps)
+        drop_file(c, MODEL);
     (void)snprintf(c->sha256, sizeof c->sha256, "%s", digest_of(c, MODEL));
     c->dim = model_shape(c->model)->D;
     return ERR_OK;
 }
 
-int candidate_read(const char *dir, struct candidate *ret_c, struct err *err)
+/* keeps: the bytes of the files too. */
+static int read_folder(const char *dir, bool keeps, struct candidate *ret_c, struct err *err)
 {
     struct candidate c = {0};
 
     (void)snprintf(c.dir, sizeof c.dir, "%s", dir);
-    int r = read_metrics(&c, err);
+    int r = read_metrics(&c, keeps, err);
     if (r == ERR_OK)
-        r = read_model(&c, err);
+        r = read_model(&c, keeps, err);
     if (r == ERR_OK)
-        r = read_side(&c, ITEMS, err);
+        r = read_side(&c, keeps, ITEMS, err);
     if (r == ERR_OK)
-        r = read_side(&c, USERS, err);
+        r = read_side(&c, keeps, USERS, err);
     if (r == ERR_OK)
         r = read_stamps(&c, err);
     if (r == ERR_OK)
@@ -377,12 +391,20 @@ int candidate_read(const char *dir, struct candidate *ret_c, struct err *err)
     return ERR_OK;
 }
 
+int candidate_read(const char *dir, struct candidate *ret_c, struct err *err)
+{
+    return read_folder(dir, true, ret_c, err);
+}
+
+int candidate_look(const char *dir, struct candidate *ret_c, struct err *err)
+{
+    return read_folder(dir, false, ret_c, err);
+}
+
 void candidate_drop_files(struct candidate *c)
 {
-    for (size_t i = 0; i < CANDIDATE_N_FILES; i++) {
-        free(c->file[i].data);
-        c->file[i] = (struct candidate_file){0};
-    }
+    for (size_t i = 0; i < CANDIDATE_N_FILES; i++)
+        drop_file(c, (enum file)i);
 }
 
 void candidate_done(struct candidate *c)

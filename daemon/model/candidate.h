@@ -8,7 +8,7 @@
  *                       users.txt (vectors after the backbone, ids one a line), stamps, pairs,
  *                       metrics.json
  *   candidate_read      DIR → memory, each file once; every one is checked there: the digests that
- *                       metrics.json names, sizes, ids, finite numbers, rows in range
+ *   candidate_look      metrics.json names, sizes, ids, finite numbers, rows in range
  *   candidate_publish   memory → the model folder and the store: a model in state `candidate` with
  *                       its vectors beside those of the active one, a block of rows a transaction
  *   candidate_promote   the flip: first fuses the items that came or changed meanwhile; the model
@@ -70,7 +70,8 @@ struct candidate {
      * gate. training.c writes it. */
     struct json_t *metrics;
     char *id_block[2]; /* what item_id and user_id point into */
-    /* As read, for candidate_publish: NULL where the arrays above are the same bytes. */
+    /* As candidate_read read them, for candidate_publish: NULL where the arrays above are the same
+     * bytes. */
     struct candidate_file {
         char *data;
         size_t bytes;
@@ -82,10 +83,10 @@ struct candidate {
 int candidate_write(const char *dir, const struct candidate *c, struct err *err);
 /* ERR_FATAL EX_DATAERR with the file's name, EX_NOINPUT when one is missing. */
 int candidate_read(const char *dir, struct candidate *ret_c, struct err *err);
-/* For who does not publish it: lets go of the bytes of its files. */
-void candidate_drop_files(struct candidate *c);
-/* What a trained model of the store was published from, without the bytes of its files. ERR_NONE for
- * a model without a folder (seeded, imported); ERR_FATAL EX_DATAERR when the folder holds another one. */
+/* For who does not publish it: the bytes of a file go before the next one is read. */
+int candidate_look(const char *dir, struct candidate *ret_c, struct err *err);
+/* What a trained model of the store was published from, without the bytes of its files. ERR_NONE for a
+ * model without a folder (seeded, imported); ERR_FATAL EX_DATAERR when the folder holds another one. */
 int candidate_of_model(const struct settings *s, const struct store_model *m,
                        struct candidate *ret_c, struct err *err);
 void candidate_done(struct candidate *c);

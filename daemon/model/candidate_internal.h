@@ -5,6 +5,9 @@
 
 #include "daemon/model/candidate.h"
 
+/* Lets go of the bytes of its files. */
+void candidate_drop_files(struct candidate *c);
+
 struct candidate_publication {
     int64_t model_id;
     enum store_side side;

@@ -64,10 +64,9 @@ int candidate_of_model(const struct settings *s, const struct store_model *m,
     int r = candidate_folder(s, m, dir, err);
 
     if (r == ERR_OK)
-        r = candidate_read(dir, ret_c, err);
+        r = candidate_look(dir, ret_c, err);
     if (r != ERR_OK)
         return r;
-    candidate_drop_files(ret_c);
     if (strcmp(ret_c->sha256, m->sha256) == 0)
         return ERR_OK;
     candidate_done(ret_c);

@@ -471,9 +471,8 @@ int judge_run(struct store *st, const struct settings *s, const char *candidate_
 {
     struct judge j = {.beat = beat};
     struct gate_case g = {0};
-    int r = candidate_read(candidate_dir, &j.candidate, err);
+    int r = candidate_look(candidate_dir, &j.candidate, err);
 
-    candidate_drop_files(&j.candidate);
     if (r == ERR_OK && (r = open_active(&j, st, s, &g.active_id, err)) == ERR_OK &&
         (r = store_read_dataset(st, &j.d, err)) == ERR_OK &&
         (r = index_names(&j, err)) == ERR_OK && (r = find_warm(&j, err)) == ERR_OK &&

@@ -5,6 +5,7 @@
 #include "model_fixture.h"
 
 #include "config/digest.h"
+#include "config/infile.h"
 #include "daemon/base/paths.h"
 #include "daemon/model/active_model.h"
 #include "fusion/model/fuse.h"
@@ -181,6 +182,57 @@ static void read_reads_each_file_once(void **state)
     assert_ok(&b->f, candidate_read(b->f.dir, &c, &b->f.err));
     assert_in_range(n_read() - before, all, all + 256); /* n_read reads too */
     candidate_done(&c);
+}
+
+/* The bytes of files of which something else was made, while the next file is read. */
+static const void *parsed[CANDIDATE_N_FILES];
+static size_t n_parsed, most_parsed;
+
+void __real_free(void *p);
+void __wrap_free(void *p);
+void __wrap_free(void *p)
+{
+    for (size_t i = 0; p && i < n_parsed; i++)
+        if (parsed[i] == p)
+            parsed[i] = parsed[--n_parsed];
+    __real_free(p);
+}
+
+int __real_infile_read(const char *path, int64_t max_bytes, char **ret_data, size_t *ret_bytes,
+                       struct err *err);
+int __wrap_infile_read(const char *path, int64_t max_bytes, char **ret_data, size_t *ret_bytes,
+                       struct err *err);
+int __wrap_infile_read(const char *path, int64_t max_bytes, char **ret_data, size_t *ret_bytes,
+                       struct err *err)
+{
+    most_parsed = n_parsed > most_parsed ? n_parsed : most_parsed;
+    int r = __real_infile_read(path, max_bytes, ret_data, ret_bytes, err);
+    const char *dot = strrchr(path, '.');
+
+    if (r == ERR_OK && n_parsed < CANDIDATE_N_FILES && dot && dot > strrchr(path, '/') &&
+        strcmp(dot, ".txt") != 0)
+        parsed[n_parsed++] = *ret_data;
+    return r;
+}
+
+static void look_holds_the_bytes_of_one_file_at_a_time(void **state)
+{
+    struct bench *b = *state;
+    struct candidate c;
+
+    n_parsed = most_parsed = 0;
+    assert_ok(&b->f, candidate_look(b->f.dir, &c, &b->f.err));
+    assert_int_equal(n_parsed, 0);
+    assert_int_equal(most_parsed, 0);
+    for (size_t i = 0; i < CANDIDATE_N_FILES; i++)
+        assert_null(c.file[i].data);
+    assert_memory_equal(c.items, b->items, sizeof b->items);
+    assert_int_equal(c.n_pairs, 2);
+    candidate_done(&c);
+    assert_ok(&b->f, candidate_read(b->f.dir, &c, &b->f.err));
+    assert_int_equal(n_parsed, 4); /* metrics, model, two arrays: they are published */
+    candidate_done(&c);
+    assert_int_equal(n_parsed, 0);
 }
 
 static void spoil(const char *path, long at, int how)
@@ -505,6 +557,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(read_gives_what_was_written),
         CASE(read_reads_each_file_once),
+        CASE(look_holds_the_bytes_of_one_file_at_a_time),
         CASE(read_refuses_damaged_files),
         CASE(read_refuses_a_fifo_at_once),
         CASE(read_refuses_rows_out_of_range),

@@ -92,6 +92,7 @@ struct item {
     bool keeps_media;  /* an update of text only: features already holds the stored picture
                             and sound */
     const char *flags_json; /* then: the stored sampling flags */
+    bool is_complete;       /* an update that has what it needs of the stored row */
     struct ticket *ticket;  /* a re-extraction: an update that names nothing; one reference.
                                NULL = an event */
 

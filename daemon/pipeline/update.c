@@ -147,6 +147,8 @@ int update_complete(struct item *item, struct store *reader,
                     const struct encoder_identity *encoders, struct err *err)
 {
     struct store_item row = {0};
+    if (item->is_complete)
+        return ERR_OK;
     item->keeps_media = false;
     item->features = NULL;
     int status = store_get_item(reader, item->item_id, &row, err);
@@ -159,6 +161,7 @@ int update_complete(struct item *item, struct store *reader,
                      ? ERR_OK
                      : complete_from(item, &row, reader, encoders, err);
     store_item_done(&row);
+    item->is_complete = status == ERR_OK;
     return status;
 }
 

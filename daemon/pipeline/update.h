@@ -6,7 +6,8 @@
  * features are kept (item.keeps_media, item.features) and only the text is described again,
  * unless they came from another encoder than the workers' or are damaged; then the whole item is extracted.
  *
- * Call only after the previous event of the item was committed. An item that is not stored, or
+ * Call only after the previous event of the item was committed; a second call, for an item that is
+ * tried again, costs nothing, for until that is committed the row stays. An item that is not stored, or
  * deleted, becomes one with just the fields that the update names. */
 
 #include "config/err.h"

@@ -300,6 +300,29 @@ static void update_of_text_keeps_stored_features(void **state)
     settle(b, item);
 }
 
+static size_t bytes_after_tries(struct bench *b, int n_fail)
+{
+    fake.n_fail_retry = n_fail;
+    fake.fails_by_memory = true;
+    push(b, ITEM_UPDATED, "v", "new");
+    answer("new", NULL);
+    struct item *item = pop(b);
+    size_t bytes = item_bytes(item);
+    settle(b, item);
+    return bytes;
+}
+
+/* A want of descriptors that lasts must not become one of memory. */
+static void an_update_that_is_tried_again_takes_no_more_memory(void **state)
+{
+    struct bench *b = *state;
+    stored.item_id = "v";
+    stored.media_uri = "file:///nowhere/v.mp4";
+    stored.encoder_id[MODALITY_VISUAL] = "enc:0";
+    size_t once = bytes_after_tries(b, 0);
+    assert_int_equal(bytes_after_tries(b, 3), once);
+}
+
 static void update_after_another_encoder_opens_the_media(void **state)
 {
     struct bench *b = *state;
@@ -541,6 +564,7 @@ int main(void)
         CASE(memory_that_is_out_makes_no_dead_letter),
         CASE(a_raw_event_is_parsed_again_before_later_ones),
         CASE(update_of_text_keeps_stored_features),
+        CASE(an_update_that_is_tried_again_takes_no_more_memory),
         CASE(update_after_another_encoder_opens_the_media),
         CASE(media_that_fails_becomes_a_dead_letter),
         CASE(the_digest_of_media_is_the_workers_work),

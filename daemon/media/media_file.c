@@ -191,7 +191,8 @@ static const char *locate(const struct media_roots *roots, const char *uri, cons
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
-/* Tried three more times in about 2 s; then a dead letter `internal`, which `metammf dlq retry`
+/* Of the file system, or of the server behind it: ENOTCONN and ECONNABORTED are FUSE's whose daemon is
+ * gone. Tried three more times in about 2 s; then a dead letter `internal`, which `metammf dlq retry`
  * takes up again. */
 static bool is_transient(int code)
 {
@@ -205,6 +206,12 @@ static bool is_transient(int code)
     case EHOSTUNREACH:
     case ENETDOWN:
     case ENETUNREACH:
+    case ENOTCONN:
+    case ECONNABORTED:
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case ESHUTDOWN:
+    case EREMOTEIO:
         return true;
     default:
         return false;

@@ -202,6 +202,43 @@ static void open_without_the_root_says_retry(void **state)
     assert_int_equal(media_open(&roots, "file:///nowhere/at/all/v.mp4", &fd, &err), ERR_RETRY);
 }
 
+static int openat2_fails; /* with this errno; 0 = it works */
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+
+long __wrap_syscall(long number, ...)
+{
+    va_list ap;
+    long a[4];
+    va_start(ap, number);
+    for (int i = 0; i < 4; i++)
+        a[i] = va_arg(ap, long);
+    va_end(ap);
+    if (openat2_fails == 0)
+        return __real_syscall(number, a[0], a[1], a[2], a[3]);
+    errno = openat2_fails;
+    return -1;
+}
+
+/* What NFS, SMB and FUSE say of a server that is away: nothing against the event. */
+static void open_on_a_file_system_that_is_away_says_retry(void **state)
+{
+    static const int codes[] = {EIO,          ESTALE,     ETIMEDOUT,    EHOSTDOWN,
+                                ENETUNREACH,  ENOTCONN,   ECONNABORTED, EREMOTEIO,
+                                ECONNREFUSED, ECONNRESET, ESHUTDOWN};
+    struct folder *f = *state;
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        struct err err;
+        int fd;
+        openat2_fails = codes[i];
+        int status = open_with(f, NULL, uri_of(f, "file://@/media/inside"), &fd, &err);
+        openat2_fails = 0;
+        if (status != ERR_RETRY || err.exit_code != EX_IOERR)
+            fail_msg("%s: %s", strerror(codes[i]), err.text);
+    }
+}
+
 /* Room for n_free more descriptors; the old limit. */
 static struct rlimit leave_room(rlim_t n_free)
 {
@@ -250,6 +287,7 @@ int main(void)
         cmocka_unit_test(open_not_a_regular_file_is_refused),
         cmocka_unit_test(open_over_the_limit_is_refused),
         cmocka_unit_test(open_without_the_root_says_retry),
+        cmocka_unit_test(open_on_a_file_system_that_is_away_says_retry),
         cmocka_unit_test(open_without_descriptors_is_ours),
         cmocka_unit_test(probe_works_here),
     };

@@ -251,12 +251,24 @@ static void discard(struct nursery *n, pid_t pid)
     close_fd(&fds[1]);
 }
 
+/* The fault is in n->start_err. */
+static bool start_again(struct nursery *n)
+{
+    int64_t start_us = clock_mono_us();
+    if (start_us < n->not_before_us)
+        return false;
+    if (nursery_start(n, &n->start_err) == ERR_OK)
+        return true;
+    int64_t end_us = clock_mono_us();
+    n->not_before_us = end_us + (end_us - start_us);
+    return false;
+}
+
 int nursery_spawn(struct nursery *n, struct nursery_worker *ret_worker, struct err *err)
 {
-    struct err cause = {0};
-    if (n->pid == 0 && nursery_start(n, &cause) != ERR_OK)
-        return n->changed ? err_fatal(err, EX_TEMPFAIL, "%s", cause.text)
-                          : err_retry(err, EX_OSERR, "%s", cause.text);
+    if (n->pid == 0 && !start_again(n))
+        return n->changed ? err_fatal(err, EX_TEMPFAIL, "%s", n->start_err.text)
+                          : err_retry(err, EX_OSERR, "%s", n->start_err.text);
     struct protocol_control question = {.kind = PROTOCOL_SPAWN}, answer = {0};
     int fds[2];
     if (ask(n, &question, ANSWER_MS, &answer, fds) != 0)

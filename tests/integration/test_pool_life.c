@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -351,6 +352,34 @@ static void pool_worker_that_cannot_start_again_gives_the_job_back(void **state)
     rmdir(dir);
 }
 
+/* Each of six would wait START_MS for it, one after the other. */
+static void pool_process_that_hangs_is_waited_for_once(void **state)
+{
+    char dir[] = "/tmp/pool-XXXXXX", path[64];
+    struct pool_options options = default_options();
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/worker", dir);
+    copy_file(HOSTILE_WORKER, path);
+    options.worker_path = path;
+    options.n_workers = 6;
+    struct pool *pool = open_pool(&options);
+    assert_int_equal(unlink(path), 0);
+    FILE *script = fopen(path, "w");
+    assert_non_null(script);
+    fputs("#!/bin/sh\nexec sleep 1000\n", script);
+    fclose(script);
+    assert_int_equal(chmod(path, 0700), 0);
+    assert_int_equal(kill(fixture_leader(), SIGKILL), 0);
+    int64_t start_us = clock_mono_us();
+    while (pool_n_idle(pool) > 0)
+        (void)pool_wait(pool, -1, 10, &result, NULL);
+    assert_in_range(clock_mono_us() - start_us, 0, 20000000);
+    pool_close(pool);
+    assert_int_equal(unlink(path), 0);
+    rmdir(dir);
+}
+
 /* Takes every descriptor that is free below the limit; how many of them are in fds. */
 static unsigned take_free_fds(int *fds, unsigned n, unsigned room)
 {
@@ -411,6 +440,7 @@ int main(void)
         cmocka_unit_test(pool_other_encoders_after_a_restart_are_refused),
         cmocka_unit_test(pool_open_without_seccomp_refuses_unless_told),
         cmocka_unit_test(pool_worker_that_cannot_start_again_gives_the_job_back),
+        cmocka_unit_test(pool_process_that_hangs_is_waited_for_once),
         cmocka_unit_test(pool_short_of_descriptors_leaves_no_worker_behind),
     };
     return cmocka_run_group_tests_name("pool_life", tests, NULL, NULL);

@@ -83,7 +83,7 @@ static int receive(struct nursery *n, int64_t timeout_ms, struct protocol_contro
     if (got < 0)
         return -1;
     take_fds(&msg, fds);
-    if ((size_t)got == sizeof(*ret_answer))
+    if ((size_t)got == sizeof(*ret_answer) && (msg.msg_flags & MSG_TRUNC) == 0)
         return 0;
     close_fd(&fds[0]);
     close_fd(&fds[1]);
@@ -91,7 +91,20 @@ static int receive(struct nursery *n, int64_t timeout_ms, struct protocol_contro
     return -1;
 }
 
-/* One question, one answer. A process that does not answer is ended. */
+static bool is_answer(uint32_t question, uint32_t answer)
+{
+    switch (question) {
+    case PROTOCOL_CONFIGURE:
+        return answer == PROTOCOL_READY || answer == PROTOCOL_REFUSED;
+    case PROTOCOL_SPAWN:
+        return answer == PROTOCOL_SPAWNED || answer == PROTOCOL_REFUSED;
+    default:
+        return answer == PROTOCOL_REAPED;
+    }
+}
+
+/* One question, one answer. A process that does not answer, or something else, is ended: its next
+ * answers would be one question late. */
 static int ask(struct nursery *n, const struct protocol_control *question, int64_t timeout_ms,
                struct protocol_control *ret_answer, int fds[2])
 {
@@ -101,7 +114,11 @@ static int ask(struct nursery *n, const struct protocol_control *question, int64
     } while (sent < 0 && errno == EINTR);
     if (sent == (ssize_t)sizeof(*question) && receive(n, timeout_ms, ret_answer, fds) == 0) {
         ret_answer->text[sizeof(ret_answer->text) - 1] = 0;
-        return 0;
+        if (is_answer(question->kind, ret_answer->kind))
+            return 0;
+        close_fd(&fds[0]);
+        close_fd(&fds[1]);
+        errno = EPROTO;
     }
     int cause = errno;
     nursery_stop(n);

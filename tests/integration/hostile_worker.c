@@ -4,6 +4,7 @@
 #include "config/err.h"
 #include "extract/media/extractor.h"
 #include "extract/wire/layout.h"
+#include "extract/wire/protocol.h"
 #include "extract/worker/zygote.h"
 
 #include <errno.h>
@@ -63,6 +64,14 @@ void extractor_free(struct extractor *extractor)
     (void)extractor;
 }
 
+/* Before it is asked: the true one is then taken for the answer to the next question. */
+static void announce_too_early(const struct encoder_identity *encoders)
+{
+    struct protocol_control ready = {.kind = PROTOCOL_READY, .n_encoders = MODALITY_COUNT};
+    memcpy(ready.encoders, encoders, sizeof(ready.encoders));
+    (void)send(PROTOCOL_CONTROL_FD, &ready, sizeof(ready), MSG_NOSIGNAL);
+}
+
 /* What it announces is wrong where its --encoder visual= says so. */
 void extractor_encoders(const struct extractor *extractor,
                         struct encoder_identity *ret_encoders)
@@ -89,6 +98,8 @@ void extractor_encoders(const struct extractor *extractor,
         first->dim = 5;
     else if (strcmp(announced, "moody") == 0)
         snprintf(first->id, sizeof(first->id), "moody-%d", (int)getpid());
+    else if (strcmp(announced, "early") == 0)
+        announce_too_early(ret_encoders);
 }
 
 static void say(const void *data, size_t n_bytes, int fd_along)

@@ -190,6 +190,18 @@ static void pool_open_refuses_an_unsound_announcement(void **state)
     }
 }
 
+/* Otherwise each answer would be taken for the one to the question after it, for ever. */
+static void pool_open_refuses_answers_that_nobody_asked_for(void **state)
+{
+    struct pool_options options = default_options();
+    struct pool *pool = NULL;
+    struct err err = {0};
+    (void)state;
+    options.encoder[MODALITY_VISUAL] = "early";
+    assert_int_equal(pool_open(&options, &pool, &err), ERR_FATAL);
+    assert_null(pool);
+}
+
 /* A package was replaced while the daemon ran: vectors of two encoders never mix in one life, and
  * only another life helps. */
 static void pool_other_encoders_after_a_restart_are_refused(void **state)
@@ -437,6 +449,7 @@ int main(void)
         cmocka_unit_test(pool_open_short_of_processes_is_no_configuration_error),
         cmocka_unit_test(pool_open_takes_what_the_worker_announces),
         cmocka_unit_test(pool_open_refuses_an_unsound_announcement),
+        cmocka_unit_test(pool_open_refuses_answers_that_nobody_asked_for),
         cmocka_unit_test(pool_other_encoders_after_a_restart_are_refused),
         cmocka_unit_test(pool_open_without_seccomp_refuses_unless_told),
         cmocka_unit_test(pool_worker_that_cannot_start_again_gives_the_job_back),

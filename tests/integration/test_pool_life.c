@@ -385,7 +385,7 @@ static void pool_process_that_hangs_is_waited_for_once(void **state)
     assert_int_equal(kill(fixture_leader(), SIGKILL), 0);
     int64_t start_us = clock_mono_us();
     while (pool_n_idle(pool) > 0)
-        (void)pool_wait(pool, -1, 10, &result, NULL);
+        (void)pool_wait(pool, -1, 10, &result);
     assert_in_range(clock_mono_us() - start_us, 0, 20000000);
     pool_close(pool);
     assert_int_equal(unlink(path), 0);

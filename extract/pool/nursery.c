@@ -241,7 +241,7 @@ int nursery_start(struct nursery *n, struct err *err)
     struct protocol_control answer = {0};
     int fds[2] = {-1, -1};
     if (ask(n, &n->config, START_MS, &answer, fds) != 0)
-        return err_fatal(err, EX_CONFIG,
+        return err_fatal(err, errno == ETIMEDOUT ? EX_OSERR : EX_CONFIG,
                          "worker pool: %s ended or hung before it was ready (%s); run it with "
                          "--version to see whether it starts",
                          n->path, strerror(errno));

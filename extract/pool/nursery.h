@@ -34,8 +34,8 @@ struct nursery_worker {
 void nursery_init(struct nursery *n, const char *path, char *const *argv,
                   const struct protocol_control *config);
 /* Executes the process and waits until its encoders are warm and announced. ERR_FATAL with
- * EX_CONFIG when it cannot be executed or refuses; with EX_OSERR for want of memory, descriptors or
- * processes, which may pass; with EX_TEMPFAIL when it has other encoders than the first one. */
+ * EX_CONFIG when it cannot be executed or refuses; with EX_OSERR when it is too slow, or for want of
+ * memory, descriptors or processes, which may pass; with EX_TEMPFAIL when it has other encoders than the first one. */
 int nursery_start(struct nursery *n, struct err *err);
 /* Starts the process first when none runs; after a start that failed, not before as much time has
  * passed as that took, lest one that hangs is waited for by each worker's turn. ERR_RETRY; ERR_FATAL with EX_TEMPFAIL when that came back

@@ -388,6 +388,9 @@ static void pool_process_that_hangs_is_waited_for_once(void **state)
         (void)pool_wait(pool, -1, 10, &result);
     assert_in_range(clock_mono_us() - start_us, 0, 20000000);
     pool_close(pool);
+    struct err err = {0}; /* a machine that is short of memory is slow, too */
+    assert_int_equal(pool_open(&options, &pool, &err), ERR_FATAL);
+    assert_int_equal(err.exit_code, EX_OSERR);
     assert_int_equal(unlink(path), 0);
     rmdir(dir);
 }

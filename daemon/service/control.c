@@ -270,7 +270,7 @@ static void refuse(int fd, const char *why)
     close(fd);
 }
 
-void control_accept(struct control *c)
+bool control_accept(struct control *c)
 {
     int fd;
 
@@ -284,6 +284,7 @@ void control_accept(struct control *c)
         refuse(fd, cl ? "control: no thread for this connection: try again"
                       : "control: too many connections: try again");
     }
+    return !err_is_shortage(errno);
 }
 
 /* True when a process answers at the address. */

@@ -52,8 +52,9 @@ struct control_command {
 int control_open(const char *path, const struct control_command *commands, void *ctx,
                  struct control **ret_c, struct err *err);
 int control_fd(const struct control *c);
-/* Takes every waiting connection. */
-void control_accept(struct control *c);
+/* Takes every waiting connection. False when one has to wait on for want of descriptors or memory: the
+ * socket stays readable, so do not poll it for a while. */
+bool control_accept(struct control *c);
 /* Sends {"progress": progress} and drops the reference. False when the peer has gone or the
  * daemon is stopping: the handler may give up. */
 bool control_progress(struct control_call *call, struct json_t *progress);

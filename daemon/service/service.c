@@ -347,13 +347,18 @@ static void on_signal(struct service *svc)
     svc->stopping = true;
 }
 
+static int control_fd_of(const struct service *svc)
+{
+    return svc->control ? control_fd(svc->control) : -1;
+}
+
 int service_run(struct service *svc)
 {
     struct pollfd fds[] = {
         {.fd = svc->signal_fd, .events = POLLIN},
         {.fd = svc->timer_fd, .events = POLLIN},
         {.fd = svc->reload.event_fd, .events = POLLIN},
-        {.fd = svc->control ? control_fd(svc->control) : -1, .events = POLLIN},
+        {.fd = control_fd_of(svc), .events = POLLIN},
     };
 
     while (!svc->stopping) {
@@ -363,12 +368,14 @@ int service_run(struct service *svc)
         }
         if (fds[0].revents)
             on_signal(svc);
-        if (fds[1].revents)
+        if (fds[1].revents) {
             on_tick(svc);
+            fds[3].fd = control_fd_of(svc);
+        }
         if (fds[2].revents)
             service_reload_serve(svc);
-        if (fds[3].revents)
-            control_accept(svc->control);
+        if (fds[3].revents && !control_accept(svc->control))
+            fds[3].fd = -1; /* until the next tick */
     }
     return svc->exit_code;
 }

@@ -10,10 +10,13 @@ SIGTERM, kill -9. See processtest.py.
 
 import json
 import os
+import pathlib
 import re
+import resource
 import signal
 import socket
 import subprocess
+import time
 import unittest
 
 from processtest import TOOLS, WithSite, free_port, wait_for
@@ -244,6 +247,36 @@ class Daemon(WithSite):
         self.assertEqual(self.json("status")["daemon"]["pid"], self.site.daemon.pid)
         self.assertEqual(self.json("status")["counts"]["embeddings"], 4)
         self.assertEqual(self.site.stop(signal.SIGINT)[0], 0)
+
+
+class ShortOfDescriptors(WithSite):
+    def cpu_s(self):
+        """Of the main thread."""
+        pid = self.site.daemon.pid
+        fields = pathlib.Path(f"/proc/{pid}/task/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def test_a_client_that_waits_costs_nothing(self):
+        site = self.site
+        site.start()
+        pid = site.daemon.pid
+        n_fds = max(int(fd) for fd in os.listdir(f"/proc/{pid}/fd")) + 1
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (n_fds, before[1]))
+        client = subprocess.Popen([TOOLS / "metammf", "--store", site.store, "status"],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(client.kill)
+        time.sleep(1)
+        cpu_s = self.cpu_s()
+        time.sleep(2)
+        cpu_s = self.cpu_s() - cpu_s
+        self.assertIsNone(client.poll())
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        out, complaint = client.communicate(timeout=60)
+        self.assertEqual(client.returncode, 0, complaint)
+        self.assertIn("ready", out)
+        self.assertLess(cpu_s, 0.5)
+        self.assertEqual(site.stop()[0], 0)
 
 
 class BrokerAway(WithSite):

@@ -35,10 +35,12 @@ void nursery_init(struct nursery *n, const char *path, char *const *argv,
                   const struct protocol_control *config);
 /* Executes the process and waits until its encoders are warm and announced. ERR_FATAL with
  * EX_CONFIG when it cannot be executed or refuses; with EX_OSERR when it is too slow, or for want of
- * memory, descriptors or processes, which may pass; with EX_TEMPFAIL when it has other encoders than the first one. */
+ * memory, descriptors or processes, which may pass; with EX_TEMPFAIL when it has other encoders than
+ * the first one. */
 int nursery_start(struct nursery *n, struct err *err);
 /* Starts the process first when none runs; after a start that failed, not before as much time has
- * passed as that took, lest one that hangs is waited for by each worker's turn. ERR_RETRY; ERR_FATAL with EX_TEMPFAIL when that came back
+ * passed as that took, lest one that hangs is waited for by each worker's turn. ERR_RETRY; ERR_FATAL
+ * with EX_TEMPFAIL when that came back
  * with other encoders. */
 int nursery_spawn(struct nursery *n, struct nursery_worker *ret_worker, struct err *err);
 /* Wait status of a worker whose pidfd is readable, -1 when nobody knows any more. */

@@ -236,8 +236,13 @@ bool pool_is_down(const struct pool *pool, struct err *ret_why)
     bool down = pool->context.n_failed_starts >= DOWN_STARTS || pool->context.nursery.changed;
     for (unsigned i = 0; i < pool->n_slots; i++)
         down = down && pool->slots[i].state != SLOT_IDLE && pool->slots[i].state != SLOT_BUSY;
-    if (down)
+    if (down) {
+        const bool is_over = pool->context.nursery.changed;
         *ret_why = pool->context.start_err;
+        ret_why->status =
+            is_over ? ERR_FATAL : ERR_RETRY; /* a worker's refusal may pass, too */
+        ret_why->exit_code = is_over ? EX_TEMPFAIL : ret_why->exit_code;
+    }
     return down;
 }
 

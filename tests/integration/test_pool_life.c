@@ -326,6 +326,38 @@ static void pool_open_without_seccomp_refuses_unless_told(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* As for want of memory: whoever refuses now may start later. */
+static int lose_seccomp(void)
+{
+    struct pool_options options = default_options();
+    struct pool *pool = NULL;
+    struct err why = {0};
+    if (pool_open(&options, &pool, &why) != ERR_OK)
+        return 1;
+    hide_seccomp();
+    if (kill(fixture_leader(), SIGKILL) != 0)
+        return 2;
+    int64_t start_us = clock_mono_us();
+    while (!pool_is_down(pool, &why)) {
+        if (clock_mono_us() - start_us > 20000000)
+            return 3;
+        (void)pool_wait(pool, -1, 100, &result);
+    }
+    return why.status == ERR_RETRY ? 0 : 4;
+}
+
+static void pool_workers_that_refuse_later_are_tried_again(void **state)
+{
+    int status;
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(lose_seccomp());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void copy_file(const char *from, const char *to)
 {
     char command[PATH_MAX * 2];
@@ -455,6 +487,7 @@ int main(void)
         cmocka_unit_test(pool_open_refuses_answers_that_nobody_asked_for),
         cmocka_unit_test(pool_other_encoders_after_a_restart_are_refused),
         cmocka_unit_test(pool_open_without_seccomp_refuses_unless_told),
+        cmocka_unit_test(pool_workers_that_refuse_later_are_tried_again),
         cmocka_unit_test(pool_worker_that_cannot_start_again_gives_the_job_back),
         cmocka_unit_test(pool_process_that_hangs_is_waited_for_once),
         cmocka_unit_test(pool_short_of_descriptors_leaves_no_worker_behind),

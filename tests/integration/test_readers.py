@@ -263,7 +263,8 @@ class Reextract(WithSite):
         rows, features = self.rows(), self.features()
         self.assertEqual(self.stale(), 0)
         self.make_stale()
-        self.sql("UPDATE feature SET vec = zeroblob(length(vec)), checksum = 0 WHERE rid = 2")
+        self.sql("UPDATE feature SET vec = zeroblob(length(vec)), checksum = 0 WHERE rid = "
+                 "(SELECT min(rid) FROM item WHERE media_uri IS NOT NULL)")  # text overtakes media
         self.assertEqual(self.stale(), 3)
         self.assertIn("3 items have features of another version",
                       self.verb(0, "status", store=self.config()).stdout)

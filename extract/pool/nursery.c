@@ -15,15 +15,18 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define START_MS  10000 /* dynamic linking and warm-up take 60 ms */
-#define ANSWER_MS 5000  /* a fork takes 1 ms */
+#define ANSWER_MS 5000 /* a fork takes 1 ms */
 #define STOP_MS   2000
 
-void nursery_init(struct nursery *n, const char *path, char *const *argv,
+void nursery_init(struct nursery *n, const char *path, char *const *argv, int64_t start_ms,
                   const struct protocol_control *config)
 {
-    *n = (struct nursery){
-        .path = path, .argv = argv, .config = *config, .pidfd = -1, .sock = -1};
+    *n = (struct nursery){.path = path,
+                          .argv = argv,
+                          .config = *config,
+                          .start_ms = start_ms,
+                          .pidfd = -1,
+                          .sock = -1};
     n->config.kind = PROTOCOL_CONFIGURE;
 }
 
@@ -240,7 +243,7 @@ int nursery_start(struct nursery *n, struct err *err)
         return status;
     struct protocol_control answer = {0};
     int fds[2] = {-1, -1};
-    if (ask(n, &n->config, START_MS, &answer, fds) != 0)
+    if (ask(n, &n->config, n->start_ms, &answer, fds) != 0)
         return err_fatal(err, errno == ETIMEDOUT ? EX_OSERR : EX_CONFIG,
                          "worker pool: %s ended or hung before it was ready (%s); run it with "
                          "--version to see whether it starts",

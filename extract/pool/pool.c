@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define WORKERS_MAX 256
+#define START_MS    10000             /* dynamic linking and warm-up take 60 ms */
 #define OPEN_US     INT64_C(20000000) /* all hellos are there by then */
 #define DOWN_STARTS 3                 /* that failed in a row: no passing mishap */
 
@@ -93,7 +94,8 @@ static void prepare(struct pool *p, const struct pool_options *o)
     c->options = *o;
     c->options.worker_path = p->worker_path;
     c->next_seq = 1;
-    nursery_init(&c->nursery, p->worker_path, p->argv, &config);
+    nursery_init(&c->nursery, p->worker_path, p->argv, o->start_ms > 0 ? o->start_ms : START_MS,
+                 &config);
 }
 
 /* Milliseconds until the next slot is due, at most until `end_us`; rounded up. */

@@ -197,7 +197,7 @@ def check_links(root, names):
 
 
 def check_circles(root, names):
-    """No header that includes itself by way of others. (Circles of objects: circles.py.)"""
+    """No header that includes itself by way of others. (Circles of objects: objects.py.)"""
     graph = {}
     for name in names:
         if name.endswith(".h"):

@@ -40,9 +40,8 @@ static const char *check_topic(const char *value)
         return "is not a topic name";
     for (const char *p = value; *p != '\0'; p++) {
         if (!isalnum((unsigned char)*p) && strchr("._-", *p) == NULL)
-            return "has a character that no Kafka topic may have (letters, digits and . _ - "
-                   "only; "
-                   "patterns are not supported)";
+            return "has a character that no Kafka topic may have (letters, digits and "
+                   ". _ - only; patterns are not supported)";
     }
     return NULL;
 }

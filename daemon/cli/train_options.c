@@ -24,8 +24,7 @@ static const struct argp_option own[] = {
     {NULL, 0, NULL, 0, "The training:", TRAINING},
     {"valid", OPTION_VALID, "FILE.tsv", 0,
      "Pairs to stop by. They are left out of the training and never stored (10 % of each "
-     "user's, "
-     "seeded)",
+     "user's, seeded)",
      TRAINING},
     {"as-configured", OPTION_AS_CONFIGURED, NULL, 0,
      "Train as the daemon does: what no option says is as the settings training.* have it, and "
@@ -48,8 +47,7 @@ static const struct argp_option own[] = {
      RESULT},
     {"now", OPTION_NOW, NULL, 0,
      "Ask the running daemon to retrain by its own settings at once, quiet hours or not. No "
-     "other "
-     "option goes with it",
+     "other option goes with it",
      RESULT}};
 
 /* ---- what argp is told --------------------------------------------------------------------- */

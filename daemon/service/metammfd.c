@@ -68,15 +68,12 @@ static const struct argp argp = {
     parse_option,
     NULL,
     "Reads upload events of a video site, extracts and fuses features in sandboxed workers, "
-    "and "
-    "keeps embeddings in SQLite.\v"
+    "and keeps embeddings in SQLite.\v"
     "Signals: SIGTERM and SIGINT finish what is in flight and stop; SIGHUP reads the settings "
     "again.\n"
     "Exit codes: 0 stopped by a signal, 64 usage, 65 a damaged store or model, 66 a model's "
-    "file "
-    "is missing, 75 try again, 77 files of another user, 78 settings or store refused, others "
-    "as "
-    "in sysexits.h. After 64, 65, 66, 77 and 78 the unit stays down.\n\n"
+    "file is missing, 75 try again, 77 files of another user, 78 settings or store refused, "
+    "others as in sysexits.h. After 64, 65, 66, 77 and 78 the unit stays down.\n\n"
     "Examples:\n"
     "  metammfd --config ./metammfd.conf --check-config && metammfd --config ./metammfd.conf\n"
     "  metammfd --print-config --changed",

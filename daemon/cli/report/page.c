@@ -336,9 +336,10 @@ void report_page(FILE *out, const struct json_t *r)
     print_dead_letters(out, r);
     print_offsets(out, r);
     print_gaps(out, r);
-    fputs("</main>\n<footer>Made by <code>metammf report</code>. This page needs no network "
-          "and no "
+    fputs("</main>\n"
+          "<footer>Made by <code>metammf report</code>. This page needs no network and no "
           "script; <code>metammf report --json</code> gives the same numbers to "
-          "programs.</footer>\n</body></html>\n",
+          "programs.</footer>\n"
+          "</body></html>\n",
           out);
 }

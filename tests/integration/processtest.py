@@ -28,13 +28,13 @@ def free_port():
         return s.getsockname()[1]
 
 
-def wait_for(what, condition, patience_s=PATIENCE_S):
+def wait_for(what, condition, patience_s=PATIENCE_S, every_s=0.05):
     until = time.monotonic() + patience_s
     while time.monotonic() < until:
         value = condition()
         if value:
             return value
-        time.sleep(0.05)
+        time.sleep(every_s)
     raise AssertionError(f"{what}: not within {patience_s} s")
 
 

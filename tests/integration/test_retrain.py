@@ -344,33 +344,39 @@ class Kills(Retrain):
         self.rest = [[i for i in range(N_ITEMS) if i not in own[:5]] for own in s.taste]
         self.n = {"daemon": 0, "trainer": 0, "publication": 0}
         for n in range(KILLS):
-            self.see_more()
-            s.daemon.send_signal(signal.SIGUSR1)
-            if n % 2:
-                self.kill_while_it_publishes()
-            else:
-                time.sleep(s.random.uniform(0, 2))
-                self.kill_something()
-            wait_for("all items", lambda: len(s.vectors()) == N_ITEMS)
-            self.assert_whole()
+            with self.subTest(n):
+                self.see_more()
+                s.daemon.send_signal(signal.SIGUSR1)
+                (self.kill_daemon, self.kill_while_it_publishes, self.kill_trainer)[n % 3]()
+                wait_for("all items", lambda: len(s.vectors()) == N_ITEMS)
+                self.assert_whole()
         print(f"kills: {self.n}; models {s.query('SELECT state, count(*) FROM model GROUP BY state')}")
+        self.assertTrue(all(self.n.values()) or KILLS < 3, self.n)
 
     def see_more(self):
         """Eight users see something new, so that there is something to judge by."""
         s = self.site
+        n = self.n_interactions() + 8
         users = s.random.sample([u for u in range(N_USERS) if self.rest[u]], 8)
         s.put({"user_id": f"u{u}", "item_id": f"v{self.rest[u].pop()}"} for u in users)
+        wait_for("the interactions", lambda: self.n_interactions() == n)
 
-    def kill_something(self):
-        child = self.site.child()
-        if child and self.site.random.random() < 0.5:
-            os.kill(child, signal.SIGKILL)
-            self.n["trainer"] += 1
-        else:
-            self.kill_daemon("daemon")
+    def n_interactions(self):
+        return self.site.query("SELECT count(*) FROM interaction")[0][0]
 
-    def kill_daemon(self, what):
+    def kill_trainer(self):
+        """At once, or while it works; what was seen is still new to the next round."""
+        s, n = self.site, self.site.results("failed")
+        child = wait_for("the trainer", s.child, every_s=0.001)
+        time.sleep(s.random.uniform(0, 0.01))
+        os.kill(child, signal.SIGKILL)
+        self.n["trainer"] += 1
+        s.wait_result("failed", n + 1)
+
+    def kill_daemon(self, what="daemon"):
         s = self.site
+        if what == "daemon":
+            time.sleep(s.random.uniform(0, 2))
         s.stop(signal.SIGKILL)
         self.n[what] += 1
         self.assertEqual(s.query("SELECT count(*) FROM model m JOIN active_model a ON a.model_id = "
@@ -381,12 +387,10 @@ class Kills(Retrain):
         """As soon as the new model's row is there, or some milliseconds later."""
         s = self.site
         last = s.query("SELECT max(model_id) FROM model")
-        until = time.monotonic() + 60
-        while s.query("SELECT max(model_id) FROM model") == last and time.monotonic() < until:
-            time.sleep(0.001)
-        seen = s.query("SELECT max(model_id) FROM model") != last
+        wait_for("a model", lambda: s.query("SELECT max(model_id) FROM model") != last,
+                 every_s=0.001)
         time.sleep(s.random.uniform(0, 0.05))
-        self.kill_daemon("publication" if seen else "daemon")
+        self.kill_daemon("publication")
 
 
 if __name__ == "__main__":

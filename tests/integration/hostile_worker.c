@@ -139,7 +139,7 @@ static void spin(void)
 
 static void crash(void)
 {
-    volatile int *nowhere = NULL;
+    volatile int *volatile nowhere = NULL; /* the compiler must not know that it is */
     *nowhere = 1;
 }
 

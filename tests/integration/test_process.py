@@ -274,16 +274,16 @@ class ShortOfDescriptors(WithSite):
         client = subprocess.Popen([TOOLS / "metammf", "--store", site.store, "status"],
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.addCleanup(client.kill)
-        time.sleep(1)
+        time.sleep(0.3)
         cpu_s = self.cpu_s()
-        time.sleep(2)
+        time.sleep(1)
         cpu_s = self.cpu_s() - cpu_s
         self.assertIsNone(client.poll())
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
         out, complaint = client.communicate(timeout=60)
         self.assertEqual(client.returncode, 0, complaint)
         self.assertIn("ready", out)
-        self.assertLess(cpu_s, 0.5)
+        self.assertLess(cpu_s, 0.3)
         self.assertEqual(site.stop()[0], 0)
 
 

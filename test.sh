@@ -13,4 +13,5 @@ broken() {
 
 install_packages build test || broken "packages are missing"
 build_preset release -DMMF_TESTS=ON || broken "it does not build"
-test_preset release "$@"
+# Tests wait for brokers and deadlines more than they compute.
+test_preset release -j "$(($(nproc) + 2))" "$@"

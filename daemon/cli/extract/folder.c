@@ -20,8 +20,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define EXTRACT_AHEAD  8  /* results that may wait for their turn, per worker */
-#define EXTRACT_DOWN_S 10 /* without a worker, then the run ends */
+#define EXTRACT_AHEAD  8 /* results that may wait for their turn, per worker */
+#define EXTRACT_DOWN_S 5 /* without a worker, then the run ends */
 
 struct run {
     const struct extract *e;

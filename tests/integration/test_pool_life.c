@@ -365,56 +365,69 @@ static void copy_file(const char *from, const char *to)
     assert_int_equal(system(command), 0);
 }
 
+/* A worker that the test may take away. */
+struct copy {
+    char dir[32], path[64];
+};
+
+static struct copy copy_worker(void)
+{
+    struct copy c = {.dir = "/tmp/pool-XXXXXX"};
+    assert_non_null(mkdtemp(c.dir));
+    snprintf(c.path, sizeof(c.path), "%s/worker", c.dir);
+    copy_file(HOSTILE_WORKER, c.path);
+    return c;
+}
+
+static void remove_copy(const struct copy *c)
+{
+    assert_int_equal(unlink(c->path), 0);
+    assert_int_equal(rmdir(c->dir), 0);
+}
+
 static void pool_worker_that_cannot_start_again_gives_the_job_back(void **state)
 {
-    char dir[] = "/tmp/pool-XXXXXX", path[64];
+    struct copy worker = copy_worker();
     struct pool_options options = default_options();
     (void)state;
-    assert_non_null(mkdtemp(dir));
-    snprintf(path, sizeof(path), "%s/worker", dir);
-    copy_file(HOSTILE_WORKER, path);
-    options.worker_path = path;
+    options.worker_path = worker.path;
     options.deadline_ms = 20000;
     struct pool *pool = open_pool(&options);
     struct err why = {0};
     submit(pool, 1, "hang", -1);
     assert_false(pool_is_down(pool, &why));
-    assert_int_equal(unlink(path), 0);
+    assert_int_equal(unlink(worker.path), 0);
     assert_int_equal(kill(fixture_leader(), SIGKILL), 0);
     assert_true(pool_wait(pool, -1, 10000, &result));
     assert_int_equal(result.err.status, ERR_RETRY); /* our fault: no dead letter */
-    assert_non_null(strstr(result.err.text, path));
+    assert_non_null(strstr(result.err.text, worker.path));
     assert_true(pool_is_down(pool, &why));
-    assert_non_null(strstr(why.text, path));
-    copy_file(HOSTILE_WORKER, path);
+    assert_non_null(strstr(why.text, worker.path));
+    copy_file(HOSTILE_WORKER, worker.path);
     int64_t start_us = clock_mono_us();
     while (pool_n_idle(pool) < 2 && clock_mono_us() - start_us < 20000000)
         assert_false(pool_wait(pool, -1, 100, &result));
     assert_false(pool_is_down(pool, &why));
     pool_close(pool);
-    assert_int_equal(unlink(path), 0);
-    rmdir(dir);
+    remove_copy(&worker);
 }
 
 /* Each of six would wait start_ms for it, one after the other. */
 static void pool_process_that_hangs_is_waited_for_once(void **state)
 {
-    char dir[] = "/tmp/pool-XXXXXX", path[64];
+    struct copy worker = copy_worker();
     struct pool_options options = default_options();
     (void)state;
-    assert_non_null(mkdtemp(dir));
-    snprintf(path, sizeof(path), "%s/worker", dir);
-    copy_file(HOSTILE_WORKER, path);
-    options.worker_path = path;
+    options.worker_path = worker.path;
     options.n_workers = 6;
     options.start_ms = 1000;
     struct pool *pool = open_pool(&options);
-    assert_int_equal(unlink(path), 0);
-    FILE *script = fopen(path, "w");
+    assert_int_equal(unlink(worker.path), 0);
+    FILE *script = fopen(worker.path, "w");
     assert_non_null(script);
     fputs("#!/bin/sh\nexec sleep 1000\n", script);
     fclose(script);
-    assert_int_equal(chmod(path, 0700), 0);
+    assert_int_equal(chmod(worker.path, 0700), 0);
     assert_int_equal(kill(fixture_leader(), SIGKILL), 0);
     int64_t start_us = clock_mono_us();
     while (pool_n_idle(pool) > 0)
@@ -424,8 +437,7 @@ static void pool_process_that_hangs_is_waited_for_once(void **state)
     struct err err = {0}; /* a machine that is short of memory is slow, too */
     assert_int_equal(pool_open(&options, &pool, &err), ERR_FATAL);
     assert_int_equal(err.exit_code, EX_OSERR);
-    assert_int_equal(unlink(path), 0);
-    rmdir(dir);
+    remove_copy(&worker);
 }
 
 /* Takes every descriptor that is free below the limit; how many of them are in fds. */

@@ -283,7 +283,7 @@ class ShortOfDescriptors(WithSite):
         out, complaint = client.communicate(timeout=60)
         self.assertEqual(client.returncode, 0, complaint)
         self.assertIn("ready", out)
-        self.assertLess(cpu_s, 0.3)
+        self.assertLess(cpu_s, 0.25)
         self.assertEqual(site.stop()[0], 0)
 
 

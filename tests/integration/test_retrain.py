@@ -347,7 +347,7 @@ class Kills(Retrain):
             with self.subTest(n):
                 self.see_more()
                 s.daemon.send_signal(signal.SIGUSR1)
-                (self.kill_daemon, self.kill_while_it_publishes, self.kill_trainer)[n % 3]()
+                (self.kill_at_any_time, self.kill_while_it_publishes, self.kill_trainer)[n % 3]()
                 wait_for("all items", lambda: len(s.vectors()) == N_ITEMS)
                 self.assert_whole()
         print(f"kills: {self.n}; models {s.query('SELECT state, count(*) FROM model GROUP BY state')}")
@@ -373,15 +373,17 @@ class Kills(Retrain):
         self.n["trainer"] += 1
         s.wait_result("failed", n + 1)
 
-    def kill_daemon(self, what="daemon"):
+    def kill_daemon(self, what):
         s = self.site
-        if what == "daemon":
-            time.sleep(s.random.uniform(0, 2))
         s.stop(signal.SIGKILL)
         self.n[what] += 1
         self.assertEqual(s.query("SELECT count(*) FROM model m JOIN active_model a ON a.model_id = "
                                  "m.model_id WHERE m.state = 'active'"), [(1,)])
         s.start()
+
+    def kill_at_any_time(self):
+        time.sleep(self.site.random.uniform(0, 2))
+        self.kill_daemon("daemon")
 
     def kill_while_it_publishes(self):
         """As soon as the new model's row is there, or some milliseconds later."""

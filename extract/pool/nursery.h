@@ -41,8 +41,7 @@ void nursery_init(struct nursery *n, const char *path, char *const *argv, int64_
 int nursery_start(struct nursery *n, struct err *err);
 /* Starts the process first when none runs; after a start that failed, not before as much time has
  * passed as that took, lest one that hangs is waited for by each worker's turn. ERR_RETRY; ERR_FATAL
- * with EX_TEMPFAIL when that came back
- * with other encoders. */
+ * with EX_TEMPFAIL when that came back with other encoders. */
 int nursery_spawn(struct nursery *n, struct nursery_worker *ret_worker, struct err *err);
 /* Wait status of a worker whose pidfd is readable, -1 when nobody knows any more. */
 int nursery_reap(struct nursery *n, const struct nursery_worker *worker);

@@ -239,11 +239,12 @@ bool pool_is_down(const struct pool *pool, struct err *ret_why)
     for (unsigned i = 0; i < pool->n_slots; i++)
         down = down && pool->slots[i].state != SLOT_IDLE && pool->slots[i].state != SLOT_BUSY;
     if (down) {
-        const bool is_over = pool->context.nursery.changed;
         *ret_why = pool->context.start_err;
-        ret_why->status =
-            is_over ? ERR_FATAL : ERR_RETRY; /* a worker's refusal may pass, too */
-        ret_why->exit_code = is_over ? EX_TEMPFAIL : ret_why->exit_code;
+        ret_why->status = ERR_RETRY; /* a worker's refusal may pass, too */
+        if (pool->context.nursery.changed) {
+            ret_why->status = ERR_FATAL;
+            ret_why->exit_code = EX_TEMPFAIL;
+        }
     }
     return down;
 }

@@ -108,8 +108,8 @@ enum protocol_control_kind {
 struct protocol_control {
     uint32_t kind;
     int32_t pid;
-    int32_t
-        status; /* REAPED: as of waitpid; -1 = unknown. REFUSED: of sysexits.h, 0 = unknown */
+    /* REAPED: as of waitpid; -1 = unknown. REFUSED: of sysexits.h; 0 = unknown. */
+    int32_t status;
     uint32_t require_sandbox;
     int64_t address_space_bytes, cpu_seconds, max_media_bytes; /* CONFIGURE */
     char text[512];                                            /* REFUSED */

@@ -40,7 +40,7 @@ int standstill_look(enum standstill *told, const struct pool *pool, const struct
             "nothing is lost",
             FETCH_THREADS, FETCHING_SLOW_MS / 1000);
     else
-        log_notice("items with media go on: no more \"%s\"", waits[*told]);
+        log_notice("items go on: no more \"%s\"", waits[*told]);
     health_wait(HEALTH_EXTRACT, waits[now]);
     *told = now;
     return ERR_OK;

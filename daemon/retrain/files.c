@@ -67,6 +67,7 @@ void retrain_files_clear(const struct settings *s)
  * owner's alone. */
 static int write_settings(const char *path, const struct settings *s, struct err *err)
 {
+    (void)unlink(path); /* of a round whose folder could not be emptied */
     int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
     FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
 

@@ -124,6 +124,8 @@ static int ask(struct nursery *n, const struct protocol_control *question, int64
         errno = EPROTO;
     }
     int cause = errno;
+    if (cause == ETIMEDOUT) /* it would not read the end either */
+        kill(n->pid, SIGKILL);
     nursery_stop(n);
     errno = cause;
     return -1;
@@ -219,16 +221,14 @@ static int hear(struct nursery *n, const struct protocol_control *ready, struct 
         return err_wrap(err, "worker pool: %s", n->path);
     for (int m = 0; m < MODALITY_COUNT; m++) {
         const struct encoder_identity *first = &n->encoders[m];
-        n->changed =
-            n->changed ||
-            (first->dim > 0 && (first->dim != now[m].dim || strcmp(first->id, now[m].id) != 0));
-        if (n->changed)
-            return err_fatal(
-                err, EX_TEMPFAIL,
-                "worker pool: %s: its %s encoder is %s (%u numbers) now, at the start "
-                "it was %s (%u): another start is needed",
-                n->path, modality_name((enum modality)m), now[m].id, now[m].dim, first->id,
-                first->dim);
+        if (first->dim == 0 || (first->dim == now[m].dim && strcmp(first->id, now[m].id) == 0))
+            continue;
+        n->changed = true;
+        return err_fatal(err, EX_TEMPFAIL,
+                         "worker pool: %s: its %s encoder is %s (%u numbers) now, at the start "
+                         "it was %s (%u): another start is needed",
+                         n->path, modality_name((enum modality)m), now[m].id, now[m].dim,
+                         first->id, first->dim);
     }
     if (n->encoders[0].dim == 0)
         memcpy(n->encoders, now, sizeof(now));
@@ -275,7 +275,7 @@ static void discard(struct nursery *n, pid_t pid)
 static bool start_again(struct nursery *n)
 {
     int64_t start_us = clock_mono_us();
-    if (start_us < n->not_before_us)
+    if (n->changed || start_us < n->not_before_us)
         return false;
     if (nursery_start(n, &n->start_err) == ERR_OK)
         return true;

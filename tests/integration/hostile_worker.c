@@ -97,7 +97,8 @@ void extractor_encoders(const struct extractor *extractor,
     else if (strcmp(announced, "small") == 0)
         first->dim = 5;
     else if (strcmp(announced, "moody") == 0)
-        snprintf(first->id, sizeof(first->id), "moody-%d", (int)getpid());
+        snprintf(ret_encoders[MODALITY_TEXTUAL].id, sizeof(first->id), "moody-%d",
+                 (int)getpid());
     else if (strcmp(announced, "early") == 0)
         announce_too_early(ret_encoders);
 }

@@ -217,7 +217,12 @@ static void pool_other_encoders_after_a_restart_are_refused(void **state)
         assert_false(pool_wait(pool, -1, 100, &result));
     assert_int_equal(err.status, ERR_FATAL);
     assert_int_equal(err.exit_code, EX_TEMPFAIL); /* the unit starts the daemon again */
-    assert_non_null(strstr(err.text, "moody"));
+    assert_non_null(strstr(err.text, "its textual encoder is moody-"));
+    for (int i = 0; i < 20;
+         i++) /* it is not started again, and the fault stays as it was told */
+        assert_false(pool_wait(pool, -1, 10, &result));
+    assert_true(pool_is_down(pool, &err));
+    assert_non_null(strstr(err.text, "its textual encoder is moody-"));
     assert_int_equal(pool_n_idle(pool), 0);
     pool_close(pool);
 }

@@ -23,7 +23,7 @@ static void get_embedding_returns_what_was_written(void **state)
     assert_int_equal(store_get_embedding(f->st, "v2", &e, &f->err), ERR_NONE);
 }
 
-static void get_item_unknown_is_end(void **state)
+static void get_item_unknown_is_none(void **state)
 {
     struct fixture *f = *state;
     struct store_item item;
@@ -210,7 +210,7 @@ static void model_activate_retires_the_old_one(void **state)
     assert_int_equal(fixture_query(f, "SELECT model_id FROM active_model"), second);
 }
 
-static void model_active_none_is_end(void **state)
+static void model_active_none_is_none(void **state)
 {
     struct fixture *f = *state;
     struct store_model m;
@@ -375,7 +375,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         CASE(get_embedding_returns_what_was_written),
-        CASE(get_item_unknown_is_end),
+        CASE(get_item_unknown_is_none),
         CASE(get_embedding_spoilt_vector_is_named),
         CASE(get_feature_spoilt_vector_is_named),
         CASE(read_embeddings_gives_rows_in_order),
@@ -385,7 +385,7 @@ int main(void)
         CASE(read_offsets_lists_each_partition),
         CASE(model_add_and_get_round_trip),
         CASE(model_activate_retires_the_old_one),
-        CASE(model_active_none_is_end),
+        CASE(model_active_none_is_none),
         CASE(model_list_is_newest_first),
         CASE(model_set_state_refuses_the_active_one),
         CASE(seq_moves_with_each_write_and_delete),

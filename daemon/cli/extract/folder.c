@@ -239,7 +239,7 @@ static int look_at_workers(struct run *run, struct err *err)
     }
     if (run->down_us == 0)
         run->down_us = now_us;
-    if (now_us - run->down_us < EXTRACT_DOWN_S * INT64_C(1000000))
+    if (why.status == ERR_RETRY && now_us - run->down_us < EXTRACT_DOWN_S * INT64_C(1000000))
         return ERR_OK;
     return err_fatal(err, why.exit_code, "no worker can be started: %s", why.text);
 }

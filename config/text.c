@@ -38,6 +38,23 @@ static size_t utf8_sequence(const unsigned char *s)
     return n;
 }
 
+size_t text_utf8_bytes(const char *s, size_t n)
+{
+    unsigned char head[4] = {0};
+
+    memcpy(head, s, n < sizeof(head) ? n : sizeof(head));
+    return n > 0 ? utf8_sequence(head) : 0;
+}
+
+size_t text_cut(const char *s, size_t n, size_t max)
+{
+    if (n <= max)
+        return n;
+    while (max > 0 && ((unsigned char)s[max] & 0xc0) == 0x80)
+        max--;
+    return max;
+}
+
 /* C0 and DEL are a byte, C1 (U+0080 to U+009F) two. */
 static bool is_control(const unsigned char *s, size_t n)
 {

@@ -161,8 +161,35 @@ static const char version_5[] =
 static const char version_6[] = "ALTER TABLE dead_letter ADD COLUMN role TEXT"
                                 " CHECK(role IN ('videos', 'interactions'));";
 
-const char *const store_migrations[] = {version_1, version_2, version_3,
-                                        version_4, version_5, version_6};
+/* Other tries of dead letters and re-extractions stood under topics of their own, "retry:12:videos" and
+ * "reextract:". They are of the topic that the event came from: so it is called everywhere. */
+#define ORIGIN(name) "substr(" name ", 7 + instr(substr(" name ", 7), ':'))"
+#define IS_RETRY     " GLOB 'retry:[0-9]*:*'"
+#define RENAMED(table)                                                                         \
+    "UPDATE OR IGNORE " table " SET topic_id = (SELECT o.topic_id FROM topic t JOIN topic o "  \
+    "ON o.name = " ORIGIN(                                                                     \
+        "t.name") " WHERE t.topic_id = " table ".topic_id) "                                   \
+                  "WHERE topic_id IN (SELECT topic_id FROM topic WHERE name" IS_RETRY ");"     \
+                  "DELETE FROM " table                                                         \
+                  " WHERE topic_id IN (SELECT topic_id FROM topic WHERE name" IS_RETRY ");"
+static const char version_7[] = "INSERT OR IGNORE INTO topic(name) SELECT " ORIGIN(
+    "name") " FROM topic WHERE name" IS_RETRY ";" RENAMED("item_position")
+    RENAMED("interaction") "UPDATE item SET topic_id = (SELECT o.topic_id FROM topic t JOIN "
+                           "topic o ON o.name = " ORIGIN(
+                               "t.name") " WHERE t.topic_id = item.topic_id) "
+                                         "WHERE topic_id IN (SELECT topic_id FROM topic WHERE "
+                                         "name" IS_RETRY ");"
+                                         "DELETE FROM topic WHERE name" IS_RETRY ";"
+                                         "UPDATE OR REPLACE dead_letter SET topic = " ORIGIN(
+                                             "topic") " WHERE topic" IS_RETRY ";"
+                                                      "UPDATE dlq_outbox SET topic = " ORIGIN(
+                                                          "topic") " WHERE topic" IS_RETRY ";"
+                                                                   "DELETE FROM kafka_offset "
+                                                                   "WHERE topic" IS_RETRY
+                                                                   " OR topic = 'reextract:';";
+
+const char *const store_migrations[] = {version_1, version_2, version_3, version_4,
+                                        version_5, version_6, version_7};
 const int store_n_migrations = sizeof(store_migrations) / sizeof(store_migrations[0]);
 
 static int first_int(struct store *st, const char *sql, int64_t *ret, struct err *err)

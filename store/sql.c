@@ -82,6 +82,8 @@ const char *const store_sql[SQL_ID_COUNT] = {
     [SQL_DEAD_LETTER_INSERT] = "INSERT INTO dead_letter(" LETTER_COLUMNS ", checksum, item_id, "
                                "role) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13) "
                                "ON CONFLICT DO NOTHING",
+    [SQL_DEAD_LETTER_RENEW] = "UPDATE dead_letter SET (reason, error, stage, ts_ms, item_id) = "
+                              "(?2, ?3, ?4, ?5, ?6) WHERE id = ?1",
     [SQL_OUTBOX_INSERT] = "INSERT INTO dlq_outbox(" LETTER_COLUMNS ", checksum, dlq_topic) "
                           "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
     [SQL_GAP_INSERT] = "INSERT INTO data_gap(topic, partition, from_offset, to_offset, ts_ms) "

@@ -154,6 +154,22 @@ static int put_in_outbox(struct store *st, const struct store_dead_letter *d,
     return query_run(&q, "put a dead letter into the outbox", err);
 }
 
+/* Another try failed: the row says why it did now. ERR_NONE: it was purged meanwhile. */
+static int renew_letter(struct store *st, const struct store_dead_letter *d, int64_t id,
+                        struct err *err)
+{
+    struct query q = query_begin(st, SQL_DEAD_LETTER_RENEW);
+
+    query_int(&q, id);
+    query_text(&q, d->reason);
+    query_text(&q, d->error);
+    query_text(&q, d->stage);
+    query_real(&q, (double)(d->ts_us ? d->ts_us : st->now_us) / 1000.0);
+    query_text(&q, d->item_id);
+    int status = query_run(&q, "renew a dead letter", err);
+    return status == ERR_OK && store_changes(st) == 0 ? ERR_NONE : status;
+}
+
 static int write_dead_letter(struct store *st, const struct store_dead_letter *d,
                              struct store_batch_result *r, struct err *err)
 {
@@ -189,8 +205,8 @@ static int write_gap(struct store *st, const struct store_gap *g, struct err *er
     return query_run(&q, "insert a gap", err);
 }
 
-static int write_op(struct store *st, const struct store_op *op, struct store_batch_result *r,
-                    struct err *err)
+static int write_row(struct store *st, const struct store_op *op, struct store_batch_result *r,
+                     struct err *err)
 {
     switch (op->kind) {
     case STORE_OP_VIDEO:
@@ -207,6 +223,24 @@ static int write_op(struct store *st, const struct store_op *op, struct store_ba
         return store_write_reextraction(st, op->reextraction, r, err);
     }
     return ERR_OK;
+}
+
+static int write_op(struct store *st, const struct store_op *op, struct store_batch_result *r,
+                    struct err *err)
+{
+    int status;
+
+    if (op->letter_id == 0)
+        return write_row(st, op, r, err);
+    if (op->kind == STORE_OP_DEAD_LETTER) {
+        status = renew_letter(st, op->dead_letter, op->letter_id, err);
+        r->n_dead_letters += status == ERR_OK;
+        return status == ERR_NONE ? write_row(st, op, r, err) : status;
+    }
+    int64_t n;
+    status = write_row(st, op, r, err);
+    return status == ERR_OK ? store_dead_letters_purge(st, op->letter_id, NULL, 0, &n, err)
+                            : status;
 }
 
 static int write_offset(struct store *st, const struct store_offset *o, struct err *err)

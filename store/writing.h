@@ -110,8 +110,11 @@ enum store_op_kind {
     STORE_OP_REEXTRACTION
 };
 
+/* letter_id: the dead letter that this was another try of, 0 = of none. It goes with what became of it,
+ * in the same transaction; a dead letter takes its place, under its id, and is not published again. */
 struct store_op {
     enum store_op_kind kind;
+    int64_t letter_id;
     union {
         const struct store_video *video;
         const struct store_delete *del;

@@ -2,8 +2,8 @@
  *
  * Thread: any. A plain counter is one relaxed atomic; a counter with an open label (topic,
  * reason) is a small table under a mutex, bounded so that hostile topic or reason names cannot
- * grow it: what does not fit is counted under "other". file:<sha256> and retry:… topics share
- * one label each, because every ingested file would add a time series for ever.
+ * grow it: what does not fit is counted under "other". file:<sha256> topics share one label,
+ * because every ingested file would add a time series for ever.
  *
  * A scrape is not one instant over all metrics; each histogram's _count is the sum of its
  * buckets as printed, so every line of one histogram agrees with the others.
@@ -49,6 +49,7 @@ static const char *const result_names[] = {"stored", "deleted", "no_signal", "st
 #define METRICS_RESULTS (sizeof(result_names) / sizeof(result_names[0]))
 
 static struct labelled events = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+static struct labelled warnings = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct labelled dead_letters = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct histogram stages[METRICS_STAGES];
 static struct histogram queryable;
@@ -96,24 +97,23 @@ static size_t labelled_slot(struct labelled *l, const char *name, size_t name_by
     return l->n++;
 }
 
-static void labelled_add(struct labelled *l, const char *name, size_t name_bytes)
+static void labelled_add(struct labelled *l, const char *name, size_t name_bytes, uint64_t n)
 {
     if (name_bytes >= METRICS_LABEL_BYTES)
         name_bytes = METRICS_LABEL_BYTES - 1;
     pthread_mutex_lock(&l->mutex);
-    l->value[labelled_slot(l, name, name_bytes)]++;
+    l->value[labelled_slot(l, name, name_bytes)] += n;
     pthread_mutex_unlock(&l->mutex);
 }
 
 void metrics_event(const char *topic)
 {
-    size_t n = strlen(topic);
+    labelled_add(&events, topic, strncmp(topic, "file:", 5) == 0 ? 4 : strlen(topic), 1);
+}
 
-    if (strncmp(topic, "file:", 5) == 0)
-        n = 4;
-    else if (strncmp(topic, "retry:", 6) == 0)
-        n = 5;
-    labelled_add(&events, topic, n);
+void metrics_event_warning(const char *warning, unsigned n)
+{
+    labelled_add(&warnings, warning, strlen(warning), n);
 }
 
 void metrics_item(enum metrics_result result)
@@ -148,7 +148,7 @@ void metrics_queryable_us(int64_t us)
 
 void metrics_dead_letter(const char *reason)
 {
-    labelled_add(&dead_letters, reason, strlen(reason));
+    labelled_add(&dead_letters, reason, strlen(reason), 1);
 }
 
 void metrics_missing_modality(int modality)
@@ -217,6 +217,9 @@ static void print_counters(FILE *out)
     fprintf(out, "metammf_interactions_total %" PRIu64 "\n", value_of(&interactions));
     metrics_head(out, "metammf_dead_letters_total", "counter", "Dead letters, by reason.");
     print_labelled(out, &dead_letters, "metammf_dead_letters_total", "reason");
+    metrics_head(out, "metammf_event_warnings_total", "counter",
+                 "Events that were read although something was not as it should be, by what.");
+    print_labelled(out, &warnings, "metammf_event_warnings_total", "warning");
     metrics_head(out, "metammf_missing_modality_total", "counter",
                  "Items stored without a modality.");
     for (int m = 0; m < MODALITY_COUNT; m++)

@@ -13,6 +13,7 @@
 static const struct cli_verb verbs[] = {
     {"demo", "the whole path on generated clips, offline", cli_demo},
     {"ingest", "read events from an NDJSON file", cli_ingest},
+    {"event", "explain how events are understood, nothing stored", cli_event},
     {"import", "bulk items with features, or interactions, from files", cli_import},
     {"train", "a model from the store's interactions and features", cli_train},
     {"eval", "a model on held-out interactions", cli_eval},

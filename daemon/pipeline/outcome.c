@@ -22,6 +22,13 @@ static void log_dead_letter(const struct item *item)
               item->err.reason, item->stage, item->err.text);
 }
 
+static void count_warnings(const struct item *item)
+{
+    for (int i = 0; i < ITEM_WARNINGS; i++)
+        if (item->warnings & (1u << i))
+            metrics_event_warning(item_warning_names[i], 1);
+}
+
 void outcome_committed(const struct item *item, int64_t queryable_us)
 {
     if (item->epoch == 0) {
@@ -35,6 +42,7 @@ void outcome_committed(const struct item *item, int64_t queryable_us)
             ticket_done(item->ticket, !item->embedding);
         return;
     }
+    count_warnings(item);
     switch (item->kind) {
     case ITEM_DEAD:
         metrics_item(METRICS_DEAD);

@@ -25,18 +25,64 @@ struct json_t *row_flags_json(const struct features_flags *f)
         f->video_codec, "audio_codec", f->audio_codec);
 }
 
-/* How the media was sampled; an update of text only keeps what was stored. */
+/* How the media was sampled: what is stored, when that is kept. */
+static json_t *sampling_flags(const struct item *item, const json_t *stored)
+{
+    if (item->keeps_media)
+        return json_copy((json_t *)(uintptr_t)stored);
+    return item->features && item->media_uri ? row_flags_json(&item->features->flags)
+                                             : json_object();
+}
+
+/* "cut": the names of the texts that were longer than is stored. One that an update does not name stays
+ * as it was. */
+static int print_cut(const struct item *item, const json_t *stored, json_t *flags)
+{
+    static const struct {
+        unsigned bit, warning;
+        const char *name;
+    } texts[] = {{ITEM_FIELD_TITLE, ITEM_WARNING_TITLE_CUT, "title"},
+                 {ITEM_FIELD_DESCRIPTION, ITEM_WARNING_DESCRIPTION_CUT, "description"},
+                 {ITEM_FIELD_TAGS, ITEM_WARNING_TAGS_CUT, "tags"}};
+    json_t *before = json_object_get(stored, "cut"), *cut = json_array(), *name;
+    int failed = cut == NULL;
+    size_t at;
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        bool is_cut = item->warnings & texts[i].warning;
+        json_array_foreach(before, at, name) is_cut |=
+            !(item->named & texts[i].bit) && json_is_string(name) &&
+            strcmp(json_string_value(name), texts[i].name) == 0;
+        if (is_cut)
+            failed |= json_array_append_new(cut, json_string(texts[i].name));
+    }
+    if (json_array_size(cut) > 0)
+        failed |= json_object_set(flags, "cut", cut);
+    else
+        (void)json_object_del(flags, "cut");
+    json_decref(cut);
+    return failed ? ERR_RETRY : ERR_OK;
+}
+
 static int print_flags(struct item *item, const char **ret_json, struct err *err)
 {
-    *ret_json = item->flags_json;
-    if (item->keeps_media || !item->features || !item->media_uri)
-        return ERR_OK;
-    json_t *json = row_flags_json(&item->features->flags);
-    char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
-    *ret_json = text ? arena_strdup(&item->arena, text) : NULL;
+    json_t *stored = item->flags_json ? json_loads(item->flags_json, 0, NULL) : NULL;
+    if (!stored) /* nothing, or what somebody else wrote there */
+        stored = json_object();
+    json_t *flags = stored ? sampling_flags(item, stored) : NULL;
+    bool failed = !flags || print_cut(item, stored, flags) != ERR_OK;
+    char *text = NULL;
+
+    *ret_json = NULL;
+    if (!failed && json_object_size(flags) > 0) {
+        text = json_dumps(flags, JSON_COMPACT | JSON_REAL_PRECISION(6));
+        *ret_json = text ? arena_strdup(&item->arena, text) : NULL;
+        failed = *ret_json == NULL;
+    }
     free(text);
-    json_decref(json);
-    return *ret_json ? ERR_OK : err_oom(err, "row: sampling flags");
+    json_decref(flags);
+    json_decref(stored);
+    return failed ? err_oom(err, "row: flags") : ERR_OK;
 }
 
 static int video_row(struct item *item, struct store_video *ret_video, struct err *err)
@@ -122,7 +168,7 @@ static int reextraction_row(struct item *item, struct store_reextraction *ret, s
     return ERR_OK;
 }
 
-int row_from_item(struct item *item, const char *dlq_topic, struct row *ret_row,
+static int row_of(struct item *item, const char *dlq_topic, struct row *ret_row,
                   struct store_op *ret_op, struct err *err)
 {
     if (item->ticket) {
@@ -155,4 +201,12 @@ int row_from_item(struct item *item, const char *dlq_topic, struct row *ret_row,
         return ERR_OK;
     }
     return err_fatal(err, 70, "row: item of kind %d", (int)item->kind);
+}
+
+int row_from_item(struct item *item, const char *dlq_topic, struct row *ret_row,
+                  struct store_op *ret_op, struct err *err)
+{
+    int status = row_of(item, dlq_topic, ret_row, ret_op, err);
+    ret_op->letter_id = item->letter_id;
+    return status;
 }

@@ -65,7 +65,8 @@ static const struct settings *settings_of(struct sink *k)
 /* The result of a revoked partition: somebody else has it now. */
 static bool is_stale(struct sink *k, const struct item *item)
 {
-    return !ledger_is_current(k->o.ledger, item->topic, item->partition, item->epoch);
+    const struct ledger_mark mark = ledger_mark_of(item);
+    return !ledger_is_current(k->o.ledger, &mark);
 }
 
 /* Those that are missing: once an item, however often its transaction is tried, since what this needs
@@ -94,8 +95,7 @@ static size_t gather(struct sink *k, struct item *const *items, size_t n)
             continue;
         }
         k->ops[n_ops] = k->built[&items[i] - k->items].op;
-        k->marks[n_ops++] =
-            (struct ledger_mark){item->topic, item->partition, item->offset, item->epoch};
+        k->marks[n_ops++] = ledger_mark_of(item);
     }
     return n_ops;
 }

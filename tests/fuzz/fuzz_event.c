@@ -100,7 +100,7 @@ static void try_role(enum item_role role, const uint8_t *data, size_t bytes)
         abort();
     item->role = role;
     set_raw(item, data, bytes);
-    if (event_parse(item, &err) == ERR_OK)
+    if (event_parse(&event_rules_plain, item, &err) == ERR_OK)
         check_good(item);
     else
         check_bad(&err);

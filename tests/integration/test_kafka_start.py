@@ -184,6 +184,12 @@ def roles(options, folder):
         db.execute("UPDATE dead_letter SET role = NULL")
     letters = retry_all(case)  # the click that came to the wrong topic is one by its fields
     assert letters == (3, 1, "bad_schema") and titles(case.daemon) == kept, letters
+    with case.daemon.database() as db:
+        topics = {t for (t,) in db.execute("SELECT topic FROM kafka_offset UNION SELECT name FROM topic "
+                                           "UNION SELECT topic FROM dead_letter")}
+        n_published = db.execute("SELECT count(*) FROM dlq_outbox").fetchone()[0]
+    assert topics == {kt.VIDEOS, kt.INTERACTIONS}, topics
+    assert n_published <= 4, n_published  # a retry that fails is not published again
     kt.say("mock roles: three videos as they were, four dead letters, retried thrice")
     return 0
 

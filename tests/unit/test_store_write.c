@@ -325,6 +325,43 @@ static void write_batch_disk_full_changes_nothing_and_recovers(void **state)
     free(big);
 }
 
+/* Another try of a dead letter: it goes with what became of it, or says why it failed now; it is not
+ * published a second time. */
+static void write_batch_other_try_takes_the_letter_along(void **state)
+{
+    struct fixture *f = *state;
+    struct fixture_video b;
+    struct store_dead_letter again = {.pos = {"videos", 3, 5},
+                                      .reason = "media",
+                                      .error = "still broken",
+                                      .stage = "extract",
+                                      .dlq_topic = "dlq"};
+
+    fixture_bury(f, 5, "bad_json", "dlq");
+    int64_t id = fixture_query(f, "SELECT id FROM dead_letter");
+    struct store_op failed = {
+        .kind = STORE_OP_DEAD_LETTER, .letter_id = id, .dead_letter = &again};
+    struct store_batch_result r = fixture_write(f, &failed, 1, -1);
+    assert_int_equal(r.n_dead_letters, 1);
+    assert_int_equal(
+        fixture_query(f, "SELECT count(*) FROM dead_letter WHERE reason = 'media' AND "
+                         "error = 'still broken' AND key = x'6b31'"),
+        1);
+    assert_int_equal(fixture_query(f, "SELECT id FROM dead_letter"), id);
+    assert_int_equal(fixture_query(f, "SELECT count(*) FROM dlq_outbox"), 1);
+
+    struct store_op good = {
+        .kind = STORE_OP_VIDEO, .letter_id = id, .video = fixture_video(f, &b, "v1", 5, 1)};
+    fixture_write(f, &good, 1, -1);
+    assert_int_equal(fixture_query(f, "SELECT count(*) FROM dead_letter"), 0);
+    assert_int_equal(fixture_query(f, "SELECT count(*) FROM item WHERE item_id = 'v1'"), 1);
+
+    /* purged meanwhile: it is a dead letter as any other */
+    fixture_write(f, &failed, 1, -1);
+    assert_int_equal(fixture_query(f, "SELECT count(*) FROM dead_letter"), 1);
+    assert_int_equal(fixture_query(f, "SELECT count(*) FROM dlq_outbox"), 2);
+}
+
 static void write_batch_empty_is_allowed(void **state)
 {
     struct fixture *f = *state;
@@ -354,6 +391,7 @@ int main(void)
         CASE(write_batch_weight_not_finite_is_refused),
         CASE(write_batch_disk_full_changes_nothing_and_recovers),
         CASE(write_batch_empty_is_allowed),
+        CASE(write_batch_other_try_takes_the_letter_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

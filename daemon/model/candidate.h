@@ -70,6 +70,7 @@ struct candidate {
      * gate. training.c writes it. */
     struct json_t *metrics;
     char *id_block[2]; /* what item_id and user_id point into */
+    char *nobody;      /* and the names of users who are forgotten; NULL = none */
     /* As candidate_read read them, for candidate_publish: NULL where the arrays above are the same
      * bytes. */
     struct candidate_file {

@@ -54,6 +54,7 @@ struct settings_training_options {
     double lr, decay, id_dropout;
 };
 
+enum settings_tombstones { SETTINGS_TOMBSTONES_REFUSE, SETTINGS_TOMBSTONES_FORGET };
 enum settings_start { SETTINGS_START_BEGINNING, SETTINGS_START_END };
 
 struct settings {
@@ -91,6 +92,10 @@ struct settings {
          * $CREDENTIALS_DIRECTORY/NAME when used, and never printed. */
         struct settings_strings properties;
     } kafka;
+
+    struct {
+        int tombstones; /* enum settings_tombstones: a null value, keyed by a user */
+    } interactions;
 
     struct {
         char *directory; /* event files (NDJSON) are renamed into it */

@@ -149,7 +149,8 @@ static int erase_pairs(struct store *st, struct job *j, int64_t model_id,
             status = write_pairs(st, model_id, pairs, first, i, err);
         j->n_pairs += (int64_t)(i - first);
     }
-    return status == ERR_OK && j->n_pairs ? write_checksum(st, model_id, pairs, n, err) : status;
+    return status == ERR_OK && j->n_pairs ? write_checksum(st, model_id, pairs, n, err)
+                                          : status;
 }
 
 /* Damaged ones go altogether: the model's folder gives them back (candidate.h). */
@@ -201,8 +202,8 @@ static int look_at_letter(const struct query *q, const struct job *j, struct let
                        .value_bytes = (size_t)sqlite3_column_bytes(q->stmt, 2),
                        .error = (const char *)sqlite3_column_text(q->stmt, 4),
                        .key_is_item = query_column_int(q, 5) != 0};
-    int status = store_headers_decode(headers, (size_t)sqlite3_column_bytes(q->stmt, 3), &decoded,
-                                      &n_headers, err);
+    int status = store_headers_decode(headers, (size_t)sqlite3_column_bytes(q->stmt, 3),
+                                      &decoded, &n_headers, err);
 
     if (status == ERR_RETRY)
         return status;
@@ -221,7 +222,8 @@ static int look_at_letter(const struct query *q, const struct job *j, struct let
 static int look_at_letters(struct store *st, const struct job *j, struct letters *l,
                            struct err *err)
 {
-    struct query q = query_begin(st, j->stage == LETTERS ? SQL_ERASE_LETTERS : SQL_ERASE_OUTBOX);
+    struct query q =
+        query_begin(st, j->stage == LETTERS ? SQL_ERASE_LETTERS : SQL_ERASE_OUTBOX);
     int status = ERR_OK;
 
     query_int(&q, j->at);
@@ -391,8 +393,8 @@ int store_erase(struct store *st, size_t max_rows, struct store_erased *ret_eras
     }
     bool is_last = j.stage == USER;
     if (status == ERR_OK)
-        status = is_last ? run_last_piece(st, &j, max_rows, err)
-                         : run_piece(st, &j, max_rows, err);
+        status =
+            is_last ? run_last_piece(st, &j, max_rows, err) : run_piece(st, &j, max_rows, err);
     if (status == ERR_OK && is_last)
         status = report(st, &j, ret_erased, err);
     *ret_more = true;

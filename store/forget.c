@@ -82,10 +82,10 @@ static int read_key(struct store *st, struct err *err)
         else
             st->forget_key[i] = (unsigned char)byte;
     }
-    return status == ERR_NONE ? err_fatal(err, EX_DATAERR,
-                                          "store %s: meta has no forget_key; put a snapshot back",
-                                          st->path)
-                              : status;
+    return status == ERR_NONE
+               ? err_fatal(err, EX_DATAERR,
+                           "store %s: meta has no forget_key; put a snapshot back", st->path)
+               : status;
 }
 
 static int64_t us_of(double ms)
@@ -450,9 +450,8 @@ static int by_hash(const void *a, const void *b)
     return memcmp(x->hash, y->hash, sizeof x->hash);
 }
 
-static const struct store_forgotten *find_listed(struct store *st,
-                                                 const struct store_forgotten *rows, size_t n,
-                                                 const char *user_id)
+static const struct store_forgotten *
+find_listed(struct store *st, const struct store_forgotten *rows, size_t n, const char *user_id)
 {
     struct store_forgotten key;
 

@@ -87,10 +87,10 @@ static size_t take_escape(struct text t, size_t *i, char *ret)
     if (c < 0)
         return 0;
     *i += 6;
-    long low = c >= 0xd800 && c < 0xdc00 && *i + 1 < t.n && t.at[*i] == '\\' &&
-                       t.at[*i + 1] == 'u'
-                   ? hex4(t, *i + 2)
-                   : -1;
+    long low =
+        c >= 0xd800 && c < 0xdc00 && *i + 1 < t.n && t.at[*i] == '\\' && t.at[*i + 1] == 'u'
+            ? hex4(t, *i + 2)
+            : -1;
     if (low >= 0xdc00 && low < 0xe000) {
         c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
         *i += 6;
@@ -230,7 +230,8 @@ bool naming_is(const struct naming *x, const char *user_id)
 {
     struct text id = {user_id, strlen(user_id)};
 
-    if (holds(text_of(x->key, x->key_bytes), id) || holds(text_of(x->value, x->value_bytes), id) ||
+    if (holds(text_of(x->key, x->key_bytes), id) ||
+        holds(text_of(x->value, x->value_bytes), id) ||
         holds(text_of(x->error, x->error ? strlen(x->error) : 0), id))
         return true;
     for (size_t i = 0; i < x->n_headers; i++)

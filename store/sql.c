@@ -327,7 +327,7 @@ const char *const store_sql[SQL_ID_COUNT] = {
                            "letters, dropped FROM forgotten WHERE hash = ?1",
     [SQL_FORGOTTEN_PUT] = "INSERT INTO forgotten(hash, forgotten_ms) VALUES(?1, ?2) "
                           "ON CONFLICT DO UPDATE SET forgotten_ms = excluded.forgotten_ms, "
-                          "in_files = 1",
+                          "in_files = 1, interactions = 0, vectors = 0, pairs = 0, letters = 0",
     [SQL_FORGOTTEN_DROPPED] = "UPDATE forgotten SET dropped = dropped + 1 WHERE hash = ?1",
     [SQL_FORGOTTEN_ADD] = "UPDATE forgotten SET interactions = interactions + ?2, "
                           "vectors = vectors + ?3, pairs = pairs + ?4, letters = letters + ?5 "

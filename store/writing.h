@@ -214,7 +214,7 @@ int store_forget(struct store *st, const char *user_id, unsigned char ret_hash[D
                  struct err *err);
 
 struct store_erased {
-    bool done; /* all of one user has gone with this piece; then: */
+    bool done;     /* all of one user has gone with this piece; then: */
     char hash[17]; /* the first 16 digits */
     int64_t n_interactions, n_vectors, n_pairs, n_letters;
 };

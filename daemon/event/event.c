@@ -10,21 +10,8 @@
 #include <string.h>
 
 /* The key of a tombstone is no JSON: that it is UTF-8 is for json_stringn to say. */
-static int read_tombstone(struct item *item, struct err *err)
+static int read_key(struct item *item, const char *what, const char **ret_id, struct err *err)
 {
-    static const char what[] =
-        "the item id, 1 to 256 bytes of UTF-8 without control characters";
-    const struct item_header *type = envelope_header(item, "ce_type");
-    if (item->role == ITEM_ROLE_INTERACTIONS)
-        return field_expected(err, "value",
-                              "an object: a null value on a topic of interactions deletes "
-                              "nothing, its key is a user");
-    if (item->role != ITEM_ROLE_VIDEOS)
-        return field_expected(err, "value",
-                              "an object: whether the key of this null value is an item is not "
-                              "known; send video.deleted for what should go");
-    if (type && !envelope_header_is(type, "video.deleted"))
-        return field_expected(err, "value", "an object: only video.deleted may have none");
     if (!item->key || item->key_bytes < 1 || item->key_bytes > ID_BYTES_MAX)
         return field_expected(err, "key of a null value", what);
     json_t *key = json_stringn(item->key, item->key_bytes);
@@ -33,9 +20,46 @@ static int read_tombstone(struct item *item, struct err *err)
     json_decref(key);
     if (!good)
         return field_expected(err, "key of a null value", what);
-    item->kind = ITEM_DELETED;
-    item->item_id = arena_strndup(&item->arena, item->key, item->key_bytes);
-    return item->item_id ? ERR_OK : err_oom(err, "event: copy the key");
+    *ret_id = arena_strndup(&item->arena, item->key, item->key_bytes);
+    return *ret_id ? ERR_OK : err_oom(err, "event: copy the key");
+}
+
+static int read_user_tombstone(struct item *item, struct err *err)
+{
+    const struct item_header *type = envelope_header(item, "ce_type");
+    if (type && !envelope_header_is(type, "user.deleted"))
+        return field_expected(err, "value", "an object: only user.deleted may have none");
+    int status =
+        read_key(item, "the user id, 1 to 256 bytes of UTF-8 without control characters",
+                 &item->user_id, err);
+    if (status == ERR_OK)
+        item->kind = ITEM_USER_DELETED;
+    return status;
+}
+
+static int read_tombstone(struct item *item, struct err *err)
+{
+    static const char what[] =
+        "the item id, 1 to 256 bytes of UTF-8 without control characters";
+    const struct item_header *type = envelope_header(item, "ce_type");
+    if (item->role == ITEM_ROLE_INTERACTIONS && item->tombstones_forget)
+        return read_user_tombstone(item, err);
+    if (item->role == ITEM_ROLE_INTERACTIONS)
+        return field_expected(
+            err, "value",
+            "an object: a null value on a topic of interactions deletes "
+            "nothing, its key is a user; interactions.tombstones = \"forget\" "
+            "says otherwise");
+    if (item->role != ITEM_ROLE_VIDEOS)
+        return field_expected(err, "value",
+                              "an object: whether the key of this null value is an item is not "
+                              "known; send video.deleted for what should go");
+    if (type && !envelope_header_is(type, "video.deleted"))
+        return field_expected(err, "value", "an object: only video.deleted may have none");
+    int status = read_key(item, what, &item->item_id, err);
+    if (status == ERR_OK)
+        item->kind = ITEM_DELETED;
+    return status;
 }
 
 int event_parse(struct item *item, struct err *err)

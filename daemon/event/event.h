@@ -19,7 +19,8 @@
  *
  * Nothing is erased by what is missing: video.published names at least one field of a video, an
  * interaction has a user. A null value deletes the item whose id is the key, on a topic of videos
- * only.
+ * only. user.deleted, which has a user_id and no item_id, forgets a user; by a setting
+ * (item.tombstones_forget) a null value on a topic of interactions does so too, its key is the user.
  *
  * Three steps, each its own file: a wire format opens the bytes (json.c gives the fields of field.h;
  * another format is another such file), envelope.c finds the fields and what they are called,

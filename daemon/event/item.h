@@ -17,8 +17,9 @@ enum item_kind {
     ITEM_UPDATED,   /* video.updated: replaces the fields that it names */
     ITEM_DELETED,   /* video.deleted, or a null value */
     ITEM_INTERACTION,
-    ITEM_DEAD, /* cannot be processed: err says why; becomes a dead letter */
-    ITEM_GAP,  /* offsets [gap_from, gap_to) were gone; its own offset is gap_to - 1 */
+    ITEM_USER_DELETED, /* user.deleted, or a null value: a person is forgotten; without an item_id */
+    ITEM_DEAD,         /* cannot be processed: err says why; becomes a dead letter */
+    ITEM_GAP,          /* offsets [gap_from, gap_to) were gone; its own offset is gap_to - 1 */
 };
 
 /* What comes from where the event comes from. It says what a bare event is and whose id a key is. */
@@ -58,7 +59,10 @@ struct item {
     int32_t partition;
     int64_t offset;
     enum item_role role;
-    uint32_t epoch; /* of the partition's assignment; a stale one is dropped by the sink */
+    bool tombstones_forget; /* a null value on a topic of interactions, whose key is a user */
+    int64_t record_us; /* when it was written at the latest: Kafka's timestamp, a file's time of
+                          change; 0 = unknown */
+    uint32_t epoch;    /* of the partition's assignment; a stale one is dropped by the sink */
     const void *key, *value; /* as received, for dead letters; value NULL = tombstone */
     size_t key_bytes, value_bytes;
     const struct item_header *headers;
@@ -68,7 +72,8 @@ struct item {
     bool is_raw; /* no memory to parse it so far: nothing of this part holds */
     enum item_kind kind;
     const char *item_id;
-    const char *user_id, *interaction_kind; /* interaction */
+    const char *user_id;          /* interaction, user.deleted */
+    const char *interaction_kind; /* interaction */
     double weight;
     int64_t event_us; /* ts or published_at, 0 = unknown */
     const char *media_uri, *sha256, *title, *description, *lang;

@@ -37,7 +37,8 @@ static int by_type(const char *type, enum item_kind *ret_kind, struct err *err)
     } kinds[] = {{"video.published", ITEM_PUBLISHED},
                  {"video.updated", ITEM_UPDATED},
                  {"video.deleted", ITEM_DELETED},
-                 {"interaction", ITEM_INTERACTION}};
+                 {"interaction", ITEM_INTERACTION},
+                 {"user.deleted", ITEM_USER_DELETED}};
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (strcmp(type, kinds[i].type) == 0) {
             *ret_kind = kinds[i].kind;
@@ -45,8 +46,8 @@ static int by_type(const char *type, enum item_kind *ret_kind, struct err *err)
         }
     }
     return err_skip(err, "bad_schema",
-                    "event: type: expected video.published, video.updated, video.deleted or "
-                    "interaction");
+                    "event: type: expected video.published, video.updated, video.deleted, "
+                    "interaction or user.deleted");
 }
 
 /* older: a dead letter from before roles were kept. Where a user_id then stood beside fields of a

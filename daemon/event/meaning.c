@@ -213,8 +213,21 @@ static int adopt_time(struct item *item, const struct envelope *e, struct err *e
     return ERR_OK;
 }
 
+/* It names no item. */
+static int read_user_deleted(struct item *item, const struct envelope *e, struct err *err)
+{
+    int status = read_id(item, e->data, "user_id", &item->user_id, err);
+
+    item->kind = ITEM_USER_DELETED;
+    if (status == ERR_OK)
+        status = read_time(e->data, "ts", &item->event_us, err);
+    return status == ERR_OK ? adopt_time(item, e, err) : status;
+}
+
 int meaning_read(struct item *item, const struct envelope *e, struct err *err)
 {
+    if (e->type && strcmp(e->type, "user.deleted") == 0)
+        return read_user_deleted(item, e, err);
     int status = read_id(item, e->data, "item_id", &item->item_id, err);
 
     if (status == ERR_OK)

@@ -94,6 +94,9 @@ void candidate_done(struct candidate *c);
 /* The vector of a user without history (D), NULL when the metrics hold none. malloc'ed. */
 float *candidate_no_history(const struct json_t *metrics, int32_t dim);
 
+/* Wall clock when the store was read for it; 0 = not said. */
+int64_t candidate_read_us(const struct candidate *c);
+
 /* What a model's row says of it: where it comes from, kinds, encoders, digest, and the metrics less
  * what has a place of its own in the store. */
 int candidate_describe(const struct candidate *c, struct store_model *row, struct err *err);

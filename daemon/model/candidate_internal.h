@@ -24,7 +24,6 @@ int candidate_put_vectors(const struct candidate *c, const struct candidate_targ
  * no name, no vector, no pairs, and the bytes of those files go. *ret_changed: there were some. */
 int candidate_forget(struct candidate *c, struct store *reader, bool *ret_changed,
                      struct err *err);
-int64_t candidate_read_us(const struct candidate *c);
 
 /* The c->n_pairs training pairs by uid and rid, 0 for an item or user that is gone.
  * free(*ret_pairs). */

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,8 +33,9 @@ int forget_piece(struct store *st, void *arg, struct err *err)
     int r = store_erase(st, PIECE_ROWS, &e, arg, err);
 
     if (r == ERR_OK && e.done)
-        log_notice("forgot a user (hash %s): %" PRId64 " interactions, %" PRId64 " vectors, %" PRId64
-                   " training pairs, %" PRId64 " dead letters that named them",
+        log_notice("forgot a user (hash %s): %" PRId64 " interactions, %" PRId64
+                   " vectors, %" PRId64 " training pairs, %" PRId64
+                   " dead letters that named them",
                    e.hash, e.n_interactions, e.n_vectors, e.n_pairs, e.n_letters);
     return r;
 }
@@ -93,9 +95,9 @@ static int find_gone(const struct lines *l, struct store *reader, int64_t since_
                      unsigned char **ret_gone, bool *ret_any, struct err *err)
 {
     *ret_gone = malloc(l->n + 1);
-    return *ret_gone ? store_find_forgotten(reader, l->user, l->n, since_us, *ret_gone, ret_any,
-                                            err)
-                     : err_oom(err, "users of a file");
+    return *ret_gone
+               ? store_find_forgotten(reader, l->user, l->n, since_us, *ret_gone, ret_any, err)
+               : err_oom(err, "users of a file");
 }
 
 static size_t keep_lines(struct lines *l, const unsigned char *gone)
@@ -344,9 +346,8 @@ static int clear_files(const struct candidate_target *t, bool (*go_on)(void *arg
     return r;
 }
 
-int forget_user(const struct candidate_target *t, const char *user_id,
-                bool (*go_on)(void *arg), void *arg, struct forget_result *ret_result,
-                struct err *err)
+int forget_user(const struct candidate_target *t, const char *user_id, bool (*go_on)(void *arg),
+                void *arg, struct forget_result *ret_result, struct err *err)
 {
     struct beginning b = {.user_id = user_id};
     struct store_forgotten row = {0};
@@ -372,4 +373,13 @@ int forget_user(const struct candidate_target *t, const char *user_id,
     x.known = x.n_interactions + x.n_vectors + x.n_pairs + x.n_letters + x.n_folders > 0;
     *ret_result = x;
     return ERR_OK;
+}
+
+struct json_t *forget_json(const struct forget_result *x)
+{
+    return json_pack("{s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I}", "hash", x->hash, "known",
+                     x->known, "clean", x->clean, "interactions", (json_int_t)x->n_interactions,
+                     "vectors", (json_int_t)x->n_vectors, "training_pairs",
+                     (json_int_t)x->n_pairs, "dead_letters", (json_int_t)x->n_letters,
+                     "folders", (json_int_t)x->n_folders);
 }

@@ -17,14 +17,16 @@ int forget_piece(struct store *st, void *arg, struct err *err);
 struct forget_result {
     char hash[17];
     bool known; /* the store held something of them */
-    bool clean; /* false: a reader holds the log of writes up, where bytes of the id still are */
+    bool
+        clean; /* false: a reader holds the log of writes up, where bytes of the id still are */
     int64_t n_interactions, n_vectors, n_pairs, n_letters, n_folders;
 };
 /* Now, and until all has gone. Waits for a publication under way, as long as go_on says so; t->progress
  * is not asked. */
-int forget_user(const struct candidate_target *t, const char *user_id,
-                bool (*go_on)(void *arg), void *arg, struct forget_result *ret_result,
-                struct err *err);
+int forget_user(const struct candidate_target *t, const char *user_id, bool (*go_on)(void *arg),
+                void *arg, struct forget_result *ret_result, struct err *err);
+/* {"hash", "known", "clean", "interactions", …}; NULL = no memory. */
+struct json_t *forget_json(const struct forget_result *result);
 /* What was begun and not finished, and the folders of models: each that names a forgotten user is
  * written anew and takes the old one's place at once. With models_lock held. *ret_n: how many. */
 int forget_in_files(const struct candidate_target *t, int64_t *ret_n, struct err *err);

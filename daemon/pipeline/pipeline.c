@@ -107,6 +107,8 @@ void pipeline_submit(struct pipeline *p, struct item *item)
         return;
     }
     metrics_event(item->topic);
+    item->tombstones_forget =
+        atomic_load(&p->settings)->interactions.tombstones == SETTINGS_TOMBSTONES_FORGET;
     if (item->kind != ITEM_DEAD && item->kind != ITEM_GAP &&
         event_parse(item, &err) != ERR_OK) {
         item->is_raw = err.status == ERR_RETRY;

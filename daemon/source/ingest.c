@@ -345,6 +345,7 @@ static struct item *retry_item(const struct store_letter *row, const char *topic
     }
     item->n_headers = headers ? row->n_headers : 0;
     item->received_us = clock_real_us();
+    item->record_us = row->ts_us; /* no later than it was buried */
     item->media_root = media_root ? arena_strdup(a, media_root) : NULL;
     if (item->topic && headers && (item->media_root || !media_root) &&
         (item->key || !row->key) && (item->value || !row->value))

@@ -13,7 +13,8 @@ static int64_t now_us(void)
     return clock_real_us();
 }
 
-static struct store_batch_result forget_at(struct fixture *f, const char *user_id, int64_t at_us)
+static struct store_batch_result forget_at(struct fixture *f, const char *user_id,
+                                           int64_t at_us)
 {
     struct store_forget x = {{"clicks", 0, 900}, user_id, at_us};
     struct store_op op = {.kind = STORE_OP_FORGET, .forget = &x};
@@ -93,7 +94,8 @@ static void forget_takes_rows_and_leaves_those_of_others(void **state)
 
     fixture_interact(f, "anna", "v1", 1, 1000);
     fixture_interact(f, "bert", "v1", 2, 1000);
-    fixture_interact(f, "anna", "v2", 3, now_us() + 3600 * MINUTE); /* a clock that runs ahead */
+    fixture_interact(f, "anna", "v2", 3,
+                     now_us() + 3600 * MINUTE); /* a clock that runs ahead */
     put_user_vector(f, f->model_id, uid_of(f, "anna"));
     put_user_vector(f, old, uid_of(f, "anna"));
     put_user_vector(f, old, uid_of(f, "bert"));
@@ -117,7 +119,8 @@ static void forget_takes_rows_and_leaves_those_of_others(void **state)
     assert_int_equal(fixture_query(f, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
     struct store_pair *left = NULL;
     size_t n = 0;
-    assert_ok(f, store_get_training(f->st, old, &left, &n, &f->err)); /* its checksum is right */
+    assert_ok(f,
+              store_get_training(f->st, old, &left, &n, &f->err)); /* its checksum is right */
     assert_int_equal(n, 3);
     assert_int_equal(left[0].uid + left[0].rid + left[1].uid + left[1].rid, 0);
     assert_int_equal(left[2].uid, 2);

@@ -363,6 +363,67 @@ static void parse_tombstone_from_elsewhere_deletes_nothing(void **state)
     }
 }
 
+/* By a setting only, and never on a topic of videos. */
+static void parse_tombstone_of_a_user_forgets(void **state)
+{
+    (void)state;
+    static const struct item_header header = {"ce_type", "video.deleted", 13};
+    struct item *item = with_value(NULL);
+    struct err err;
+
+    item->key = "u\xc3\xa9";
+    item->key_bytes = 3;
+    item->role = ITEM_ROLE_INTERACTIONS;
+    item->tombstones_forget = true;
+    assert_int_equal(event_parse(item, &err), ERR_OK);
+    assert_int_equal(item->kind, ITEM_USER_DELETED);
+    assert_string_equal(item->user_id, "u\xc3\xa9");
+    assert_null(item->item_id);
+    item->headers = &header;
+    item->n_headers = 1;
+    assert_int_equal(event_parse(item, &err), ERR_SKIP);
+    item->n_headers = 0;
+    item->key_bytes = 0;
+    assert_int_equal(event_parse(item, &err), ERR_SKIP);
+    item_free(item);
+
+    item = with_value(NULL);
+    item->key = "v";
+    item->key_bytes = 1;
+    item->role = ITEM_ROLE_VIDEOS;
+    item->tombstones_forget = true;
+    assert_int_equal(event_parse(item, &err), ERR_OK);
+    assert_int_equal(item->kind, ITEM_DELETED);
+    item_free(item);
+}
+
+static void parse_user_deleted_needs_a_user_and_no_item(void **state)
+{
+    (void)state;
+    static const enum item_role roles[] = {ITEM_ROLE_NONE, ITEM_ROLE_VIDEOS,
+                                           ITEM_ROLE_INTERACTIONS, ITEM_ROLE_UNKNOWN};
+    struct err err;
+
+    for (size_t i = 0; i < 4; i++) {
+        struct item *item =
+            with_value("{\"type\": \"user.deleted\", \"user_id\": \"u1\", "
+                       "\"item_id\": \"v1\", \"ts\": \"1970-01-01T00:00:01Z\"}");
+        item->role = roles[i];
+        assert_int_equal(event_parse(item, &err), ERR_OK);
+        assert_int_equal(item->kind, ITEM_USER_DELETED);
+        assert_string_equal(item->user_id, "u1");
+        assert_null(item->item_id);
+        assert_int_equal(item->event_us, 1000000);
+        item_free(item);
+        item = with_value("{\"type\": \"user.deleted\", \"item_id\": \"v1\"}");
+        item->role = roles[i];
+        assert_int_equal(event_parse(item, &err), ERR_SKIP);
+        assert_string_equal(err.reason, "bad_schema");
+        assert_non_null(strstr(err.text, "user_id"));
+        item_free(item);
+    }
+}
+
 static void parse_tombstone_deletes_the_key(void **state)
 {
     (void)state;
@@ -475,6 +536,8 @@ int main(void)
         cmocka_unit_test(parse_structured_cloudevent_reads_its_data),
         cmocka_unit_test(parse_structured_cloudevent_bad_is_refused),
         cmocka_unit_test(parse_binary_cloudevent_reads_headers),
+        cmocka_unit_test(parse_tombstone_of_a_user_forgets),
+        cmocka_unit_test(parse_user_deleted_needs_a_user_and_no_item),
         cmocka_unit_test(parse_tombstone_deletes_the_key),
         cmocka_unit_test(parse_tombstone_from_elsewhere_deletes_nothing),
         cmocka_unit_test(parse_bad_json_tells_line_and_column),

@@ -54,6 +54,7 @@ struct settings_training_options {
     double lr, decay, id_dropout;
 };
 
+enum settings_tombstones { SETTINGS_TOMBSTONES_REFUSE, SETTINGS_TOMBSTONES_FORGET };
 enum settings_start { SETTINGS_START_BEGINNING, SETTINGS_START_END };
 enum settings_preset { SETTINGS_PRESET_NONE, SETTINGS_PRESET_DEBEZIUM, SETTINGS_PRESET_OUTBOX };
 /* The fields of an event and what its type may be, as the file and events call them; NULL at the end. The
@@ -105,6 +106,10 @@ struct settings {
         struct settings_strings type, deleted; /* pointers */
         struct settings_strings types;         /* "own name=meaning" */
     } events;
+
+    struct {
+        int tombstones; /* enum settings_tombstones: a null value, keyed by a user */
+    } interactions;
 
     struct {
         char *directory; /* event files (NDJSON) are renamed into it */

@@ -71,6 +71,7 @@ static const struct {
     {"training",
      "How the model is trained again from the interactions in the store, beside the "
      "live service."},
+    {"interactions", "What an interaction is, and what ends them."},
     {"refresh", "Between two trainings: users and items with new interactions get new vectors "
                 "within moments."},
     {"http", "/livez, /readyz and /metrics. Keep it on loopback: there is no authentication."},

@@ -18,6 +18,7 @@
 
 static const char *const source_words[] = {"kafka", "spool", NULL};
 static const char *const mode_words[] = {"group", "assign", NULL};
+static const char *const tombstones_words[] = {"refuse", "forget", NULL};
 static const char *const start_words[] = {"beginning", "end", NULL};
 const char *const settings_backbone_words[] = {[SETTINGS_BACKBONE_MF] = "mf",
                                                [SETTINGS_BACKBONE_SAGE] = "sage",
@@ -219,6 +220,10 @@ const struct settings_key settings_table[] = {
     TEXT(SETTINGS_POINTERS, events.deleted, 1, 1024, check_pointer, "",
          "Where a mark of deletion is, if there is one. The video is deleted when it is there and is "
          "not null, false, 0, empty, \"false\" or \"0\"."),
+
+    WORD(interactions.tombstones, tombstones_words, 0, "refuse",
+         "What a null value on a topic of interactions does, whose key is a user's id. refuse: it is "
+         "a dead letter. forget: the user is forgotten, as by user.deleted and metammf forget."),
 
     TEXT(SETTINGS_PATH, spool.directory, 1, PATH_BYTES, NULL, "/var/spool/metammfd",
          "The folder into which event files (NDJSON) are renamed."),

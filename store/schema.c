@@ -188,8 +188,22 @@ static const char version_7[] = "INSERT OR IGNORE INTO topic(name) SELECT " ORIG
                                                                    "WHERE topic" IS_RETRY
                                                                    " OR topic = 'reextract:';";
 
+/* Whom the store was told to forget: a keyed hash of the id (meta.forget_key), until when what is said of
+ * them is dropped, whether folders of models may still name them, and what went. And whose rows are
+ * going: only here the id is still written, until the last of them has gone. forget_key comes with
+ * the store, so that every copy made from now on knows the same hashes. */
+static const char version_8[] =
+    "CREATE TABLE forgotten(hash BLOB PRIMARY KEY CHECK(length(hash) = 32),"
+    " forgotten_ms REAL NOT NULL, in_files INTEGER NOT NULL DEFAULT 1 CHECK(in_files IN (0, 1)),"
+    " interactions INTEGER NOT NULL DEFAULT 0, vectors INTEGER NOT NULL DEFAULT 0,"
+    " pairs INTEGER NOT NULL DEFAULT 0, letters INTEGER NOT NULL DEFAULT 0,"
+    " dropped INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE erasing(n INTEGER PRIMARY KEY, hash BLOB NOT NULL REFERENCES forgotten,"
+    " user_id TEXT NOT NULL, uid INTEGER, stage INTEGER NOT NULL DEFAULT 0,"
+    " at INTEGER NOT NULL DEFAULT 0) STRICT;";
+
 const char *const store_migrations[] = {version_1, version_2, version_3, version_4,
-                                        version_5, version_6, version_7};
+                                        version_5, version_6, version_7, version_8};
 const int store_n_migrations = sizeof(store_migrations) / sizeof(store_migrations[0]);
 
 static int first_int(struct store *st, const char *sql, int64_t *ret, struct err *err)

@@ -54,7 +54,7 @@ static struct labelled dead_letters = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct histogram stages[METRICS_STAGES];
 static struct histogram queryable;
 static atomic_uint_least64_t results[METRICS_RESULTS];
-static atomic_uint_least64_t interactions;
+static atomic_uint_least64_t interactions, users_forgotten, interactions_dropped;
 static atomic_uint_least64_t missing[MODALITY_COUNT];
 
 static void count(atomic_uint_least64_t *counter, uint64_t n)
@@ -126,9 +126,20 @@ uint64_t metrics_items(enum metrics_result result)
     return value_of(&results[result]);
 }
 
-void metrics_interaction(void)
+void metrics_interactions_add(uint64_t n)
 {
-    count(&interactions, 1);
+    count(&interactions, n);
+}
+
+void metrics_forgotten(uint64_t n_users, uint64_t n_dropped)
+{
+    count(&users_forgotten, n_users);
+    count(&interactions_dropped, n_dropped);
+}
+
+uint64_t metrics_users_forgotten(void)
+{
+    return value_of(&users_forgotten);
 }
 
 uint64_t metrics_interactions(void)
@@ -215,6 +226,13 @@ static void print_counters(FILE *out)
                 value_of(&results[i]));
     metrics_head(out, "metammf_interactions_total", "counter", "Interactions stored.");
     fprintf(out, "metammf_interactions_total %" PRIu64 "\n", value_of(&interactions));
+    metrics_head(out, "metammf_users_forgotten_total", "counter",
+                 "Users forgotten by user.deleted, a tombstone or metammf forget.");
+    fprintf(out, "metammf_users_forgotten_total %" PRIu64 "\n", value_of(&users_forgotten));
+    metrics_head(out, "metammf_interactions_dropped_total", "counter",
+                 "Interactions that came again after their user was forgotten.");
+    fprintf(out, "metammf_interactions_dropped_total %" PRIu64 "\n",
+            value_of(&interactions_dropped));
     metrics_head(out, "metammf_dead_letters_total", "counter", "Dead letters, by reason.");
     print_labelled(out, &dead_letters, "metammf_dead_letters_total", "reason");
     metrics_head(out, "metammf_event_warnings_total", "counter",

@@ -31,6 +31,7 @@ static const struct cli_verb verbs[] = {
     {"verify", "extract and fuse a sample again, compare the bytes", cli_verify},
     {"reextract", "features anew after an encoder has changed", cli_reextract},
     {"dlq", "dead letters: list, show, retry, purge", cli_dlq},
+    {"forget", "erase a person: interactions, vectors, what names them", cli_forget},
     {"judge", "a trained model against the active one, on held-out interactions", cli_judge},
     {"fuse", "the forward pass of a model over an array", cli_fuse},
     {"snapshot", "a consistent copy of the store", cli_snapshot},

@@ -13,30 +13,38 @@
 
 /* ---- null values, whose key says what goes ------------------------------------------------ */
 
-/* Only a topic of videos has keys that are items. */
-static int check_deletes(const struct event_rules *rules, struct item *item, struct err *err)
+/* Only a topic of videos has keys that are items; those of a topic of interactions are users. *ret_kind:
+ * what is deleted. */
+static int check_deletes(const struct event_rules *rules, struct item *item,
+                         enum item_kind *ret_kind, struct err *err)
 {
     const char *type = envelope_header_text(item, "ce_type");
     enum item_kind kind = ITEM_PUBLISHED;
 
-    if (item->role == ITEM_ROLE_INTERACTIONS)
-        return field_expected(err, "value",
-                              "an object: a null value on a topic of interactions deletes "
-                              "nothing, its key is a user");
-    if (item->role != ITEM_ROLE_VIDEOS)
+    if (item->role == ITEM_ROLE_INTERACTIONS && !rules->tombstones_forget)
+        return field_expected(
+            err, "value",
+            "an object: a null value on a topic of interactions deletes "
+            "nothing, its key is a user; interactions.tombstones = \"forget\" "
+            "says otherwise");
+    if (item->role != ITEM_ROLE_VIDEOS && item->role != ITEM_ROLE_INTERACTIONS)
         return field_expected(err, "value",
                               "an object: whether the key of this null value is an item is not "
                               "known; send video.deleted for what should go");
+    *ret_kind = item->role == ITEM_ROLE_VIDEOS ? ITEM_DELETED : ITEM_USER_DELETED;
     if (envelope_header(item, "ce_type") &&
-        (!type || !event_kind_of_type(rules, type, &kind) || kind != ITEM_DELETED))
-        return field_expected(err, "value", "an object: only video.deleted may have none");
+        (!type || !event_kind_of_type(rules, type, &kind) || kind != *ret_kind))
+        return field_expected(err, "value",
+                              item->role == ITEM_ROLE_VIDEOS
+                                  ? "an object: only video.deleted may have none"
+                                  : "an object: only user.deleted may have none");
     return ERR_OK;
 }
 
 /* A key of Kafka Connect's is JSON: {"id": 77}, {"schema": …, "payload": {"id": 77}} or "v1". Any other is
  * the id itself. *ret_id: ABSENT = the key is no JSON. */
-static int read_json_key(const struct event_rules *rules, struct item *item, struct document *d,
-                         struct field *ret_id)
+static int read_json_key(const struct event_pointers *pointers, struct item *item,
+                         struct document *d, struct field *ret_id)
 {
     const char *key = item->key;
 
@@ -47,9 +55,7 @@ static int read_json_key(const struct event_rules *rules, struct item *item, str
     if (status != ERR_OK)
         return status == ERR_RETRY ? ERR_RETRY : ERR_OK;
     struct field payload = envelope_payload(d->root);
-    *ret_id = payload.type == FIELD_OBJECT
-                  ? event_rules_find_key(&rules->video[VIDEO_ITEM_ID], payload)
-                  : payload;
+    *ret_id = payload.type == FIELD_OBJECT ? event_rules_find_key(pointers, payload) : payload;
     if (ret_id->type == FIELD_ABSENT)
         ret_id->type = FIELD_NULL;
     return ERR_OK;
@@ -66,17 +72,17 @@ static bool is_text(const char *bytes, size_t n)
     return true;
 }
 
-static int read_key(const struct event_rules *rules, struct item *item, struct err *err)
+static int read_key(const struct event_pointers *pointers, struct item *item,
+                    const char **ret_id, struct err *err)
 {
+    static const char name[] = "key of a null value";
+    static const char what[] = "an id, 1 to 256 bytes of UTF-8 without control characters";
     struct document d = {0};
     struct field id = {.type = FIELD_ABSENT};
-    static const char name[] = "key of a null value";
-    static const char what[] =
-        "the item id, 1 to 256 bytes of UTF-8 without control characters";
 
     if (!item->key || item->key_bytes < 1)
         return field_expected(err, name, what);
-    if (read_json_key(rules, item, &d, &id) != ERR_OK)
+    if (read_json_key(pointers, item, &d, &id) != ERR_OK)
         return err_oom(err, "event: parse a key");
     if (id.type == FIELD_ABSENT) {
         if (!is_text(item->key, item->key_bytes))
@@ -86,12 +92,22 @@ static int read_key(const struct event_rules *rules, struct item *item, struct e
             return err_oom(err, "event: copy the key");
         id = (struct field){.type = FIELD_TEXT, .text = text, .n = item->key_bytes};
     }
-    int status = meaning_read_id(item, id, name, &item->item_id, err);
+    int status = meaning_read_id(item, id, name, ret_id, err);
     if (d.close)
         d.close(&d);
-    if (status == ERR_OK)
-        item->kind = ITEM_DELETED;
     return status;
+}
+
+/* What has no value, or no row in it: its key says what goes. */
+static int read_deletion(const struct event_rules *rules, struct item *item, struct err *err)
+{
+    int status = check_deletes(rules, item, &item->kind, err);
+
+    if (status != ERR_OK)
+        return status;
+    return item->kind == ITEM_DELETED
+               ? read_key(&rules->video[VIDEO_ITEM_ID], item, &item->item_id, err)
+               : read_key(&rules->click[CLICK_USER_ID], item, &item->user_id, err);
 }
 
 /* ---- values ------------------------------------------------------------------------------- */
@@ -102,13 +118,9 @@ static int read_value(const struct event_rules *rules, struct item *item, struct
     struct envelope e;
     int status = envelope_open(rules, item, root, &e, err);
 
-    if (status == ERR_OK && e.row.type == FIELD_ABSENT) { /* a deletion that has only a key */
-        status = check_deletes(rules, item, err);
-        if (status == ERR_OK)
-            status = read_key(rules, item, err);
-    } else if (status == ERR_OK) {
-        status = meaning_read(rules, item, &e, err);
-    }
+    if (status == ERR_OK)
+        status = e.row.type == FIELD_ABSENT ? read_deletion(rules, item, err)
+                                            : meaning_read(rules, item, &e, err);
     envelope_close(&e);
     return status;
 }
@@ -119,10 +131,8 @@ int event_parse(const struct event_rules *rules, struct item *item, struct err *
     enum wire_root allowed = rules->preset == SETTINGS_PRESET_OUTBOX ? WIRE_ANY : WIRE_OBJECT;
 
     item->warnings = 0;
-    if (!item->value) {
-        int status = check_deletes(rules, item, err);
-        return status == ERR_OK ? read_key(rules, item, err) : status;
-    }
+    if (!item->value)
+        return read_deletion(rules, item, err);
     if (item->value_bytes > EVENT_BYTES_MAX)
         return err_skip(err, "too_big", "event: %zu bytes: expected at most %u",
                         item->value_bytes, EVENT_BYTES_MAX);

@@ -26,7 +26,8 @@
  *
  * Nothing is erased by what is missing: video.published names at least one field of a video, an
  * interaction has a user. A null value deletes the item whose id is the key, on a topic of videos
- * only.
+ * only. user.deleted, which has a user_id and no item_id, forgets a user; by a setting
+ * (interactions.tombstones) a null value on a topic of interactions does so too, its key is the user.
  *
  * Hostile input: every size is bounded, every type is checked, duplicate keys are refused, unknown
  * fields are ignored. Nothing is kept that is not in the item's arena. What was changed so that the

@@ -17,7 +17,7 @@ enum item_kind {
     ITEM_UPDATED,   /* video.updated: replaces the fields that it names */
     ITEM_DELETED,   /* video.deleted, or a null value */
     ITEM_INTERACTION,
-    ITEM_USER_DELETED, /* user.deleted: all of the user goes; item_id NULL */
+    ITEM_USER_DELETED, /* user.deleted, or a null value: a person is forgotten; without an item_id */
     ITEM_DEAD,         /* cannot be processed: err says why; becomes a dead letter */
     ITEM_GAP,          /* offsets [gap_from, gap_to) were gone; its own offset is gap_to - 1 */
 };
@@ -72,11 +72,14 @@ struct item {
     int32_t partition;
     int64_t offset;
     enum item_role role;
+    int64_t record_us; /* when it was written at the latest: Kafka's timestamp, a file's time of
+                           change; 0 = unknown */
     uint32_t epoch;    /* of the partition's assignment; a stale one is dropped by the sink */
     int64_t letter_id; /* the dead letter that this is another try of, 0 = of none */
     const char
-        *lane; /* what the ledger follows it by when it is not read at its own position: */
-    int64_t lane_offset;     /* another try, a re-extraction; NULL = its position */
+        *lane; /* what the ledger follows it by when it is not read at its own position: another
+                           try, a re-extraction; NULL = its position */
+    int64_t lane_offset;
     const void *key, *value; /* as received, for dead letters; value NULL = tombstone */
     size_t key_bytes, value_bytes;
     const struct item_header *headers;
@@ -86,7 +89,8 @@ struct item {
     bool is_raw; /* no memory to parse it so far: nothing of this part holds */
     enum item_kind kind;
     const char *item_id;
-    const char *user_id, *interaction_kind; /* interaction; user.deleted */
+    const char *user_id;          /* interaction, user.deleted */
+    const char *interaction_kind; /* interaction */
     double weight;
     int64_t event_us; /* ts or published_at, 0 = unknown */
     const char *media_uri, *sha256, *title, *description, *lang;

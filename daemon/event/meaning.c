@@ -302,6 +302,19 @@ static int read_user(const struct event_rules *rules, struct item *item,
                            click_label(rules, CLICK_USER_ID, label), &item->user_id, err);
 }
 
+/* It names no item. */
+static int read_user_deleted(const struct event_rules *rules, struct item *item,
+                             const struct event_fields *fields, struct err *err)
+{
+    char label[LABEL_BYTES];
+    int status = read_user(rules, item, fields, err);
+
+    return status == ERR_OK
+               ? read_time(item, fields->click[CLICK_TS], click_label(rules, CLICK_TS, label),
+                           &item->event_us, err)
+               : status;
+}
+
 static int read_interaction(const struct event_rules *rules, struct item *item,
                             const struct event_fields *fields, struct err *err)
 {
@@ -361,7 +374,7 @@ int meaning_read(const struct event_rules *rules, struct item *item, const struc
         status = read_interaction(rules, item, &fields, err);
     else if (item->kind == ITEM_USER_DELETED) {
         item->item_id = NULL;
-        status = read_user(rules, item, &fields, err);
+        status = read_user_deleted(rules, item, &fields, err);
     } else
         status = read_video(rules, item, &fields, err);
     return status == ERR_OK ? adopt_time(item, e, err) : status;

@@ -116,6 +116,7 @@ int event_rules_open(const struct settings *s, struct event_rules *ret_rules, st
         s->events.video.n + s->events.interaction.n + s->events.type.n + s->events.deleted.n;
 
     rules.preset = s->events.preset;
+    rules.tombstones_forget = s->interactions.tombstones == SETTINGS_TOMBSTONES_FORGET;
     rules.block = calloc(n + 1, sizeof(*rules.block));
     int status = rules.block ? take_all(&rules, s, err) : err_oom(err, "settings events");
     if (status == ERR_OK)

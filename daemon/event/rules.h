@@ -1,7 +1,7 @@
 #ifndef MMF_DAEMON_EVENT_RULES_H
 #define MMF_DAEMON_EVENT_RULES_H
 
-/* How a site writes its events, settings `events`: in which envelope, and where in it the fields, the
+/* How a site writes its events, settings `events` and interactions.tombstones: in which envelope, and where in it the fields, the
  * type and a mark of deletion are. Made once from the settings; read by any thread. */
 
 #include "config/err.h"
@@ -49,6 +49,7 @@ struct event_rules {
     struct event_pointers type, deleted; /* n = 0: where the envelope has it */
     struct event_type_name *types;       /* the site's own */
     size_t n_types;
+    bool tombstones_forget; /* a null value on a topic of interactions, whose key is a user */
     struct settings_strings text; /* what the pointers above point into */
     const char **block;           /* all the lists of pointers */
 };

@@ -1,3 +1,4 @@
+#include "config/clock.h"
 #include "daemon/base/processors.h"
 #include "daemon/model/training_internal.h"
 
@@ -252,6 +253,7 @@ static json_t *mean_json(const struct result *x, size_t D)
 struct run {
     const struct training_request *r;
     bool stopped; /* by the caller's progress */
+    int64_t read_us; /* wall clock, before the store was read */
     struct training_data data;
     struct train_options o;
     struct training_start start;
@@ -272,8 +274,8 @@ static json_t *metrics_json(const struct run *run)
     const struct model_shape *joined = model_shape(run->result.model);
     json_t *seed = json_integer((json_int_t)run->r->options->seed);
 
-    return json_pack("{s:o, s:o, s:o, s:I, s:i, s:i, s:f, s:I, s:I, s:I, s:I, s:o, s:o}",
-                     "options", options_json(&run->o, run->last.trainee, joined), "seed", seed,
+    return json_pack("{s:I, s:o, s:o, s:o, s:I, s:i, s:i, s:f, s:I, s:I, s:I, s:I, s:o, s:o}",
+                     "read_us", (json_int_t)run->read_us, "options", options_json(&run->o, run->last.trainee, joined), "seed", seed,
                      "encoder_ids", encoders_json(joined), "parent",
                      (json_int_t)run->start.row.model_id, "epochs", (int)run->n_epochs,
                      "best_epoch", (int)run->best_epoch, "seconds", run->seconds, "n_items",
@@ -476,7 +478,7 @@ int training_run(struct store *reader, const struct settings *s,
                  const struct training_request *r, const char *dir, struct json_t **ret_metrics,
                  struct err *err)
 {
-    struct run run = {.r = r};
+    struct run run = {.r = r, .read_us = clock_real_us()};
     int status = check_options(r->options, err);
 
     if (status == ERR_OK)

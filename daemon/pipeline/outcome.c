@@ -50,7 +50,7 @@ void outcome_committed(const struct item *item, int64_t queryable_us)
         log_dead_letter(item);
         break;
     case ITEM_INTERACTION:
-        metrics_interaction();
+    case ITEM_USER_DELETED: /* as the store says (sink.c) */
         break;
     case ITEM_DELETED:
         metrics_item(METRICS_DELETED);

@@ -135,19 +135,45 @@ static int dead_letter_row(struct item *item, const char *dlq_topic,
                                              .headers = headers,
                                              .n_headers = item->n_headers,
                                              .ts_us = clock_real_us(),
+                                             .said_us = item->record_us,
                                              .dlq_topic = dlq_topic};
     return ERR_OK;
 }
 
+/* An event is no younger than its record: of a log that is read again, or of a clock that runs ahead. */
+static int64_t said_us(const struct item *item)
+{
+    int64_t event_us = item->event_us, record_us = item->record_us;
+
+    if (event_us == 0 || record_us == 0)
+        return event_us + record_us ? event_us + record_us : item->received_us;
+    return event_us < record_us ? event_us : record_us;
+}
+
+/* The later of the two, since more may have come between wish and record; never the future. */
+static struct store_forget forget_row(const struct item *item)
+{
+    int64_t at_us = item->event_us > item->record_us ? item->event_us : item->record_us;
+
+    return (struct store_forget){
+        .pos = position(item),
+        .user_id = item->user_id,
+        .at_us = at_us > 0 && at_us < item->received_us ? at_us : item->received_us};
+}
+
 static struct store_interaction interaction_row(const struct item *item)
 {
+    int64_t record_us = item->record_us > 0 && item->record_us < item->received_us
+                            ? item->record_us
+                            : item->received_us;
+
     return (struct store_interaction){.pos = position(item),
                                       .user_id = item->user_id,
                                       .item_id = item->item_id,
                                       .kind = item->interaction_kind,
                                       .weight = item->weight,
-                                      .ts_us =
-                                          item->event_us ? item->event_us : item->received_us};
+                                      .ts_us = item->event_us ? item->event_us : record_us,
+                                      .said_us = said_us(item)};
 }
 
 /* A re-extraction that failed leaves the item as it is, and no dead letter. */
@@ -193,6 +219,10 @@ static int row_of(struct item *item, const char *dlq_topic, struct row *ret_row,
         *ret_op = (struct store_op){.kind = STORE_OP_INTERACTION,
                                     .interaction = &ret_row->interaction};
         ret_row->interaction = interaction_row(item);
+        return ERR_OK;
+    case ITEM_USER_DELETED:
+        *ret_op = (struct store_op){.kind = STORE_OP_FORGET, .forget = &ret_row->forget};
+        ret_row->forget = forget_row(item);
         return ERR_OK;
     case ITEM_GAP:
         *ret_op = (struct store_op){.kind = STORE_OP_GAP, .gap = &ret_row->gap};

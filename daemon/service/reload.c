@@ -83,6 +83,8 @@ void service_reload_unchangeable(const struct settings *old, const struct settin
         {"kafka.dlq_topic", same_text(old->kafka.dlq_topic, now->kafka.dlq_topic)},
         {"kafka.properties", same_strings(&old->kafka.properties, &now->kafka.properties)},
         {"events", same_events(old, now)},
+        {"interactions.tombstones",
+         old->interactions.tombstones == now->interactions.tombstones},
         {"spool.directory", same_text(old->spool.directory, now->spool.directory)},
         {"spool.keep_files", old->spool.keep_files == now->spool.keep_files},
         {"http.address", same_text(old->http.address, now->http.address)},

@@ -346,6 +346,7 @@ static int copy_letter(struct item *item, const struct store_letter *row,
     item->value = row->value ? arena_copy(a, row->value, row->value_bytes) : NULL;
     item->value_bytes = row->value_bytes;
     item->received_us = clock_real_us();
+    item->record_us = row->ts_us; /* no later than it was buried */
     item->media_root = media_root ? arena_strdup(a, media_root) : NULL;
     if (!item->topic || !item->lane || (!item->media_root && media_root) ||
         (!item->key && row->key) || (!item->value && row->value))

@@ -405,6 +405,70 @@ static void parse_tombstone_from_elsewhere_deletes_nothing(void **state)
     }
 }
 
+/* By a setting only, and never on a topic of videos. */
+static void parse_tombstone_of_a_user_forgets(void **state)
+{
+    (void)state;
+    static const struct item_header header = {"ce_type", "video.deleted", 13};
+    struct event_rules rules = event_rules_plain;
+    struct item *item = with_value(NULL);
+    struct err err;
+
+    rules.tombstones_forget = true;
+    item->key = "u\xc3\xa9";
+    item->key_bytes = 3;
+    item->role = ITEM_ROLE_INTERACTIONS;
+    assert_int_equal(event_parse(&rules, item, &err), ERR_OK);
+    assert_int_equal(item->kind, ITEM_USER_DELETED);
+    assert_string_equal(item->user_id, "u\xc3\xa9");
+    assert_null(item->item_id);
+    item->headers = &header;
+    item->n_headers = 1;
+    assert_int_equal(event_parse(&rules, item, &err), ERR_SKIP);
+    item->n_headers = 0;
+    item->key_bytes = 0;
+    assert_int_equal(event_parse(&rules, item, &err), ERR_SKIP);
+    item_free(item);
+
+    item = with_value(NULL);
+    item->key = "{\"user_id\": 7}";
+    item->key_bytes = strlen(item->key);
+    item->role = ITEM_ROLE_INTERACTIONS;
+    assert_int_equal(event_parse(&rules, item, &err), ERR_OK);
+    assert_string_equal(item->user_id, "7");
+    item_free(item);
+
+    item = with_value(NULL);
+    item->key = "v";
+    item->key_bytes = 1;
+    item->role = ITEM_ROLE_VIDEOS;
+    assert_int_equal(event_parse(&rules, item, &err), ERR_OK);
+    assert_int_equal(item->kind, ITEM_DELETED);
+    item_free(item);
+}
+
+static void parse_user_deleted_needs_a_user_and_no_item(void **state)
+{
+    (void)state;
+    static const enum item_role roles[] = {ITEM_ROLE_NONE, ITEM_ROLE_INTERACTIONS,
+                                           ITEM_ROLE_UNKNOWN};
+
+    for (size_t i = 0; i < 3; i++) {
+        struct item *item =
+            parsed_from(roles[i], "{\"type\": \"user.deleted\", \"user_id\": \"u1\", "
+                                  "\"item_id\": \"v1\", \"ts\": \"1970-01-01T00:00:01Z\"}");
+        assert_int_equal(item->kind, ITEM_USER_DELETED);
+        assert_string_equal(item->user_id, "u1");
+        assert_null(item->item_id);
+        assert_int_equal(item->event_us, 1000000);
+        item_free(item);
+        refused_from(roles[i], "{\"type\": \"user.deleted\", \"item_id\": \"v1\"}",
+                     "bad_schema", "user_id");
+    }
+    refused_from(ITEM_ROLE_VIDEOS, "{\"type\": \"user.deleted\", \"user_id\": \"u1\"}",
+                 "bad_schema", "on a topic of videos");
+}
+
 static void parse_tombstone_deletes_the_key(void **state)
 {
     (void)state;
@@ -511,6 +575,8 @@ int main(void)
         cmocka_unit_test(parse_structured_cloudevent_reads_its_data),
         cmocka_unit_test(parse_structured_cloudevent_bad_is_refused),
         cmocka_unit_test(parse_binary_cloudevent_reads_headers),
+        cmocka_unit_test(parse_tombstone_of_a_user_forgets),
+        cmocka_unit_test(parse_user_deleted_needs_a_user_and_no_item),
         cmocka_unit_test(parse_tombstone_deletes_the_key),
         cmocka_unit_test(parse_tombstone_from_elsewhere_deletes_nothing),
         cmocka_unit_test(parse_bad_json_tells_line_and_column),

@@ -110,7 +110,7 @@ static void item_counts_are_read_back(void **state)
     metrics_item(METRICS_DEAD);
     metrics_item(METRICS_DEAD);
     metrics_item(METRICS_NO_SIGNAL);
-    metrics_interaction();
+    metrics_interactions_add(1);
     metrics_missing_modality(1);
     metrics_missing_modality(99);
     assert_int_equal(metrics_items(METRICS_DEAD), 2);

@@ -174,7 +174,8 @@ static int write_all(struct fixture *f)
                                   .dlq_topic = "dlq"};
     struct fixture_video b;
     struct store_delete del = {{"videos", 3, 5002}, "v9"};
-    struct store_interaction x = {{"c", 0, 9}, "u", "v3", NULL, 1, 1};
+    struct store_interaction x = {
+        .pos = {"c", 0, 9}, .user_id = "u", .item_id = "v3", .weight = 1, .ts_us = 1};
     struct store_op ops[4] = {
         {.kind = STORE_OP_VIDEO, .video = fixture_video(f, &b, "v8", 5001, 9)},
         {.kind = STORE_OP_DEAD_LETTER, .dead_letter = &d},

@@ -37,7 +37,12 @@ static void write_batch_same_batch_twice_changes_nothing(void **state)
 {
     struct fixture *f = *state;
     struct fixture_video b[2];
-    struct store_interaction x = {{"clicks", 0, 7}, "u1", "v9", "like", 2.0, 1700000000000000};
+    struct store_interaction x = {.pos = {"clicks", 0, 7},
+                                  .user_id = "u1",
+                                  .item_id = "v9",
+                                  .kind = "like",
+                                  .weight = 2.0,
+                                  .ts_us = 1700000000000000};
     struct store_dead_letter d = {.pos = {"videos", 3, 6},
                                   .reason = "bad_json",
                                   .error = "e",
@@ -291,7 +296,11 @@ static void write_batch_zero_feature_is_stored(void **state)
 static void write_batch_weight_not_finite_is_refused(void **state)
 {
     struct fixture *f = *state;
-    struct store_interaction x = {{"clicks", 0, 1}, "u", "v", NULL, (double)NAN, 1};
+    struct store_interaction x = {.pos = {"clicks", 0, 1},
+                                  .user_id = "u",
+                                  .item_id = "v",
+                                  .weight = (double)NAN,
+                                  .ts_us = 1};
     struct store_op op = {.kind = STORE_OP_INTERACTION, .interaction = &x};
     struct store_batch_result r;
 

@@ -195,8 +195,7 @@ def roles(options, folder):
 
 
 def forget(options, folder):
-    """A user is forgotten by user.deleted, on either topic, and by a tombstone where the settings say
-    so; the log read again from its beginning brings nothing of them back, and takes nothing of a user
+    """A user is forgotten by user.deleted, and by a tombstone where the settings say so; the log read again from its beginning brings nothing of them back, and takes nothing of a user
     who came again."""
     case = Case(options, folder, "mock", "assign", seed_daemon=False)
     config = case.daemon.config
@@ -205,7 +204,7 @@ def forget(options, folder):
     send_and_wait(case, clicks(6))
     gone = kt.event(type="user.deleted", user_id="u0")
     send_and_wait(case, [kt.Message(kt.INTERACTIONS, b"u0", gone, "forget"),
-                         kt.Message(kt.VIDEOS, b"u1", gone.replace(b"u0", b"u1"), "forget"),
+                         kt.Message(kt.INTERACTIONS, b"u1", gone.replace(b"u0", b"u1"), "forget"),
                          kt.Message(kt.INTERACTIONS, b"u2", None, "forget")])
     wait_users(case, {"u3", "u4", "u5"})
     send_and_wait(case, clicks(1))

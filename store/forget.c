@@ -27,7 +27,7 @@
 
 #define META_KEY         "forget_key"
 #define META_FORGETTINGS "forgettings"
-enum { USERS = 10000, TEXTS_MAX = 20000 };
+enum { TEXTS_MAX = 20000 };
 
 /* ---- the key ------------------------------------------------------------------------------- */
 
@@ -108,12 +108,6 @@ int store_forget_know(struct store *st, struct err *err)
     query_end(&q);
     st->knows_forgotten = st->mode == STORE_WRITE; /* what a reader knows is old at once */
     return ERR_OK;
-}
-
-void store_forget_again(struct store *st)
-{
-    st->knows_forgotten = false;
-    st->erase_settled = false;
 }
 
 void store_forget_hash(const struct store *st, const char *user_id, size_t n,
@@ -198,8 +192,8 @@ int store_forgotten_list(struct store *st, struct store_forgotten **ret_rows, si
 }
 
 /* ERR_OK; *ret_us 0 when that is nobody. */
-static int forgotten_until(struct store *st, const unsigned char hash[DIGEST_BYTES],
-                           int64_t *ret_us, struct err *err)
+int store_forgotten_until(struct store *st, const unsigned char hash[DIGEST_BYTES],
+                          int64_t *ret_us, struct err *err)
 {
     struct query q = query_begin(st, SQL_FORGOTTEN_FIND);
 
@@ -248,8 +242,8 @@ int store_forgotten_filed(struct store *st, int64_t n_forgettings, struct err *e
 
 /* ---- forgetting ---------------------------------------------------------------------------- */
 
-static int put_row(struct store *st, const unsigned char hash[DIGEST_BYTES], int64_t at_us,
-                   struct err *err)
+int store_put_forgotten(struct store *st, const unsigned char hash[DIGEST_BYTES], int64_t at_us,
+                        struct err *err)
 {
     struct query q = query_begin(st, SQL_FORGOTTEN_PUT);
 
@@ -314,13 +308,13 @@ int store_write_forget(struct store *st, const struct store_forget *f,
     if (status != ERR_OK)
         return status;
     store_forget_hash(st, f->user_id, strlen(f->user_id), hash);
-    status = forgotten_until(st, hash, &until_us, err);
+    status = store_forgotten_until(st, hash, &until_us, err);
     if (status == ERR_OK && until_us >= f->at_us) {
         r->n_stale++;
         return ERR_OK;
     }
     if (status == ERR_OK)
-        status = put_row(st, hash, f->at_us, err);
+        status = store_put_forgotten(st, hash, f->at_us, err);
     if (status == ERR_OK)
         status = store_find_ids(st, STORE_SIDE_USERS, &name, 1, &uid, err);
     if (status == ERR_OK && uid)
@@ -330,24 +324,6 @@ int store_write_forget(struct store *st, const struct store_forget *f,
     st->erase_settled = false;
     r->n_forgotten++;
     return status;
-}
-
-int store_forget(struct store *st, const char *user_id, unsigned char ret_hash[DIGEST_BYTES],
-                 struct err *err)
-{
-    struct store_forget f = {.user_id = user_id, .at_us = clock_real_us()};
-    struct store_op op = {.kind = STORE_OP_FORGET, .forget = &f};
-    struct store_batch_result result;
-    int64_t until_us = 0;
-    int status = store_forget_know(st, err);
-
-    if (status != ERR_OK)
-        return status;
-    store_forget_hash(st, user_id, strlen(user_id), ret_hash);
-    status = forgotten_until(st, ret_hash, &until_us, err);
-    if (until_us >= f.at_us) /* the clock was set back: this one is later all the same */
-        f.at_us = until_us + 1;
-    return status == ERR_OK ? store_write_batch(st, &op, 1, NULL, 0, &result, err) : status;
 }
 
 /* ---- what comes again ---------------------------------------------------------------------- */
@@ -363,7 +339,7 @@ int store_drops(struct store *st, const char *user_id, size_t n, int64_t said_us
     if (status != ERR_OK || said_us > st->latest_us || st->latest_us == 0)
         return status;
     store_forget_hash(st, user_id, n, hash);
-    status = forgotten_until(st, hash, &until_us, err);
+    status = store_forgotten_until(st, hash, &until_us, err);
     if (status != ERR_OK || until_us == 0 || said_us > until_us)
         return status;
     *ret_drops = true;
@@ -389,7 +365,7 @@ static bool is_forgotten(void *ctx, const char *text, size_t bytes)
     if (look->status != ERR_OK || ++look->n_texts > TEXTS_MAX)
         return false;
     store_forget_hash(look->st, text, bytes, hash);
-    look->status = forgotten_until(look->st, hash, &until_us, look->err);
+    look->status = store_forgotten_until(look->st, hash, &until_us, look->err);
     return look->status == ERR_OK && until_us != 0 && look->said_us <= until_us;
 }
 
@@ -434,96 +410,9 @@ int store_find_forgotten(struct store *st, char *const *names, size_t n, int64_t
         if (!names[i])
             continue;
         store_forget_hash(st, names[i], strlen(names[i]), hash);
-        status = forgotten_until(st, hash, &until_us, err);
+        status = store_forgotten_until(st, hash, &until_us, err);
         ret_gone[i] = until_us != 0 && until_us >= since_us;
         *ret_any |= ret_gone[i] != 0;
     }
-    return status;
-}
-
-/* ---- a list from a newer copy -------------------------------------------------------------- */
-
-static int by_hash(const void *a, const void *b)
-{
-    const struct store_forgotten *x = a, *y = b;
-
-    return memcmp(x->hash, y->hash, sizeof x->hash);
-}
-
-static const struct store_forgotten *
-find_listed(struct store *st, const struct store_forgotten *rows, size_t n, const char *user_id)
-{
-    struct store_forgotten key;
-
-    store_forget_hash(st, user_id, strlen(user_id), key.hash);
-    return n ? bsearch(&key, rows, n, sizeof *rows, by_hash) : NULL;
-}
-
-/* The next users that the store knows, at most USERS: those of the list are forgotten. */
-static int forget_page(struct store *st, const struct store_forgotten *rows, size_t n,
-                       int64_t *after, int64_t *n_known, struct err *err)
-{
-    struct query q = query_begin(st, SQL_USERS_AFTER);
-    struct store_ref *users = NULL;
-    struct store_batch_result r = {0};
-    size_t n_users = 0;
-
-    query_int(&q, *after);
-    query_int(&q, USERS);
-    int status = query_refs(&q, USERS, "read users", &users, &n_users, err);
-    if (status != ERR_OK)
-        return status;
-    *after = n_users ? users[n_users - 1].rid : 0;
-    for (size_t i = 0; status == ERR_OK && i < n_users; i++) {
-        const struct store_forgotten *row = find_listed(st, rows, n, users[i].item_id);
-        struct store_forget f = {.user_id = users[i].item_id,
-                                 .at_us = row ? row->forgotten_us : 0};
-        struct store_op op = {.kind = STORE_OP_FORGET, .forget = &f};
-
-        if (row)
-            status = store_write_batch(st, &op, 1, NULL, 0, &r, err);
-        *n_known += row && status == ERR_OK ? (int64_t)r.n_forgotten : 0;
-    }
-    store_refs_free(users, n_users);
-    return status;
-}
-
-/* Those whom the store does not know: what comes of older events is dropped. */
-static int put_listed(struct store *st, const struct store_forgotten *rows, size_t n,
-                      struct err *err)
-{
-    int status = store_begin(st, err);
-
-    if (status != ERR_OK)
-        return status;
-    for (size_t i = 0; status == ERR_OK && i < n; i++) {
-        int64_t until_us = 0;
-
-        status = forgotten_until(st, rows[i].hash, &until_us, err);
-        if (status == ERR_OK && until_us < rows[i].forgotten_us)
-            status = put_row(st, rows[i].hash, rows[i].forgotten_us, err);
-    }
-    return store_finish(st, status, err);
-}
-
-int store_forget_listed(struct store *st, const struct store_forgotten *rows, size_t n,
-                        int64_t *ret_n, struct err *err)
-{
-    struct store_forgotten *sorted = calloc(n + 1, sizeof *sorted);
-    int64_t after = 0, n_known = 0;
-    int status = sorted ? store_forget_know(st, err) : err_oom(err, "who is forgotten");
-
-    if (status == ERR_OK && n) {
-        memcpy(sorted, rows, n * sizeof *rows);
-        qsort(sorted, n, sizeof *sorted, by_hash);
-    }
-    do {
-        if (status == ERR_OK)
-            status = forget_page(st, sorted, n, &after, &n_known, err);
-    } while (status == ERR_OK && after);
-    if (status == ERR_OK)
-        status = put_listed(st, sorted, n, err);
-    free(sorted);
-    *ret_n = n_known;
     return status;
 }

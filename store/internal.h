@@ -357,6 +357,12 @@ void store_forget_hash(const struct store *st, const char *user_id, size_t n,
                        unsigned char ret_hash[DIGEST_BYTES]);
 /* The key, and until when anybody is forgotten: what the following need. */
 int store_forget_know(struct store *st, struct err *err);
+/* *ret_us 0: it is nobody who is forgotten. */
+int store_forgotten_until(struct store *st, const unsigned char hash[DIGEST_BYTES],
+                          int64_t *ret_us, struct err *err);
+/* Inside the transaction under way. */
+int store_put_forgotten(struct store *st, const unsigned char hash[DIGEST_BYTES], int64_t at_us,
+                        struct err *err);
 /* Whether what was said at said_us of this user (n bytes) is to be dropped: they have been forgotten
  * then or later. Counts it in the transaction under way. */
 int store_drops(struct store *st, const char *user_id, size_t n, int64_t said_us,
@@ -365,8 +371,6 @@ int store_drops(struct store *st, const char *user_id, size_t n, int64_t said_us
 int store_letter_forget(struct store *st, struct store_dead_letter *d, struct err *err);
 /* The key of the hashes, made once a store. */
 int store_forget_key_make(struct store *st, struct err *err);
-/* After a rollback: what was read may not be so. */
-void store_forget_again(struct store *st);
 
 /* ---- naming.c: whom a dead letter names ---------------------------------------------------- */
 

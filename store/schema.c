@@ -194,7 +194,8 @@ static const char version_7[] = "INSERT OR IGNORE INTO topic(name) SELECT " ORIG
  * the store, so that every copy made from now on knows the same hashes. */
 static const char version_8[] =
     "CREATE TABLE forgotten(hash BLOB PRIMARY KEY CHECK(length(hash) = 32),"
-    " forgotten_ms REAL NOT NULL, in_files INTEGER NOT NULL DEFAULT 1 CHECK(in_files IN (0, 1)),"
+    " forgotten_ms REAL NOT NULL, in_files INTEGER NOT NULL DEFAULT 1"
+    " CHECK(in_files IN (0, 1)),"
     " interactions INTEGER NOT NULL DEFAULT 0, vectors INTEGER NOT NULL DEFAULT 0,"
     " pairs INTEGER NOT NULL DEFAULT 0, letters INTEGER NOT NULL DEFAULT 0,"
     " dropped INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;"

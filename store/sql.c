@@ -346,7 +346,8 @@ const char *const store_sql[SQL_ID_COUNT] = {
                      "ON CONFLICT DO UPDATE SET value = CAST(max(CAST(value AS INTEGER), "
                      "CAST(excluded.value AS INTEGER)) AS TEXT)",
     [SQL_ERASING_INSERT] = "INSERT INTO erasing(hash, user_id, uid) VALUES(?1, ?2, ?3)",
-    [SQL_ERASING_NEXT] = "SELECT n, hash, user_id, uid, stage, at FROM erasing ORDER BY n LIMIT 1",
+    [SQL_ERASING_NEXT] =
+        "SELECT n, hash, user_id, uid, stage, at FROM erasing ORDER BY n LIMIT 1",
     [SQL_ERASING_OF] = "SELECT 1 FROM erasing WHERE hash = ?1",
     [SQL_ERASING_MOVE] = "UPDATE erasing SET stage = ?2, at = ?3 WHERE n = ?1",
     [SQL_ERASING_DELETE] = "DELETE FROM erasing WHERE n = ?1",
@@ -367,8 +368,9 @@ const char *const store_sql[SQL_ID_COUNT] = {
                         "ORDER BY model_id LIMIT 1",
     [SQL_ERASE_TRAINING] = "DELETE FROM model_training WHERE model_id = ?1",
     [SQL_TRAINED_CHECKSUM] = "UPDATE model_training SET checksum = ?2 WHERE model_id = ?1",
-    [SQL_ERASE_LETTERS] = "SELECT id, key, value, headers, error, coalesce(role, '') = 'videos' "
-                          "FROM dead_letter WHERE id > ?1 ORDER BY id LIMIT ?2",
+    [SQL_ERASE_LETTERS] =
+        "SELECT id, key, value, headers, error, coalesce(role, '') = 'videos' "
+        "FROM dead_letter WHERE id > ?1 ORDER BY id LIMIT ?2",
     [SQL_ERASE_OUTBOX] = "SELECT id, key, value, headers, error, 0 FROM dlq_outbox "
                          "WHERE id > ?1 ORDER BY id LIMIT ?2",
     [SQL_ERASED_LETTER] = "UPDATE dead_letter SET key = NULL, value = x'', headers = NULL, "

@@ -252,7 +252,7 @@ static json_t *mean_json(const struct result *x, size_t D)
 
 struct run {
     const struct training_request *r;
-    bool stopped; /* by the caller's progress */
+    bool stopped;    /* by the caller's progress */
     int64_t read_us; /* wall clock, before the store was read */
     struct training_data data;
     struct train_options o;
@@ -274,8 +274,8 @@ static json_t *metrics_json(const struct run *run)
     const struct model_shape *joined = model_shape(run->result.model);
     json_t *seed = json_integer((json_int_t)run->r->options->seed);
 
-    return json_pack("{s:I, s:o, s:o, s:o, s:I, s:i, s:i, s:f, s:I, s:I, s:I, s:I, s:o, s:o}",
-                     "read_us", (json_int_t)run->read_us, "options", options_json(&run->o, run->last.trainee, joined), "seed", seed,
+    return json_pack("{s:o, s:o, s:o, s:I, s:i, s:i, s:f, s:I, s:I, s:I, s:I, s:o, s:o}",
+                     "options", options_json(&run->o, run->last.trainee, joined), "seed", seed,
                      "encoder_ids", encoders_json(joined), "parent",
                      (json_int_t)run->start.row.model_id, "epochs", (int)run->n_epochs,
                      "best_epoch", (int)run->best_epoch, "seconds", run->seconds, "n_items",
@@ -323,7 +323,8 @@ static int write_candidate(struct run *run, const char *dir, struct json_t **ret
                           .stamp = t->d.stamp,
                           .pair = x->pair,
                           .metrics = metrics_json(run)};
-    int r = c.metrics ? judge(run, &c, err) : err_oom(err, "a candidate's metrics");
+    bool fits = json_object_set_new(c.metrics, "read_us", json_integer(run->read_us)) == 0;
+    int r = fits ? judge(run, &c, err) : err_oom(err, "a candidate's metrics");
 
     if (r == ERR_OK)
         r = candidate_write(dir, &c, err);

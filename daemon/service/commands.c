@@ -287,7 +287,8 @@ static int serve_forget(struct control_call *call, struct json_t **ret_result, s
         return r;
     r = forget_user(&t, user_id, is_wanted, call, &result, err);
     store_close(t.reader);
-    metrics_forgotten(1, 0); /* whatever came of it: retraining looks at what is left of files */
+    /* whatever came of it: retraining looks at what is left of files */
+    metrics_forgotten(1, 0);
     return r ? r : give(forget_json(&result), ret_result, err);
 }
 

@@ -1,15 +1,11 @@
 /* A candidate through files into a store: round trip, damaged files, and items that change while
  * it is trained and published. */
-#include "daemon/model/candidate.h"
+#include "candidate_fixture.h"
 
-#include "model_fixture.h"
-
-#include "config/clock.h"
 #include "config/digest.h"
 #include "config/infile.h"
 #include "daemon/base/paths.h"
 #include "daemon/model/active_model.h"
-#include "daemon/model/forget.h"
 #include "fusion/model/fuse.h"
 #include "store/reading.h"
 
@@ -17,138 +13,6 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 #include <sysexits.h>
-
-enum { DIM = FIXTURE_DIM, N_ITEMS = 3, N_USERS = 2 };
-
-struct bench {
-    struct fixture f;
-    struct store_dataset data;
-    struct candidate c;
-    float items[N_ITEMS * 2 * DIM], users[N_USERS * 2 * DIM];
-    uint32_t pairs[2][2];
-    int n_writes;
-    const char *forgets; /* a user who is forgotten and comes back before write forgets_at */
-    int forgets_at;
-    const char *changes; /* an item that gets other features before the first write */
-    bool retains;        /* retention runs to its end before each write */
-};
-
-static void make_model(struct bench *b, uint64_t seed)
-{
-    model_free(b->c.model);
-    fixture_model(&b->f, seed, &b->c.model);
-}
-
-/* What a trainer would leave: made-up vectors for a and b, none for c. */
-static void make_candidate(struct bench *b)
-{
-    struct store_dataset *d = &b->data;
-
-    assert_ok(&b->f, store_read_dataset(b->f.st, d, &b->f.err));
-    make_model(b, 1);
-    for (int i = 0; i < 2 * 2 * DIM; i++)
-        b->items[i] = b->users[i] = (float)(i + 1);
-    memcpy(b->pairs, d->pair, sizeof b->pairs);
-    b->c = (struct candidate){
-        .model = b->c.model,
-        .n_items = d->n_items,
-        .n_users = d->n_users,
-        .n_pairs = 2,
-        .dim = 2 * DIM,
-        .item_id = d->item_id,
-        .user_id = d->user_id,
-        .items = b->items,
-        .users = b->users,
-        .stamp = d->stamp,
-        .pair = b->pairs,
-        .metrics = json_pack("{s:{s:s}, s:[{s:i, s:f}], s:[i,i,i,i,i,i,i,i]}", "encoder_ids",
-                             "visual", FIXTURE_ENCODER, "curve", "epoch", 2, "ndcg", 0.25,
-                             "no_history", 1, 2, 3, 4, 5, 6, 7, 8)};
-    assert_ok(&b->f, candidate_write(b->f.dir, &b->c, &b->f.err));
-}
-
-static int set_up(void **state)
-{
-    static struct bench b;
-
-    b = (struct bench){0};
-    fixture_open(&b.f);
-    fixture_item(&b.f, "a", 1);
-    fixture_item(&b.f, "b", 2);
-    fixture_item(&b.f, "c", 3);
-    fixture_interact(&b.f, "u1", "a");
-    fixture_interact(&b.f, "u2", "b");
-    make_candidate(&b);
-    *state = &b;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct bench *b = *state;
-
-    json_decref(b->c.metrics);
-    model_free(b->c.model);
-    store_dataset_done(&b->data);
-    return fixture_close(&b->f);
-}
-
-static void retain(struct bench *b)
-{
-    const struct store_retention keep = {.model_versions = 1};
-    bool more = true;
-
-    while (more)
-        assert_ok(&b->f, store_retain(b->f.st, &keep, 0, 1000, &more, &b->f.err));
-}
-
-/* With the rows gone, and in the store again with another uid. */
-static void forget_and_come_back(struct bench *b, const char *user_id)
-{
-    unsigned char hash[DIGEST_BYTES];
-    bool more = true;
-
-    assert_ok(&b->f, store_forget(b->f.st, user_id, hash, &b->f.err));
-    while (more)
-        assert_ok(&b->f, forget_piece(b->f.st, &more, &b->f.err));
-    struct store_interaction x = {.pos = {"i", 0, b->f.offset++},
-                                  .user_id = user_id,
-                                  .item_id = "a",
-                                  .weight = 1,
-                                  .ts_us = INT64_C(4102444800000000)};
-    fixture_write(&b->f, (struct store_op){.kind = STORE_OP_INTERACTION, .interaction = &x});
-}
-
-static int write_directly(void *ctx, store_work_fn *work, void *arg, struct err *err)
-{
-    struct bench *b = ctx;
-
-    if (b->n_writes++ == 0 && b->changes)
-        fixture_item(&b->f, b->changes, 7);
-    if (b->forgets && b->n_writes == b->forgets_at)
-        forget_and_come_back(b, b->forgets);
-    if (b->retains)
-        retain(b);
-    return work(b->f.st, arg, err);
-}
-
-static struct candidate_target target(struct bench *b)
-{
-    return (struct candidate_target){
-        .settings = &b->f.s, .reader = b->f.st, .writer = {write_directly, b}, .ctx = b};
-}
-
-static int64_t publish(struct bench *b)
-{
-    struct candidate_target t = target(b);
-    struct candidate c;
-
-    assert_ok(&b->f, candidate_read(b->f.dir, &c, &b->f.err));
-    assert_ok(&b->f, candidate_publish(&c, &t, &b->f.err));
-    int64_t model_id = c.model_id;
-    candidate_done(&c);
-    return model_id;
-}
 
 static void read_gives_what_was_written(void **state)
 {
@@ -405,15 +269,6 @@ static void activate_fuses_what_came_or_changed_meanwhile(void **state)
     store_embedding_done(&e);
 }
 
-static void run_sql(struct bench *b, const char *sql)
-{
-    sqlite3 *db;
-
-    assert_int_equal(sqlite3_open(b->f.path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
-}
-
 /* A publication that was cut off half way: promoting it puts the rest there. */
 static void activate_completes_what_a_crash_left(void **state)
 {
@@ -432,22 +287,6 @@ static void activate_completes_what_a_crash_left(void **state)
     assert_ok(&b->f, store_get_user_vector(b->f.st, "u2", &user, &dim, &b->f.err));
     assert_memory_equal(user, b->users + 2 * DIM, 2 * DIM * sizeof(float));
     free(user);
-}
-
-/* Three newer models, one after the other. */
-static void replace(struct bench *b)
-{
-    struct candidate_target t = target(b);
-
-    for (int i = 0; i < 3; i++) {
-        json_t *metrics = b->c.metrics;
-
-        make_model(b, (uint64_t)(2 + i));
-        b->items[0] = (float)(100 + i);
-        assert_ok(&b->f, candidate_write(b->f.dir, &b->c, &b->f.err));
-        assert_ptr_equal(metrics, b->c.metrics);
-        assert_ok(&b->f, candidate_activate(&t, publish(b), &b->f.err));
-    }
 }
 
 /* Back to the first model: with its vectors there, and after retention took them. */
@@ -503,151 +342,6 @@ static void activate_puts_training_pairs_back(void **state)
         free(got);
     }
     free(want);
-}
-
-/* ---- users who are forgotten --------------------------------------------------------------- */
-
-static bool has_vector(struct bench *b, const char *user_id)
-{
-    float *vec = NULL;
-    int32_t dim = 0;
-    int r = store_get_user_vector(b->f.st, user_id, &vec, &dim, &b->f.err);
-
-    free(vec);
-    assert_true(r == ERR_OK || r == ERR_NONE);
-    return r == ERR_OK;
-}
-
-static size_t count_pairs(struct bench *b, int64_t model_id, const char *user_id)
-{
-    struct store_pair *pairs = NULL;
-    char *name = (char *)(uintptr_t)user_id;
-    int64_t uid = 0;
-    size_t n = 0, found = 0;
-
-    assert_ok(&b->f, store_find_ids(b->f.st, STORE_SIDE_USERS, &name, 1, &uid, &b->f.err));
-    assert_ok(&b->f, store_get_training(b->f.st, model_id, &pairs, &n, &b->f.err));
-    for (size_t i = 0; i < n; i++)
-        found += pairs[i].uid == uid || pairs[i].uid == 1; /* u1 was 1 */
-    free(pairs);
-    return found;
-}
-
-static void folder_of(struct bench *b, int64_t model_id, char ret_dir[PATH_MAX])
-{
-    struct store_model row = {0};
-
-    assert_ok(&b->f, store_model_get(b->f.st, model_id, &row, &b->f.err));
-    assert_ok(&b->f, candidate_folder(&b->f.s, &row, ret_dir, &b->f.err));
-    store_model_done(&row);
-}
-
-/* Whether a line of users.txt is this name; the folder is whole either way. */
-static bool folder_names(struct bench *b, int64_t model_id, const char *user_id)
-{
-    struct candidate c;
-    char dir[PATH_MAX];
-    bool found = false;
-
-    folder_of(b, model_id, dir);
-    assert_ok(&b->f, candidate_read(dir, &c, &b->f.err));
-    assert_int_equal(c.n_users, N_USERS);
-    for (size_t i = 0; i < c.n_users; i++)
-        found |= strcmp(c.user_id[i], user_id) == 0;
-    assert_int_equal(c.n_pairs, found ? 2 : 1);
-    assert_true(found || fuse_is_zero(c.users, c.dim));
-    candidate_done(&c);
-    return found;
-}
-
-static void publish_leaves_out_who_was_forgotten_since(void **state)
-{
-    struct bench *b = *state;
-    struct candidate_target t = target(b);
-
-    forget_and_come_back(b, "u1");
-    int64_t model_id = publish(b);
-    assert_false(folder_names(b, model_id, "u1"));
-    assert_ok(&b->f, candidate_activate(&t, model_id, &b->f.err));
-    assert_false(has_vector(b, "u1"));
-    assert_true(has_vector(b, "u2"));
-    assert_int_equal(count_pairs(b, model_id, "u1"), 0);
-}
-
-/* Whichever write of a publication it comes before. */
-static void publish_leaves_out_who_is_forgotten_meanwhile(void **state)
-{
-    struct bench *b = *state;
-
-    for (int at = 1; at <= 4; at++) {
-        tear_down(state);
-        set_up(state);
-        b->forgets = "u1";
-        b->forgets_at = at;
-        int64_t model_id = publish(b);
-        b->forgets = NULL;
-        assert_true(b->n_writes >= at || at == 4);
-        assert_ok(&b->f, store_model_activate(b->f.st, model_id, &b->f.err));
-        assert_false(b->n_writes >= at && has_vector(b, "u1"));
-        assert_true(has_vector(b, "u2"));
-        assert_true(b->n_writes < at || count_pairs(b, model_id, "u1") == 0);
-    }
-}
-
-static void forget_in_files_then_a_rollback_brings_nothing_back(void **state)
-{
-    struct bench *b = *state;
-    struct candidate_target t = target(b);
-    int64_t n_folders = 0;
-    char dir[PATH_MAX], path[PATH_MAX];
-    struct stat info;
-
-    for (int in_files = 0; in_files < 2; in_files++) { /* the rows alone are enough for this */
-        tear_down(state);
-        set_up(state);
-        int64_t first = publish(b);
-        assert_ok(&b->f, candidate_activate(&t, first, &b->f.err));
-        folder_of(b, first, dir);
-        assert_ok(&b->f, paths_join(dir, "holdout.tsv", path, &b->f.err));
-        FILE *out = fopen(path, "we");
-        assert_non_null(out);
-        fputs("u1\tb\nu2\ta\n", out);
-        assert_int_equal(fclose(out), 0);
-        forget_and_come_back(b, "u1");
-        if (in_files) {
-            assert_ok(&b->f, forget_in_files(&t, &n_folders, &b->f.err));
-            assert_int_equal(n_folders, 1);
-            assert_false(folder_names(b, first, "u1"));
-            assert_int_equal(stat(path, &info), 0);
-            assert_int_equal(info.st_size, 5);
-            assert_ok(&b->f, forget_in_files(&t, &n_folders, &b->f.err));
-            assert_int_equal(n_folders, 0);
-        }
-        replace(b);
-        retain(b);
-        assert_ok(&b->f, candidate_activate(&t, first, &b->f.err));
-        assert_false(has_vector(b, "u1"));
-        assert_true(has_vector(b, "u2"));
-        assert_int_equal(count_pairs(b, first, "u1"), 0);
-    }
-}
-
-/* Who came back before a model was trained is in it by right. */
-static void forget_in_files_leaves_later_models_alone(void **state)
-{
-    struct bench *b = *state;
-    struct candidate_target t = target(b);
-    int64_t n_folders = 0;
-
-    forget_and_come_back(b, "u1");
-    json_object_set_new(b->c.metrics, "read_us", json_integer(clock_real_us() + 1));
-    assert_ok(&b->f, candidate_write(b->f.dir, &b->c, &b->f.err));
-    int64_t model_id = publish(b);
-    assert_true(folder_names(b, model_id, "u1"));
-    assert_ok(&b->f, forget_in_files(&t, &n_folders, &b->f.err));
-    assert_int_equal(n_folders, 0);
-    assert_ok(&b->f, candidate_activate(&t, model_id, &b->f.err));
-    assert_true(has_vector(b, "u1"));
 }
 
 /* A pin that came while a model was published stands against a flip that nobody asked for. */
@@ -718,8 +412,6 @@ static void activate_of_a_refused_model_says_so(void **state)
     store_model_done(&row);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -738,10 +430,6 @@ int main(void)
         CASE(activate_needs_the_file_of_the_model),
         CASE(activate_of_a_refused_model_says_so),
         CASE(activate_unless_pinned_leaves_a_pinned_model),
-        CASE(publish_leaves_out_who_was_forgotten_since),
-        CASE(publish_leaves_out_who_is_forgotten_meanwhile),
-        CASE(forget_in_files_then_a_rollback_brings_nothing_back),
-        CASE(forget_in_files_leaves_later_models_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -391,17 +391,29 @@ static void store_each_own_allocation_fails_is_retry(void **state)
     assert_true(n > 100);
 }
 
-/* Zeroes a page in the middle; the file's time stays, as with a disk that forgets. */
+/* Zeroes the root page of a table that an opening does not read; the file's time stays, as with a disk
+ * that forgets. */
 static void spoil_page(const struct fixture *f)
 {
     static const char zeros[4096];
     struct stat s;
     int fd = open(f->path, O_RDWR | O_CLOEXEC);
+    off_t page = 0;
+    sqlite3 *db;
+    sqlite3_stmt *stmt;
 
+    assert_int_equal(sqlite3_open_v2(f->path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_prepare_v2(db, "SELECT rootpage FROM sqlite_schema WHERE name = 'feature'", -1,
+                           &stmt, NULL),
+        SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    page = (off_t)sqlite3_column_int64(stmt, 0) - 1;
+    (void)sqlite3_finalize(stmt);
+    (void)sqlite3_close(db);
     assert_int_equal(fstat(fd, &s), 0);
     assert_true(s.st_size > 40960);
-    assert_int_equal(pwrite(fd, zeros, sizeof zeros, s.st_size / 4096 / 2 * 4096),
-                     (ssize_t)sizeof zeros);
+    assert_int_equal(pwrite(fd, zeros, sizeof zeros, page * 4096), (ssize_t)sizeof zeros);
     const struct timespec times[2] = {s.st_atim, s.st_mtim};
     assert_int_equal(futimens(fd, times), 0);
     close(fd);

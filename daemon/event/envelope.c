@@ -170,12 +170,12 @@ static int open_change(const struct event_rules *rules, struct field payload,
 /* ---- the outbox event router -------------------------------------------------------------- */
 
 /* The payload is an object, or a text that holds one (table.expand.json.payload = false). */
-static int open_payload(struct field payload, struct envelope *e, struct err *err)
+static int open_payload(struct item *item, struct field payload, struct envelope *e,
+                        struct err *err)
 {
-    unsigned ignored = 0;
-
     if (payload.type == FIELD_TEXT) {
-        int status = wire_open(payload.text, payload.n, WIRE_OBJECT, &e->inner, &ignored, err);
+        int status =
+            wire_open(payload.text, payload.n, WIRE_OBJECT, &e->inner, &item->warnings, err);
         if (status != ERR_OK)
             return err_wrap(err, "payload");
         payload = e->inner.root;
@@ -192,7 +192,7 @@ static int open_outbox(const struct event_rules *rules, struct item *item, struc
                        struct envelope *e, struct err *err)
 {
     struct field value = envelope_payload(root), payload = field_get(value, "payload");
-    int status = open_payload(payload.type != FIELD_ABSENT ? payload : value, e, err);
+    int status = open_payload(item, payload.type != FIELD_ABSENT ? payload : value, e, err);
 
     if (status != ERR_OK)
         return status;

@@ -13,6 +13,7 @@
 
 struct mend {
     const char *in, *end;
+    const char *start; /* of what is written, which goes on at out */
     char *out;
     bool is_string; /* between two quotes */
     unsigned warnings;
@@ -79,14 +80,14 @@ static void escape(struct mend *m)
 /* At the first digit of a number outside strings. */
 static void number(struct mend *m)
 {
-    static const char most[] = "9223372036854775807";
+    bool is_negative = m->out > m->start && m->out[-1] == '-';
+    const char *most = is_negative ? "9223372036854775808" : "9223372036854775807";
     size_t n = 0, left = (size_t)(m->end - m->in);
 
     while (n < left && isdigit((unsigned char)m->in[n]))
         n++;
     bool is_whole = n == left || !strchr(".eE", m->in[n]);
-    bool is_large =
-        n > sizeof(most) - 1 || (n == sizeof(most) - 1 && strncmp(m->in, most, n) > 0);
+    bool is_large = n > strlen(most) || (n == strlen(most) && strncmp(m->in, most, n) > 0);
     copy(m, n);
     if (!is_whole || !is_large) { /* what follows a point is no number of its own */
         while (m->in < m->end && (isalnum((unsigned char)*m->in) || strchr(".+-", *m->in)))
@@ -118,7 +119,7 @@ int mend_text(const char *text, size_t n_bytes, char **ret_text, size_t *ret_byt
 {
     /* a byte becomes three at most, a digit three */
     char *out = malloc(3 * n_bytes + 1);
-    struct mend m = {.in = text, .end = text + n_bytes, .out = out};
+    struct mend m = {.in = text, .end = text + n_bytes, .start = out, .out = out};
 
     if (!out)
         return err_oom(err, "event: mend JSON");

@@ -318,6 +318,12 @@ static void outbox_payload_is_read(void **state)
     assert_int_equal(event_parse(&rules, item, &err), ERR_SKIP);
     assert_non_null(strstr(err.text, "got \"OrderPaid\""));
     item_free(item);
+    /* what was mended inside the text counts as if there were no text around it */
+    refuse_as(&rules, V, "\"{\\\"item_id\\\": \\\"a\\\\ud83d\\\", \\\"title\\\": \\\"t\\\"}\"",
+              "bad_schema", "item_id: has bytes that are no UTF-8");
+    item = read_as(&rules, V, "\"{\\\"item_id\\\": 1, \\\"title\\\": \\\"a\\\\ud83d\\\"}\"");
+    assert_int_equal(item->warnings, ITEM_WARNING_REPLACED);
+    item_free(item);
     refuse_as(&rules, V, "\"{]\"", "bad_json", "payload");
     refuse_as(&rules, V, "\"[1]\"", "bad_schema", "payload: expected an object");
     refuse_as(&rules, V, "7", "bad_schema", "value: expected a JSON object, got a number");
@@ -348,7 +354,13 @@ static void ids_may_be_whole_numbers(void **state)
         (void)snprintf(json, sizeof(json), "{\"item_id\": %s, \"user_id\": \"u\"}", bad[i]);
         refuse_as(&event_rules_plain, I, json, "bad_schema", "item_id");
     }
-    /* one elsewhere harms nobody */
+    /* one elsewhere harms nobody, the least number that is whole among them */
+    struct item *least =
+        read_as(&event_rules_plain, I,
+                "{\"item_id\": -9223372036854775808, \"user_id\": 8, \"trace\": "
+                "99999999999999999999}");
+    assert_string_equal(least->item_id, "-9223372036854775808");
+    item_free(least);
     struct item *item =
         read_as(&event_rules_plain, I,
                 "{\"item_id\": 7, \"user_id\": 8, \"trace\": 99999999999999999999}");

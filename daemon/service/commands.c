@@ -3,6 +3,7 @@
  *   status                             → the object of vitals_json
  *   metrics                            → {"text"}: what /metrics serves
  *   ingest {"media_root": PATH} + file → {"events", "already", "stored", "dead_letters", …}
+ *   import {"kind": K, …} + files      → {"lines", "stored", …} (imports.c)
  *   dlq_retry {"id": N, "reason": R, "media_root": PATH} → the same, with "superseded"
  *   dlq_purge {"id": N, "reason": R, "before_us": T}, or
  *             {"damaged": true}: what cannot be published any more → {"purged": N}
@@ -24,6 +25,7 @@
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/retrain/retrain.h"
 #include "daemon/service/control.h"
+#include "daemon/service/imports.h"
 #include "daemon/service/models.h"
 #include "daemon/service/service.h"
 #include "daemon/source/ingest.h"
@@ -294,6 +296,7 @@ const struct control_command service_commands[] = {
     {"status", serve_status},
     {"metrics", serve_metrics},
     {"ingest", serve_ingest},
+    {"import", service_import},
     {"dlq_retry", serve_retry},
     {"dlq_purge", serve_purge},
     {"reextract", serve_reextract},

@@ -50,10 +50,17 @@ int import_tell(struct import *im, int64_t done, struct err *err)
                      done, im->total);
 }
 
-int import_digest(const struct import_file *file, char ret_hex[DIGEST_HEX_BYTES],
-                  struct err *err)
+static bool digest_on(void *ctx, const void *data, size_t bytes)
 {
-    int r = digest_fd_hex(file->fd, ret_hex, err);
+    (void)data;
+    (void)bytes;
+    return import_tell(ctx, 0, NULL) == ERR_OK;
+}
+
+int import_digest(struct import *im, const struct import_file *file,
+                  char ret_hex[DIGEST_HEX_BYTES], struct err *err)
+{
+    int r = digest_fd_blocks(file->fd, INT64_MAX, digest_on, im, ret_hex, err);
 
     return r == ERR_OK ? ERR_OK : err_wrap(err, "%s", file->name);
 }

@@ -105,7 +105,7 @@ static int name_it(struct import *im, struct err *err)
 {
     const struct import_request *q = im->q;
     char hex[DIGEST_HEX_BYTES], text[DIGEST_HEX_BYTES + 300];
-    int r = import_digest(&q->list, hex, err);
+    int r = import_digest(im, &q->list, hex, err);
 
     if (r == ERR_OK && q->columns) {
         snprintf(text, sizeof text, "%s%.256s", hex, q->columns);

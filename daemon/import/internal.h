@@ -20,9 +20,9 @@ int import_tell(struct import *im, int64_t done, struct err *err);
  * it does not matter), and nothing is written. */
 int import_write(struct import *im, const struct store_op *ops, size_t n, int64_t model_id,
                  struct err *err);
-/* ERR_FATAL EX_DATAERR, with the digest in hex. */
-int import_digest(const struct import_file *file, char ret_hex[DIGEST_HEX_BYTES],
-                  struct err *err);
+/* Of the file's bytes; as import_tell when the watcher wants no more. */
+int import_digest(struct import *im, const struct import_file *file,
+                  char ret_hex[DIGEST_HEX_BYTES], struct err *err);
 
 int import_interactions(struct import *im, struct err *err);
 int import_items(struct import *im, struct err *err);

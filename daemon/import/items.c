@@ -315,12 +315,12 @@ static int write_all(struct import *im, struct items *it, struct err *err)
 static int name_it(struct import *im, struct err *err)
 {
     char text[(MODALITY_COUNT + 1) * (DIGEST_HEX_BYTES + 16) + 40], hex[DIGEST_HEX_BYTES];
-    int r = import_digest(&im->q->list, text, err);
+    int r = import_digest(im, &im->q->list, text, err);
 
     for (int m = 0; r == ERR_OK && m < MODALITY_COUNT; m++) {
         if (im->q->array[m].fd < 0)
             continue;
-        r = import_digest(&im->q->array[m], hex, err);
+        r = import_digest(im, &im->q->array[m], hex, err);
         if (r == ERR_OK)
             snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", hex,
                      modality_name((enum modality)m));

@@ -7,6 +7,11 @@
 
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
+
+/* The one rule for control characters: C0 and DEL are a byte, C1 (U+0080 to U+009F) two. How many bytes
+ * long the one at s is, 0 = there is none. */
+size_t text_control(const char *s);
 
 /* As snprintf, which cuts in the middle of a character; this cuts between two. The result is valid
  * UTF-8 in one line: control characters become spaces, bytes that are no UTF-8 become '?', spaces at
@@ -15,5 +20,10 @@ void text_format(char *to, size_t bytes, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void text_vformat(char *to, size_t bytes, const char *fmt, va_list ap)
     __attribute__((format(printf, 3, 0)));
+
+/* What others wrote, on its way to a terminal, by the same rule: control characters become spaces,
+ * bytes that are no UTF-8 '?'. */
+void text_print(FILE *out, const char *text);
+void text_print_bytes(FILE *out, const void *data, size_t n);
 
 #endif

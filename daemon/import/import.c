@@ -2,6 +2,7 @@
 
 #include "config/clock.h"
 #include "daemon/base/json_field.h"
+#include "daemon/base/tsv.h"
 #include "daemon/import/internal.h"
 #include "store/models.h"
 
@@ -25,9 +26,10 @@ int import_check(const struct import_request *q, struct err *err)
     if (q->separator && !strchr("\t,;", q->separator))
         return err_fatal(err, EX_USAGE, "--separator: say tab, comma or semicolon");
     if (q->items &&
-        (!q->encoder[0] || strlen(q->encoder) > 32 || strpbrk(q->encoder, "\"\\\n:")))
+        (!tsv_is_id(q->encoder) || strlen(q->encoder) > 32 || strpbrk(q->encoder, "\"\\:")))
         return err_fatal(err, EX_USAGE,
-                         "--encoder: 1 to 32 characters without quotes or colons");
+                         "--encoder: 1 to 32 bytes of UTF-8 without quotes, colons or control "
+                         "characters");
     return ERR_OK;
 }
 

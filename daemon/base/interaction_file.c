@@ -304,6 +304,8 @@ static int read_time(const struct interaction_file *f, int64_t *ret_us, struct e
     if (!field || !field->text[0])
         return ERR_OK;
     bool number = is_number(field->text, &x);
+    if (!number && f->parse_time && f->parse_time(field->text, ret_us))
+        return ERR_OK;
     if (!f->n_columns && (!number || x < TIME_UNSAID_MIN || x >= 1e17))
         return table_fault(
             &f->table, err,
@@ -313,8 +315,8 @@ static int read_time(const struct interaction_file *f, int64_t *ret_us, struct e
             field->text);
     if (!number || x < 0 || x >= 1e17)
         return table_fault(&f->table, err,
-                           "the time \"%.64s\" is not a number of seconds, milliseconds or "
-                           "microseconds since 1970",
+                           "the time \"%.64s\" is neither a number of seconds, milliseconds or "
+                           "microseconds since 1970 nor like 2026-01-02T03:04:05Z",
                            field->text);
     *ret_us = (int64_t)(x < 1e11 ? x * 1e6 : x < 1e14 ? x * 1e3 : x);
     return ERR_OK;

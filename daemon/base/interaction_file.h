@@ -12,7 +12,7 @@
  * A first line that names one of the two only is refused, unless --columns says what it is.
  *
  * A time is a number since 1970: seconds below 1e11, milliseconds below 1e14, microseconds below
- * 1e17. In a third column that nobody has named it must be from 1e8 (March 1973) on: what is smaller
+ * 1e17; or a text that `parse_time` takes. In a third column that nobody has named a number must be from 1e8 (March 1973) on: what is smaller
  * may be a rating, and is refused. Blanks at the ends of a field that is not quoted are refused, and
  * in a file with tabs a quotation mark at the beginning of one. Empty lines are left out.
  *
@@ -36,6 +36,8 @@ struct interaction_file {
     char unread[256];  /* names of the header's columns that are not read, "" = none */
     int64_t n_records; /* read so far, header and empty ones too */
     int64_t n_header, n_blank;
+    /* Texts that are times, NULL = there are none; may be set after interaction_file_open. */
+    bool (*parse_time)(const char *text, int64_t *ret_us);
     const char *columns;
     bool is_begun; /* its first record with data, or its header, has been read */
 };

@@ -1,5 +1,6 @@
 #include "config/arena.h"
 #include "daemon/base/interaction_file.h"
+#include "daemon/event/rfc3339.h"
 #include "daemon/import/internal.h"
 
 #include <stdio.h>
@@ -124,6 +125,7 @@ int import_interactions(struct import *im, struct err *err)
 
     if (r != ERR_OK)
         return r;
+    f.parse_time = rfc3339_parse;
     struct rows *rows = malloc(sizeof *rows);
     r = rows ? check(im, &f, err) : err_oom(err, "import");
     if (r == ERR_OK)

@@ -138,6 +138,15 @@ class Import(unittest.TestCase):
         self.run_verb(64, "interactions", ratings, "--columns", "user_id,stars")
         self.run_verb(64, "interactions", ratings, "--separator", "pipe")
 
+    def test_times_as_text(self):
+        self.run_verb(0, "interactions", self.write(
+            "t.csv", "u1,a,2026-01-02T03:04:05Z\nu2,b,1767323045000\nu3,b,\n"))
+        self.assertEqual([row[4] for row in self.log()][:2], [1767323045000] * 2)
+        self.assertIn("is not a time", self.run_verb(65, "interactions", self.write(
+            "u.csv", "u1,a,2026-01-02\n")))
+        self.assertIn("nor like 2026", self.run_verb(65, "interactions", self.write(
+            "v.csv", "user,item,ts\nu1,a,yesterday\n")))
+
     def test_blanks_are_refused(self):
         said = self.run_verb(65, "interactions", self.write("b.csv", "u0,v0\nu1, v1\n"))
         self.assertIn('b.csv:2: the item " v1" begins or ends with a blank: remove it', said)

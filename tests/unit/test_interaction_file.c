@@ -116,7 +116,7 @@ static const struct refusal {
     {"c.csv", NULL, "user_id,item_id,rating\nu1,a,x\n", "the weight \"x\" is not a number"},
     {"c.csv", NULL, "user_id,item_id,rating\nu1,a,1e7\n", "from -1e6 to 1e6"},
     {"c.csv", NULL, "user_id,item_id,ts\nu1,a,-1\n",
-     "the time \"-1\" is not a number of seconds"},
+     "the time \"-1\" is neither a number of seconds"},
     {"c.csv", NULL, "user_id,item_id,kind\nu1,a,a b\n", "the kind \"a b\" is not a word"},
     {"c.csv", "user_id", "u1,a\n", "no user_id or no item_id"},
     {"c.csv", "user_id,user,item", "u1,a,b\n", "one name twice"},

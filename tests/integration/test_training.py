@@ -190,6 +190,8 @@ class Training(unittest.TestCase):
         self.assertEqual([x["item_id"] for x in got], want)
         self.assertAlmostEqual(got[0]["score"], dot(o.users["u3"], o.items[want[0]]), places=5)
         got = self.w.run("recommend", "nobody", "-k", 3, "--json")
+        self.assertIn('the model does not know user "nobody"',
+                      self.w.run("recommend", "nobody", "-k", 3))
         self.assertEqual([x["item_id"] for x in got],
                          o.ranking("nobody", lambda i: True)[:3])
 

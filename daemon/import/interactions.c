@@ -117,6 +117,11 @@ static int name_it(struct import *im, struct err *err)
     return r;
 }
 
+static bool parse_time(const char *text, int64_t *ret_us)
+{
+    return rfc3339_parse(text, ret_us);
+}
+
 int import_interactions(struct import *im, struct err *err)
 {
     const struct import_request *q = im->q;
@@ -125,7 +130,7 @@ int import_interactions(struct import *im, struct err *err)
 
     if (r != ERR_OK)
         return r;
-    f.parse_time = rfc3339_parse;
+    f.parse_time = parse_time;
     struct rows *rows = malloc(sizeof *rows);
     r = rows ? check(im, &f, err) : err_oom(err, "import");
     if (r == ERR_OK)

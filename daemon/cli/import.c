@@ -39,8 +39,9 @@ static const struct argp_option options[] = {
      "interactions: the name of every column in its order, of user_id, item_id, kind, weight, "
      "ts; \"-\" = not read",
      0},
-    {"separator", OPTION_SEPARATOR, "WORD", 0,
-     "tab, comma or semicolon (comma for a *.csv, else tab); the latter two make it CSV with "
+    {"separator", OPTION_SEPARATOR, "tab|comma|semicolon", 0,
+     "What parts the fields (comma for a *.csv, else tab); comma and semicolon make it CSV "
+     "with "
      "quotation marks",
      0},
     {0}};

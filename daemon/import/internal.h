@@ -5,7 +5,7 @@
 #include "daemon/import/import.h"
 
 /* How much one transaction holds: the sink's live events wait for it. */
-enum { IMPORT_ITEMS = 250, IMPORT_INTERACTIONS = 2000 };
+enum { IMPORT_ITEMS = 250, IMPORT_INTERACTIONS = 1000 };
 
 struct import {
     const struct import_request *q;

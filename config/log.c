@@ -1,5 +1,7 @@
 #include "config/log.h"
 
+#include "config/text.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -32,10 +34,8 @@ struct line {
 
 static void line_add(struct line *l, char c)
 {
-    unsigned char u = (unsigned char)c;
-
     if (l->n < sizeof(l->bytes) - 1)
-        l->bytes[l->n++] = u < 0x20 || u == 0x7f ? ' ' : c;
+        l->bytes[l->n++] = c;
 }
 
 static void line_add_text(struct line *l, const char *s)
@@ -45,8 +45,11 @@ static void line_add_text(struct line *l, const char *s)
 }
 
 /* Quoted when it would not read back as one word. */
-static void line_add_value(struct line *l, const char *value)
+static void line_add_value(struct line *l, const char *raw)
 {
+    char value[LINE_BYTES];
+
+    text_format(value, sizeof(value), "%s", raw);
     bool quote = value[0] == '\0' || strpbrk(value, " \t\r\n\"\\") != NULL;
 
     if (!quote) {
@@ -54,10 +57,10 @@ static void line_add_value(struct line *l, const char *value)
         return;
     }
     line_add(l, '"');
-    for (; *value != '\0'; value++) {
-        if (*value == '"' || *value == '\\')
+    for (const char *c = value; *c != '\0'; c++) {
+        if (*c == '"' || *c == '\\')
             line_add(l, '\\');
-        line_add(l, *value);
+        line_add(l, *c);
     }
     line_add(l, '"');
 }
@@ -91,17 +94,6 @@ static void write_default(enum log_level level, const char *text,
     }
 }
 
-/* Drops a UTF-8 sequence that the buffer's end cut in two. */
-static void trim_cut_sequence(char *text, size_t n)
-{
-    size_t lead = n;
-
-    while (lead > 0 && n - lead < 3 && ((unsigned char)text[lead - 1] & 0xc0) == 0x80)
-        lead--;
-    if (lead > 0 && (unsigned char)text[lead - 1] >= 0xc0)
-        text[lead - 1] = '\0';
-}
-
 void log_write(enum log_level level, const struct log_field *fields, size_t n_fields,
                const char *fmt, ...)
 {
@@ -109,17 +101,12 @@ void log_write(enum log_level level, const struct log_field *fields, size_t n_fi
     char text[TEXT_BYTES];
     int saved_errno = errno;
     va_list ap;
-    int n;
 
     if ((int)level > atomic_load(&threshold))
         return;
     va_start(ap, fmt);
-    n = vsnprintf(text, sizeof(text), fmt, ap);
+    text_vformat(text, sizeof(text), fmt, ap);
     va_end(ap);
-    if (n < 0)
-        text[0] = '\0';
-    else if (n >= (int)sizeof(text))
-        trim_cut_sequence(text, sizeof(text) - 1);
     (writer != NULL ? writer : write_default)(level, text, fields, n_fields);
     errno = saved_errno;
 }

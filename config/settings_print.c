@@ -1,6 +1,7 @@
 /* The settings as a file that loads again, with unit and range beside each. */
 
 #include "config/settings_table.h"
+#include "config/text.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -18,7 +19,9 @@ static void print_string(const char *text, FILE *out)
     for (const char *p = text; *p != '\0'; p++) {
         if (*p == '"' || *p == '\\')
             fprintf(out, "\\%c", *p);
-        else if ((unsigned char)*p < 0x20 || *p == 0x7f)
+        else if (text_control(p) == 2)
+            fprintf(out, "\\xc2\\x%02x", (unsigned)(unsigned char)*++p);
+        else if (text_control(p))
             fprintf(out, "\\x%02x", (unsigned)(unsigned char)*p);
         else
             fputc(*p, out);

@@ -2,6 +2,7 @@
  * table's range. Defaults, files and command lines all come through here. */
 
 #include "config/settings_table.h"
+#include "config/text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -137,7 +138,7 @@ static int check_text(const struct settings_key *k, const char *text, struct err
     if (bytes < k->min || bytes > k->max)
         return out_of_range(k, text, err);
     for (const char *p = text; *p != '\0'; p++) {
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+        if (text_control(p))
             return err_fatal(err, EX_CONFIG, "`%s` has a control character; remove it",
                              k->path);
     }

@@ -1,7 +1,6 @@
 #include "config/text.h"
 
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Length of the valid UTF-8 sequence at s (1 … 4), 0 when there is none. Overlong forms,
@@ -55,10 +54,13 @@ size_t text_cut(const char *s, size_t n, size_t max)
     return max;
 }
 
-/* C0 and DEL are a byte, C1 (U+0080 to U+009F) two. */
-static bool is_control(const unsigned char *s, size_t n)
+size_t text_control(const char *s)
 {
-    return n == 1 ? s[0] < 0x20 || s[0] == 0x7f : n == 2 && s[0] == 0xc2 && s[1] < 0xa0;
+    const unsigned char *u = (const unsigned char *)s;
+
+    if (u[0] < 0x20 || u[0] == 0x7f)
+        return u[0] != '\0';
+    return u[0] == 0xc2 && u[1] >= 0x80 && u[1] < 0xa0 ? 2 : 0;
 }
 
 /* One line of valid UTF-8, in place. cut: a sequence that the buffer's end has cut off disappears. */
@@ -73,7 +75,7 @@ static void make_line(char *text, bool cut)
 
         if (n == 0 && cut && strlen(s) < 4 && u[0] >= 0xc2)
             break;
-        if (n == 0 || is_control(u, n)) {
+        if (n == 0 || text_control(s)) {
             *out++ = n == 0 ? '?' : ' ';
             s += n == 0 ? 1 : n;
             continue;
@@ -94,6 +96,30 @@ void text_vformat(char *to, size_t bytes, const char *fmt, va_list ap)
     if (n < 0)
         to[0] = '\0';
     make_line(to, n >= (int)bytes);
+}
+
+void text_print_bytes(FILE *out, const void *data, size_t n)
+{
+    const char *s = data;
+
+    for (size_t i = 0, step; i < n; i += step) {
+        char one[5] = ""; /* a character, and the NUL that ends a broken one */
+        size_t left = n - i;
+
+        memcpy(one, s + i, left < 4 ? left : 4);
+        step = utf8_sequence((const unsigned char *)one);
+        if (step == 0 || step > left || one[0] == '\0' || text_control(one)) {
+            fputc(step == 0 || step > left ? '?' : ' ', out);
+            step = step == 0 || step > left ? 1 : step;
+            continue;
+        }
+        fwrite(s + i, 1, step, out);
+    }
+}
+
+void text_print(FILE *out, const char *text)
+{
+    text_print_bytes(out, text, strlen(text));
 }
 
 void text_format(char *to, size_t bytes, const char *fmt, ...)

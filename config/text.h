@@ -7,6 +7,11 @@
 
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
+
+/* The one rule for control characters: C0 and DEL are a byte, C1 (U+0080 to U+009F) two. How many bytes
+ * long the one at s is, 0 = there is none. */
+size_t text_control(const char *s);
 
 /* As snprintf, which cuts in the middle of a character; this cuts between two. The result is valid
  * UTF-8 in one line: control characters become spaces, bytes that are no UTF-8 become '?', spaces at
@@ -20,5 +25,9 @@ void text_vformat(char *to, size_t bytes, const char *fmt, va_list ap)
 size_t text_utf8_bytes(const char *s, size_t n);
 /* So many of the first n bytes that they are at most max and end between two characters of UTF-8. */
 size_t text_cut(const char *s, size_t n, size_t max);
+/* What others wrote, on its way to a terminal, by the same rule: control characters become spaces,
+ * bytes that are no UTF-8 '?'. */
+void text_print(FILE *out, const char *text);
+void text_print_bytes(FILE *out, const void *data, size_t n);
 
 #endif

@@ -191,8 +191,9 @@ struct store {
     /* the transaction in progress; memory is kept from one to the next */
     int64_t seq;
     int64_t now_us;
-    int64_t kept_model_id; /* whose vectors retention leaves alone, 0 = none */
-    int64_t *rids;         /* items written, to be stamped just before COMMIT */
+    uint32_t n_new_users, n_new_items; /* rows that interactions of this batch made */
+    int64_t kept_model_id;             /* whose vectors retention leaves alone, 0 = none */
+    int64_t *rids;                     /* items written, to be stamped just before COMMIT */
     size_t n_rids, cap_rids;
     unsigned char *scratch; /* encoded headers of a dead letter */
     size_t scratch_bytes;

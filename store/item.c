@@ -346,5 +346,6 @@ int store_item_rid(struct store *st, const char *item_id, int64_t *ret_rid, stru
     if (status != ERR_OK)
         return status;
     *ret_rid = query_column_int(&q, 0);
+    st->n_new_items++;
     return query_run(&q, "insert an unknown item", err);
 }

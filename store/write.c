@@ -74,6 +74,7 @@ static int user_id(struct store *st, const char *name, int64_t *ret_uid, struct 
         q = query_begin(st, SQL_USER_INSERT);
         query_text(&q, name);
         status = query_row(&q, "insert a user", err);
+        st->n_new_users++;
     }
     if (status != ERR_OK)
         return status;
@@ -292,6 +293,7 @@ static int write_rows(struct store *st, const struct store_op *ops, size_t n_ops
                       struct store_batch_result *r, struct err *err)
 {
     st->n_rids = 0;
+    st->n_new_users = st->n_new_items = 0;
     st->now_us = clock_real_us();
     int status = store_seq_read(st, err);
 
@@ -327,6 +329,8 @@ int store_write_batch(struct store *st, const struct store_op *ops, size_t n_ops
         return status;
     }
     r.commit_us = clock_mono_us() - commit_start_us;
+    r.n_new_users = st->n_new_users;
+    r.n_new_items = st->n_new_items;
     *ret_result = r;
     return ERR_OK;
 }

@@ -143,11 +143,12 @@ struct store_op {
 struct store_batch_result {
     uint32_t n_inserted, n_updated, n_deleted, n_interactions, n_dead_letters;
     uint32_t n_reextracted;
-    uint32_t n_forgotten; /* users */
-    uint32_t n_dropped;   /* interactions of users who are forgotten */
-    uint32_t n_stale;     /* already applied, or older than what is there */
-    int64_t queryable_us; /* wall clock just before COMMIT, as in the rows */
-    int64_t commit_us;    /* how long COMMIT took */
+    uint32_t n_forgotten;              /* users */
+    uint32_t n_dropped;                /* interactions of users who are forgotten */
+    uint32_t n_new_users, n_new_items; /* that interactions named and the store did not know */
+    uint32_t n_stale;                  /* already applied, or older than what is there */
+    int64_t queryable_us;              /* wall clock just before COMMIT, as in the rows */
+    int64_t commit_us;                 /* how long COMMIT took */
 };
 
 /* One BEGIN IMMEDIATE transaction. ERR_RETRY on SQLITE_FULL, SQLITE_IOERR, SQLITE_BUSY and when

@@ -4,6 +4,17 @@ _metammf_verbs() {
     metammf --help 2>/dev/null | sed -n '/^Verbs:/,/^$/s/^  *\([a-z][a-z]*\)  *.*/\1/p'
 }
 
+# The words that may follow a verb, or an option: "dlq [OPTION...] list|show", "or: model pin [ID]",
+# "--backbone=mf|sage".
+_metammf_words() {
+    metammf $1 --help 2>/dev/null | sed -nE \
+        "s/^(Usage:|  or:) +metammf $1 \\[OPTION\\.\\.\\.\\] ([a-z|]+)( .*)?\$/\\2/p" | tr '|' '\n'
+}
+
+_metammf_choices() {
+    metammf $1 --help 2>/dev/null | sed -nE "s/^ .*$2=([a-z]+(\\|[a-z]+)+)( .*)?\$/\\1/p" | tr '|' '\n'
+}
+
 _metammf() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb="" i
     case $previous in
@@ -28,8 +39,10 @@ _metammf() {
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
     elif [[ -z $verb ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_metammf_verbs)" -- "$current")
-    elif [[ $verb == dlq && $previous == dlq ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "list show retry purge" -- "$current")
+    elif [[ $previous == --* && -n $(_metammf_choices "$verb" "$previous") ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_metammf_choices "$verb" "$previous")" -- "$current")
+    elif [[ $previous == "$verb" && -n $(_metammf_words "$verb") ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_metammf_words "$verb")" -- "$current")
     else
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
     fi

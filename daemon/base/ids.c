@@ -1,11 +1,13 @@
 #include "daemon/base/ids.h"
 
+#include "config/text.h"
+
 #include <string.h>
 
 bool id_has_control(const char *text)
 {
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++)
-        if (*c < 0x20 || *c == 0x7f || (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0))
+    for (const char *c = text; *c; c++)
+        if (text_control(c))
             return true;
     return false;
 }

@@ -2,6 +2,7 @@
 #include "daemon/cli/cli.h"
 
 #include "config/clock.h"
+#include "config/text.h"
 #include "daemon/base/progress.h"
 #include "daemon/cli/bulk.h"
 #include "daemon/pipeline/pipeline.h"
@@ -9,7 +10,6 @@
 #include "store/reading.h"
 #include "store/writing.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -23,11 +23,18 @@ struct dlq {
     const char *action, *reason, *media_root;
     char *root; /* media_root, canonical */
     int64_t id, max, older_days;
-    bool all, damaged;
+    bool all, damaged, full;
 };
 
-enum { OPTION_REASON = 256, OPTION_ALL, OPTION_OLDER, OPTION_DAMAGED, OPTION_MEDIA_ROOT };
-enum { LETTERS_MAX = 1000000 };
+enum {
+    OPTION_REASON = 256,
+    OPTION_ALL,
+    OPTION_OLDER,
+    OPTION_DAMAGED,
+    OPTION_MEDIA_ROOT,
+    OPTION_FULL
+};
+enum { LETTERS_MAX = 1000000, SHOWN_BYTES = 2000, KEY_BYTES = 32 };
 
 static const struct argp_option options[] = {
     {"reason", OPTION_REASON, "WORD", 0, "Only dead letters of this reason, e.g. bad_json", 0},
@@ -36,6 +43,7 @@ static const struct argp_option options[] = {
     {"damaged", OPTION_DAMAGED, NULL, 0,
      "purge: what waits to be published and cannot be, because the disk has damaged it", 0},
     {"media-root", OPTION_MEDIA_ROOT, "DIR", 0, "retry: as for metammf ingest", 0},
+    {"full", OPTION_FULL, NULL, 0, "show: all of a long value", 0},
     {"max", 'n', "N", 0, "list: at most N, newest first (100; with --json all)", 0},
     {0}};
 
@@ -96,6 +104,9 @@ static error_t parse_dlq(int key, char *arg, struct argp_state *state)
     case OPTION_MEDIA_ROOT:
         d->media_root = arg;
         return 0;
+    case OPTION_FULL:
+        d->full = true;
+        return 0;
     case 'n':
         d->max = cli_number(state, "--max", arg, 1, LETTERS_MAX);
         return 0;
@@ -115,10 +126,13 @@ static const struct argp argp = {
     "list|show|retry|purge [ID]",
     "Lists, shows, retries or purges dead letters: events that could not become rows, with the "
     "reason and the original bytes.\v"
-    "list and show only read. retry sends events through the pipeline again, for use after the "
-    "cause was mended. purge deletes them; a dead letter that still has to be published is "
+    "list and show only read. show cuts a value of more than 2,000 bytes, unless --full or "
+    "--json "
+    "is given. retry sends events through the pipeline again, for use after the "
+    "cause was mended; its exit code is 65 when every one of them failed again. purge deletes "
+    "them; a dead letter that still has to be published is "
     "published all the same, unless --damaged is given. With --json, list prints [{id, topic, "
-    "partition, offset, reason, error, value_b64}].\n\n"
+    "partition, offset, reason, error, item_id, key_b64, value_b64, …}].\n\n"
     "Examples:\n"
     "  metammf dlq list --reason media\n"
     "  metammf dlq retry 17\n"
@@ -158,6 +172,38 @@ static int print_list_json(const struct store_letter *rows, size_t n)
     return cli_print_json(array);
 }
 
+/* At most max bytes, cut between two characters; how many were shown. */
+static size_t print_cut(const void *data, size_t bytes, size_t max)
+{
+    const unsigned char *c = data;
+    size_t n = bytes;
+
+    if (bytes > max) {
+        n = max;
+        while (n > 0 && max - n < 3 && (c[n] & 0xc0) == 0x80)
+            n--;
+    }
+    text_print_bytes(stdout, data, n);
+    return n;
+}
+
+/* What it is about: the item, and the key where that says something else. */
+static void print_about(const struct store_letter *row)
+{
+    size_t n_id = row->item_id ? strlen(row->item_id) : 0;
+
+    if (row->item_id) {
+        fputs("item ", stdout);
+        print_cut(row->item_id, n_id, KEY_BYTES);
+        fputs(n_id > KEY_BYTES ? "…  " : "  ", stdout);
+    }
+    if (row->key && (row->key_bytes != n_id || memcmp(row->key, row->item_id, n_id) != 0)) {
+        fputs("key ", stdout);
+        print_cut(row->key, row->key_bytes, KEY_BYTES);
+        fputs(row->key_bytes > KEY_BYTES ? "…  " : "  ", stdout);
+    }
+}
+
 static int print_list(const struct store_letter *rows, size_t n, size_t max)
 {
     if (n == 0)
@@ -166,43 +212,53 @@ static int print_list(const struct store_letter *rows, size_t n, size_t max)
         char when[32];
 
         cli_time(rows[i].ts_us, when, sizeof(when));
-        printf("%6" PRId64 "  %s  %-13s %.24s%s/%d@%" PRId64 "  %s\n", rows[i].id, when,
+        printf("%6" PRId64 "  %s  %-13s %.24s%s/%d@%" PRId64 "  ", rows[i].id, when,
                rows[i].reason, rows[i].topic, strlen(rows[i].topic) > 24 ? "…" : "",
-               rows[i].partition, rows[i].offset, rows[i].error);
+               rows[i].partition, rows[i].offset);
+        print_about(&rows[i]);
+        text_print(stdout, rows[i].error);
+        putchar('\n');
     }
     if (n > max)
         fprintf(stderr, "These are the newest %zu; there are more: see -n\n", max);
     return cli_finish();
 }
 
-/* Hostile bytes on a terminal: what is not printable shows as a dot. */
-static void print_value(const char *label, const void *data, size_t bytes)
+static void print_value(const char *label, const void *data, size_t bytes, bool full)
 {
-    const unsigned char *c = data;
+    size_t n_label = strlen(label);
 
+    text_print(stdout, label);
+    printf("%*s ", n_label < 10 ? (int)(10 - n_label) : 0, "");
     if (!data) {
-        printf("%-10s (null)\n", label);
+        puts("(null)");
         return;
     }
-    printf("%-10s %zu bytes: ", label, bytes);
-    for (size_t i = 0; i < bytes && i < 2000; i++)
-        putchar(isprint(c[i]) || c[i] >= 0x80 ? c[i] : '.');
-    puts(bytes > 2000 ? "…" : "");
+    printf("%zu bytes: ", bytes);
+    size_t n = print_cut(data, bytes, full ? bytes : SHOWN_BYTES);
+    if (n < bytes)
+        printf(" … (%zu more bytes: --full or --json shows them)", bytes - n);
+    putchar('\n');
 }
 
-static int print_letter(const struct store_letter *row)
+static int print_letter(const struct store_letter *row, bool full)
 {
     char when[32];
 
     cli_time(row->ts_us, when, sizeof(when));
     printf("id         %" PRId64 "\nwhen       %s UTC\nposition   %s/%d@%" PRId64 "\n", row->id,
            when, row->topic, row->partition, row->offset);
-    printf("reason     %s, in stage %s\nerror      %s\nitem       %s\n", row->reason,
-           row->stage ? row->stage : "-", row->error, row->item_id ? row->item_id : "unknown");
-    print_value("key", row->key, row->key_bytes);
-    print_value("value", row->value, row->value_bytes);
+    printf("reason     %s, in stage %s\nerror      ", row->reason,
+           row->stage ? row->stage : "-");
+    text_print(stdout, row->error);
+    fputs("\nitem       ", stdout);
+    text_print(stdout, row->item_id ? row->item_id : "unknown");
+    putchar('\n');
+    print_value("key", row->key, row->key_bytes, full);
+    print_value("value", row->value, row->value_bytes, full);
     for (size_t i = 0; i < row->n_headers; i++)
-        print_value(row->headers[i].name, row->headers[i].value, row->headers[i].value_bytes);
+        print_value(row->headers[i].name, row->headers[i].value, row->headers[i].value_bytes,
+                    full);
     return cli_finish();
 }
 
@@ -226,7 +282,8 @@ static int read_letters(struct cli *cli, const struct dlq *d)
     if (r != ERR_OK)
         code = cli_fail(&err);
     else if (d->action[0] == 's')
-        code = cli->json ? cli_print_json(json_letter(&rows[0])) : print_letter(&rows[0]);
+        code =
+            cli->json ? cli_print_json(json_letter(&rows[0])) : print_letter(&rows[0], d->full);
     else
         code = cli->json ? print_list_json(rows, n) : print_list(rows, n, max);
     if (rows)
@@ -293,7 +350,13 @@ static int retry(struct cli *cli, struct dlq *d)
     if (r == ERR_OK)
         r = retry_anywhere(cli, d, &result, &err);
     free(d->root);
-    return r == ERR_OK ? cli_print_bulk(cli, "retry", &result) : cli_fail(&err);
+    if (r != ERR_OK)
+        return cli_fail(&err);
+    int code = cli_print_bulk(cli, "retry", &result);
+    if (code != 0 || result.n_stored > 0 || result.n_dead_letters == 0)
+        return code;
+    err_fatal(&err, EX_DATAERR, "every retry failed; the new dead letters say why");
+    return cli_fail(&err);
 }
 
 static int purge_ask(int fd, const struct dlq *d, int64_t before_us, int64_t *ret_n,

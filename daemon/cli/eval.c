@@ -1,6 +1,7 @@
 /* metammf eval: a model of the store on held-out interactions; stores nothing. */
 #include "daemon/cli/cli.h"
 
+#include "daemon/base/pair_file.h"
 #include "daemon/model/evaluation.h"
 #include "store/store.h"
 
@@ -22,7 +23,8 @@ struct eval {
 enum { OPTION_MODEL = 256, OPTION_TEST };
 
 static const struct argp_option options[] = {
-    {"test", OPTION_TEST, "FILE.tsv", 0, "Held-out pairs: user TAB item", 0},
+    {"test", OPTION_TEST, "FILE", 0,
+     "Held-out pairs, as metammf import interactions takes them", 0},
     {"model", OPTION_MODEL, "ID", 0, "The model (the active one)", 0},
     {"k", 'k', "K,…", 0, "Where the lists are cut (10,20)", 0},
     {0}};
@@ -90,7 +92,8 @@ static const struct argp argp = {
     "warm and cold split them by whether the model has seen interactions of the item; the list "
     "still holds all items. cold_only ranks the cold items among themselves. A user whom the "
     "model does not know gets the mean of its users' vectors. An item that the model does not "
-    "know counts as a miss. Precision, recall and NDCG are means over users; hr is the share "
+    "know counts as a miss. The file is read as metammf import reads one; lines of weight 0 "
+    "or less are left out. Precision, recall and NDCG are means over users; hr is the share "
     "of test pairs that were found.\n\n"
     "Example:\n"
     "  metammf --store s.db eval --test held_out.tsv -k 10,20",
@@ -130,19 +133,18 @@ static int print_text(const struct evaluation *e, const struct evaluation_result
 static int run(const struct eval *v, struct store *st, struct evaluation *e,
                struct evaluation_result *result, struct err *err)
 {
-    struct tsv tsv;
-    struct tsv_pair *pairs = NULL;
-    int r = tsv_read(v->test, &tsv, err);
+    struct pair_file test;
+    int r = pair_file_read(v->test, &test, err);
 
     if (r != ERR_OK)
         return r;
-    r = tsv_cut_pairs(&tsv, v->test, &pairs, err);
+    if (test.n_left_out)
+        fprintf(stderr, "metammf: %zu lines of weight 0 or less are left out\n",
+                test.n_left_out);
+    r = evaluation_of_model(st, v->model_id, e, err);
     if (r == ERR_OK)
-        r = evaluation_of_model(st, v->model_id, e, err);
-    if (r == ERR_OK)
-        r = evaluation_run(e, pairs, tsv.n, v->cuts, v->n_cuts, 0, result, err);
-    free(pairs);
-    tsv_done(&tsv);
+        r = evaluation_run(e, test.pair, test.n, v->cuts, v->n_cuts, 0, result, err);
+    pair_file_done(&test);
     return r;
 }
 

@@ -1,6 +1,7 @@
 #include "daemon/cli/explain.h"
 
 #include "config/modality.h"
+#include "config/text.h"
 #include "daemon/base/json_field.h"
 #include "daemon/cli/cli.h"
 
@@ -17,8 +18,7 @@ static void print_safe(const char *before, const char *s)
     if (*s == '\0')
         return;
     fputs(before, stdout);
-    for (; *s; s++)
-        putchar((unsigned char)*s < ' ' || *s == 0x7f ? '?' : *s);
+    text_print(stdout, s);
 }
 
 static void print_head(const json_t *root)

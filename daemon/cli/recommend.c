@@ -99,8 +99,13 @@ static int user_vector(const struct recommend *v, struct store *st, int32_t dim,
     int32_t user_dim = 0;
     int r = store_get_user_vector(st, v->user_id, ret_vec, &user_dim, err);
 
-    if (r == ERR_NONE)
+    if (r == ERR_NONE) {
+        fprintf(stderr,
+                "metammf: the model does not know user \"%s\": this is the list for a user "
+                "without a history\n",
+                v->user_id);
         return no_history(st, dim, ret_vec, err);
+    }
     if (r == ERR_OK && user_dim != dim) {
         free(*ret_vec);
         *ret_vec = NULL;

@@ -1,7 +1,7 @@
 #include "daemon/pipeline/dispatch.h"
 
 #include "config/clock.h"
-#include "config/log.h"
+#include "config/log_limit.h"
 #include "config/wake.h"
 #include "daemon/base/health.h"
 #include "daemon/base/metrics.h"
@@ -75,7 +75,8 @@ static bool is_ours(const struct err *err)
 static void try_later(struct dispatch *d, struct item *item, const struct err *err)
 {
     int n = item->tries < DISPATCH_RETRIES ? item->tries : DISPATCH_RETRIES - 1;
-    if (item->tries == DISPATCH_RETRIES)
+    if (item->tries == DISPATCH_RETRIES &&
+        log_limit(LOG_LEVEL_ERROR, "items that are tried again", "", "item %s", item->item_id))
         log_error("item %s (%s/%d@%lld): %s: nothing is lost; tried again every %d ms",
                   item->item_id, item->topic, item->partition, (long long)item->offset,
                   err->text, DISPATCH_RETRY_MS << (2 * n));

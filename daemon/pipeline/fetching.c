@@ -1,7 +1,7 @@
 #include "daemon/pipeline/fetching.h"
 
 #include "config/clock.h"
-#include "config/log.h"
+#include "config/log_limit.h"
 
 #include <assert.h>
 
@@ -62,8 +62,10 @@ void fetching_look(struct fetching *f)
         struct fetching_slot *slot = &f->slots[i];
         if (!slot->item || slot->told || slot->since_us > slow_us)
             continue;
-        log_warning("item %s: media %s has not opened for %d s: check the storage it is on",
-                    slot->item->item_id, slot->item->media_uri, FETCHING_SLOW_MS / 1000);
+        if (log_limit(LOG_LEVEL_WARNING, "media that have not opened", "", "item %s",
+                      slot->item->item_id))
+            log_warning("item %s: media %s has not opened for %d s: check the storage it is on",
+                        slot->item->item_id, slot->item->media_uri, FETCHING_SLOW_MS / 1000);
         slot->told = true;
     }
 }

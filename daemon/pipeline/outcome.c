@@ -1,6 +1,6 @@
 #include "daemon/pipeline/outcome.h"
 
-#include "config/log.h"
+#include "config/log_limit.h"
 #include "daemon/base/metrics.h"
 #include "daemon/event/ticket.h"
 
@@ -11,6 +11,9 @@ static void log_dead_letter(const struct item *item)
     char partition[16], offset[24];
     (void)snprintf(partition, sizeof(partition), "%d", (int)item->partition);
     (void)snprintf(offset, sizeof(offset), "%lld", (long long)item->offset);
+    if (!log_limit(LOG_LEVEL_WARNING, "dead letters with reason", item->err.reason, "%s/%s@%s",
+                   item->topic, partition, offset))
+        return;
     const struct log_field fields[] = {
         {"KAFKA_TOPIC", item->topic},
         {"KAFKA_PARTITION", partition},

@@ -3,7 +3,7 @@
 
 #include "daemon/publish/letters.h"
 
-#include "config/log.h"
+#include "config/log_limit.h"
 #include "store/reading.h"
 
 #include <stdio.h>
@@ -56,10 +56,13 @@ static void name_damaged(struct letters *l, const struct store_letter *row)
     if (row->id <= l->named_id)
         return;
     l->named_id = row->id;
-    log_error(
-        "outbox: dead letter %lld: (%s/%d@%lld, %s): the checksum does not fit its bytes: "
-        "it is not published and stays until metammf dlq purge --damaged",
-        (long long)row->id, row->topic, row->partition, (long long)row->offset, row->reason);
+    if (log_limit(LOG_LEVEL_ERROR, "damaged dead letters that are not published", "", "%lld",
+                  (long long)row->id))
+        log_error(
+            "outbox: dead letter %lld: (%s/%d@%lld, %s): the checksum does not fit its bytes: "
+            "it is not published and stays until metammf dlq purge --damaged",
+            (long long)row->id, row->topic, row->partition, (long long)row->offset,
+            row->reason);
 }
 
 static int make_room(struct letters *l, size_t n, struct err *err)

@@ -3,6 +3,7 @@
  *   status                             → the object of vitals_json
  *   metrics                            → {"text"}: what /metrics serves
  *   ingest {"media_root": PATH} + file → {"events", "already", "stored", "dead_letters", …}
+ *   import {"kind": K, …} + files      → {"lines", "stored", …} (imports.c)
  *   dlq_retry {"id": N, "reason": R, "media_root": PATH} → the same, with "superseded"
  *   dlq_purge {"id": N, "reason": R, "before_us": T}, or
  *             {"damaged": true}: what cannot be published any more → {"purged": N}
@@ -29,10 +30,12 @@
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/retrain/retrain.h"
 #include "daemon/service/control.h"
+#include "daemon/service/imports.h"
 #include "daemon/service/models.h"
 #include "daemon/service/service.h"
 #include "daemon/source/ingest.h"
 #include "daemon/source/reextract.h"
+#include "store/models.h"
 #include "store/reading.h"
 #include "store/writing.h"
 
@@ -87,10 +90,31 @@ static int serve_reload(struct control_call *call, struct json_t **ret_result, s
     return service_ask_reload(call->ctx, err);
 }
 
+/* A round would end at once: say so instead of promising one. */
+static int check_pin(struct service *svc, struct err *err)
+{
+    int64_t pinned = 0;
+    struct store *st;
+    int r = store_open(svc->vitals.store_path, STORE_READ, &st, err);
+
+    if (r != ERR_OK)
+        return r;
+    r = store_pinned_model(st, &pinned, err);
+    store_close(st);
+    if (r != ERR_OK || pinned == 0)
+        return r;
+    return err_fatal(err, EX_TEMPFAIL,
+                     "model %lld is pinned, so nothing is trained: metammf model unpin first",
+                     (long long)pinned);
+}
+
 static int serve_train(struct control_call *call, struct json_t **ret_result, struct err *err)
 {
     struct service *svc = call->ctx;
+    int r = check_pin(svc, err);
 
+    if (r != ERR_OK)
+        return r;
     retrain_ask(svc->retrain);
     return give(retrain_json(svc->retrain), ret_result, err);
 }
@@ -325,6 +349,7 @@ const struct control_command service_commands[] = {
     {"status", serve_status},
     {"metrics", serve_metrics},
     {"ingest", serve_ingest},
+    {"import", service_import},
     {"dlq_retry", serve_retry},
     {"dlq_purge", serve_purge},
     {"reextract", serve_reextract},

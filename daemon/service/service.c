@@ -1,7 +1,7 @@
 #include "daemon/service/service.h"
 
 #include "config/clock.h"
-#include "config/log.h"
+#include "config/log_limit.h"
 #include "config/wake.h"
 #include "daemon/base/health.h"
 #include "daemon/http/http.h"
@@ -316,12 +316,13 @@ static void on_tick(struct service *svc)
     if (read(svc->timer_fd, &n_ticks, sizeof(n_ticks)) < 0)
         return;
     check_failures(svc);
+    log_limit_tick();
     vitals_tick(&svc->vitals);
     vitals_line(&svc->vitals, text, sizeof(text));
     notify_status(text);
     if (health_ok(why, sizeof(why)))
         notify_watchdog();
-    else
+    else if (log_limit(LOG_LEVEL_WARNING, "ticks without a watchdog signal", "", "%s", why))
         log_warning("no watchdog signal: %s", why);
 }
 
@@ -392,6 +393,7 @@ static void *guard_main(void *arg)
         n = poll(&fd, 1, SERVICE_STOP_MS);
     while (n < 0 && errno == EINTR);
     if (n == 0) {
+        log_limit_flush();
         log_warning("stop: not done after %d ms: ending the process; offsets are in the store, "
                     "nothing is lost",
                     SERVICE_STOP_MS);
@@ -484,5 +486,6 @@ void service_stop(struct service *svc)
     close_fd(&svc->signal_fd);
     close_fd(&svc->timer_fd);
     guard_end(svc);
+    log_limit_flush();
     log_notice("stopped in %" PRId64 " ms", (clock_mono_us() - started_us) / 1000);
 }

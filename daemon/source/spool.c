@@ -17,7 +17,7 @@
  * Thread: its own; committed() only wakes it. */
 
 #include "daemon/source/spool.h"
-#include "config/log.h"
+#include "config/log_limit.h"
 #include "config/wake.h"
 #include "daemon/base/health.h"
 #include "daemon/source/event_file.h"
@@ -82,11 +82,12 @@ static void finish_file(struct spool *s, struct spool_file *file)
     bool replaced;
     int status = spool_folder_finish(&s->folder, file->name, event_file_fd(file->file),
                                      s->keep_files, &replaced, &err);
-    if (status == ERR_OK)
+    if (status == ERR_OK && log_limit(LOG_LEVEL_INFO, "spool files done", "", "%s", file->name))
         log_info("spool: %s: %lld lines done%s", file->name,
                  (long long)event_file_lines(file->file),
                  replaced ? "; another file has its name now and is read next" : "");
-    else
+    else if (status != ERR_OK &&
+             log_limit(LOG_LEVEL_ERROR, "spool files that stay", "", "%s", file->name))
         log_error("%s: it stays; its events are stored and will not be repeated", err.text);
     spool_folder_forget(&s->folder, file->name);
     spool_file_free(s, file);
@@ -95,7 +96,8 @@ static void finish_file(struct spool *s, struct spool_file *file)
 /* What cannot be read stays in the folder and is tried again with the next scan. */
 static void give_up(struct spool *s, const char *name, const struct err *err)
 {
-    log_warning("spool: %s: tried again in %d s", err->text, RESCAN_MS / 1000);
+    if (log_limit(LOG_LEVEL_WARNING, "spool files that are tried again", "", "%s", name))
+        log_warning("spool: %s: tried again in %d s", err->text, RESCAN_MS / 1000);
     spool_folder_forget(&s->folder, name);
     s->rescan = true;
 }
@@ -197,7 +199,8 @@ static void scan(struct spool *s)
 {
     struct err err;
     s->rescan = spool_folder_scan(&s->folder, &err) != ERR_OK;
-    if (s->rescan)
+    if (s->rescan &&
+        log_limit(LOG_LEVEL_WARNING, "scans of the spool that failed", "", "%s", err.text))
         log_warning("%s", err.text);
 }
 

@@ -248,11 +248,11 @@ static int turn(const struct source *s, float **data)
     return ERR_OK;
 }
 
-static int read_array(struct source *s, struct npy *ret_npy)
+/* The header, and that the file's size is what it says. */
+static int read_size(struct source *s, size_t *ret_n)
 {
     uint64_t have;
     size_t n, bytes;
-    float *data;
     int status = read_header(s);
 
     if (status != ERR_OK)
@@ -266,6 +266,18 @@ static int read_array(struct source *s, struct npy *ret_npy)
                          s->path, s->n_rows, s->n_cols, s->size, have);
     if (n > SIZE_MAX / sizeof(float) - 1)
         return bad(s, "too large");
+    *ret_n = n;
+    return ERR_OK;
+}
+
+static int read_array(struct source *s, struct npy *ret_npy)
+{
+    size_t n;
+    float *data;
+    int status = read_size(s, &n);
+
+    if (status != ERR_OK)
+        return status;
     data = malloc(n * sizeof(float) + 1); /* + 1: an empty array is not NULL */
     if (data == NULL)
         return err_oom(s->err, "an array file");
@@ -307,6 +319,84 @@ int npy_read_bytes(const void *file, size_t bytes, const char *path, struct npy 
     struct source s = {.bytes = file, .file_bytes = bytes, .path = path, .err = err};
 
     return read_array(&s, ret_npy);
+}
+
+/* ---- a piece at a time ----------------------------------------------------------------------- */
+
+struct npy_reader {
+    struct source s;
+    char chunk[CHUNK_BYTES];
+    float column[CHUNK_BYTES / 2]; /* what a chunk of float16 becomes */
+};
+
+int npy_reader_open(int fd, const char *path, struct npy_reader **ret_reader, struct err *err)
+{
+    struct npy_reader *r = calloc(1, sizeof(*r));
+    struct stat info;
+    size_t n;
+    int status;
+
+    if (r == NULL)
+        return err_oom(err, path);
+    r->s = (struct source){.fd = fd, .path = path, .err = err};
+    if (fstat(fd, &info) != 0) {
+        status = err_fatal(err, EX_IOERR, "read %s: %s", path, strerror(errno));
+    } else {
+        r->s.file_bytes = (uint64_t)info.st_size;
+        status = read_size(&r->s, &n);
+    }
+    if (status == ERR_OK)
+        *ret_reader = r;
+    else
+        npy_reader_free(r);
+    return status;
+}
+
+size_t npy_reader_n_rows(const struct npy_reader *reader)
+{
+    return reader->s.n_rows;
+}
+
+size_t npy_reader_n_cols(const struct npy_reader *reader)
+{
+    return reader->s.n_cols;
+}
+
+/* n elements of the file from `first` on, one every `stride` floats. */
+static int read_run(struct npy_reader *r, size_t first, size_t n, float *to, size_t stride)
+{
+    const struct source *s = &r->s;
+    int status = ERR_OK;
+
+    for (size_t i = 0, step; i < n && status == ERR_OK; i += step) {
+        step = CHUNK_BYTES / s->size < n - i ? CHUNK_BYTES / s->size : n - i;
+        status = s->size == sizeof(float)
+                     ? read_at(s, r->column, step * sizeof(float),
+                               s->data_offset + (uint64_t)(first + i) * sizeof(float))
+                     : read_chunk(s, r->chunk, r->column, first + i, step);
+        for (size_t k = 0; k < step && status == ERR_OK; k++)
+            to[(i + k) * stride] = r->column[k];
+    }
+    return status;
+}
+
+int npy_reader_read(struct npy_reader *reader, size_t first, size_t n, float *ret_rows,
+                    struct err *err)
+{
+    struct source *s = &reader->s;
+    int status = ERR_OK;
+
+    s->err = err;
+    if (!s->by_column)
+        return read_run(reader, first * s->n_cols, n * s->n_cols, ret_rows, 1);
+    for (size_t j = 0; status == ERR_OK && j < s->n_cols; j++)
+        status = read_run(reader, j * s->n_rows + first, n, ret_rows + j, s->n_cols);
+    return status;
+}
+
+void npy_reader_free(struct npy_reader *reader)
+{
+    free(reader);
 }
 
 /* Version 1, the header padded so that the data begins at a multiple of 64 bytes. */

@@ -100,6 +100,18 @@ class Peer(WithSite):
         self.refused("not open for reading", "model_import", os.O_PATH, [secret])
         self.refused("not open for reading", "model_publish", os.O_PATH, [secret] * 8)
         self.refused("must come with the request", "ingest")
+        clicks = {"kind": "interactions", "names": ["clicks.tsv"]}
+        items = {"kind": "items", "names": ["ids", "v.npy"], "modalities": ["visual"]}
+        self.refused("clicks.tsv: its descriptor is not open for reading", "import", os.O_PATH, [secret], **clicks)
+        self.refused("not open for reading", "import", os.O_PATH, [secret] * 2, **items)
+        self.refused("must come with the request", "import", **clicks)
+        self.refused("each file needs its name", "import", os.O_RDONLY, [secret], user=0,
+                     kind="items")
+        self.refused("each at most once", "import", os.O_RDONLY, [secret] * 3, user=0,
+                     kind="items", names=["i", "a", "b"], modalities=["visual", "visual"])
+        self.refused("items or interactions", "import", os.O_RDONLY, [secret], user=0)
+        self.refused("/proc", "import", os.O_RDONLY, [f"/proc/{self.site.daemon.pid}/stat"],
+                     **clicks)
         self.refused("not a regular file", "model_publish", os.O_RDONLY, [secret.parent])
 
         own = self.file_of(PEER, "write-only", "", 0o200)
@@ -123,6 +135,8 @@ class Peer(WithSite):
         os.mkfifo(fifo)
         os.chown(fifo, PEER, PEER)
         for flags in (os.O_RDONLY | os.O_NONBLOCK, os.O_PATH):
+            self.refused("not open for reading" if flags == os.O_PATH else "not a regular file",
+                         "import", flags, [fifo], **clicks)
             for _ in range(6):  # of 8 connections at a time, none is kept busy
                 self.refused("not open for reading" if flags == os.O_PATH else
                              "not a regular file", "ingest", flags, [fifo])
@@ -140,6 +154,9 @@ class Peer(WithSite):
         # what the peer may read and the daemon may not
         events = self.file_of(PEER, "events", '{"item_id": "p", "title": "of the peer"}\n')
         answer = self.ask("ingest", os.O_RDONLY, [events])
+        self.assertEqual((answer["ok"], answer["result"]["stored"]), (True, 1), answer)
+        rows = self.file_of(PEER, "clicks", "u1\tp\n")
+        answer = self.ask("import", os.O_RDONLY, [rows], **clicks)
         self.assertEqual((answer["ok"], answer["result"]["stored"]), (True, 1), answer)
         left = [p.name for p in pathlib.Path(self.state).iterdir() if p.name.startswith(".metammf-train")]
         self.assertEqual(left, [])

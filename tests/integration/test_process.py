@@ -138,7 +138,9 @@ class Daemon(WithSite):
         again = self.json("ingest", events, "--media-root", self.site.media)
         self.assertEqual((again["already"], again["stored"], again["dead_letters"]), (2, 0, 0))
         self.assertEqual(self.json("get", "v9")["item_id"], "v9")
-        self.assertEqual(self.json("dlq", "retry", "--reason", "bad_json")["dead_letters"], 2)
+        failed = self.verb(65, "dlq", "retry", "--reason", "bad_json", "--json")
+        self.assertEqual(json.loads(failed.stdout)["dead_letters"], 2)
+        self.assertIn("every retry failed", failed.stderr)
         ids = [d["id"] for d in self.json("dlq", "list", "--reason", "bad_json")]
         self.assertEqual(len(ids), 2)
         self.assertEqual(self.json("dlq", "purge", ids[0]), {"purged": 1})

@@ -270,6 +270,8 @@ class Retrain(unittest.TestCase):
         wait_for("the reason", lambda: "is pinned" in json.loads(
             s.metammf("status", "--json").stdout)["daemon"]["training"]["last"]["why"])
         self.assertGreater(s.results("not_now"), n)
+        asked = s.metammf("train", "--now")
+        self.assertEqual((asked.returncode, "pinned" in asked.stderr), (75, True), asked.stderr)
         self.verb("model", "unpin")
 
     def verb(self, *args):

@@ -156,6 +156,11 @@ class Training(unittest.TestCase):
 
     def test_eval_equals_oracle(self):
         e = self.w.run("eval", "--test", self.w.dir / "valid.tsv", "--k", "5,20", "--json")
+        csv = self.w.dir / "valid.csv"  # the same, as spreadsheets write it, and what nobody liked
+        csv.write_text('\ufeffitem_id,user_id,rating\r\n' + "".join(
+            f'"{i}",{u},1\r\n' for u, i in self.w.valid) + 'i1,u3,-1\r\n')
+        self.assertEqual(self.w.run("eval", "--test", csv, "--k", "5,20", "--json"), e)
+        self.assertIn("1 lines of weight 0 or less", self.w.run("eval", "--test", csv))
         o = Oracle(self.w, self.first["model_id"])
         everything, cold = (lambda i: True), (lambda i: i not in o.warm)
         slices = {"overall": (everything, everything), "cold": (cold, everything),
@@ -190,6 +195,8 @@ class Training(unittest.TestCase):
         self.assertEqual([x["item_id"] for x in got], want)
         self.assertAlmostEqual(got[0]["score"], dot(o.users["u3"], o.items[want[0]]), places=5)
         got = self.w.run("recommend", "nobody", "-k", 3, "--json")
+        self.assertIn('the model does not know user "nobody"',
+                      self.w.run("recommend", "nobody", "-k", 3))
         self.assertEqual([x["item_id"] for x in got],
                          o.ranking("nobody", lambda i: True)[:3])
 

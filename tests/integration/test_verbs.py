@@ -7,6 +7,7 @@ See processtest.py.
 """
 
 import contextlib
+import hashlib
 import json
 import re
 import sqlite3
@@ -97,6 +98,58 @@ class Verbs(WithSite):
                       ["dlq", "list", "-n", "0"], ["dlq", "list", "--damaged"],
                       ["dlq", "purge", "--damaged", "--all"]):
             self.verb(64, *usage)
+
+    def test_a_hostile_letter(self):
+        """Nothing that a stranger wrote is obeyed by a terminal: not the name of a header either."""
+        path = self.site.dir / "hostile.db"
+        store = ["--store", path]
+        poison = self.site.dir / "hostile.ndjson"
+        osc = "\x1b]0;pwned\x07"
+        title = self.site.dir / "title.ndjson"
+        title.write_text('{"item_id": "red", "title": "\\u009b31m red \\u009d0;t \\u001b[2J"}\n')
+        self.verb(0, "ingest", title, store=store)
+        shown = self.verb(0, "explain", "red", store=store).stdout
+        self.assertIn("31m red", shown)
+        self.assertNotRegex(shown, "[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+        poison.write_bytes(b'{"item_id": "v1", "title": 7, "x": "\xc2\x9b31m"}\n' + b"x" * 3000 +
+                           "é".encode() * 3000 + b"\n")
+        self.verb(0, "ingest", poison, store=store)
+        value, key, name = "\x9b31m \x9d0;t\x9c".encode() + b"\x9b\xff\x00z", b"k\x1b[2J", (
+            "evil" + osc + "\x9b2J")
+        headers = struct.pack("<I", 1) + b"".join(
+            struct.pack("<I", len(part)) + part for part in (name.encode(), (osc + "v").encode()))
+
+        def part(data):
+            return int.from_bytes(hashlib.sha256(data).digest()[:8], "big") if data else 0
+
+        def rotl(x, n):
+            return (x << n | x >> (64 - n)) & (1 << 64) - 1
+
+        checksum = part(value) ^ rotl(part(key), 1) ^ rotl(part(headers), 2)
+        checksum -= (checksum >> 63) << 64
+        db = sqlite3.connect(path)
+        with db:
+            db.execute("UPDATE dead_letter SET key = ?, value = ?, headers = ?, checksum = ?, "
+                       "item_id = 'v1', error = ? WHERE id = 1",
+                       (key, value, headers, checksum, "was\x9b31m " + osc))
+        db.close()
+        for args in (["list"], ["show", 1], ["show", 1, "--full"]):
+            shown = self.verb(0, "dlq", *args, store=store).stdout
+            self.assertEqual([c for c in shown if c != "\n" and (c < " " or "\x7f" <= c < "\xa0")],
+                             [], shown)
+            self.assertIn("v1", shown)
+            self.assertIn("k [2J", shown)
+        self.assertIn("evil ]0;pwned  2J", shown)
+        self.assertIn("31m", shown)
+
+        short = self.verb(0, "dlq", "show", 2, store=store).stdout
+        self.assertLess(len(short), 3000)
+        self.assertIn("(7000 more bytes: --full or --json shows them)", short)
+        whole = self.verb(0, "dlq", "show", 2, "--full", store=store).stdout
+        self.assertIn("x" * 3000 + "é" * 3000 + "\n", whole)
+        failed = self.verb(65, "dlq", "retry", 2, store=store)
+        self.assertIn("1 dead letters", failed.stdout)
+        self.assertIn("every retry failed", failed.stderr)
 
     def test_extract(self):
         clip = self.site.media / self.site.clips[0]["file"]

@@ -63,7 +63,7 @@ static void log_write_default_writer_prints_systemd_line(void **state)
 
     (void)state;
     capture(fields, 3, "stored\nv1", line, sizeof(line));
-    assert_string_equal(line, "<6>stored v1 ITEM_ID=v1 PATH=\"/a \\\"b\\\" \" X=\"\"\n");
+    assert_string_equal(line, "<6>stored v1 ITEM_ID=v1 PATH=\"/a \\\"b\\\"\" X=\"\"\n");
 }
 
 static void log_write_long_text_is_one_bounded_line(void **state)
@@ -94,6 +94,25 @@ static void log_write_cut_text_ends_between_characters(void **state)
         log_info("%s", text);
         assert_int_equal((strlen(seen) - shift) % 3, 0);
     }
+}
+
+/* C1 reaches neither a terminal nor the journal, whichever writer there is. */
+static void log_write_has_no_control_characters(void **state)
+{
+    const struct log_field field = {"TITLE", "\xc2\x9d"
+                                             "0;pwned\x1b[2J\x9b"};
+    char line[8192];
+
+    (void)state;
+    capture(&field, 1,
+            "\xc2\x9b"
+            "31mred\x7f \xe9",
+            line, sizeof(line));
+    assert_string_equal(line, "<6> 31mred  ? TITLE=\" 0;pwned [2J?\"\n");
+    log_set_writer(remember);
+    log_info("%s", "\xc2\x9b"
+                   "31mred");
+    assert_string_equal(seen, " 31mred");
 }
 
 static void log_write_below_level_is_silent(void **state)
@@ -129,6 +148,7 @@ int main(void)
         cmocka_unit_test_setup(log_write_default_writer_prints_systemd_line, reset),
         cmocka_unit_test_setup(log_write_long_text_is_one_bounded_line, reset),
         cmocka_unit_test_setup(log_write_cut_text_ends_between_characters, reset),
+        cmocka_unit_test_setup(log_write_has_no_control_characters, reset),
         cmocka_unit_test_setup(log_write_below_level_is_silent, reset),
         cmocka_unit_test_setup(log_write_keeps_errno, reset),
     };

@@ -4,6 +4,9 @@
 
 #include "fusion/file/npy.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 /* A file of format version `major` with that literal as its header. */
 static void make_file(int major, const char *literal, const void *data, size_t bytes)
 {
@@ -197,6 +200,50 @@ static void npy_read_every_truncation_is_refused(void **state)
     free(file);
 }
 
+/* In pieces as whole: every width, both orders, more than a block of the reader. */
+static void npy_reader_read_gives_the_same_in_pieces(void **state)
+{
+    enum { ROWS = 120, COLS = 331 };
+    static unsigned char file[128 + ROWS * COLS * 8];
+    static float piece[7 * COLS];
+
+    (void)state;
+    for (int size = 2; size <= 8; size *= 2)
+        for (int by_column = 0; by_column < 2; by_column++) {
+            size_t n = 10, data = (size_t)ROWS * COLS * (size_t)size;
+            struct npy_reader *reader;
+            struct npy npy;
+            int fd;
+
+            memcpy(file, "\x93NUMPY\x01\x00", 8);
+            n += (size_t)sprintf((char *)file + 10,
+                                 "{'descr': '<f%d', 'fortran_order': %s, 'shape': (%d, %d)}\n",
+                                 size, by_column ? "True" : "False", ROWS, COLS);
+            file[8] = (unsigned char)(n - 10);
+            file[9] = 0;
+            for (size_t i = 0; i < data; i++)
+                file[n + i] = i % (size_t)size == (size_t)size - 1
+                                  ? 0x3c
+                                  : (unsigned char)(i * 37 + i / 251);
+            fixture_write("r.npy", file, n + data);
+            assert_int_equal(npy_read(fixture_path("r.npy"), &npy, NULL), ERR_OK);
+            fd = open(fixture_path("r.npy"), O_RDONLY);
+            assert_true(fd >= 0);
+            assert_int_equal(npy_reader_open(fd, "r.npy", &reader, NULL), ERR_OK);
+            assert_int_equal(npy_reader_n_rows(reader), ROWS);
+            assert_int_equal(npy_reader_n_cols(reader), COLS);
+            for (size_t row = 0; row < ROWS; row += 7) {
+                size_t some = ROWS - row < 7 ? ROWS - row : 7;
+
+                assert_int_equal(npy_reader_read(reader, row, some, piece, NULL), ERR_OK);
+                assert_memory_equal(piece, npy.data + row * COLS, some * COLS * sizeof(float));
+            }
+            npy_reader_free(reader);
+            close(fd);
+            npy_done(&npy);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +254,7 @@ int main(void)
         cmocka_unit_test(npy_read_bad_headers_are_refused),
         cmocka_unit_test(npy_read_bad_files_are_refused),
         cmocka_unit_test(npy_read_every_truncation_is_refused),
+        cmocka_unit_test(npy_reader_read_gives_the_same_in_pieces),
     };
 
     return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);

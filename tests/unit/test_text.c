@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -47,11 +48,42 @@ static void text_format_makes_one_valid_line(void **state)
     }
 }
 
+static void text_control_knows_c0_del_and_c1(void **state)
+{
+    (void)state;
+    for (int c = 1; c < 256; c++) {
+        char one[] = {(char)c, '\0'}, two[] = {'\xc2', (char)c, '\0'};
+
+        assert_int_equal(text_control(one), c < 0x20 || c == 0x7f ? 1 : 0);
+        assert_int_equal(text_control(two), c >= 0x80 && c < 0xa0 ? 2 : 0);
+    }
+    assert_int_equal(text_control(""), 0);
+}
+
+static void text_print_leaves_nothing_to_obey(void **state)
+{
+    static const char from[] =
+        "a\x1b]0;x\x07\xc2\x9b\xc2\xa0\0\xe2\x82\xac\x9b\xed\xa0\x80\xf0\x9f";
+    char *to = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&to, &bytes);
+
+    (void)state;
+    assert_non_null(out);
+    text_print_bytes(out, from, sizeof(from) - 1);
+    text_print(out, "|\n|");
+    assert_int_equal(fclose(out), 0);
+    assert_string_equal(to, "a ]0;x  \xc2\xa0 \xe2\x82\xac??????| |");
+    free(to);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_format_cuts_between_characters),
         cmocka_unit_test(text_format_makes_one_valid_line),
+        cmocka_unit_test(text_control_knows_c0_del_and_c1),
+        cmocka_unit_test(text_print_leaves_nothing_to_obey),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -80,6 +80,8 @@ static void check_writer(struct doctor *d)
 
 /* ---- the store --------------------------------------------------------------------------- */
 
+#define UNIT_FOLDER "/var/lib/metammfd" /* StateDirectory= of the unit */
+
 static void check_folder_of_store(struct doctor *d)
 {
     char folder[4200];
@@ -92,6 +94,10 @@ static void check_folder_of_store(struct doctor *d)
     if (access(folder, F_OK) == 0)
         doctor_add(d, "store", DOCTOR_NOTE, "start the daemon, or metammf ingest",
                    "%s: not there yet: the first writer makes it", d->s->store.path);
+    else if (errno == ENOENT && strcmp(folder, UNIT_FOLDER) == 0)
+        doctor_add(d, "store", DOCTOR_NOTE, "systemctl start metammfd",
+                   "%s: not there yet: the unit makes the folder, the daemon the store",
+                   d->s->store.path);
     else
         doctor_add(d, "store", DOCTOR_BAD, "make the folder, or mend store.path", "%s: %s",
                    folder, strerror(errno));

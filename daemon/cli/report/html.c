@@ -1,3 +1,4 @@
+#include "config/text.h"
 #include "daemon/cli/report/page.h"
 #include "daemon/cli/report/report.h"
 
@@ -90,7 +91,8 @@ void report_text(FILE *out, const char *text)
             fputs("&#39;", out);
             break;
         default:
-            fputc((unsigned char)*c < ' ' || *c == 0x7f ? ' ' : *c, out);
+            fputc(text_control(c) ? ' ' : *c, out);
+            c += text_control(c) == 2;
         }
     }
 }

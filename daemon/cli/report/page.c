@@ -228,7 +228,8 @@ static void print_dead_letters(FILE *out, const json_t *r)
 
     report_open(out, "Dead letters", false);
     if (json_object_size(dead) == 0) {
-        report_empty(out, "None: every event became a row.");
+        report_empty(out,
+                     "None is kept: every event became a row, or its dead letter was purged.");
         fputs("</section>\n", out);
         return;
     }

@@ -65,7 +65,7 @@ class Report(Readers):
     def test_a_store_without_a_trained_model(self):
         page = self.page()
         for words in ("No model has been trained yet", "no model in this store was trained",
-                      "4 items of 4", "None: every event became a row", "None: no offset",
+                      "4 items of 4", "None is kept: every event became a row", "None: no offset",
                       "visual", "acoustic", "textual"):
             self.assertIn(words, page.text)
         self.assertGreaterEqual(sum(t == "table" for t, _ in page.tags), 5)

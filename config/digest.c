@@ -49,6 +49,31 @@ int64_t digest_checksum(const void *data, size_t bytes)
     return (int64_t)value;
 }
 
+void digest_keyed(const void *key, size_t key_bytes, const void *data, size_t bytes,
+                  unsigned char ret[DIGEST_BYTES])
+{
+    unsigned char inner[SHA256_CBLOCK] = {0}, outer[SHA256_CBLOCK];
+    SHA256_CTX ctx;
+
+    if (key_bytes > sizeof(inner))
+        digest(key, key_bytes, inner);
+    else if (key_bytes != 0)
+        memcpy(inner, key, key_bytes);
+    for (size_t i = 0; i < sizeof(inner); i++) {
+        outer[i] = inner[i] ^ 0x5c;
+        inner[i] ^= 0x36;
+    }
+    SHA256_Init(&ctx);
+    SHA256_Update(&ctx, inner, sizeof(inner));
+    if (bytes != 0)
+        SHA256_Update(&ctx, data, bytes);
+    SHA256_Final(ret, &ctx);
+    SHA256_Init(&ctx);
+    SHA256_Update(&ctx, outer, sizeof(outer));
+    SHA256_Update(&ctx, ret, DIGEST_BYTES);
+    SHA256_Final(ret, &ctx);
+}
+
 void digest_hex(const void *data, size_t bytes, char ret_hex[DIGEST_HEX_BYTES])
 {
     unsigned char sum[DIGEST_BYTES];

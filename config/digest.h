@@ -14,6 +14,9 @@
 #define DIGEST_HEX_BYTES 65 /* with the NUL */
 
 int64_t digest_checksum(const void *data, size_t bytes);
+/* HMAC-SHA-256 (RFC 2104). */
+void digest_keyed(const void *key, size_t key_bytes, const void *data, size_t bytes,
+                  unsigned char ret[DIGEST_BYTES]);
 void digest_hex(const void *data, size_t bytes, char ret_hex[DIGEST_HEX_BYTES]);
 /* Of a whole file, from offset 0, leaving fd's position alone; ERR_RETRY on a read error. */
 int digest_fd_hex(int fd, char ret_hex[DIGEST_HEX_BYTES], struct err *err);

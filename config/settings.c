@@ -32,7 +32,8 @@ int settings_set(struct settings *s, const char *path, const char *value, struct
 
     if (k == NULL)
         return err_fatal(err, EX_CONFIG, "`%.80s` is not a setting", path);
-    if (k->type == SETTINGS_STRINGS || k->type == SETTINGS_PATHS || k->type == SETTINGS_INTS)
+    if (k->type == SETTINGS_STRINGS || k->type == SETTINGS_PATHS || k->type == SETTINGS_INTS ||
+        k->type == SETTINGS_POINTERS)
         return set_list(s, k, value, err);
     return settings_value_set(s, k, value, err);
 }
@@ -63,6 +64,11 @@ int settings_options_reset(struct settings *s)
     return status;
 }
 
+static bool is_pairs(enum settings_type type)
+{
+    return type == SETTINGS_PROPERTIES || type == SETTINGS_MAPPING || type == SETTINGS_NAMES;
+}
+
 int settings_init(struct settings *s)
 {
     *s = (struct settings){0};
@@ -71,8 +77,9 @@ int settings_init(struct settings *s)
     for (size_t i = 0; i < settings_table_n; i++) {
         const struct settings_key *k = &settings_table[i];
 
-        if (k->type != SETTINGS_PROPERTIES &&
-            settings_set(s, k->path, k->fallback, NULL) != ERR_OK) {
+        if (k->fallback[0] == '\0' && is_pairs(k->type))
+            continue; /* none */
+        if (settings_set(s, k->path, k->fallback, NULL) != ERR_OK) {
             settings_done(s);
             return ERR_RETRY;
         }

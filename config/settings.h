@@ -54,7 +54,13 @@ struct settings_training_options {
     double lr, decay, id_dropout;
 };
 
+enum settings_tombstones { SETTINGS_TOMBSTONES_REFUSE, SETTINGS_TOMBSTONES_FORGET };
 enum settings_start { SETTINGS_START_BEGINNING, SETTINGS_START_END };
+enum settings_preset { SETTINGS_PRESET_NONE, SETTINGS_PRESET_DEBEZIUM, SETTINGS_PRESET_OUTBOX };
+/* The fields of an event and what its type may be, as the file and events call them; NULL at the end. The
+ * ids come first. */
+extern const char *const settings_video_words[], *const settings_interaction_words[],
+                                                     *const settings_meaning_words[];
 
 struct settings {
     char *path; /* the file read, NULL for defaults */
@@ -91,6 +97,19 @@ struct settings {
          * $CREDENTIALS_DIRECTORY/NAME when used, and never printed. */
         struct settings_strings properties;
     } kafka;
+
+    /* How a site writes its events (daemon/event/rules.h). Pointers are JSON Pointers (RFC 6901). */
+    struct {
+        int preset; /* enum settings_preset */
+        struct settings_strings video,
+            interaction;                       /* "field=pointer", the first present wins */
+        struct settings_strings type, deleted; /* pointers */
+        struct settings_strings types;         /* "own name=meaning" */
+    } events;
+
+    struct {
+        int tombstones; /* enum settings_tombstones: a null value, keyed by a user */
+    } interactions;
 
     struct {
         char *directory; /* event files (NDJSON) are renamed into it */
@@ -159,8 +178,8 @@ int settings_load(const char *path, struct settings *s, struct err *err);
 int settings_load_text(const char *file, const char *text, size_t bytes, struct settings *s,
                        struct err *err);
 /* One setting from text, for command lines and tests: settings_set(&s, "queue.items", "10",
- * err). A list is replaced, its elements separated by commas; "kafka.properties" takes one
- * name=value and adds it. */
+ * err). A list is replaced, its elements separated by commas; "kafka.properties", "events.video",
+ * "events.interaction" and "events.types" take one name=value and add it. */
 int settings_set(struct settings *s, const char *path, const char *value, struct err *err);
 /* What must hold between settings; settings_load has called it. */
 int settings_check(const struct settings *s, struct err *err);

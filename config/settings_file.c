@@ -38,6 +38,10 @@ static int wrong_type(const struct settings_key *k, const config_setting_t *node
         [SETTINGS_PATHS] = "a list of paths, [\"/a\", \"/b\"]",
         [SETTINGS_INTS] = "a list of whole numbers, [0, 1]",
         [SETTINGS_PROPERTIES] = "a group, { security_protocol = \"SSL\"; }",
+        [SETTINGS_POINTERS] = "a JSON Pointer or a list of them, [\"/a\", \"/b\"]",
+        [SETTINGS_MAPPING] = "a group, { item_id = \"/id\"; title = [\"/a\", \"/b\"]; }",
+        [SETTINGS_NAMES] = "a group, { upload = \"video.published\"; }, or a list of "
+                           "{ type = \"site.upload\"; meaning = \"video.published\"; }",
     };
     static const char *const is[] = {
         [CONFIG_TYPE_NONE] = "empty",         [CONFIG_TYPE_GROUP] = "a group",
@@ -83,8 +87,11 @@ static bool fits(const struct settings_key *k, const config_setting_t *node)
     case SETTINGS_STRINGS:
     case SETTINGS_PATH:
     case SETTINGS_PATHS:
+    case SETTINGS_POINTERS:
         return type == CONFIG_TYPE_STRING;
     case SETTINGS_PROPERTIES:
+    case SETTINGS_MAPPING:
+    case SETTINGS_NAMES:
     case SETTINGS_REAL:
         return false;
     }
@@ -143,6 +150,83 @@ static int load_properties(struct walk *w, const struct settings_key *k,
     return status;
 }
 
+/* One "name=value" of a mapping or of a table of names. */
+static int add_pair(struct walk *w, const struct settings_key *k, const char *name,
+                    const config_setting_t *value)
+{
+    const char *text = config_setting_get_string(value);
+    char *pair;
+    int status;
+
+    w->line = (int)config_setting_source_line(value);
+    if (text == NULL)
+        return err_fatal(w->err, EX_CONFIG, "`%s`: %.80s must be a text in quotes", k->path,
+                         name);
+    if (asprintf(&pair, "%s=%s", name, text) < 0)
+        return err_oom(w->err, k->path);
+    status = settings_value_set(w->s, k, pair, w->err);
+    free(pair);
+    return status;
+}
+
+static int load_pointers_of(struct walk *w, const struct settings_key *k,
+                            const config_setting_t *node)
+{
+    int n = config_setting_length(node), status = ERR_OK;
+
+    if (!config_setting_is_array(node) && !config_setting_is_list(node))
+        return add_pair(w, k, config_setting_name(node), node);
+    for (int i = 0; i < n && status == ERR_OK; i++)
+        status = add_pair(w, k, config_setting_name(node),
+                          config_setting_get_elem(node, (unsigned)i));
+    return status;
+}
+
+static int load_mapping(struct walk *w, const struct settings_key *k,
+                        const config_setting_t *node)
+{
+    int n = config_setting_length(node), status = ERR_OK;
+
+    if (!config_setting_is_group(node))
+        return wrong_type(k, node, w->err);
+    for (int i = 0; i < n && status == ERR_OK; i++)
+        status = load_pointers_of(w, k, config_setting_get_elem(node, (unsigned)i));
+    return status;
+}
+
+/* { type = "site.upload"; meaning = "video.published"; }: a name in libconfig holds no dot. */
+static int load_name(struct walk *w, const struct settings_key *k, const config_setting_t *node)
+{
+    const config_setting_t *meaning;
+    const char *type = NULL;
+
+    w->line = (int)config_setting_source_line(node);
+    if (!config_setting_is_group(node) || config_setting_length(node) != 2 ||
+        config_setting_lookup_string(node, "type", &type) != CONFIG_TRUE ||
+        (meaning = config_setting_get_member(node, "meaning")) == NULL)
+        return err_fatal(
+            w->err, EX_CONFIG,
+            "`%s`: write { type = \"site.upload\"; meaning = \"video.published\"; }", k->path);
+    return add_pair(w, k, type, meaning);
+}
+
+static int load_names(struct walk *w, const struct settings_key *k,
+                      const config_setting_t *node)
+{
+    int n = config_setting_length(node), status = ERR_OK;
+
+    if (!config_setting_is_group(node) && !config_setting_is_list(node))
+        return wrong_type(k, node, w->err);
+    for (int i = 0; i < n && status == ERR_OK; i++) {
+        const config_setting_t *child = config_setting_get_elem(node, (unsigned)i);
+
+        status = config_setting_is_list(node)
+                     ? load_name(w, k, child)
+                     : add_pair(w, k, config_setting_name(child), child);
+    }
+    return status;
+}
+
 static int load_key(struct walk *w, const struct settings_key *k, const config_setting_t *node)
 {
     bool *is_given = &w->is_given[k - settings_table];
@@ -155,8 +239,15 @@ static int load_key(struct walk *w, const struct settings_key *k, const config_s
     case SETTINGS_PATHS:
     case SETTINGS_INTS:
         return load_list(w, k, node);
+    case SETTINGS_POINTERS:
+        return config_setting_type(node) == CONFIG_TYPE_STRING ? load_scalar(w, k, node)
+                                                               : load_list(w, k, node);
     case SETTINGS_PROPERTIES:
         return load_properties(w, k, node);
+    case SETTINGS_MAPPING:
+        return load_mapping(w, k, node);
+    case SETTINGS_NAMES:
+        return load_names(w, k, node);
     default:
         return load_scalar(w, k, node);
     }

@@ -75,6 +75,69 @@ static void print_properties(const struct settings_strings *list, const char *in
     fprintf(out, "%s%s}", list->n == 0 ? " " : "\n", list->n == 0 ? "" : indent);
 }
 
+/* The pointers of one word, which stand together. */
+static void print_pointers(const struct settings_strings *list, const char *word, FILE *out)
+{
+    size_t bytes = strlen(word), n = 0;
+    const char *last = NULL;
+
+    for (size_t i = 0; i < list->n; i++) {
+        if (strncmp(list->items[i], word, bytes) != 0 || list->items[i][bytes] != '=')
+            continue;
+        if (last != NULL)
+            fputs(n == 1 ? "[" : ", ", out);
+        if (last != NULL)
+            print_string(last, out);
+        last = list->items[i] + bytes + 1;
+        n++;
+    }
+    fputs(n > 1 ? ", " : "", out);
+    print_string(last, out);
+    fputs(n > 1 ? "]" : "", out);
+}
+
+static bool has_word(const struct settings_strings *list, const char *word)
+{
+    size_t bytes = strlen(word);
+
+    for (size_t i = 0; i < list->n; i++) {
+        if (strncmp(list->items[i], word, bytes) == 0 && list->items[i][bytes] == '=')
+            return true;
+    }
+    return false;
+}
+
+static void print_mapping(const struct settings_strings *list, const char *const *words,
+                          const char *indent, FILE *out)
+{
+    fputs("{", out);
+    for (size_t i = 0; words[i] != NULL; i++) {
+        if (!has_word(list, words[i]))
+            continue;
+        fprintf(out, "\n%s    %s = ", indent, words[i]);
+        print_pointers(list, words[i], out);
+        fputc(';', out);
+    }
+    fprintf(out, "%s%s}", list->n == 0 ? " " : "\n", list->n == 0 ? "" : indent);
+}
+
+/* As a list, since a name in libconfig holds no dot. */
+static void print_names(const struct settings_strings *list, const char *indent, FILE *out)
+{
+    fputs("(", out);
+    for (size_t i = 0; i < list->n; i++) {
+        const char *meaning = strrchr(list->items[i], '=') + 1;
+        char name[256];
+
+        snprintf(name, sizeof(name), "%.*s", (int)(meaning - 1 - list->items[i]),
+                 list->items[i]);
+        fprintf(out, "%s\n%s    { type = ", i == 0 ? "" : ",", indent);
+        print_string(name, out);
+        fprintf(out, "; meaning = \"%s\"; }", meaning);
+    }
+    fprintf(out, "%s%s)", list->n == 0 ? " " : "\n", list->n == 0 ? "" : indent);
+}
+
 void settings_value_print(const struct settings *s, const struct settings_key *k,
                           const char *indent, FILE *out)
 {
@@ -99,7 +162,14 @@ void settings_value_print(const struct settings *s, const struct settings_key *k
         break;
     case SETTINGS_STRINGS:
     case SETTINGS_PATHS:
+    case SETTINGS_POINTERS:
         print_strings(field(s, k->offset), out);
+        break;
+    case SETTINGS_MAPPING:
+        print_mapping(field(s, k->offset), k->words, indent, out);
+        break;
+    case SETTINGS_NAMES:
+        print_names(field(s, k->offset), indent, out);
         break;
     case SETTINGS_INTS:
         print_ints(s, k, out);

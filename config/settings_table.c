@@ -18,6 +18,7 @@
 
 static const char *const source_words[] = {"kafka", "spool", NULL};
 static const char *const mode_words[] = {"group", "assign", NULL};
+static const char *const tombstones_words[] = {"refuse", "forget", NULL};
 static const char *const start_words[] = {"beginning", "end", NULL};
 const char *const settings_backbone_words[] = {[SETTINGS_BACKBONE_MF] = "mf",
                                                [SETTINGS_BACKBONE_SAGE] = "sage",
@@ -30,6 +31,17 @@ const char *const settings_fusion_words[] = {[SETTINGS_FUSION_CP] = "cp",
                                              NULL};
 static const char *const item_graph_words[] = {
     [SETTINGS_ITEM_GRAPH_NONE] = "none", [SETTINGS_ITEM_GRAPH_KNN] = "knn", NULL};
+static const char *const preset_words[] = {[SETTINGS_PRESET_NONE] = "none",
+                                           [SETTINGS_PRESET_DEBEZIUM] = "debezium",
+                                           [SETTINGS_PRESET_OUTBOX] = "outbox",
+                                           NULL};
+const char *const settings_video_words[] = {"item_id",     "media_uri",    "title",
+                                            "description", "tags",         "lang",
+                                            "sha256",      "published_at", NULL};
+const char *const settings_interaction_words[] = {"item_id", "user_id", "kind",
+                                                  "weight",  "ts",      NULL};
+const char *const settings_meaning_words[] = {
+    "video.published", "video.updated", "video.deleted", "interaction", "user.deleted", NULL};
 static const char *const level_words[] = {"error", "warning", "notice", "info", "debug", NULL};
 
 static const char *check_topic(const char *value)
@@ -46,6 +58,18 @@ static const char *check_topic(const char *value)
     return NULL;
 }
 
+/* RFC 6901, but for the empty one, which is the whole value and no field. */
+static const char *check_pointer(const char *value)
+{
+    if (value[0] != '/')
+        return "is not a JSON Pointer such as \"/payload/after/id\" (RFC 6901)";
+    for (const char *p = strchr(value, '~'); p != NULL; p = strchr(p + 1, '~')) {
+        if (p[1] != '0' && p[1] != '1')
+            return "has a '~' that is neither ~0 (a tilde) nor ~1 (a slash)";
+    }
+    return NULL;
+}
+
 static const char *check_address(const char *value)
 {
     unsigned char bytes[sizeof(struct in6_addr)];
@@ -58,6 +82,31 @@ static const char *check_address(const char *value)
 static const char *check_even(const char *value)
 {
     return strtoll(value, NULL, 10) % 2 == 0 ? NULL : "is not even";
+}
+
+/* "22:30" as minutes of the day, -1 = it is not. */
+static int parse_minutes(const char *text)
+{
+    static const char shape[] = "dd:dd";
+
+    for (size_t i = 0; i < sizeof(shape) - 1; i++) {
+        bool is_digit = text[i] >= '0' && text[i] <= '9';
+
+        if (shape[i] == 'd' ? !is_digit : text[i] != shape[i])
+            return -1;
+    }
+    int hours = (text[0] - '0') * 10 + text[1] - '0';
+    int minutes = (text[3] - '0') * 10 + text[4] - '0';
+    return hours < 24 && minutes < 60 ? hours * 60 + minutes : -1;
+}
+
+bool settings_hours_parse(const char *text, int *ret_from, int *ret_to)
+{
+    if (strlen(text) != sizeof("22:30-06:00") - 1 || text[5] != '-')
+        return false;
+    *ret_from = parse_minutes(text);
+    *ret_to = parse_minutes(text + 6);
+    return *ret_from >= 0 && *ret_to >= 0;
 }
 
 /* "22:30-06:00" */
@@ -147,6 +196,34 @@ const struct settings_key settings_table[] = {
     TEXT(SETTINGS_PROPERTIES, kafka.properties, 0, 65536, NULL, "",
          "Any librdkafka property, with '_' for '.'. A value \"@credential:NAME\" is read from the "
          "file NAME in $CREDENTIALS_DIRECTORY."),
+
+    WORD(events.preset, preset_words, 0, "none",
+         "The envelope that events come in. debezium: before, after and op of a change, with or "
+         "without schema. outbox: what Debezium's outbox event router sends. Values that are no such "
+         "envelope are read as with none: a bare object, or CloudEvents 1.0."),
+    ROW(SETTINGS_MAPPING, "events.video", events.video, 1, 1024, "", .unit = "",
+        .words = settings_video_words, .check = check_pointer, .help =
+        "Where a video's fields are, each a JSON Pointer or a list of them: the first that is "
+        "present wins. They start at the whole value; at the row, the payload or the data where a "
+        "preset or CloudEvents opened an envelope. A field that is left out is at /NAME. metammf "
+        "event explain shows what comes of it."),
+    ROW(SETTINGS_MAPPING, "events.interaction", events.interaction, 1, 1024, "", .unit = "",
+        .words = settings_interaction_words, .check = check_pointer, .help =
+        "The same for an interaction's fields."),
+    TEXT(SETTINGS_POINTERS, events.type, 1, 1024, check_pointer, "",
+         "Where the type is. Empty means /type of a bare event, type of CloudEvents, op of debezium, "
+         "the header or field eventType of outbox."),
+    ROW(SETTINGS_NAMES, "events.types", events.types, 1, 256, "", .unit = "",
+        .words = settings_meaning_words, .help =
+        "What the site's own types mean. The five names themselves are always known, also with "
+        "anything and a dot before them, as in com.site.video.published."),
+    TEXT(SETTINGS_POINTERS, events.deleted, 1, 1024, check_pointer, "",
+         "Where a mark of deletion is, if there is one. The video is deleted when it is there and is "
+         "not null, false, 0, empty, \"false\" or \"0\"."),
+
+    WORD(interactions.tombstones, tombstones_words, 0, "refuse",
+         "What a null value on a topic of interactions does, whose key is a user's id. refuse: it is "
+         "a dead letter. forget: the user is forgotten, as by user.deleted and metammf forget."),
 
     TEXT(SETTINGS_PATH, spool.directory, 1, PATH_BYTES, NULL, "/var/spool/metammfd",
          "The folder into which event files (NDJSON) are renamed."),

@@ -24,6 +24,10 @@ enum settings_type {
     SETTINGS_PATHS,      /* struct settings_strings, absolute when they come from a file */
     SETTINGS_INTS,       /* int64_t * at offset, size_t at offset_n */
     SETTINGS_PROPERTIES, /* struct settings_strings of "name=value" */
+    SETTINGS_POINTERS,   /* struct settings_strings of JSON Pointers; one may stand alone */
+    SETTINGS_MAPPING,    /* struct settings_strings of "word=pointer", a word as often as it has
+                            pointers */
+    SETTINGS_NAMES,      /* struct settings_strings of "any name=word" */
 };
 
 struct settings_key {

@@ -16,31 +16,6 @@ static void *field(struct settings *s, size_t offset)
     return (char *)s + offset;
 }
 
-/* "22:30" as minutes of the day, -1 = it is not. */
-static int parse_minutes(const char *text)
-{
-    static const char shape[] = "dd:dd";
-
-    for (size_t i = 0; i < sizeof(shape) - 1; i++) {
-        bool is_digit = text[i] >= '0' && text[i] <= '9';
-
-        if (shape[i] == 'd' ? !is_digit : text[i] != shape[i])
-            return -1;
-    }
-    int hours = (text[0] - '0') * 10 + text[1] - '0';
-    int minutes = (text[3] - '0') * 10 + text[4] - '0';
-    return hours < 24 && minutes < 60 ? hours * 60 + minutes : -1;
-}
-
-bool settings_hours_parse(const char *text, int *ret_from, int *ret_to)
-{
-    if (strlen(text) != sizeof("22:30-06:00") - 1 || text[5] != '-')
-        return false;
-    *ret_from = parse_minutes(text);
-    *ret_to = parse_minutes(text + 6);
-    return *ret_from >= 0 && *ret_to >= 0;
-}
-
 const char *settings_value_range(const struct settings_key *k, char *text, size_t bytes)
 {
     size_t n = 0;
@@ -58,6 +33,17 @@ const char *settings_value_range(const struct settings_key *k, char *text, size_
                  k->unit[0] != '\0' ? " " : "", k->unit);
     } else if (k->type == SETTINGS_PROPERTIES) {
         snprintf(text, bytes, "each name = \"value\";");
+    } else if (k->type == SETTINGS_MAPPING || k->type == SETTINGS_NAMES) {
+        bool maps = k->type == SETTINGS_MAPPING;
+
+        n = (size_t)snprintf(text, bytes, "%s",
+                             maps ? "each NAME = \"/pointer\"; NAME is "
+                                  : "each NAME = \"MEANING\"; MEANING is ");
+        for (size_t i = 0; k->words[i] != NULL && n < bytes; i++)
+            n +=
+                (size_t)snprintf(text + n, bytes - n, "%s%s", i == 0 ? "" : " | ", k->words[i]);
+    } else if (k->type == SETTINGS_POINTERS) {
+        snprintf(text, bytes, "a JSON Pointer or a list of them");
     } else {
         bool is_list = k->type == SETTINGS_STRINGS || k->type == SETTINGS_PATHS;
 
@@ -232,16 +218,77 @@ static int append_property(struct settings *s, const struct settings_key *k, con
     return status;
 }
 
+static bool is_word(const struct settings_key *k, const char *text, size_t bytes)
+{
+    for (size_t i = 0; k->words[i] != NULL; i++) {
+        if (strlen(k->words[i]) == bytes && strncmp(k->words[i], text, bytes) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int unknown_word(const struct settings_key *k, const char *word, struct err *err)
+{
+    size_t n = 0;
+    const char *near;
+
+    while (k->words[n] != NULL)
+        n++;
+    near = settings_nearest(word, k->words, n);
+    return err_fatal(err, EX_CONFIG, "`%s` has no \"%.80s\"%s%s%s", k->path, word,
+                     near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
+                     near != NULL ? "\"?" : "");
+}
+
+/* "word=pointer", of which the word comes again for each of its pointers, or "own name=word", where a
+ * name has one meaning. */
+static int append_pair(struct settings *s, const struct settings_key *k, const char *text,
+                       struct err *err)
+{
+    struct settings_strings *list = field(s, k->offset);
+    bool maps = k->type == SETTINGS_MAPPING;
+    const char *equals = maps ? strchr(text, '=') : strrchr(text, '=');
+    char name[256];
+    int status;
+
+    if (equals == NULL || equals == text || (size_t)(equals - text) >= sizeof(name))
+        return err_fatal(err, EX_CONFIG, "`%s`: write name=value, not \"%.80s\"", k->path,
+                         text);
+    snprintf(name, sizeof(name), "%.*s", (int)(equals - text), text);
+    const char *word = maps ? name : equals + 1;
+    if (!is_word(k, word, strlen(word)))
+        return unknown_word(k, word, err);
+    status = check_text(k, maps ? equals + 1 : name, err);
+    if (status != ERR_OK)
+        return status;
+    for (size_t i = 0; i < list->n; i++) {
+        size_t bytes = maps ? strlen(text) + 1 : (size_t)(equals - text) + 1;
+
+        if (strncmp(list->items[i], text, bytes) == 0)
+            return err_fatal(err, EX_CONFIG, "`%s` names \"%s\" twice; remove one", k->path,
+                             maps ? equals + 1 : name);
+    }
+    return settings_strings_append(list, text, err);
+}
+
 int settings_value_set(struct settings *s, const struct settings_key *k, const char *text,
                        struct err *err)
 {
     static int (*const set[])(struct settings *, const struct settings_key *, const char *,
                               struct err *) = {
-        [SETTINGS_INT] = set_int,           [SETTINGS_REAL] = set_real,
-        [SETTINGS_BOOL] = set_bool,         [SETTINGS_WORD] = set_word,
-        [SETTINGS_STRING] = set_string,     [SETTINGS_PATH] = set_string,
-        [SETTINGS_STRINGS] = append_string, [SETTINGS_PATHS] = append_string,
-        [SETTINGS_INTS] = append_int,       [SETTINGS_PROPERTIES] = append_property,
+        [SETTINGS_INT] = set_int,
+        [SETTINGS_REAL] = set_real,
+        [SETTINGS_BOOL] = set_bool,
+        [SETTINGS_WORD] = set_word,
+        [SETTINGS_STRING] = set_string,
+        [SETTINGS_PATH] = set_string,
+        [SETTINGS_STRINGS] = append_string,
+        [SETTINGS_PATHS] = append_string,
+        [SETTINGS_INTS] = append_int,
+        [SETTINGS_PROPERTIES] = append_property,
+        [SETTINGS_POINTERS] = append_string,
+        [SETTINGS_MAPPING] = append_pair,
+        [SETTINGS_NAMES] = append_pair,
     };
 
     return set[k->type](s, k, text, err);
@@ -271,6 +318,9 @@ void settings_value_free(struct settings *s, const struct settings_key *k)
     case SETTINGS_STRINGS:
     case SETTINGS_PATHS:
     case SETTINGS_PROPERTIES:
+    case SETTINGS_POINTERS:
+    case SETTINGS_MAPPING:
+    case SETTINGS_NAMES:
         settings_strings_free(list);
         break;
     case SETTINGS_INTS:

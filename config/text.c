@@ -37,6 +37,23 @@ static size_t utf8_sequence(const unsigned char *s)
     return n;
 }
 
+size_t text_utf8_bytes(const char *s, size_t n)
+{
+    unsigned char head[4] = {0};
+
+    memcpy(head, s, n < sizeof(head) ? n : sizeof(head));
+    return n > 0 ? utf8_sequence(head) : 0;
+}
+
+size_t text_cut(const char *s, size_t n, size_t max)
+{
+    if (n <= max)
+        return n;
+    while (max > 0 && ((unsigned char)s[max] & 0xc0) == 0x80)
+        max--;
+    return max;
+}
+
 size_t text_control(const char *s)
 {
     const unsigned char *u = (const unsigned char *)s;

@@ -13,6 +13,7 @@
  *     return query_run(&q, "write a feature", err);
  */
 
+#include "config/digest.h"
 #include "store/models.h"
 #include "store/reading.h"
 #include "store/store.h"
@@ -54,6 +55,7 @@ enum sql_id {
     SQL_USER_INSERT,
     SQL_INTERACTION_INSERT,
     SQL_DEAD_LETTER_INSERT,
+    SQL_DEAD_LETTER_RENEW,
     SQL_OUTBOX_INSERT,
     SQL_GAP_INSERT,
     SQL_OFFSET_UPSERT,
@@ -142,6 +144,36 @@ enum sql_id {
     SQL_PAIRS,
     SQL_PAIRS_AFTER,
     SQL_COLD_ITEMS,
+    SQL_FORGOTTEN_LATEST,
+    SQL_FORGOTTEN_FIND,
+    SQL_FORGOTTEN_PUT,
+    SQL_FORGOTTEN_DROPPED,
+    SQL_FORGOTTEN_ADD,
+    SQL_FORGOTTEN_LIST,
+    SQL_FORGOTTEN_FILES,
+    SQL_FORGOTTEN_SUMS,
+    SQL_META_COUNT_UP,
+    SQL_META_DROP,
+    SQL_LAST_UID,
+    SQL_ERASING_INSERT,
+    SQL_ERASING_NEXT,
+    SQL_ERASING_OF,
+    SQL_ERASING_MOVE,
+    SQL_ERASING_DELETE,
+    SQL_ERASE_RENAME,
+    SQL_ERASE_VECTORS,
+    SQL_ERASE_TOUCH,
+    SQL_ERASE_INTERACTION,
+    SQL_ERASE_TOUCHED,
+    SQL_ERASE_USER,
+    SQL_ERASE_MODEL,
+    SQL_ERASE_TRAINING,
+    SQL_TRAINED_CHECKSUM,
+    SQL_ERASE_LETTERS,
+    SQL_ERASE_OUTBOX,
+    SQL_ERASED_LETTER,
+    SQL_ERASED_OUTBOX,
+    SQL_USERS_AFTER,
     SQL_ID_COUNT
 };
 
@@ -167,6 +199,12 @@ struct store {
     size_t scratch_bytes;
     char topic[STORE_TOPIC_BYTES]; /* the last topic interned, "" = none */
     int64_t topic_id;
+
+    /* forget.c */
+    bool knows_forgotten; /* the next two are read */
+    unsigned char forget_key[DIGEST_BYTES];
+    int64_t latest_us;  /* of all who are forgotten, 0 = there are none */
+    bool erase_settled; /* looked, and there was nothing left to erase */
 };
 
 /* ---- lock.c ------------------------------------------------------------------------- */
@@ -310,6 +348,49 @@ int store_replace_features(struct store *st, int64_t rid,
 int store_put_item_state(struct store *st, int64_t rid, bool warm, struct err *err);
 /* The row of an item, made without features when it is unknown. */
 int store_item_rid(struct store *st, const char *item_id, int64_t *ret_rid, struct err *err);
+/* ---- forget.c ---------------------------------------------------------------------------- */
+
+/* Inside the transaction under way, as one of its operations. */
+int store_write_forget(struct store *st, const struct store_forget *f,
+                       struct store_batch_result *r, struct err *err);
+/* Everything that is told of one user by its hash; ERR_NONE when that is nobody. */
+void store_forget_hash(const struct store *st, const char *user_id, size_t n,
+                       unsigned char ret_hash[DIGEST_BYTES]);
+/* The key, and until when anybody is forgotten: what the following need. */
+int store_forget_know(struct store *st, struct err *err);
+/* *ret_us 0: it is nobody who is forgotten. */
+int store_forgotten_until(struct store *st, const unsigned char hash[DIGEST_BYTES],
+                          int64_t *ret_us, struct err *err);
+/* Inside the transaction under way. */
+int store_put_forgotten(struct store *st, const unsigned char hash[DIGEST_BYTES], int64_t at_us,
+                        struct err *err);
+/* Whether what was said at said_us of this user (n bytes) is to be dropped: they have been forgotten
+ * then or later. Counts it in the transaction under way. */
+int store_drops(struct store *st, const char *user_id, size_t n, int64_t said_us,
+                bool *ret_drops, struct err *err);
+/* A dead letter that names somebody who is forgotten: *d becomes one that names nobody. */
+int store_letter_forget(struct store *st, struct store_dead_letter *d, struct err *err);
+/* The key of the hashes, made once a store. */
+int store_forget_key_make(struct store *st, struct err *err);
+
+/* ---- naming.c: whom a dead letter names ---------------------------------------------------- */
+
+/* The sentence of a dead letter that named somebody. */
+#define STORE_LETTER_ERASED "erased: it named a user who is forgotten"
+
+struct naming {
+    const void *key, *value;
+    size_t key_bytes, value_bytes;
+    const struct store_header *headers;
+    size_t n_headers;
+    const char *error;
+    bool key_is_item; /* it came from a topic of videos */
+};
+/* Each text that may be a user's id, once or more; true ends the walk, and is what comes back. */
+typedef bool naming_fn(void *ctx, const char *text, size_t bytes);
+bool naming_walk(const struct naming *x, naming_fn *fn, void *ctx);
+bool naming_is(const struct naming *x, const char *user_id);
+
 /* reextract.c */
 int store_write_reextraction(struct store *st, const struct store_reextraction *x,
                              struct store_batch_result *r, struct err *err);

@@ -88,6 +88,7 @@ int store_commit(struct store *st, struct err *err)
 void store_rollback(struct store *st)
 {
     st->topic[0] = '\0';
+    st->knows_forgotten = st->erase_settled = false;
     st->rollback_due = false;
     if (sqlite3_get_autocommit(st->db))
         return;

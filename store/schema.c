@@ -161,8 +161,50 @@ static const char version_5[] =
 static const char version_6[] = "ALTER TABLE dead_letter ADD COLUMN role TEXT"
                                 " CHECK(role IN ('videos', 'interactions'));";
 
-const char *const store_migrations[] = {version_1, version_2, version_3,
-                                        version_4, version_5, version_6};
+/* Other tries of dead letters and re-extractions stood under topics of their own, "retry:12:videos" and
+ * "reextract:". They are of the topic that the event came from: so it is called everywhere. */
+#define ORIGIN(name) "substr(" name ", 7 + instr(substr(" name ", 7), ':'))"
+#define IS_RETRY     " GLOB 'retry:[0-9]*:*'"
+#define RENAMED(table)                                                                         \
+    "UPDATE OR IGNORE " table " SET topic_id = (SELECT o.topic_id FROM topic t JOIN topic o "  \
+    "ON o.name = " ORIGIN(                                                                     \
+        "t.name") " WHERE t.topic_id = " table ".topic_id) "                                   \
+                  "WHERE topic_id IN (SELECT topic_id FROM topic WHERE name" IS_RETRY ");"     \
+                  "DELETE FROM " table                                                         \
+                  " WHERE topic_id IN (SELECT topic_id FROM topic WHERE name" IS_RETRY ");"
+static const char version_7[] = "INSERT OR IGNORE INTO topic(name) SELECT " ORIGIN(
+    "name") " FROM topic WHERE name" IS_RETRY ";" RENAMED("item_position")
+    RENAMED("interaction") "UPDATE item SET topic_id = (SELECT o.topic_id FROM topic t JOIN "
+                           "topic o ON o.name = " ORIGIN(
+                               "t.name") " WHERE t.topic_id = item.topic_id) "
+                                         "WHERE topic_id IN (SELECT topic_id FROM topic WHERE "
+                                         "name" IS_RETRY ");"
+                                         "DELETE FROM topic WHERE name" IS_RETRY ";"
+                                         "UPDATE OR REPLACE dead_letter SET topic = " ORIGIN(
+                                             "topic") " WHERE topic" IS_RETRY ";"
+                                                      "UPDATE dlq_outbox SET topic = " ORIGIN(
+                                                          "topic") " WHERE topic" IS_RETRY ";"
+                                                                   "DELETE FROM kafka_offset "
+                                                                   "WHERE topic" IS_RETRY
+                                                                   " OR topic = 'reextract:';";
+
+/* Whom the store was told to forget: a keyed hash of the id (meta.forget_key), until when what is said of
+ * them is dropped, whether folders of models may still name them, and what went. And whose rows are
+ * going: only here the id is still written, until the last of them has gone. forget_key comes with
+ * the store, so that every copy made from now on knows the same hashes. */
+static const char version_8[] =
+    "CREATE TABLE forgotten(hash BLOB PRIMARY KEY CHECK(length(hash) = 32),"
+    " forgotten_ms REAL NOT NULL, in_files INTEGER NOT NULL DEFAULT 1"
+    " CHECK(in_files IN (0, 1)),"
+    " interactions INTEGER NOT NULL DEFAULT 0, vectors INTEGER NOT NULL DEFAULT 0,"
+    " pairs INTEGER NOT NULL DEFAULT 0, letters INTEGER NOT NULL DEFAULT 0,"
+    " dropped INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE erasing(n INTEGER PRIMARY KEY, hash BLOB NOT NULL REFERENCES forgotten,"
+    " user_id TEXT NOT NULL, uid INTEGER, stage INTEGER NOT NULL DEFAULT 0,"
+    " at INTEGER NOT NULL DEFAULT 0) STRICT;";
+
+const char *const store_migrations[] = {version_1, version_2, version_3, version_4,
+                                        version_5, version_6, version_7, version_8};
 const int store_n_migrations = sizeof(store_migrations) / sizeof(store_migrations[0]);
 
 static int first_int(struct store *st, const char *sql, int64_t *ret, struct err *err)

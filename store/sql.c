@@ -25,6 +25,12 @@
     "NOT EXISTS(SELECT 1 FROM item i INDEXED BY item_deleted WHERE i.rid = x.rid "             \
     "AND i.deleted = 1)"
 
+/* Of a user: what is being erased is nobody's any more, and gets no vector. */
+#define STAYS "uid NOT IN (SELECT uid FROM erasing WHERE uid IS NOT NULL)"
+
+/* Interactions of a user, the same ones in two statements. */
+#define NEXT_OF_USER "uid = ?1 ORDER BY rid, topic_id, partition, offset LIMIT ?2"
+
 /* Interactions, the same ones in two statements. */
 #define OLDEST "ts_ms < ?1 ORDER BY ts_ms, topic_id, partition, offset LIMIT ?2"
 
@@ -75,13 +81,18 @@ const char *const store_sql[SQL_ID_COUNT] = {
                              "updated_ms, vec) VALUES(?1, ?2, ?3, ?4, 'cold', ?5, ?6, ?7)",
 
     [SQL_USER_FIND] = "SELECT uid FROM user WHERE user_id = ?1",
-    [SQL_USER_INSERT] = "INSERT INTO user(user_id) VALUES(?1) RETURNING uid",
+    [SQL_USER_INSERT] = "INSERT INTO user(uid, user_id) VALUES(1 + max("
+                        "coalesce((SELECT max(uid) FROM user), 0), coalesce((SELECT "
+                        "CAST(value AS INTEGER) FROM meta WHERE name = 'last_uid'), 0)), ?1) "
+                        "RETURNING uid",
     [SQL_INTERACTION_INSERT] = "INSERT INTO interaction(topic_id, partition, offset, uid, rid, "
                                "kind, weight, ts_ms) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) "
                                "ON CONFLICT DO NOTHING",
     [SQL_DEAD_LETTER_INSERT] = "INSERT INTO dead_letter(" LETTER_COLUMNS ", checksum, item_id, "
                                "role) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13) "
                                "ON CONFLICT DO NOTHING",
+    [SQL_DEAD_LETTER_RENEW] = "UPDATE dead_letter SET (reason, error, stage, ts_ms, item_id) = "
+                              "(?2, ?3, ?4, ?5, ?6) WHERE id = ?1",
     [SQL_OUTBOX_INSERT] = "INSERT INTO dlq_outbox(" LETTER_COLUMNS ", checksum, dlq_topic) "
                           "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
     [SQL_GAP_INSERT] = "INSERT INTO data_gap(topic, partition, from_offset, to_offset, ts_ms) "
@@ -204,7 +215,7 @@ const char *const store_sql[SQL_ID_COUNT] = {
     [SQL_SNAPSHOT] = "VACUUM INTO ?1",
 
     [SQL_DATASET_ITEMS] = "SELECT rid, item_id FROM item WHERE deleted = 0 ORDER BY rid",
-    [SQL_DATASET_USERS] = "SELECT uid, user_id FROM user ORDER BY uid",
+    [SQL_DATASET_USERS] = "SELECT uid, user_id FROM user WHERE " STAYS " ORDER BY uid",
     [SQL_DATASET_PAIRS] = "SELECT DISTINCT uid, rid FROM interaction ORDER BY uid, rid",
     [SQL_TIMED_PAIRS] = "SELECT x.uid, x.rid, min(x.ts_ms) FROM interaction x JOIN item i "
                         "ON i.rid = x.rid WHERE i.deleted = 0 GROUP BY x.uid, x.rid",
@@ -220,7 +231,8 @@ const char *const store_sql[SQL_ID_COUNT] = {
                          "FROM item WHERE rid = ?2 AND deleted = 0 AND (?9 = 0 OR NOT EXISTS("
                          "SELECT 1 FROM embedding WHERE model_id = ?1 AND rid = ?2))",
     [SQL_PUBLISH_USER] = "INSERT OR REPLACE INTO user_embedding(model_id, uid, dim, checksum, "
-                         "seq, updated_ms, vec) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                         "seq, updated_ms, vec) SELECT ?1, uid, ?3, ?4, ?5, ?6, ?7 FROM user "
+                         "WHERE uid = ?2 AND " STAYS,
     [SQL_TRAINED_PUT] = "INSERT INTO model_training(model_id, checksum, pairs) "
                         "VALUES(?1, ?2, ?3)",
     [SQL_TRAINED_GET] = "SELECT pairs, checksum FROM model_training WHERE model_id = ?1",
@@ -310,4 +322,60 @@ const char *const store_sql[SQL_ID_COUNT] = {
                         "AND " LIVE " ORDER BY x.uid, x.rid",
     [SQL_COLD_ITEMS] = "SELECT rid FROM embedding WHERE model_id = ?1 AND state = 'cold' "
                        "ORDER BY rid",
+
+    /* forgetting */
+    [SQL_FORGOTTEN_LATEST] = "SELECT max(forgotten_ms) FROM forgotten",
+    [SQL_FORGOTTEN_FIND] = "SELECT hash, forgotten_ms, in_files, interactions, vectors, pairs, "
+                           "letters, dropped FROM forgotten WHERE hash = ?1",
+    [SQL_FORGOTTEN_PUT] = "INSERT INTO forgotten(hash, forgotten_ms) VALUES(?1, ?2) "
+                          "ON CONFLICT DO UPDATE SET forgotten_ms = excluded.forgotten_ms, "
+                          "in_files = 1, interactions = 0, vectors = 0, pairs = 0, letters = 0",
+    [SQL_FORGOTTEN_DROPPED] = "UPDATE forgotten SET dropped = dropped + 1 WHERE hash = ?1",
+    [SQL_FORGOTTEN_ADD] = "UPDATE forgotten SET interactions = interactions + ?2, "
+                          "vectors = vectors + ?3, pairs = pairs + ?4, letters = letters + ?5 "
+                          "WHERE hash = ?1",
+    [SQL_FORGOTTEN_LIST] = "SELECT hash, forgotten_ms, in_files, interactions, vectors, pairs, "
+                           "letters, dropped FROM forgotten ORDER BY forgotten_ms, hash",
+    [SQL_FORGOTTEN_FILES] = "UPDATE forgotten SET in_files = 0 WHERE in_files = 1",
+    [SQL_FORGOTTEN_SUMS] = "SELECT count(*), coalesce(sum(dropped), 0), "
+                           "(SELECT count(*) FROM erasing) FROM forgotten",
+    [SQL_META_COUNT_UP] = "INSERT INTO meta(name, value) VALUES(?1, '1') ON CONFLICT DO UPDATE "
+                          "SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)",
+    [SQL_META_DROP] = "DELETE FROM meta WHERE name = ?1",
+    [SQL_LAST_UID] = "INSERT INTO meta(name, value) VALUES('last_uid', CAST(?1 AS TEXT)) "
+                     "ON CONFLICT DO UPDATE SET value = CAST(max(CAST(value AS INTEGER), "
+                     "CAST(excluded.value AS INTEGER)) AS TEXT)",
+    [SQL_ERASING_INSERT] = "INSERT INTO erasing(hash, user_id, uid) VALUES(?1, ?2, ?3)",
+    [SQL_ERASING_NEXT] =
+        "SELECT n, hash, user_id, uid, stage, at FROM erasing ORDER BY n LIMIT 1",
+    [SQL_ERASING_OF] = "SELECT 1 FROM erasing WHERE hash = ?1",
+    [SQL_ERASING_MOVE] = "UPDATE erasing SET stage = ?2, at = ?3 WHERE n = ?1",
+    [SQL_ERASING_DELETE] = "DELETE FROM erasing WHERE n = ?1",
+    /* A name that nobody has, until the row can go. */
+    [SQL_ERASE_RENAME] = "UPDATE user SET user_id = 'forgotten:' || lower(hex(randomblob(16))) "
+                         "WHERE uid = ?1",
+    [SQL_ERASE_VECTORS] = "DELETE FROM user_embedding WHERE uid = ?1 "
+                          "AND model_id IN (SELECT model_id FROM model)",
+    [SQL_ERASE_TOUCH] = "INSERT INTO touch(uid, rid, item_changed, ts_ms, edge_gone) "
+                        "SELECT DISTINCT NULL, rid, 0, ?3, 1 FROM (SELECT rid FROM interaction "
+                        "WHERE " NEXT_OF_USER ")",
+    [SQL_ERASE_INTERACTION] = "DELETE FROM interaction WHERE (topic_id, partition, offset) IN "
+                              "(SELECT topic_id, partition, offset FROM interaction "
+                              "WHERE " NEXT_OF_USER ")",
+    [SQL_ERASE_TOUCHED] = "UPDATE touch SET uid = NULL WHERE uid = ?1",
+    [SQL_ERASE_USER] = "DELETE FROM user WHERE uid = ?1",
+    [SQL_ERASE_MODEL] = "SELECT model_id FROM model_training WHERE model_id > ?1 "
+                        "ORDER BY model_id LIMIT 1",
+    [SQL_ERASE_TRAINING] = "DELETE FROM model_training WHERE model_id = ?1",
+    [SQL_TRAINED_CHECKSUM] = "UPDATE model_training SET checksum = ?2 WHERE model_id = ?1",
+    [SQL_ERASE_LETTERS] =
+        "SELECT id, key, value, headers, error, coalesce(role, '') = 'videos' "
+        "FROM dead_letter WHERE id > ?1 ORDER BY id LIMIT ?2",
+    [SQL_ERASE_OUTBOX] = "SELECT id, key, value, headers, error, 0 FROM dlq_outbox "
+                         "WHERE id > ?1 ORDER BY id LIMIT ?2",
+    [SQL_ERASED_LETTER] = "UPDATE dead_letter SET key = NULL, value = x'', headers = NULL, "
+                          "item_id = NULL, error = ?2, checksum = ?3 WHERE id = ?1",
+    [SQL_ERASED_OUTBOX] = "UPDATE dlq_outbox SET key = NULL, value = x'', headers = NULL, "
+                          "error = ?2, checksum = ?3 WHERE id = ?1",
+    [SQL_USERS_AFTER] = "SELECT uid, user_id FROM user WHERE uid > ?1 ORDER BY uid LIMIT ?2",
 };

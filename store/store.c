@@ -31,6 +31,7 @@
     "PRAGMA synchronous=FULL;"                                                                 \
     "PRAGMA wal_autocheckpoint=1000;"                                                          \
     "PRAGMA journal_size_limit=67108864;"                                                      \
+    "PRAGMA secure_delete=ON;"                                                                 \
     "PRAGMA foreign_keys=ON;"
 #define READER_PRAGMAS                                                                         \
     "PRAGMA query_only=ON;"                                                                    \
@@ -95,6 +96,8 @@ static int open_writer(struct store *st, struct err *err)
         status = store_quick_check(st, err);
     if (status == ERR_OK)
         status = store_migrate(st, store_migrations, store_n_migrations, err);
+    if (status == ERR_OK)
+        status = store_forget_key_make(st, err);
     return status;
 }
 

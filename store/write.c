@@ -17,6 +17,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <string.h>
 #include <sysexits.h>
 
 static int validate_vectors(const struct store_vector feature[MODALITY_COUNT],
@@ -56,6 +57,7 @@ static int validate_op(const struct store_op *op, struct err *err)
     case STORE_OP_DELETE:
     case STORE_OP_DEAD_LETTER:
     case STORE_OP_GAP:
+    case STORE_OP_FORGET:
         return ERR_OK;
     }
     return err_fatal(err, EX_SOFTWARE, "store: operation of unknown kind %d; nothing written",
@@ -86,8 +88,15 @@ static int write_interaction(struct store *st, const struct store_interaction *x
     int64_t topic_id = 0;
     int64_t uid = 0;
     int64_t rid = 0;
-    int status = store_topic_id(st, x->pos.topic, &topic_id, err);
+    bool drops = false;
+    int status = store_drops(st, x->user_id, strlen(x->user_id),
+                             x->said_us ? x->said_us : x->ts_us, &drops, err);
 
+    r->n_dropped += drops;
+    if (status == ERR_OK && drops)
+        return ERR_OK;
+    if (status == ERR_OK)
+        status = store_topic_id(st, x->pos.topic, &topic_id, err);
     if (status == ERR_OK)
         status = user_id(st, x->user_id, &uid, err);
     if (status == ERR_OK)
@@ -155,13 +164,35 @@ static int put_in_outbox(struct store *st, const struct store_dead_letter *d,
     return query_run(&q, "put a dead letter into the outbox", err);
 }
 
-static int write_dead_letter(struct store *st, const struct store_dead_letter *d,
+/* Another try failed: the row says why it did now. ERR_NONE: it was purged meanwhile. */
+static int renew_letter(struct store *st, const struct store_dead_letter *letter, int64_t id,
+                        struct err *err)
+{
+    struct store_dead_letter copy = *letter, *d = &copy;
+    int status = store_letter_forget(st, d, err);
+
+    if (status != ERR_OK)
+        return status;
+    struct query q = query_begin(st, SQL_DEAD_LETTER_RENEW);
+
+    query_int(&q, id);
+    query_text(&q, d->reason);
+    query_text(&q, d->error);
+    query_text(&q, d->stage);
+    query_real(&q, (double)(d->ts_us ? d->ts_us : st->now_us) / 1000.0);
+    query_text(&q, d->item_id);
+    status = query_run(&q, "renew a dead letter", err);
+    return status == ERR_OK && store_changes(st) == 0 ? ERR_NONE : status;
+}
+
+static int write_dead_letter(struct store *st, const struct store_dead_letter *letter,
                              struct store_batch_result *r, struct err *err)
 {
+    struct store_dead_letter copy = *letter, *d = &copy;
     size_t headers_bytes = 0;
-    int status = ERR_OK;
+    int status = store_letter_forget(st, d, err);
 
-    if (d->n_headers)
+    if (status == ERR_OK && d->n_headers)
         status = store_headers_encode(st, d->headers, d->n_headers, &headers_bytes, err);
     if (status == ERR_OK)
         status = keep_letter(st, d, headers_bytes, err);
@@ -190,8 +221,8 @@ static int write_gap(struct store *st, const struct store_gap *g, struct err *er
     return query_run(&q, "insert a gap", err);
 }
 
-static int write_op(struct store *st, const struct store_op *op, struct store_batch_result *r,
-                    struct err *err)
+static int write_row(struct store *st, const struct store_op *op, struct store_batch_result *r,
+                     struct err *err)
 {
     switch (op->kind) {
     case STORE_OP_VIDEO:
@@ -206,8 +237,28 @@ static int write_op(struct store *st, const struct store_op *op, struct store_ba
         return write_gap(st, op->gap, err);
     case STORE_OP_REEXTRACTION:
         return store_write_reextraction(st, op->reextraction, r, err);
+    case STORE_OP_FORGET:
+        return store_write_forget(st, op->forget, r, err);
     }
     return ERR_OK;
+}
+
+static int write_op(struct store *st, const struct store_op *op, struct store_batch_result *r,
+                    struct err *err)
+{
+    int status;
+
+    if (op->letter_id == 0)
+        return write_row(st, op, r, err);
+    if (op->kind == STORE_OP_DEAD_LETTER) {
+        status = renew_letter(st, op->dead_letter, op->letter_id, err);
+        r->n_dead_letters += status == ERR_OK;
+        return status == ERR_NONE ? write_row(st, op, r, err) : status;
+    }
+    int64_t n;
+    status = write_row(st, op, r, err);
+    return status == ERR_OK ? store_dead_letters_purge(st, op->letter_id, NULL, 0, &n, err)
+                            : status;
 }
 
 static int write_offset(struct store *st, const struct store_offset *o, struct err *err)

@@ -4,6 +4,7 @@
 /* What the one writer does: batches of events with their offsets, dead letters, upkeep. A function
  * needs the handle of STORE_WRITE, unless it says what a reader gets. */
 
+#include "config/digest.h"
 #include "config/modality.h"
 #include "store/store.h"
 
@@ -70,6 +71,17 @@ struct store_interaction {
     const char *user_id, *item_id, *kind; /* kind NULL = "watch" */
     double weight;
     int64_t ts_us;
+    int64_t said_us; /* when it was said, at the latest; 0 = ts_us. See store_forget */
+};
+
+/* A person is forgotten: everything that the store holds of the user goes, and what was said of them
+ * until at_us is dropped when it comes again. One forgotten at that time or later is left alone
+ * (n_stale): a user may come back, and the log be read again. The operation itself takes the vectors
+ * and the name; store_erase the rest, in bounded pieces. */
+struct store_forget {
+    struct store_position pos;
+    const char *user_id;
+    int64_t at_us;
 };
 
 /* Written to dead_letter, and to dlq_outbox when dlq_topic is set. */
@@ -85,6 +97,7 @@ struct store_dead_letter {
     const struct store_header *headers;
     size_t n_headers;
     int64_t ts_us;
+    int64_t said_us;       /* as store_interaction's; 0 = now */
     const char *dlq_topic; /* NULL = keep in the store only */
 };
 
@@ -107,11 +120,15 @@ enum store_op_kind {
     STORE_OP_INTERACTION,
     STORE_OP_DEAD_LETTER,
     STORE_OP_GAP,
-    STORE_OP_REEXTRACTION
+    STORE_OP_REEXTRACTION,
+    STORE_OP_FORGET
 };
 
+/* letter_id: the dead letter that this was another try of, 0 = of none. It goes with what became of it,
+ * in the same transaction; a dead letter takes its place, under its id, and is not published again. */
 struct store_op {
     enum store_op_kind kind;
+    int64_t letter_id;
     union {
         const struct store_video *video;
         const struct store_delete *del;
@@ -119,12 +136,15 @@ struct store_op {
         const struct store_dead_letter *dead_letter;
         const struct store_gap *gap;
         const struct store_reextraction *reextraction;
+        const struct store_forget *forget;
     };
 };
 
 struct store_batch_result {
     uint32_t n_inserted, n_updated, n_deleted, n_interactions, n_dead_letters;
     uint32_t n_reextracted;
+    uint32_t n_forgotten;              /* users */
+    uint32_t n_dropped;                /* interactions of users who are forgotten */
     uint32_t n_new_users, n_new_items; /* that interactions named and the store did not know */
     uint32_t n_stale;                  /* already applied, or older than what is there */
     int64_t queryable_us;              /* wall clock just before COMMIT, as in the rows */
@@ -190,5 +210,61 @@ void store_keep_model(struct store *st, int64_t model_id);
  * A bounded piece of work at a time (max_rows); *ret_more when there is more to do. */
 int store_retain(struct store *st, const struct store_retention *r, int64_t now_us,
                  size_t max_rows, bool *ret_more, struct err *err);
+
+/* ---- forgetting ------------------------------------------------------------------------- */
+
+/* Alone, outside a batch: as STORE_OP_FORGET at this moment. *ret_hash: by which it is found again. */
+int store_forget(struct store *st, const char *user_id, unsigned char ret_hash[DIGEST_BYTES],
+                 struct err *err);
+
+struct store_erased {
+    bool done;     /* all of one user has gone with this piece; then: */
+    char hash[17]; /* the first 16 digits */
+    int64_t n_interactions, n_vectors, n_pairs, n_letters;
+};
+/* One transaction of at most max_rows rows, or one model's training pairs, or some megabytes of dead
+ * letters. *ret_more: there is more to do. Costs nothing when there is not. */
+int store_erase(struct store *st, size_t max_rows, struct store_erased *ret_erased,
+                bool *ret_more, struct err *err);
+/* Whether everything of a forgotten user has gone from the store. A reader too. */
+int store_is_erased(struct store *st, const unsigned char hash[DIGEST_BYTES], bool *ret_erased,
+                    struct err *err);
+/* After an erasure: takes the last copies of ids out of the file (the index of users is written anew:
+ * 0.5 s for a million) and empties the log of writes. *ret_clean false: a reader holds that log up, to be
+ * tried again; true at once when nothing is due. */
+int store_wipe(struct store *st, bool *ret_clean, struct err *err);
+
+/* ERR_OK and its row, ERR_NONE: nobody of that hash. A reader too. */
+struct store_forgotten {
+    unsigned char hash[DIGEST_BYTES];
+    int64_t forgotten_us;
+    bool in_files; /* folders of models have not been looked through since */
+    int64_t n_interactions, n_vectors, n_pairs, n_letters, n_dropped;
+};
+int store_forgotten_find(struct store *st, const unsigned char hash[DIGEST_BYTES],
+                         struct store_forgotten *ret_f, struct err *err);
+/* All of them, free(*ret_rows). A reader too. */
+int store_forgotten_list(struct store *st, struct store_forgotten **ret_rows, size_t *ret_n,
+                         struct err *err);
+/* A name of the key that the hashes are made with: 16 digits. A reader too. */
+int store_forget_key_name(struct store *st, char ret_name[17], struct err *err);
+/* Rows of another copy of this store (the same key): whoever of them is not forgotten here, or was
+ * earlier, is forgotten now. *ret_n: how many of them the store knew. */
+int store_forget_listed(struct store *st, const struct store_forgotten *rows, size_t n,
+                        int64_t *ret_n, struct err *err);
+/* Folders of models no longer name whom n_forgettings (below) counted. */
+int store_forgotten_filed(struct store *st, int64_t n_forgettings, struct err *err);
+/* For status: how many are forgotten, how many interactions of theirs were dropped when they came again,
+ * how many of them are still being erased. A reader too. */
+struct store_forgotten_sums {
+    int64_t n_users, n_dropped, n_erasing;
+};
+int store_forgotten_sums(struct store *st, struct store_forgotten_sums *ret_sums,
+                         struct err *err);
+/* Grows with each forgetting. A reader too. */
+int store_forgettings(struct store *st, int64_t *ret_n, struct err *err);
+/* Of n names (NULL = none): ret_gone[i] = 1 for one forgotten at since_us or later. A reader too. */
+int store_find_forgotten(struct store *st, char *const *names, size_t n, int64_t since_us,
+                         unsigned char *ret_gone, bool *ret_any, struct err *err);
 
 #endif

@@ -2,8 +2,8 @@
  *
  * Thread: any. A plain counter is one relaxed atomic; a counter with an open label (topic,
  * reason) is a small table under a mutex, bounded so that hostile topic or reason names cannot
- * grow it: what does not fit is counted under "other". file:<sha256> and retry:… topics share
- * one label each, because every ingested file would add a time series for ever.
+ * grow it: what does not fit is counted under "other". file:<sha256> topics share one label,
+ * because every ingested file would add a time series for ever.
  *
  * A scrape is not one instant over all metrics; each histogram's _count is the sum of its
  * buckets as printed, so every line of one histogram agrees with the others.
@@ -49,11 +49,12 @@ static const char *const result_names[] = {"stored", "deleted", "no_signal", "st
 #define METRICS_RESULTS (sizeof(result_names) / sizeof(result_names[0]))
 
 static struct labelled events = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+static struct labelled warnings = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct labelled dead_letters = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct histogram stages[METRICS_STAGES];
 static struct histogram queryable;
 static atomic_uint_least64_t results[METRICS_RESULTS];
-static atomic_uint_least64_t interactions;
+static atomic_uint_least64_t interactions, users_forgotten, interactions_dropped;
 static atomic_uint_least64_t missing[MODALITY_COUNT];
 
 static void count(atomic_uint_least64_t *counter, uint64_t n)
@@ -96,24 +97,23 @@ static size_t labelled_slot(struct labelled *l, const char *name, size_t name_by
     return l->n++;
 }
 
-static void labelled_add(struct labelled *l, const char *name, size_t name_bytes)
+static void labelled_add(struct labelled *l, const char *name, size_t name_bytes, uint64_t n)
 {
     if (name_bytes >= METRICS_LABEL_BYTES)
         name_bytes = METRICS_LABEL_BYTES - 1;
     pthread_mutex_lock(&l->mutex);
-    l->value[labelled_slot(l, name, name_bytes)]++;
+    l->value[labelled_slot(l, name, name_bytes)] += n;
     pthread_mutex_unlock(&l->mutex);
 }
 
 void metrics_event(const char *topic)
 {
-    size_t n = strlen(topic);
+    labelled_add(&events, topic, strncmp(topic, "file:", 5) == 0 ? 4 : strlen(topic), 1);
+}
 
-    if (strncmp(topic, "file:", 5) == 0)
-        n = 4;
-    else if (strncmp(topic, "retry:", 6) == 0)
-        n = 5;
-    labelled_add(&events, topic, n);
+void metrics_event_warning(const char *warning, unsigned n)
+{
+    labelled_add(&warnings, warning, strlen(warning), n);
 }
 
 void metrics_item(enum metrics_result result)
@@ -126,9 +126,20 @@ uint64_t metrics_items(enum metrics_result result)
     return value_of(&results[result]);
 }
 
-void metrics_interaction(void)
+void metrics_interactions_add(uint64_t n)
 {
-    count(&interactions, 1);
+    count(&interactions, n);
+}
+
+void metrics_forgotten(uint64_t n_users, uint64_t n_dropped)
+{
+    count(&users_forgotten, n_users);
+    count(&interactions_dropped, n_dropped);
+}
+
+uint64_t metrics_users_forgotten(void)
+{
+    return value_of(&users_forgotten);
 }
 
 uint64_t metrics_interactions(void)
@@ -148,7 +159,7 @@ void metrics_queryable_us(int64_t us)
 
 void metrics_dead_letter(const char *reason)
 {
-    labelled_add(&dead_letters, reason, strlen(reason));
+    labelled_add(&dead_letters, reason, strlen(reason), 1);
 }
 
 void metrics_missing_modality(int modality)
@@ -215,8 +226,18 @@ static void print_counters(FILE *out)
                 value_of(&results[i]));
     metrics_head(out, "metammf_interactions_total", "counter", "Interactions stored.");
     fprintf(out, "metammf_interactions_total %" PRIu64 "\n", value_of(&interactions));
+    metrics_head(out, "metammf_users_forgotten_total", "counter",
+                 "Users forgotten by user.deleted, a tombstone or metammf forget.");
+    fprintf(out, "metammf_users_forgotten_total %" PRIu64 "\n", value_of(&users_forgotten));
+    metrics_head(out, "metammf_interactions_dropped_total", "counter",
+                 "Interactions that came again after their user was forgotten.");
+    fprintf(out, "metammf_interactions_dropped_total %" PRIu64 "\n",
+            value_of(&interactions_dropped));
     metrics_head(out, "metammf_dead_letters_total", "counter", "Dead letters, by reason.");
     print_labelled(out, &dead_letters, "metammf_dead_letters_total", "reason");
+    metrics_head(out, "metammf_event_warnings_total", "counter",
+                 "Events that were read although something was not as it should be, by what.");
+    print_labelled(out, &warnings, "metammf_event_warnings_total", "warning");
     metrics_head(out, "metammf_missing_modality_total", "counter",
                  "Items stored without a modality.");
     for (int m = 0; m < MODALITY_COUNT; m++)

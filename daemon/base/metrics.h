@@ -20,11 +20,17 @@ enum metrics_result {
 
 void metrics_event(const char *topic);         /* metammf_events_total{topic} */
 void metrics_item(enum metrics_result result); /* metammf_items_total{result} */
-void metrics_interaction(void);                /* metammf_interactions_total */
+void metrics_interactions_add(uint64_t n);     /* metammf_interactions_total */
+/* metammf_users_forgotten_total, and interactions of theirs that came again:
+ * metammf_interactions_dropped_total */
+void metrics_forgotten(uint64_t n_users, uint64_t n_dropped);
+uint64_t metrics_users_forgotten(void); /* so far */
 void metrics_stage_us(enum metrics_stage stage, int64_t us);
 void metrics_queryable_us(int64_t us); /* upload (received) to committed */
 void metrics_dead_letter(const char *reason);
 void metrics_missing_modality(int modality);
+/* metammf_event_warnings_total{warning}: n more events were read with it; 0 = it is there from now on. */
+void metrics_event_warning(const char *warning, unsigned n);
 uint64_t metrics_items(enum metrics_result result); /* so far */
 uint64_t metrics_interactions(void);
 /* Counters and histograms only; -1 when out is in error. */

@@ -13,6 +13,7 @@
 static const struct cli_verb verbs[] = {
     {"demo", "the whole path on generated clips, offline", cli_demo},
     {"ingest", "read events from an NDJSON file", cli_ingest},
+    {"event", "explain how events are understood, nothing stored", cli_event},
     {"import", "bulk items with features, or interactions, from files", cli_import},
     {"train", "a model from the store's interactions and features", cli_train},
     {"eval", "a model on held-out interactions", cli_eval},
@@ -30,6 +31,7 @@ static const struct cli_verb verbs[] = {
     {"verify", "extract and fuse a sample again, compare the bytes", cli_verify},
     {"reextract", "features anew after an encoder has changed", cli_reextract},
     {"dlq", "dead letters: list, show, retry, purge", cli_dlq},
+    {"forget", "erase a person: interactions, vectors, what names them", cli_forget},
     {"judge", "a trained model against the active one, on held-out interactions", cli_judge},
     {"fuse", "the forward pass of a model over an array", cli_fuse},
     {"snapshot", "a consistent copy of the store", cli_snapshot},

@@ -9,6 +9,7 @@
 #include "store/models.h"
 #include "store/reading.h"
 #include "store/touch.h"
+#include "store/writing.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -182,6 +183,20 @@ static int json_refresh(struct store *st, json_t **ret_refresh, struct err *err)
     return r;
 }
 
+/* How many users are forgotten, and what came of them again. */
+static int json_forgotten(struct store *st, json_t *object, struct err *err)
+{
+    struct store_forgotten_sums sums = {0};
+    int r = store_forgotten_sums(st, &sums, err);
+
+    if (r == ERR_OK)
+        json_object_set_new(object, "forgotten",
+                            json_pack("{s:I, s:I, s:I}", "users", (json_int_t)sums.n_users,
+                                      "dropped", (json_int_t)sums.n_dropped, "erasing",
+                                      (json_int_t)sums.n_erasing));
+    return r;
+}
+
 static int gather_store(struct cli *cli, struct store *st, json_t *object, struct err *err)
 {
     json_t *dead = json_object(), *offsets = json_array(), *model = NULL;
@@ -202,6 +217,8 @@ static int gather_store(struct cli *cli, struct store *st, json_t *object, struc
         r = json_refresh(st, &refresh, err);
     json_object_set_new(object, "refresh", refresh ? refresh : json_null());
     json_object_set_new(object, "counts", json_counts(&counts, n_stale));
+    if (r == ERR_OK)
+        r = json_forgotten(st, object, err);
     json_object_set_new(object, "last_commit_us", json_integer(last_us));
     json_object_set_new(object, "model", model ? model : json_null());
     json_object_set_new(object, "dead_letters", dead);
@@ -331,6 +348,19 @@ static void print_model(const json_t *root, const json_t *m)
     puts("");
 }
 
+static void print_forgotten(const json_t *f)
+{
+    if (json_field_int(f, "users") == 0)
+        return;
+    printf("forgotten    %" PRId64 " users", json_field_int(f, "users"));
+    if (json_field_int(f, "erasing") > 0)
+        printf(", %" PRId64 " of them still being erased", json_field_int(f, "erasing"));
+    if (json_field_int(f, "dropped") > 0)
+        printf("; %" PRId64 " interactions of theirs came again and were dropped",
+               json_field_int(f, "dropped"));
+    puts("");
+}
+
 static void print_counts(const json_t *root)
 {
     const json_t *c = json_field(root, "counts"), *refresh = json_field(root, "refresh");
@@ -348,6 +378,7 @@ static void print_counts(const json_t *root)
                json_field_int(c, "stale"));
     printf("interactions %" PRId64 " of %" PRId64 " users\n", json_field_int(c, "interactions"),
            json_field_int(c, "users"));
+    print_forgotten(json_field(root, "forgotten"));
     if (json_field_int(refresh, "touches") > 0)
         printf("refresh      %" PRId64 " interactions or items wait, the oldest for %.1f s\n",
                json_field_int(refresh, "touches"), json_field_real(refresh, "staleness_s"));

@@ -1,6 +1,7 @@
 #include "daemon/event/envelope.h"
 
 #include "daemon/base/ids.h"
+#include "daemon/event/wire.h"
 
 #include <string.h>
 #include <strings.h>
@@ -19,8 +20,7 @@ const struct item_header *envelope_header(const struct item *item, const char *n
     return NULL;
 }
 
-/* The header's text in the arena; NULL when it is absent, empty or over-long. */
-static const char *header_text(struct item *item, const char *name)
+const char *envelope_header_text(struct item *item, const char *name)
 {
     const struct item_header *header = envelope_header(item, name);
     if (!header || !header->value || header->value_bytes < 1 ||
@@ -37,22 +37,26 @@ static bool is_json_type(const char *type)
                              strncasecmp(type + n_bytes - 5, "+json", 5) == 0));
 }
 
-static int open_binary(struct item *item, struct field root, struct envelope *ret_e,
+static int open_binary(struct item *item, struct field root, struct envelope *e,
                        struct err *err)
 {
     if (!envelope_header_is(envelope_header(item, "ce_specversion"), "1.0"))
         return field_expected(err, "header ce_specversion", "\"1.0\"");
-    if (!header_text(item, "ce_id"))
+    if (!envelope_header_text(item, "ce_id"))
         return field_expected(err, "header ce_id", "1 to 256 bytes");
-    if (!header_text(item, "ce_source"))
+    if (!envelope_header_text(item, "ce_source"))
         return field_expected(err, "header ce_source", "1 to 256 bytes");
-    const char *type = header_text(item, "ce_type");
+    const char *type = envelope_header_text(item, "ce_type");
     if (!type)
         return field_expected(err, "header ce_type", "1 to 256 bytes");
-    const char *content_type = header_text(item, "content-type");
+    const char *content_type = envelope_header_text(item, "content-type");
     if (content_type && !is_json_type(content_type))
         return field_expected(err, "header content-type", "application/json");
-    *ret_e = (struct envelope){type, header_text(item, "ce_time"), root};
+    const char *time = envelope_header_text(item, "ce_time");
+    e->type = type;
+    if (time)
+        e->time = (struct field){.type = FIELD_TEXT, .text = time, .n = strlen(time)};
+    e->row = root;
     return ERR_OK;
 }
 
@@ -69,7 +73,7 @@ static int require_strings(struct field root, const char *const *names, size_t n
     return ERR_OK;
 }
 
-static int open_structured(struct field root, struct envelope *ret_e, struct err *err)
+static int open_structured(struct field root, struct envelope *e, struct err *err)
 {
     static const char *const required[] = {"specversion", "id", "source", "type"};
     int status = require_strings(root, required, 4, err);
@@ -80,32 +84,164 @@ static int open_structured(struct field root, struct envelope *ret_e, struct err
     struct field content = field_get(root, "datacontenttype");
     if (content.type != FIELD_ABSENT && !(content.text && is_json_type(content.text)))
         return field_expected(err, "datacontenttype", "application/json");
-    struct field time = field_get(root, "time");
-    if (time.type != FIELD_ABSENT && time.type != FIELD_TEXT)
-        return field_expected_not(err, "time", "a string", time);
-    *ret_e =
-        (struct envelope){field_get(root, "type").text, time.text, field_get(root, "data")};
-    if (ret_e->data.type != FIELD_OBJECT)
-        return field_expected_not(err, "data", "an object", ret_e->data);
+    e->time = field_get(root, "time");
+    if (e->time.type != FIELD_ABSENT && e->time.type != FIELD_TEXT)
+        return field_expected_not(err, "time", "a string", e->time);
+    e->type = field_get(root, "type").text;
+    e->row = field_get(root, "data");
+    if (e->row.type != FIELD_OBJECT)
+        return field_expected_not(err, "data", "an object", e->row);
     return ERR_OK;
 }
 
-static int open_bare(struct field root, struct envelope *ret_e, struct err *err)
+/* A type where the settings say so, or at /name; NULL when there is none. */
+static int read_type(const struct event_rules *rules, struct field root, const char *name,
+                     const char **ret_type, struct err *err)
 {
-    struct field type = field_get(root, "type");
-    if (type.type != FIELD_ABSENT && type.type != FIELD_TEXT)
+    struct field type = rules->type.n > 0 ? event_rules_find(&rules->type, root)
+                        : name            ? field_get(root, name)
+                                          : (struct field){.type = FIELD_ABSENT};
+    if (field_is_given(type) && type.type != FIELD_TEXT)
         return field_expected_not(err, "type", "a string", type);
-    *ret_e = (struct envelope){type.text, NULL, root};
+    if (type.text)
+        *ret_type = type.text;
     return ERR_OK;
 }
 
-int envelope_open(struct item *item, struct field root, struct envelope *ret_e, struct err *err)
+static int open_bare(const struct event_rules *rules, struct field root, struct envelope *e,
+                     struct err *err)
 {
+    e->row = root;
+    return read_type(rules, root, "type", &e->type, err);
+}
+
+/* ---- Debezium ----------------------------------------------------------------------------- */
+
+struct field envelope_payload(struct field root)
+{
+    return field_get(root, "schema").type != FIELD_ABSENT &&
+                   field_get(root, "payload").type != FIELD_ABSENT
+               ? field_get(root, "payload")
+               : root;
+}
+
+static bool is_change(struct field payload)
+{
+    return field_get(payload, "op").type == FIELD_TEXT &&
+           (field_get(payload, "before").type != FIELD_ABSENT ||
+            field_get(payload, "after").type != FIELD_ABSENT);
+}
+
+/* When the row was changed; of when Debezium saw it, if that is all. */
+static struct field change_time(struct field payload)
+{
+    struct field time = field_get(field_get(payload, "source"), "ts_ms");
+
+    if (time.type != FIELD_NUMBER || time.number <= 0)
+        time = field_get(payload, "ts_ms");
+    return time.type == FIELD_NUMBER ? time : (struct field){.type = FIELD_ABSENT};
+}
+
+/* c created, r read from a snapshot, u updated, d deleted; t (truncate) and m (message) have no row. */
+static int open_change(const struct event_rules *rules, struct field payload,
+                       struct envelope *e, struct err *err)
+{
+    const char *op = field_get(payload, "op").text;
+
+    if (strcmp(op, "c") == 0 || strcmp(op, "r") == 0)
+        e->change = ENVELOPE_CREATED;
+    else if (strcmp(op, "u") == 0)
+        e->change = ENVELOPE_UPDATED;
+    else if (strcmp(op, "d") == 0)
+        e->change = ENVELOPE_DELETED;
+    else
+        return err_skip(err, "bad_schema",
+                        "event: op: expected c, r, u or d (Debezium), got \"%.16s\"", op);
+    const char *side = e->change == ENVELOPE_DELETED ? "before" : "after";
+    e->row = field_get(payload, side);
+    e->time = change_time(payload);
+    if (e->change == ENVELOPE_DELETED && !field_is_given(e->row))
+        e->row = (struct field){.type = FIELD_ABSENT}; /* the key may say which */
+    else if (e->row.type != FIELD_OBJECT)
+        return field_expected_not(err, side, "an object (Debezium)", e->row);
+    return read_type(rules, e->row, NULL, &e->type, err);
+}
+
+/* ---- the outbox event router -------------------------------------------------------------- */
+
+/* The payload is an object, or a text that holds one (table.expand.json.payload = false). */
+static int open_payload(struct item *item, struct field payload, struct envelope *e,
+                        struct err *err)
+{
+    if (payload.type == FIELD_TEXT) {
+        int status =
+            wire_open(payload.text, payload.n, WIRE_OBJECT, &e->inner, &item->warnings, err);
+        if (status != ERR_OK)
+            return err_wrap(err, "payload");
+        payload = e->inner.root;
+    }
+    e->row = payload;
+    return payload.type == FIELD_OBJECT
+               ? ERR_OK
+               : field_expected_not(err, "payload", "an object (outbox)", payload);
+}
+
+/* The type: where the settings say, else the header or the field beside the payload that the router
+ * was told to call eventType. */
+static int open_outbox(const struct event_rules *rules, struct item *item, struct field root,
+                       struct envelope *e, struct err *err)
+{
+    struct field value = envelope_payload(root), payload = field_get(value, "payload");
+    int status = open_payload(item, payload.type != FIELD_ABSENT ? payload : value, e, err);
+
+    if (status != ERR_OK)
+        return status;
+    e->type = envelope_header_text(item, "eventType");
+    if (payload.type != FIELD_ABSENT && field_get(value, "eventType").type == FIELD_TEXT)
+        e->type = field_get(value, "eventType").text;
+    return read_type(rules, e->row, NULL, &e->type, err);
+}
+
+/* ---- which -------------------------------------------------------------------------------- */
+
+/* Whether it is what the preset says; if not, it is read as without one. */
+static bool is_outbox(const struct item *item, struct field root)
+{
+    struct field value = envelope_payload(root);
+
+    return root.type == FIELD_TEXT || value.type == FIELD_TEXT || value.node != root.node ||
+           field_get(value, "payload").type != FIELD_ABSENT ||
+           envelope_header(item, "eventType");
+}
+
+static int open_object(const struct event_rules *rules, struct item *item, struct field root,
+                       struct envelope *e, struct err *err)
+{
+    struct field payload = envelope_payload(root);
+
+    if (field_get(root, "specversion").type != FIELD_ABSENT)
+        return open_structured(root, e, err);
+    if (envelope_header(item, "ce_specversion") || envelope_header(item, "ce_type"))
+        return open_binary(item, root, e, err);
+    if (rules->preset == SETTINGS_PRESET_DEBEZIUM && is_change(payload))
+        return open_change(rules, payload, e, err);
+    return open_bare(rules, root, e, err);
+}
+
+int envelope_open(const struct event_rules *rules, struct item *item, struct field root,
+                  struct envelope *ret_e, struct err *err)
+{
+    *ret_e = (struct envelope){0};
+    if (rules->preset == SETTINGS_PRESET_OUTBOX && is_outbox(item, root))
+        return open_outbox(rules, item, root, ret_e, err);
     if (root.type != FIELD_OBJECT)
         return field_expected_not(err, "value", "a JSON object", root);
-    if (field_get(root, "specversion").type != FIELD_ABSENT)
-        return open_structured(root, ret_e, err);
-    if (envelope_header(item, "ce_specversion") || envelope_header(item, "ce_type"))
-        return open_binary(item, root, ret_e, err);
-    return open_bare(root, ret_e, err);
+    return open_object(rules, item, root, ret_e, err);
+}
+
+void envelope_close(struct envelope *e)
+{
+    if (e->inner.close)
+        e->inner.close(&e->inner);
+    *e = (struct envelope){0};
 }

@@ -1,59 +1,146 @@
 #include "daemon/event/event.h"
 
-#include "daemon/base/ids.h"
 #include "daemon/event/envelope.h"
+#include "config/text.h"
 #include "daemon/event/json.h"
+#include "daemon/event/kind.h"
 #include "daemon/event/meaning.h"
+#include "daemon/event/wire.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The key of a tombstone is no JSON: that it is UTF-8 is for json_stringn to say. */
-static int read_tombstone(struct item *item, struct err *err)
+/* ---- null values, whose key says what goes ------------------------------------------------ */
+
+/* Only a topic of videos has keys that are items; those of a topic of interactions are users. *ret_kind:
+ * what is deleted. */
+static int check_deletes(const struct event_rules *rules, struct item *item,
+                         enum item_kind *ret_kind, struct err *err)
 {
-    static const char what[] =
-        "the item id, 1 to 256 bytes of UTF-8 without control characters";
-    const struct item_header *type = envelope_header(item, "ce_type");
-    if (item->role == ITEM_ROLE_INTERACTIONS)
-        return field_expected(err, "value",
-                              "an object: a null value on a topic of interactions deletes "
-                              "nothing, its key is a user");
-    if (item->role != ITEM_ROLE_VIDEOS)
+    const char *type = envelope_header_text(item, "ce_type");
+    enum item_kind kind = ITEM_PUBLISHED;
+
+    if (item->role == ITEM_ROLE_INTERACTIONS && !rules->tombstones_forget)
+        return field_expected(
+            err, "value",
+            "an object: a null value on a topic of interactions deletes "
+            "nothing, its key is a user; interactions.tombstones = \"forget\" "
+            "says otherwise");
+    if (item->role != ITEM_ROLE_VIDEOS && item->role != ITEM_ROLE_INTERACTIONS)
         return field_expected(err, "value",
                               "an object: whether the key of this null value is an item is not "
                               "known; send video.deleted for what should go");
-    if (type && !envelope_header_is(type, "video.deleted"))
-        return field_expected(err, "value", "an object: only video.deleted may have none");
-    if (!item->key || item->key_bytes < 1 || item->key_bytes > ID_BYTES_MAX)
-        return field_expected(err, "key of a null value", what);
-    json_t *key = json_stringn(item->key, item->key_bytes);
-    bool good = key && memchr(item->key, 0, item->key_bytes) == NULL &&
-                !id_has_control(json_string_value(key));
-    json_decref(key);
-    if (!good)
-        return field_expected(err, "key of a null value", what);
-    item->kind = ITEM_DELETED;
-    item->item_id = arena_strndup(&item->arena, item->key, item->key_bytes);
-    return item->item_id ? ERR_OK : err_oom(err, "event: copy the key");
+    *ret_kind = item->role == ITEM_ROLE_VIDEOS ? ITEM_DELETED : ITEM_USER_DELETED;
+    if (envelope_header(item, "ce_type") &&
+        (!type || !event_kind_of_type(rules, type, &kind) || kind != *ret_kind))
+        return field_expected(err, "value",
+                              item->role == ITEM_ROLE_VIDEOS
+                                  ? "an object: only video.deleted may have none"
+                                  : "an object: only user.deleted may have none");
+    return ERR_OK;
 }
 
-int event_parse(struct item *item, struct err *err)
+/* A key of Kafka Connect's is JSON: {"id": 77}, {"schema": …, "payload": {"id": 77}} or "v1". Any other is
+ * the id itself. *ret_id: ABSENT = the key is no JSON. */
+static int read_json_key(const struct event_pointers *pointers, struct item *item,
+                         struct document *d, struct field *ret_id)
+{
+    const char *key = item->key;
+
+    *ret_id = (struct field){.type = FIELD_ABSENT};
+    if (key[0] != '{' && key[0] != '"' && key[0] != 0)
+        return ERR_OK;
+    int status = wire_open(key, item->key_bytes, WIRE_ANY, d, &item->warnings, NULL);
+    if (status != ERR_OK)
+        return status == ERR_RETRY ? ERR_RETRY : ERR_OK;
+    struct field payload = envelope_payload(d->root);
+    *ret_id = payload.type == FIELD_OBJECT ? event_rules_find_key(pointers, payload) : payload;
+    if (ret_id->type == FIELD_ABSENT)
+        ret_id->type = FIELD_NULL;
+    return ERR_OK;
+}
+
+/* UTF-8 without a NUL inside. */
+static bool is_text(const char *bytes, size_t n)
+{
+    for (size_t at = 0, step; at < n; at += step) {
+        step = text_utf8_bytes(bytes + at, n - at);
+        if (step == 0 || bytes[at] == '\0')
+            return false;
+    }
+    return true;
+}
+
+static int read_key(const struct event_pointers *pointers, struct item *item,
+                    const char **ret_id, struct err *err)
+{
+    static const char name[] = "key of a null value";
+    static const char what[] = "an id, 1 to 256 bytes of UTF-8 without control characters";
+    struct document d = {0};
+    struct field id = {.type = FIELD_ABSENT};
+
+    if (!item->key || item->key_bytes < 1)
+        return field_expected(err, name, what);
+    if (read_json_key(pointers, item, &d, &id) != ERR_OK)
+        return err_oom(err, "event: parse a key");
+    if (id.type == FIELD_ABSENT) {
+        if (!is_text(item->key, item->key_bytes))
+            return field_expected(err, name, what);
+        const char *text = arena_strndup(&item->arena, item->key, item->key_bytes);
+        if (!text)
+            return err_oom(err, "event: copy the key");
+        id = (struct field){.type = FIELD_TEXT, .text = text, .n = item->key_bytes};
+    }
+    int status = meaning_read_id(item, id, name, ret_id, err);
+    if (d.close)
+        d.close(&d);
+    return status;
+}
+
+/* What has no value, or no row in it: its key says what goes. */
+static int read_deletion(const struct event_rules *rules, struct item *item, struct err *err)
+{
+    int status = check_deletes(rules, item, &item->kind, err);
+
+    if (status != ERR_OK)
+        return status;
+    return item->kind == ITEM_DELETED
+               ? read_key(&rules->video[VIDEO_ITEM_ID], item, &item->item_id, err)
+               : read_key(&rules->click[CLICK_USER_ID], item, &item->user_id, err);
+}
+
+/* ---- values ------------------------------------------------------------------------------- */
+
+static int read_value(const struct event_rules *rules, struct item *item, struct field root,
+                      struct err *err)
+{
+    struct envelope e;
+    int status = envelope_open(rules, item, root, &e, err);
+
+    if (status == ERR_OK)
+        status = e.row.type == FIELD_ABSENT ? read_deletion(rules, item, err)
+                                            : meaning_read(rules, item, &e, err);
+    envelope_close(&e);
+    return status;
+}
+
+int event_parse(const struct event_rules *rules, struct item *item, struct err *err)
 {
     struct document value;
-    struct envelope e = {0};
+    enum wire_root allowed = rules->preset == SETTINGS_PRESET_OUTBOX ? WIRE_ANY : WIRE_OBJECT;
 
+    item->warnings = 0;
     if (!item->value)
-        return read_tombstone(item, err);
+        return read_deletion(rules, item, err);
     if (item->value_bytes > EVENT_BYTES_MAX)
         return err_skip(err, "too_big", "event: %zu bytes: expected at most %u",
                         item->value_bytes, EVENT_BYTES_MAX);
-    int status = json_document_open(item->value, item->value_bytes, &value, err);
+    int status =
+        wire_open(item->value, item->value_bytes, allowed, &value, &item->warnings, err);
     if (status != ERR_OK)
         return status;
-    status = envelope_open(item, value.root, &e, err);
-    if (status == ERR_OK)
-        status = meaning_read(item, &e, err);
+    status = read_value(rules, item, value.root, err);
     value.close(&value);
     return status;
 }
@@ -80,7 +167,7 @@ int event_tags_print(struct item *item, const char **ret_json, struct err *err)
 int event_tags_parse(struct item *item, const char *json, struct err *err)
 {
     struct document value;
-    int status = json_document_open(json, strlen(json), &value, err);
+    int status = json_document_open(json, strlen(json), false, &value, err);
 
     if (status != ERR_OK)
         return status;

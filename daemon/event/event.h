@@ -1,35 +1,41 @@
 #ifndef MMF_DAEMON_EVENT_EVENT_H
 #define MMF_DAEMON_EVENT_EVENT_H
 
-/* What an event says: the item's raw part (role, key, value, headers) → its kind and fields. Three
- * forms, told apart per message:
+/* What an event says: the item's raw part (role, key, value, headers) → its kind and fields.
+ *
+ *   bytes ─ wire.c ─► fields ─ envelope.c ─► row, type ─ rules.c ─► fields by name
+ *                                                        ─ kind.c ─► what it is ─ meaning.c ─► item
+ *
+ * Envelopes, told apart per message:
  *
  *   bare           {"item_id": "v1", "media_uri": "file:///srv/v1.mp4"}
  *   CloudEvents    {"specversion": "1.0", "id": …, "source": …, "type": "video.published",
  *    structured     "data": {"item_id": "v1", …}}
  *   CloudEvents    headers ce_specversion, ce_id, ce_source, ce_type; the value is the data
  *    binary
+ *   Debezium       {"before": …, "after": {…}, "op": "c"}, also within {"schema", "payload"}: only with
+ *                  the setting events.preset
+ *   outbox router  the payload, its type in the header eventType: the same
  *
- * What it is, is said by its `type`. A bare event may leave it out; then the topic's role decides:
- * video.published on a topic of videos, an interaction on one of interactions; one that is plainly
- * of the other kind is an error. In a file or spool the fields do: `kind`, `weight` or `ts` make an
- * interaction, a field of a video makes a video (its `user_id`, if any, is its uploader),
- * `user_id` and `item_id` alone are an interaction, and both groups or none is an error. A field
- * that is null or empty says nothing here.
+ * What it is, the role of where it comes from decides; `type` narrows that and must not contradict it.
+ * Without a type an event on a topic of videos is video.published, one on a topic of interactions an
+ * interaction, and one that is plainly of the other kind is an error. In a file or spool the type
+ * decides alone, and without one the fields do: `kind`, `weight` or `ts` make an interaction, a field of
+ * a video makes a video (its `user_id`, if any, is its uploader), `user_id` and `item_id` alone are an
+ * interaction, and both groups or none is an error. A field that is null or empty says nothing here.
  *
  * Nothing is erased by what is missing: video.published names at least one field of a video, an
  * interaction has a user. A null value deletes the item whose id is the key, on a topic of videos
- * only.
- *
- * Three steps, each its own file: a wire format opens the bytes (json.c gives the fields of field.h;
- * another format is another such file), envelope.c finds the fields and what they are called,
- * kind.c and meaning.c read them into the item.
+ * only. user.deleted, which has a user_id and no item_id, forgets a user; by a setting
+ * (interactions.tombstones) a null value on a topic of interactions does so too, its key is the user.
  *
  * Hostile input: every size is bounded, every type is checked, duplicate keys are refused, unknown
- * fields are ignored. Nothing is kept that is not in the item's arena. */
+ * fields are ignored. Nothing is kept that is not in the item's arena. What was changed so that the
+ * event could be read is in item.warnings. */
 
 #include "config/err.h"
 #include "daemon/event/item.h"
+#include "daemon/event/rules.h"
 
 #define EVENT_BYTES_MAX             (1u << 20)
 #define EVENT_URI_BYTES_MAX         4096
@@ -43,7 +49,7 @@
 /* ERR_SKIP: bad_json (with line and column), bad_schema (names the field and what was
  * expected), too_big. ERR_RETRY when memory is out. On an error the item may be half filled,
  * with item_id set when it was already known. */
-int event_parse(struct item *item, struct err *err);
+int event_parse(const struct event_rules *rules, struct item *item, struct err *err);
 
 /* The tags as a JSON array of strings in the item's arena, NULL when it has none. ERR_RETRY
  * when memory is out. */

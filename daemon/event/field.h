@@ -1,13 +1,15 @@
 #ifndef MMF_DAEMON_EVENT_FIELD_H
 #define MMF_DAEMON_EVENT_FIELD_H
 
-/* A decoded value, whatever the wire format that it came in: what envelope.c, kind.c and meaning.c
- * read. A wire format gives a document (json.c), and the document's fields live as long as it. */
+/* A decoded value, whatever the wire format that it came in: what rules.c, envelope.c, kind.c and
+ * meaning.c read. A wire format gives a document (wire.h), and the document's fields live as long as
+ * it. */
 
 #include "config/err.h"
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum field_type {
     FIELD_ABSENT,
@@ -24,6 +26,8 @@ struct field_format;
 struct field {
     enum field_type type;
     double number;    /* FIELD_NUMBER; FIELD_BOOL: 0 or 1 */
+    bool is_whole;    /* FIELD_NUMBER written without a fraction or exponent */
+    int64_t whole;    /* then: exactly */
     const char *text; /* FIELD_TEXT: valid UTF-8 without a NUL inside; else NULL */
     size_t n;         /* bytes of a text, elements of a list, members of an object */
     const void *node; /* the format's own */

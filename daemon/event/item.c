@@ -42,6 +42,31 @@ void item_kill(struct item *item, const char *stage, const struct err *err)
         memcpy(item->err.reason, "internal", sizeof("internal"));
 }
 
+const char *const item_warning_names[ITEM_WARNINGS] = {
+    "bom",      "replaced_characters", "title_cut",    "description_cut",
+    "tags_cut", "tag_empty",           "zone_missing",
+};
+
+bool item_kind_parse(const char *type, enum item_kind *ret_kind)
+{
+    static const struct {
+        const char *type;
+        enum item_kind kind;
+    } types[] = {{"video.published", ITEM_PUBLISHED},
+                 {"video.updated", ITEM_UPDATED},
+                 {"video.deleted", ITEM_DELETED},
+                 {"interaction", ITEM_INTERACTION},
+                 {"user.deleted", ITEM_USER_DELETED}};
+
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        if (strcmp(type, types[i].type) == 0) {
+            *ret_kind = types[i].kind;
+            return true;
+        }
+    }
+    return false;
+}
+
 static const char *const role_names[] = {
     [ITEM_ROLE_VIDEOS] = "videos",
     [ITEM_ROLE_INTERACTIONS] = "interactions",

@@ -17,8 +17,9 @@ enum item_kind {
     ITEM_UPDATED,   /* video.updated: replaces the fields that it names */
     ITEM_DELETED,   /* video.deleted, or a null value */
     ITEM_INTERACTION,
-    ITEM_DEAD, /* cannot be processed: err says why; becomes a dead letter */
-    ITEM_GAP,  /* offsets [gap_from, gap_to) were gone; its own offset is gap_to - 1 */
+    ITEM_USER_DELETED, /* user.deleted, or a null value: a person is forgotten; without an item_id */
+    ITEM_DEAD,         /* cannot be processed: err says why; becomes a dead letter */
+    ITEM_GAP,          /* offsets [gap_from, gap_to) were gone; its own offset is gap_to - 1 */
 };
 
 /* What comes from where the event comes from. It says what a bare event is and whose id a key is. */
@@ -40,6 +41,19 @@ enum item_field {
     ITEM_FIELD_SHA256 = 64,
 };
 
+/* Bits of item.warnings: what was changed so that the event could be read. */
+enum item_warning {
+    ITEM_WARNING_BOM = 1,             /* a byte order mark was left out */
+    ITEM_WARNING_REPLACED = 2,        /* what is no character became U+FFFD */
+    ITEM_WARNING_TITLE_CUT = 4,       /* to EVENT_TITLE_BYTES_MAX */
+    ITEM_WARNING_DESCRIPTION_CUT = 8, /* to EVENT_DESCRIPTION_BYTES_MAX */
+    ITEM_WARNING_TAGS_CUT = 16,       /* to EVENT_TAGS_MAX tags of EVENT_TAG_BYTES_MAX */
+    ITEM_WARNING_TAG_EMPTY = 32,      /* an empty tag was left out */
+    ITEM_WARNING_ZONE = 64,           /* a time without a zone was taken for UTC */
+};
+enum { ITEM_WARNINGS = 7 };
+extern const char *const item_warning_names[ITEM_WARNINGS]; /* of bit 1 << i */
+
 struct item_header {
     const char *name;
     const void *value;
@@ -54,11 +68,18 @@ struct item {
     struct item *next;  /* for whoever owns the item */
 
     /* where it came from */
-    const char *topic; /* Kafka topic, or file:<sha256> */
+    const char *topic; /* Kafka topic, or file:<sha256>; of another try too */
     int32_t partition;
     int64_t offset;
     enum item_role role;
-    uint32_t epoch; /* of the partition's assignment; a stale one is dropped by the sink */
+    int64_t record_us; /* when it was written at the latest: Kafka's timestamp, a file's time of
+                           change; 0 = unknown */
+    uint32_t epoch;    /* of the partition's assignment; a stale one is dropped by the sink */
+    int64_t letter_id; /* the dead letter that this is another try of, 0 = of none */
+    const char
+        *lane; /* what the ledger follows it by when it is not read at its own position: another
+                           try, a re-extraction; NULL = its position */
+    int64_t lane_offset;
     const void *key, *value; /* as received, for dead letters; value NULL = tombstone */
     size_t key_bytes, value_bytes;
     const struct item_header *headers;
@@ -68,13 +89,15 @@ struct item {
     bool is_raw; /* no memory to parse it so far: nothing of this part holds */
     enum item_kind kind;
     const char *item_id;
-    const char *user_id, *interaction_kind; /* interaction */
+    const char *user_id;          /* interaction, user.deleted */
+    const char *interaction_kind; /* interaction */
     double weight;
     int64_t event_us; /* ts or published_at, 0 = unknown */
     const char *media_uri, *sha256, *title, *description, *lang;
     const char *const *tags;
     uint32_t n_tags;
-    unsigned named; /* enum item_field */
+    unsigned named;    /* enum item_field */
+    unsigned warnings; /* enum item_warning */
     int64_t gap_from, gap_to;
 
     /* what became of it */
@@ -91,7 +114,7 @@ struct item {
     int64_t retry_us;  /* monotonic: not before */
     bool keeps_media;  /* an update of text only: features already holds the stored picture
                             and sound */
-    const char *flags_json; /* then: the stored sampling flags */
+    const char *flags_json; /* an update: the stored flags */
     bool is_complete;       /* an update that has what it needs of the stored row */
     struct ticket *ticket;  /* a re-extraction: an update that names nothing; one reference.
                                NULL = an event */
@@ -106,6 +129,8 @@ void item_free(struct item *item); /* takes NULL */
 void item_close_media(struct item *item);
 /* Turns the item into a dead letter of `stage` with the error; keeps the original bytes. */
 void item_kill(struct item *item, const char *stage, const struct err *err);
+/* "video.published" → ITEM_PUBLISHED, …; false when it is none of the five types of events. */
+bool item_kind_parse(const char *type, enum item_kind *ret_kind);
 /* As a dead letter keeps it: "videos", "interactions", NULL for the others. */
 const char *item_role_name(enum item_role role);
 /* Of a dead letter: a name, or NULL, and then its topic says whether it came from a file. Before schema

@@ -21,6 +21,9 @@ static struct field field_of(const json_t *json)
         f.number = json_is_true(json) ? 1 : 0;
         break;
     case JSON_INTEGER:
+        f.is_whole = true;
+        f.whole = json_integer_value(json);
+        /* fall through */
     case JSON_REAL:
         f.type = FIELD_NUMBER;
         f.number = json_number_value(json);
@@ -75,12 +78,12 @@ static void close_document(struct document *d)
     json_decref(d->state);
 }
 
-int json_document_open(const void *bytes, size_t n_bytes, struct document *ret_d,
-                       struct err *err)
+int json_document_open(const void *bytes, size_t n_bytes, bool takes_text,
+                       struct document *ret_d, struct err *err)
 {
     json_error_t error;
-    json_t *root =
-        json_loadb(bytes, n_bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error);
+    json_t *root = json_loadb(
+        bytes, n_bytes, JSON_REJECT_DUPLICATES | (takes_text ? JSON_DECODE_ANY : 0), &error);
 
     if (!root)
         return bad_json(&error, err);

@@ -4,12 +4,17 @@
 /* What an event is: event.h has the rules. */
 
 #include "config/err.h"
-#include "daemon/event/field.h"
+#include "daemon/event/envelope.h"
 #include "daemon/event/item.h"
+#include "daemon/event/rules.h"
 
-/* type NULL = the event names none. data: its fields. ERR_SKIP bad_schema when that
- * says nothing, or too much, or would erase what it does not name. */
-int event_kind(enum item_role role, const char *type, struct field data,
-               enum item_kind *ret_kind, struct err *err);
+/* ERR_SKIP bad_schema when the event says nothing, or too much, or contradicts where it comes from, or
+ * would erase what it does not name. */
+int event_kind(const struct event_rules *rules, enum item_role role, const struct envelope *e,
+               const struct event_fields *f, enum item_kind *ret_kind, struct err *err);
+/* What a type means: a name of the site's own, one of the five, or one of these after a prefix and a
+ * dot. False when it is none. */
+bool event_kind_of_type(const struct event_rules *rules, const char *type,
+                        enum item_kind *ret_kind);
 
 #endif

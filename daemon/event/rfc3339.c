@@ -77,29 +77,32 @@ static bool parse_fraction(const char **text, int *ret_us)
     return true;
 }
 
-static bool parse_zone(const char **text, int *ret_minutes)
+/* "Z", "+01:00", "+0100", "+01"; nothing. */
+static bool parse_zone(const char **text, int *ret_minutes, bool *ret_has_zone)
 {
     *ret_minutes = 0;
-    if (one_of(text, "Zz"))
+    *ret_has_zone = **text != '\0';
+    if (!*ret_has_zone || one_of(text, "Zz"))
         return true;
     int sign = **text == '-' ? -1 : 1;
     if (!one_of(text, "+-"))
         return false;
-    int hours = digits(text, 2);
-    if (hours < 0 || hours > 23 || !one_of(text, ":"))
+    int hours = digits(text, 2), minutes = 0;
+    if (hours < 0 || hours > 23)
         return false;
-    int minutes = digits(text, 2);
+    if (one_of(text, ":") || **text != '\0')
+        minutes = digits(text, 2);
     *ret_minutes = sign * (60 * hours + minutes);
     return minutes >= 0 && minutes <= 59;
 }
 
-bool rfc3339_parse(const char *text, int64_t *ret_us)
+bool rfc3339_parse(const char *text, int64_t *ret_us, bool *ret_has_zone)
 {
     struct tm tm = {0};
     int fraction_us, zone_minutes;
     if (!parse_date(&text, &tm) || !one_of(&text, "Tt ") || !parse_clock(&text, &tm) ||
-        !parse_fraction(&text, &fraction_us) || !parse_zone(&text, &zone_minutes) ||
-        *text != '\0')
+        !parse_fraction(&text, &fraction_us) ||
+        !parse_zone(&text, &zone_minutes, ret_has_zone) || *text != '\0')
         return false;
     int64_t seconds = (int64_t)timegm(&tm) - 60 * (int64_t)zone_minutes;
     *ret_us = seconds * 1000000 + fraction_us;

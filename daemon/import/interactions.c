@@ -128,9 +128,12 @@ static int name_it(struct import *im, const struct interaction_file *f, struct e
     return r;
 }
 
+/* As events have it: UTC without a zone. */
 static bool parse_time(const char *text, int64_t *ret_us)
 {
-    return rfc3339_parse(text, ret_us);
+    bool has_zone;
+
+    return rfc3339_parse(text, ret_us, &has_zone);
 }
 
 int import_interactions(struct import *im, struct err *err)

@@ -52,6 +52,14 @@ static enum item_role role_of(const struct kafka_plan *plan, const char *topic)
     return ITEM_ROLE_INTERACTIONS;
 }
 
+/* 0 = it has none. */
+static int64_t timestamp_us(const rd_kafka_message_t *msg)
+{
+    rd_kafka_timestamp_type_t type;
+    int64_t ms = rd_kafka_message_timestamp(msg, &type);
+    return type != RD_KAFKA_TIMESTAMP_NOT_AVAILABLE && ms > 0 ? ms * 1000 : 0;
+}
+
 int kafka_message_copy(struct item *item, const struct rd_kafka_message_s *msg,
                        const struct kafka_plan *plan, struct err *err)
 {
@@ -59,6 +67,7 @@ int kafka_message_copy(struct item *item, const struct rd_kafka_message_s *msg,
     item->partition = msg->partition;
     item->offset = msg->offset;
     item->received_us = clock_real_us();
+    item->record_us = timestamp_us(msg);
     item->key = msg->key == NULL ? NULL : arena_copy(&item->arena, msg->key, msg->key_len);
     item->key_bytes = msg->key == NULL ? 0 : msg->key_len;
     item->value =

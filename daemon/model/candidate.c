@@ -407,6 +407,12 @@ void candidate_drop_files(struct candidate *c)
         drop_file(c, (enum file)i);
 }
 
+void candidate_drop_user_files(struct candidate *c)
+{
+    drop_file(c, file_of(NPY, USERS));
+    drop_file(c, METRICS); /* which has the digests */
+}
+
 void candidate_done(struct candidate *c)
 {
     candidate_drop_files(c);
@@ -421,6 +427,7 @@ void candidate_done(struct candidate *c)
     json_decref(c->metrics);
     free(c->id_block[ITEMS]);
     free(c->id_block[USERS]);
+    free(c->nobody);
     *c = (struct candidate){0};
 }
 

@@ -70,6 +70,7 @@ struct candidate {
      * gate. training.c writes it. */
     struct json_t *metrics;
     char *id_block[2]; /* what item_id and user_id point into */
+    char *nobody;      /* and the names of users who are forgotten; NULL = none */
     /* As candidate_read read them, for candidate_publish: NULL where the arrays above are the same
      * bytes. */
     struct candidate_file {
@@ -92,6 +93,9 @@ int candidate_of_model(const struct settings *s, const struct store_model *m,
 void candidate_done(struct candidate *c);
 /* The vector of a user without history (D), NULL when the metrics hold none. malloc'ed. */
 float *candidate_no_history(const struct json_t *metrics, int32_t dim);
+
+/* Wall clock when the store was read for it; 0 = not said. */
+int64_t candidate_read_us(const struct candidate *c);
 
 /* What a model's row says of it: where it comes from, kinds, encoders, digest, and the metrics less
  * what has a place of its own in the store. */

@@ -268,6 +268,7 @@ static size_t count_vectors(const float *vec, size_t n, int32_t dim)
 }
 
 struct training {
+    int64_t n_forgettings; /* when the pairs were named */
     int64_t model_id;
     struct store_pair *pairs;
     size_t n;
@@ -276,36 +277,60 @@ struct training {
 static int write_training(struct store *st, void *arg, struct err *err)
 {
     const struct training *t = arg;
+    int64_t n = 0;
+    int r = store_forgettings(st, &n, err);
 
-    return store_put_training(st, t->model_id, t->pairs, t->n, err);
+    if (r == ERR_OK && n != t->n_forgettings)
+        return ERR_STALE;
+    return r != ERR_OK ? r : store_put_training(st, t->model_id, t->pairs, t->n, err);
 }
 
-/* Without them the next gate would judge the model by pairs that it was trained on. */
-static int put_back_training(const struct activation *a, const struct candidate *c,
-                             struct err *err)
+/* Again, when somebody was forgotten meanwhile: the pairs may name them. */
+static int write_pairs(const struct activation *a, struct candidate *c, struct err *err)
 {
     struct training t = {.model_id = a->model_id};
-    int r = store_get_training(a->t->reader, a->model_id, &t.pairs, &t.n, err);
+    bool changed;
+    int r;
 
-    if (r == ERR_NONE) {
+    do {
+        free(t.pairs);
+        t.pairs = NULL;
+        r = store_forgettings(a->t->reader, &t.n_forgettings, err);
+        if (r == ERR_OK)
+            r = candidate_forget(c, a->t->reader, &changed, err);
+        if (r == ERR_OK)
+            r = candidate_name_pairs(c, a->t->reader, &t.pairs, err);
         t.n = c->n_pairs;
-        r = candidate_name_pairs(c, a->t->reader, &t.pairs, err);
         if (r == ERR_OK)
             r = store_work(&a->t->writer, write_training, &t, err);
-    }
+    } while (r == ERR_STALE);
     free(t.pairs);
     return r;
 }
 
+/* Without them the next gate would judge the model by pairs that it was trained on. */
+static int put_back_training(const struct activation *a, struct candidate *c, struct err *err)
+{
+    struct store_pair *pairs = NULL;
+    size_t n = 0;
+    int r = store_get_training(a->t->reader, a->model_id, &pairs, &n, err);
+
+    free(pairs);
+    return r == ERR_NONE ? write_pairs(a, c, err) : r;
+}
+
 /* Vectors and training pairs that retention has taken away, and vectors that a crash kept from
  * being published. */
-static int put_back(const struct activation *a, const struct candidate *c, struct err *err)
+static int put_back(const struct activation *a, struct candidate *c, struct err *err)
 {
     struct candidate_publication p = {
         .model_id = a->model_id, .side = STORE_SIDE_ITEMS, .only_missing = true};
     size_t items = 0, users = 0;
-    int r = put_back_training(a, c, err);
+    bool changed;
+    int r = candidate_forget(c, a->t->reader, &changed, err);
 
+    if (r == ERR_OK)
+        r = put_back_training(a, c, err);
     if (r == ERR_OK)
         r = count(a->t->reader, a->model_id, &items, &users, err);
     if (r == ERR_OK && items < count_vectors(c->items, c->n_items, c->dim))

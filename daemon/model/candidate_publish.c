@@ -104,6 +104,20 @@ static void gather(const struct block *b, const int64_t *found, struct store_vec
     }
 }
 
+/* One who was forgotten since, and may be back, is somebody else. */
+static int leave_out_forgotten(struct store *st, const struct block *b, char *const *names,
+                               int64_t *found, struct err *err)
+{
+    unsigned char gone[BLOCK];
+    bool any;
+    int r = store_find_forgotten(st, names, b->n, candidate_read_us(b->c), gone, &any, err);
+
+    for (size_t i = 0; r == ERR_OK && any && i < b->n; i++)
+        if (gone[i])
+            found[i] = 0;
+    return r;
+}
+
 static int write_rows(struct store *st, void *arg, struct err *err)
 {
     const struct block *b = arg;
@@ -125,6 +139,8 @@ static int write_rows(struct store *st, void *arg, struct err *err)
     if (!vec)
         return err_oom(err, "a block of vectors");
     int r = store_find_ids(st, b->p->side, names, b->n, found, err);
+    if (r == ERR_OK && !items)
+        r = leave_out_forgotten(st, b, names, found, err);
     if (r == ERR_OK) {
         gather(b, found, &v, ids, vec, warm, stamp);
         r = store_publish_vectors(st, &v, err);
@@ -154,7 +170,8 @@ int candidate_put_vectors(const struct candidate *c, const struct candidate_targ
 /* ---- the model's row ----------------------------------------------------------------------- */
 
 struct insertion {
-    const struct candidate *c;
+    struct candidate *c;
+    int64_t n_forgettings; /* when the pairs were named */
     struct store_model *row;
     struct store_pair *pairs;
     struct store_metric *curve;
@@ -164,8 +181,13 @@ struct insertion {
 static int insert_model(struct store *st, void *arg, struct err *err)
 {
     struct insertion *i = arg;
-    int r = store_model_add(st, i->row, err);
+    int64_t n = 0;
+    int r = store_forgettings(st, &n, err);
 
+    if (r == ERR_OK && n != i->n_forgettings)
+        return ERR_STALE;
+    if (r == ERR_OK)
+        r = store_model_add(st, i->row, err);
     if (r == ERR_OK)
         r = store_put_training(st, i->row->model_id, i->pairs, i->c->n_pairs, err);
     return r == ERR_OK ? store_put_curve(st, i->row->model_id, i->curve, i->n_curve, err) : r;
@@ -262,6 +284,26 @@ static int find_parent(const struct candidate *c, struct store *reader, struct s
     return r == ERR_NONE ? ERR_OK : r;
 }
 
+/* Again, when somebody was forgotten meanwhile: the pairs may name them. */
+static int insert(struct insertion *i, const struct candidate_target *t, struct err *err)
+{
+    bool changed;
+    int r;
+
+    do {
+        free(i->pairs);
+        i->pairs = NULL;
+        r = store_forgettings(t->reader, &i->n_forgettings, err);
+        if (r == ERR_OK)
+            r = candidate_forget(i->c, t->reader, &changed, err);
+        if (r == ERR_OK)
+            r = candidate_name_pairs(i->c, t->reader, &i->pairs, err);
+        if (r == ERR_OK)
+            r = store_work(&t->writer, insert_model, i, err);
+    } while (r == ERR_STALE);
+    return r;
+}
+
 static int reject(struct store *st, void *arg, struct err *err)
 {
     return store_model_set_state(st, *(int64_t *)arg, "rejected", NULL, err);
@@ -285,18 +327,19 @@ int candidate_publish(struct candidate *c, const struct candidate_target *t, str
 {
     struct store_model row = {0};
     struct insertion i = {.c = c, .row = &row};
+    bool changed;
     int r = candidate_describe(c, &row, err);
 
+    if (r == ERR_OK)
+        r = candidate_forget(c, t->reader, &changed, err);
     if (r == ERR_OK)
         r = install(c, t->settings, &row, err);
     if (r == ERR_OK)
         r = find_parent(c, t->reader, &row, err);
     if (r == ERR_OK)
-        r = candidate_name_pairs(c, t->reader, &i.pairs, err);
-    if (r == ERR_OK)
         r = read_curve(c, &i, err);
     if (r == ERR_OK)
-        r = store_work(&t->writer, insert_model, &i, err);
+        r = insert(&i, t, err);
     if (r == ERR_OK)
         r = put_all(c, t, &row, err);
     if (r == ERR_OK)

@@ -1,3 +1,4 @@
+#include "config/clock.h"
 #include "daemon/base/processors.h"
 #include "daemon/model/training_internal.h"
 
@@ -251,7 +252,8 @@ static json_t *mean_json(const struct result *x, size_t D)
 
 struct run {
     const struct training_request *r;
-    bool stopped; /* by the caller's progress */
+    bool stopped;    /* by the caller's progress */
+    int64_t read_us; /* wall clock, before the store was read */
     struct training_data data;
     struct train_options o;
     struct training_start start;
@@ -321,7 +323,8 @@ static int write_candidate(struct run *run, const char *dir, struct json_t **ret
                           .stamp = t->d.stamp,
                           .pair = x->pair,
                           .metrics = metrics_json(run)};
-    int r = c.metrics ? judge(run, &c, err) : err_oom(err, "a candidate's metrics");
+    bool fits = json_object_set_new(c.metrics, "read_us", json_integer(run->read_us)) == 0;
+    int r = fits ? judge(run, &c, err) : err_oom(err, "a candidate's metrics");
 
     if (r == ERR_OK)
         r = candidate_write(dir, &c, err);
@@ -476,7 +479,7 @@ int training_run(struct store *reader, const struct settings *s,
                  const struct training_request *r, const char *dir, struct json_t **ret_metrics,
                  struct err *err)
 {
-    struct run run = {.r = r};
+    struct run run = {.r = r, .read_us = clock_real_us()};
     int status = check_options(r->options, err);
 
     if (status == ERR_OK)

@@ -214,7 +214,8 @@ static bool takes_turns(const struct item *item)
 static void begin(struct dispatch *d, struct item *item)
 {
     struct err err;
-    bool stale = !ledger_is_current(d->o.ledger, item->topic, item->partition, item->epoch);
+    const struct ledger_mark mark = ledger_mark_of(item);
+    bool stale = !ledger_is_current(d->o.ledger, &mark);
     if (stale || item->kind == ITEM_DELETED) {
         pass_on(d, item);
         return;
@@ -238,10 +239,10 @@ static void begin(struct dispatch *d, struct item *item)
 }
 
 /* The source had no memory to parse it. False when there is still none. */
-static bool parse_raw(struct item *item)
+static bool parse_raw(struct dispatch *d, struct item *item)
 {
     struct err err;
-    int status = event_parse(item, &err);
+    int status = event_parse(d->o.rules, item, &err);
     if (status == ERR_RETRY)
         return false;
     item->is_raw = false;
@@ -253,7 +254,7 @@ static bool parse_raw(struct item *item)
 /* False when nothing more can be admitted for now. */
 static bool admit_one(struct dispatch *d, struct item *item)
 {
-    if (item->is_raw && !parse_raw(item)) {
+    if (item->is_raw && !parse_raw(d, item)) {
         d->refused = item;
         return false;
     }

@@ -26,6 +26,7 @@
 #include "config/err.h"
 #include "config/settings.h"
 #include "daemon/event/item.h"
+#include "daemon/event/rules.h"
 #include "daemon/pipeline/ledger.h"
 #include "daemon/pipeline/queue.h"
 #include "extract/pool/pool.h"
@@ -41,6 +42,7 @@ struct dispatch_options {
     struct ledger *ledger;
     struct pool *pool; /* used by this thread only, closed by the owner after dispatch_close */
     const struct settings *settings;
+    const struct event_rules *rules;
     void (*failed)(void *arg, const struct err *err); /* ERR_FATAL: stop everything */
     void *arg;
 };

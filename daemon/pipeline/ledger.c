@@ -15,6 +15,8 @@
 
 #include "daemon/pipeline/ledger.h"
 
+#include "daemon/event/item.h"
+
 #include <assert.h>
 #include <pthread.h>
 #include <search.h>
@@ -40,6 +42,7 @@ struct partition {
     size_t n_unfinished;
     struct partition *next_touched; /* only inside ledger_preview */
     bool touched;
+    bool is_lane;
     char name[];
 };
 
@@ -132,6 +135,7 @@ static int assign(struct ledger *l, struct partition *p, int64_t next_offset,
     p->after_newest = next_offset;
     p->stop_at = INT64_MAX;
     p->epoch = *ret_epoch = next_epoch(l);
+    p->is_lane = false;
     return ERR_OK;
 }
 
@@ -141,6 +145,19 @@ int ledger_assign(struct ledger *l, const char *topic, int32_t partition, int64_
     pthread_mutex_lock(&l->lock);
     struct partition *p = find(l, topic, partition);
     int status = assign(l, p ? p : add(l, topic, partition), next_offset, ret_epoch, err);
+    pthread_mutex_unlock(&l->lock);
+    return status;
+}
+
+int ledger_open_lane(struct ledger *l, const char *name, uint32_t *ret_epoch, struct err *err)
+{
+    pthread_mutex_lock(&l->lock);
+    struct partition *p = find(l, name, 0);
+    if (!p)
+        p = add(l, name, 0);
+    int status = assign(l, p, 0, ret_epoch, err);
+    if (status == ERR_OK)
+        p->is_lane = true;
     pthread_mutex_unlock(&l->lock);
     return status;
 }
@@ -259,10 +276,17 @@ bool ledger_begin(struct ledger *l, const char *topic, int32_t partition, int64_
     return begun;
 }
 
-bool ledger_is_current(struct ledger *l, const char *topic, int32_t partition, uint32_t epoch)
+struct ledger_mark ledger_mark_of(const struct item *item)
+{
+    if (item->lane)
+        return (struct ledger_mark){item->lane, 0, item->lane_offset, item->epoch};
+    return (struct ledger_mark){item->topic, item->partition, item->offset, item->epoch};
+}
+
+bool ledger_is_current(struct ledger *l, const struct ledger_mark *mark)
 {
     pthread_mutex_lock(&l->lock);
-    bool current = find_epoch(l, &(struct ledger_mark){topic, partition, 0, epoch}) != NULL;
+    bool current = find_epoch(l, mark) != NULL;
     pthread_mutex_unlock(&l->lock);
     return current;
 }
@@ -301,7 +325,7 @@ size_t ledger_preview(struct ledger *l, const struct ledger_mark *marks, size_t 
         p->next_touched = touched;
         touched = p;
         int64_t next_offset = next_with_previewed(p);
-        if (next_offset > next_of(p))
+        if (next_offset > next_of(p) && !p->is_lane)
             ret_next[n_next++] =
                 (struct ledger_next){marks[i].topic, marks[i].partition, next_offset};
     }

@@ -31,7 +31,9 @@ void ledger_revoke(struct ledger *l, const char *topic, int32_t partition);
  * partition is not assigned: drop the message. */
 bool ledger_begin(struct ledger *l, const char *topic, int32_t partition, int64_t offset,
                   uint32_t *ret_epoch);
-bool ledger_is_current(struct ledger *l, const char *topic, int32_t partition, uint32_t epoch);
+/* A lane: what is followed without a place in a log. It is partition 0 of a topic of that name, from
+ * offset 0, and its offsets are not stored. */
+int ledger_open_lane(struct ledger *l, const char *name, uint32_t *ret_epoch, struct err *err);
 /* What next_offset would be with these offsets finished too; changes nothing until
  * ledger_finish. The sink asks, commits the transaction, then finishes. */
 struct ledger_mark {
@@ -45,7 +47,13 @@ struct ledger_next {
     int32_t partition;
     int64_t next_offset;
 };
-/* ret_next has room for n entries; returns how many partitions advanced. */
+struct item;
+/* The item's place in the ledger. */
+struct ledger_mark ledger_mark_of(const struct item *item);
+/* False: its partition was revoked, or assigned anew. */
+bool ledger_is_current(struct ledger *l, const struct ledger_mark *mark);
+/* ret_next has room for n entries; returns how many partitions advanced; lanes are left
+ * out. */
 size_t ledger_preview(struct ledger *l, const struct ledger_mark *marks, size_t n,
                       struct ledger_next *ret_next);
 void ledger_finish(struct ledger *l, const struct ledger_mark *marks, size_t n);

@@ -25,6 +25,13 @@ static void log_dead_letter(const struct item *item)
               item->err.reason, item->stage, item->err.text);
 }
 
+static void count_warnings(const struct item *item)
+{
+    for (int i = 0; i < ITEM_WARNINGS; i++)
+        if (item->warnings & (1u << i))
+            metrics_event_warning(item_warning_names[i], 1);
+}
+
 void outcome_committed(const struct item *item, int64_t queryable_us)
 {
     if (item->epoch == 0) {
@@ -38,6 +45,7 @@ void outcome_committed(const struct item *item, int64_t queryable_us)
             ticket_done(item->ticket, !item->embedding);
         return;
     }
+    count_warnings(item);
     switch (item->kind) {
     case ITEM_DEAD:
         metrics_item(METRICS_DEAD);
@@ -45,7 +53,7 @@ void outcome_committed(const struct item *item, int64_t queryable_us)
         log_dead_letter(item);
         break;
     case ITEM_INTERACTION:
-        metrics_interaction();
+    case ITEM_USER_DELETED: /* as the store says (sink.c) */
         break;
     case ITEM_DELETED:
         metrics_item(METRICS_DELETED);

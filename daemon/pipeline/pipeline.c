@@ -23,6 +23,7 @@ enum { DRAIN_LOOK_MS = 100 };
 
 struct pipeline {
     _Atomic(const struct settings *) settings;
+    struct event_rules rules;
     char *dlq_topic;
     struct store *st;
     struct ledger *ledger;
@@ -106,9 +107,10 @@ void pipeline_submit(struct pipeline *p, struct item *item)
         queue_push(p->work, item);
         return;
     }
-    metrics_event(item->topic);
+    if (item->letter_id == 0)
+        metrics_event(item->topic);
     if (item->kind != ITEM_DEAD && item->kind != ITEM_GAP &&
-        event_parse(item, &err) != ERR_OK) {
+        event_parse(&p->rules, item, &err) != ERR_OK) {
         item->is_raw = err.status == ERR_RETRY;
         if (!item->is_raw)
             item_kill(item, "parse", &err);
@@ -245,6 +247,7 @@ static int open_threads(struct pipeline *p, const struct settings *s, struct err
                                         .ledger = p->ledger,
                                         .pool = p->pool,
                                         .settings = s,
+                                        .rules = &p->rules,
                                         .failed = on_failed,
                                         .arg = p};
     struct sink_options sink = {.done = p->done,
@@ -309,11 +312,15 @@ int pipeline_open(const struct settings *s, const char *dlq_topic, struct pipeli
     struct pipeline *p = calloc(1, sizeof(*p));
     if (!p)
         return err_oom(err, "pipeline");
+    for (int i = 0; i < ITEM_WARNINGS; i++)
+        metrics_event_warning(item_warning_names[i], 0);
     atomic_init(&p->settings, s);
     init_locks(p);
     p->dlq_topic = dlq_topic ? strdup(dlq_topic) : NULL;
     int status = dlq_topic && !p->dlq_topic ? err_oom(err, "pipeline: name of the DLQ topic")
-                                            : open_parts(p, s, err);
+                                            : event_rules_open(s, &p->rules, err);
+    if (status == ERR_OK)
+        status = open_parts(p, s, err);
     if (status != ERR_OK) {
         pipeline_close(p);
         return status;
@@ -347,6 +354,7 @@ void pipeline_close(struct pipeline *p)
     queue_close(p->done);
     ledger_free(p->ledger);
     store_close(p->st);
+    event_rules_done(&p->rules);
     free(p->dlq_topic);
     pthread_cond_destroy(&p->settled);
     pthread_mutex_destroy(&p->lock);

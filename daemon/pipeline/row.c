@@ -25,18 +25,64 @@ struct json_t *row_flags_json(const struct features_flags *f)
         f->video_codec, "audio_codec", f->audio_codec);
 }
 
-/* How the media was sampled; an update of text only keeps what was stored. */
+/* How the media was sampled: what is stored, when that is kept. */
+static json_t *sampling_flags(const struct item *item, const json_t *stored)
+{
+    if (item->keeps_media)
+        return json_copy((json_t *)(uintptr_t)stored);
+    return item->features && item->media_uri ? row_flags_json(&item->features->flags)
+                                             : json_object();
+}
+
+/* "cut": the names of the texts that were longer than is stored. One that an update does not name stays
+ * as it was. */
+static int print_cut(const struct item *item, const json_t *stored, json_t *flags)
+{
+    static const struct {
+        unsigned bit, warning;
+        const char *name;
+    } texts[] = {{ITEM_FIELD_TITLE, ITEM_WARNING_TITLE_CUT, "title"},
+                 {ITEM_FIELD_DESCRIPTION, ITEM_WARNING_DESCRIPTION_CUT, "description"},
+                 {ITEM_FIELD_TAGS, ITEM_WARNING_TAGS_CUT, "tags"}};
+    json_t *before = json_object_get(stored, "cut"), *cut = json_array(), *name;
+    int failed = cut == NULL;
+    size_t at;
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        bool is_cut = item->warnings & texts[i].warning;
+        json_array_foreach(before, at, name) is_cut |=
+            !(item->named & texts[i].bit) && json_is_string(name) &&
+            strcmp(json_string_value(name), texts[i].name) == 0;
+        if (is_cut)
+            failed |= json_array_append_new(cut, json_string(texts[i].name));
+    }
+    if (json_array_size(cut) > 0)
+        failed |= json_object_set(flags, "cut", cut);
+    else
+        (void)json_object_del(flags, "cut");
+    json_decref(cut);
+    return failed ? ERR_RETRY : ERR_OK;
+}
+
 static int print_flags(struct item *item, const char **ret_json, struct err *err)
 {
-    *ret_json = item->flags_json;
-    if (item->keeps_media || !item->features || !item->media_uri)
-        return ERR_OK;
-    json_t *json = row_flags_json(&item->features->flags);
-    char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
-    *ret_json = text ? arena_strdup(&item->arena, text) : NULL;
+    json_t *stored = item->flags_json ? json_loads(item->flags_json, 0, NULL) : NULL;
+    if (!stored) /* nothing, or what somebody else wrote there */
+        stored = json_object();
+    json_t *flags = stored ? sampling_flags(item, stored) : NULL;
+    bool failed = !flags || print_cut(item, stored, flags) != ERR_OK;
+    char *text = NULL;
+
+    *ret_json = NULL;
+    if (!failed && json_object_size(flags) > 0) {
+        text = json_dumps(flags, JSON_COMPACT | JSON_REAL_PRECISION(6));
+        *ret_json = text ? arena_strdup(&item->arena, text) : NULL;
+        failed = *ret_json == NULL;
+    }
     free(text);
-    json_decref(json);
-    return *ret_json ? ERR_OK : err_oom(err, "row: sampling flags");
+    json_decref(flags);
+    json_decref(stored);
+    return failed ? err_oom(err, "row: flags") : ERR_OK;
 }
 
 static int video_row(struct item *item, struct store_video *ret_video, struct err *err)
@@ -89,19 +135,45 @@ static int dead_letter_row(struct item *item, const char *dlq_topic,
                                              .headers = headers,
                                              .n_headers = item->n_headers,
                                              .ts_us = clock_real_us(),
+                                             .said_us = item->record_us,
                                              .dlq_topic = dlq_topic};
     return ERR_OK;
 }
 
+/* An event is no younger than its record: of a log that is read again, or of a clock that runs ahead. */
+static int64_t said_us(const struct item *item)
+{
+    int64_t event_us = item->event_us, record_us = item->record_us;
+
+    if (event_us == 0 || record_us == 0)
+        return event_us + record_us ? event_us + record_us : item->received_us;
+    return event_us < record_us ? event_us : record_us;
+}
+
+/* The later of the two, since more may have come between wish and record; never the future. */
+static struct store_forget forget_row(const struct item *item)
+{
+    int64_t at_us = item->event_us > item->record_us ? item->event_us : item->record_us;
+
+    return (struct store_forget){
+        .pos = position(item),
+        .user_id = item->user_id,
+        .at_us = at_us > 0 && at_us < item->received_us ? at_us : item->received_us};
+}
+
 static struct store_interaction interaction_row(const struct item *item)
 {
+    int64_t record_us = item->record_us > 0 && item->record_us < item->received_us
+                            ? item->record_us
+                            : item->received_us;
+
     return (struct store_interaction){.pos = position(item),
                                       .user_id = item->user_id,
                                       .item_id = item->item_id,
                                       .kind = item->interaction_kind,
                                       .weight = item->weight,
-                                      .ts_us =
-                                          item->event_us ? item->event_us : item->received_us};
+                                      .ts_us = item->event_us ? item->event_us : record_us,
+                                      .said_us = said_us(item)};
 }
 
 /* A re-extraction that failed leaves the item as it is, and no dead letter. */
@@ -122,7 +194,7 @@ static int reextraction_row(struct item *item, struct store_reextraction *ret, s
     return ERR_OK;
 }
 
-int row_from_item(struct item *item, const char *dlq_topic, struct row *ret_row,
+static int row_of(struct item *item, const char *dlq_topic, struct row *ret_row,
                   struct store_op *ret_op, struct err *err)
 {
     if (item->ticket) {
@@ -148,6 +220,10 @@ int row_from_item(struct item *item, const char *dlq_topic, struct row *ret_row,
                                     .interaction = &ret_row->interaction};
         ret_row->interaction = interaction_row(item);
         return ERR_OK;
+    case ITEM_USER_DELETED:
+        *ret_op = (struct store_op){.kind = STORE_OP_FORGET, .forget = &ret_row->forget};
+        ret_row->forget = forget_row(item);
+        return ERR_OK;
     case ITEM_GAP:
         *ret_op = (struct store_op){.kind = STORE_OP_GAP, .gap = &ret_row->gap};
         ret_row->gap =
@@ -155,4 +231,12 @@ int row_from_item(struct item *item, const char *dlq_topic, struct row *ret_row,
         return ERR_OK;
     }
     return err_fatal(err, 70, "row: item of kind %d", (int)item->kind);
+}
+
+int row_from_item(struct item *item, const char *dlq_topic, struct row *ret_row,
+                  struct store_op *ret_op, struct err *err)
+{
+    int status = row_of(item, dlq_topic, ret_row, ret_op, err);
+    ret_op->letter_id = item->letter_id;
+    return status;
 }

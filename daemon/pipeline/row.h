@@ -15,6 +15,7 @@ struct row {
         struct store_interaction interaction;
         struct store_dead_letter dead_letter;
         struct store_gap gap;
+        struct store_forget forget;
         struct store_reextraction reextraction;
     };
 };

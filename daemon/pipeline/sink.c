@@ -5,6 +5,7 @@
 #include "config/text.h"
 #include "daemon/base/health.h"
 #include "daemon/base/metrics.h"
+#include "daemon/pipeline/erasure.h"
 #include "daemon/pipeline/fuser.h"
 #include "daemon/pipeline/outcome.h"
 #include "daemon/pipeline/requests.h"
@@ -38,6 +39,7 @@ struct sink {
     atomic_bool stopping;
     bool broken; /* a fatal error: nothing more is written */
     struct retention retention;
+    struct erasure erasure;
 
     struct item **items; /* (room): the batch; NULL = settled */
     size_t n_items, n_bytes, room;
@@ -65,7 +67,8 @@ static const struct settings *settings_of(struct sink *k)
 /* The result of a revoked partition: somebody else has it now. */
 static bool is_stale(struct sink *k, const struct item *item)
 {
-    return !ledger_is_current(k->o.ledger, item->topic, item->partition, item->epoch);
+    const struct ledger_mark mark = ledger_mark_of(item);
+    return !ledger_is_current(k->o.ledger, &mark);
 }
 
 /* Those that are missing: once an item, however often its transaction is tried, since what this needs
@@ -94,8 +97,7 @@ static size_t gather(struct sink *k, struct item *const *items, size_t n)
             continue;
         }
         k->ops[n_ops] = k->built[&items[i] - k->items].op;
-        k->marks[n_ops++] =
-            (struct ledger_mark){item->topic, item->partition, item->offset, item->epoch};
+        k->marks[n_ops++] = ledger_mark_of(item);
     }
     return n_ops;
 }
@@ -160,6 +162,8 @@ static int write_once(struct sink *k, struct item **items, size_t n, struct err 
     /* counted before the ledger lets go: who waits for that (ingest.c) reads the counts then */
     for (size_t i = 0; i < n; i++)
         outcome_committed(items[i], result.queryable_us);
+    metrics_interactions_add(result.n_interactions);
+    metrics_forgotten(result.n_forgotten, result.n_dropped);
     if (n_ops > 0) {
         ledger_finish(k->o.ledger, k->marks, n_ops);
         metrics_stage_us(METRICS_COMMIT, result.commit_us);
@@ -387,7 +391,8 @@ static void *sink_main(void *arg)
             flush(k);
         else if (k->n_items == 0)
             retention_run(&k->retention, k->o.st, settings_of(k));
-        if (!k->broken)
+        bool more = !k->broken && erasure_run(&k->erasure, k->o.st);
+        if (!k->broken && !more)
             wait_for_news(k);
     }
     health_stop(HEALTH_SINK);

@@ -92,7 +92,7 @@ static int keep_feature(struct item *item, const struct encoder_identity *encode
     return ERR_OK;
 }
 
-static int keep_features(struct item *item, const struct store_item *row, struct store *reader,
+static int keep_features(struct item *item, struct store *reader,
                          const struct encoder_identity *encoders, struct err *err)
 {
     item->features = arena_alloc(&item->arena, sizeof(*item->features));
@@ -108,24 +108,19 @@ static int keep_features(struct item *item, const struct store_item *row, struct
         item->features = NULL;
         return ERR_OK;
     }
-    if (row->flags_json) {
-        item->flags_json = arena_strdup(&item->arena, row->flags_json);
-        if (!item->flags_json)
-            return err_oom(err, "update: stored flags");
-    }
     item->keeps_media = true;
     return ERR_OK;
 }
 
 /* A re-extraction: everything from the media; without any, from the text, beside the picture and
  * sound that are stored. */
-static int begin_anew(struct item *item, const struct store_item *row, struct store *reader,
+static int begin_anew(struct item *item, struct store *reader,
                       const struct encoder_identity *encoders, struct err *err)
 {
     if (item->media_uri)
         return ERR_OK;
     if (item->title || item->description || item->n_tags > 0)
-        return keep_features(item, row, reader, encoders, err);
+        return keep_features(item, reader, encoders, err);
     return err_skip(err, "no_media", "item %s: neither media nor text to extract from",
                     item->item_id);
 }
@@ -138,9 +133,14 @@ static int complete_from(struct item *item, const struct store_item *row, struct
     if ((status = keep_texts(item, row, err)) != ERR_OK ||
         (status = keep_media(item, row, unchanged, err)) != ERR_OK)
         return status;
+    if (row->flags_json && !item->flags_json) {
+        item->flags_json = arena_strdup(&item->arena, row->flags_json);
+        if (!item->flags_json)
+            return err_oom(err, "update: stored flags");
+    }
     if (item->ticket)
-        return begin_anew(item, row, reader, encoders, err);
-    return unchanged ? keep_features(item, row, reader, encoders, err) : ERR_OK;
+        return begin_anew(item, reader, encoders, err);
+    return unchanged ? keep_features(item, reader, encoders, err) : ERR_OK;
 }
 
 int update_complete(struct item *item, struct store *reader,

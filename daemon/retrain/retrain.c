@@ -6,6 +6,7 @@
 #include "config/wake.h"
 #include "daemon/base/health.h"
 #include "daemon/base/metrics.h"
+#include "daemon/model/forget.h"
 #include "daemon/model/models.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/retrain/files.h"
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 enum { TICK_MS = 1000, HEALTH_LIMIT_MS = 30000, N_RESULTS = 4, N_VERDICTS = 5 };
+enum { FORGET_REST = 20, FORGET_AGAIN_US = 60000000 };
 
 static const char *const result_names[N_RESULTS] = {"published", "rejected", "failed",
                                                     "not_now"};
@@ -37,6 +39,8 @@ struct retrain {
     /* the thread's own */
     uint64_t n_counted; /* of metrics_interactions */
     int64_t seed_offset;
+    uint64_t n_forgotten;  /* of metrics_users_forgotten: folders have been looked through */
+    int64_t forget_due_us; /* monotonic: not before */
     int64_t model_id, newest_us; /* the active one; when the newest of those was made */
 
     pthread_mutex_t lock; /* around all that follows */
@@ -286,6 +290,33 @@ static bool is_going_on(void *arg)
     return !is_stopping(arg);
 }
 
+/* Folders of models may name users who were forgotten. A folder is written anew for that, so the next look
+ * comes no sooner than FORGET_REST of its times. */
+static void look_at_forgotten(struct retrain *t)
+{
+    struct candidate_target target = {.settings = t->settings(t->arg),
+                                      .writer = pipeline_writer(t->pipeline)};
+    uint64_t n = metrics_users_forgotten();
+    int64_t start_us = clock_mono_us(), n_folders = 0;
+    struct err err;
+
+    if (n == t->n_forgotten || start_us < t->forget_due_us)
+        return;
+    int r = store_open(target.settings->store.path, STORE_READ, &target.reader, &err);
+    if (r == ERR_OK && models_lock(is_going_on, t)) {
+        r = forget_in_files(&target, &n_folders, &err);
+        models_unlock();
+    }
+    store_close(target.reader);
+    if (r != ERR_OK)
+        log_warning("forgetting a user: %s: tried again", err.text);
+    else
+        t->n_forgotten = n;
+    int64_t now_us = clock_mono_us(), rest_us = FORGET_REST * (now_us - start_us);
+    t->forget_due_us =
+        now_us + (r != ERR_OK && rest_us < FORGET_AGAIN_US ? FORGET_AGAIN_US : rest_us);
+}
+
 /* Leftovers of a crash, then what the store knows. An error here is told; the thread goes on. */
 static void begin(struct retrain *t)
 {
@@ -422,6 +453,7 @@ static void *retrain_main(void *arg)
     while (!is_stopping(t)) {
         count(t);
         follow_model(t);
+        look_at_forgotten(t);
         if (is_due(t))
             run_round(t);
         else if (poll(fds, 2, TICK_MS) > 0 && fds[1].revents)
@@ -454,6 +486,7 @@ int retrain_open(const struct settings *(*settings)(void *arg), void *arg, struc
     t->pipeline = p;
     t->ndcg_10 = t->ndcg_20 = t->cold_ndcg_20 = -1;
     t->n_counted = metrics_interactions();
+    t->n_forgotten = UINT64_MAX; /* what was left when the daemon stopped */
     struct retrain_now now = look_at_clocks();
     retrain_schedule_init(&t->schedule, &now, false, -1, 0);
     pthread_mutex_init(&t->lock, NULL);

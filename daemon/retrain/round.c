@@ -4,6 +4,7 @@
 #include "config/text.h"
 #include "daemon/base/paths.h"
 #include "daemon/model/candidate.h"
+#include "daemon/model/forget.h"
 #include "daemon/model/holdout.h"
 #include "daemon/model/models.h"
 #include "daemon/retrain/files.h"
@@ -341,10 +342,14 @@ static int publish(struct round *r, struct candidate *c, struct err *err)
                                  .ctx = r,
                                  .unless_pinned = true};
 
+    bool changed;
+
     r->r->show(r->r->arg, "publishing");
     if (!models_lock(may_wait, r))
         return err_retry(err, EX_TEMPFAIL, "publication of a model: stopped");
     int status = candidate_publish(c, &t, err);
+    if (status == ERR_OK)
+        status = forget_in_pairs(r->paths.holdout, r->st, candidate_read_us(c), &changed, err);
     if (status == ERR_OK)
         status = retrain_files_keep(&r->paths, c->dir, err);
     if (status == ERR_OK)

@@ -9,6 +9,8 @@
  *             {"damaged": true}: what cannot be published any more → {"purged": N}
  *   reextract {"items": [ID…], "all": B, "rate": N, "after": ID, "media_root": PATH}
  *                                      → the object of reextract_json
+ *   forget {"user_id": ID}             → {"hash", "known", "clean", "interactions", "vectors",
+ *                                        "training_pairs", "dead_letters", "folders"}
  *   snapshot {"path": PATH}            → {"path", "bytes"}
  *   reload                             → null
  *   train                              → the object of retrain_json; a round begins at once, or
@@ -22,6 +24,9 @@
  *
  * Handlers run on their client's thread; writes go through pipeline_write. */
 #include "config/settings.h"
+#include "daemon/base/ids.h"
+#include "daemon/base/metrics.h"
+#include "daemon/model/forget.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/retrain/retrain.h"
 #include "daemon/service/control.h"
@@ -285,6 +290,32 @@ static int serve_purge(struct control_call *call, struct json_t **ret_result, st
     return r ? r : give(json_pack("{s:I}", "purged", (json_int_t)p.n), ret_result, err);
 }
 
+static bool is_wanted(void *arg)
+{
+    return control_progress(arg, json_pack("{s:i, s:i, s:s}", "done", 0, "total", 0, "wait",
+                                           "a model is being published"));
+}
+
+static int serve_forget(struct control_call *call, struct json_t **ret_result, struct err *err)
+{
+    struct service *svc = call->ctx;
+    const char *user_id = control_string(call, "user_id");
+    struct candidate_target t = {.settings = service_settings(svc),
+                                 .writer = pipeline_writer(svc->pipeline)};
+    struct forget_result result;
+
+    if (!user_id || !id_is_usable(user_id))
+        return err_fatal(err, EX_USAGE, "control: forget needs a user_id");
+    int r = store_open(svc->vitals.store_path, STORE_READ, &t.reader, err);
+    if (r)
+        return r;
+    r = forget_user(&t, user_id, is_wanted, call, &result, err);
+    store_close(t.reader);
+    /* whatever came of it: retraining looks at what is left of files */
+    metrics_forgotten(1, 0);
+    return r ? r : give(forget_json(&result), ret_result, err);
+}
+
 /* By a reader of its own: the sink goes on writing meanwhile. */
 static int serve_snapshot(struct control_call *call, struct json_t **ret_result,
                           struct err *err)
@@ -322,6 +353,7 @@ const struct control_command service_commands[] = {
     {"dlq_retry", serve_retry},
     {"dlq_purge", serve_purge},
     {"reextract", serve_reextract},
+    {"forget", serve_forget},
     {"snapshot", serve_snapshot},
     {"reload", serve_reload},
     {"train", serve_train},

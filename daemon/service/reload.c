@@ -52,6 +52,16 @@ static bool same_partitions(const struct settings *a, const struct settings *b)
             memcmp(a->kafka.partitions, b->kafka.partitions, n * sizeof(int64_t)) == 0);
 }
 
+static bool same_events(const struct settings *a, const struct settings *b)
+{
+    return a->events.preset == b->events.preset &&
+           same_strings(&a->events.video, &b->events.video) &&
+           same_strings(&a->events.interaction, &b->events.interaction) &&
+           same_strings(&a->events.type, &b->events.type) &&
+           same_strings(&a->events.types, &b->events.types) &&
+           same_strings(&a->events.deleted, &b->events.deleted);
+}
+
 void service_reload_unchangeable(const struct settings *old, const struct settings *now,
                                  char *ret_keys, size_t bytes)
 {
@@ -72,6 +82,9 @@ void service_reload_unchangeable(const struct settings *old, const struct settin
         {"kafka.start", old->kafka.start == now->kafka.start},
         {"kafka.dlq_topic", same_text(old->kafka.dlq_topic, now->kafka.dlq_topic)},
         {"kafka.properties", same_strings(&old->kafka.properties, &now->kafka.properties)},
+        {"events", same_events(old, now)},
+        {"interactions.tombstones",
+         old->interactions.tombstones == now->interactions.tombstones},
         {"spool.directory", same_text(old->spool.directory, now->spool.directory)},
         {"spool.keep_files", old->spool.keep_files == now->spool.keep_files},
         {"http.address", same_text(old->http.address, now->http.address)},

@@ -158,6 +158,8 @@ static struct item *item_of_line(const struct event_file *f, const struct ndjson
         return NULL;
     item->offset = line->number;
     item->received_us = clock_real_us();
+    item->record_us =
+        (int64_t)f->begun.st_mtim.tv_sec * 1000000 + f->begun.st_mtim.tv_nsec / 1000;
     item->value_bytes = line->n_bytes;
     item->topic = arena_strdup(&item->arena, f->topic);
     item->value = arena_copy(&item->arena, line->text, line->n_bytes);

@@ -19,9 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define INGEST_TICK_MS     20
-#define INGEST_TOPIC_BYTES 256
-#define INGEST_RETRY_MAX   ((size_t)10000) /* dead letters held in memory at once */
+#define INGEST_TICK_MS   20
+#define INGEST_RETRY_MAX ((size_t)10000) /* dead letters held in memory at once */
 
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 
@@ -244,19 +243,15 @@ int ingest_file(struct pipeline *p, const char *store_path, int fd, const char *
 struct retry_job {
     struct store_letter *rows;
     size_t n;
-    char (*topics)[INGEST_TOPIC_BYTES]; /* (n), "" = not taken up */
+    bool *is_taken; /* (n) false = superseded */
     const char *media_root;
 };
 
-/* The topic that it came from before any retry. */
-static const char *origin(const char *topic)
+/* What the ledger follows it by. */
+static const char *lane_of(const struct store_letter *row, char lane[32])
 {
-    const char *colon;
-
-    if (strncmp(topic, "retry:", 6) != 0)
-        return topic;
-    colon = strchr(topic + 6, ':');
-    return colon ? colon + 1 : topic;
+    (void)snprintf(lane, 32, "retry:%" PRId64, row->id);
+    return lane;
 }
 
 static int is_superseded(struct store *st, const struct store_letter *row, bool *ret_superseded,
@@ -274,8 +269,7 @@ static int is_superseded(struct store *st, const struct store_letter *row, bool 
     if (r)
         return r;
     *ret_superseded = item.topic && item.partition == row->partition &&
-                      strcmp(origin(item.topic), origin(row->topic)) == 0 &&
-                      item.offset >= row->offset;
+                      strcmp(item.topic, row->topic) == 0 && item.offset >= row->offset;
     store_item_done(&item);
     return ERR_OK;
 }
@@ -292,18 +286,15 @@ static int retry_load(const char *store_path, const struct ingest_which *which,
                            err);
     if (r == ERR_OK && job->n == 0)
         r = err_fatal(err, EX_NOINPUT, "no such dead letter: see metammf dlq list");
-    if (r == ERR_OK && !(job->topics = calloc(job->n, sizeof(*job->topics))))
+    if (r == ERR_OK && !(job->is_taken = calloc(job->n, sizeof(*job->is_taken))))
         r = err_oom(err, "dead letters");
     for (size_t i = 0; r == ERR_OK && i < job->n; i++) {
         const struct store_letter *row = &job->rows[i];
         bool superseded;
 
         r = is_superseded(st, row, &superseded, err);
-        if (r == ERR_OK && superseded)
-            ++*ret_superseded;
-        else if (r == ERR_OK)
-            snprintf(job->topics[i], sizeof(job->topics[i]), "retry:%" PRId64 ":%s", row->id,
-                     origin(row->topic));
+        job->is_taken[i] = r == ERR_OK && !superseded;
+        *ret_superseded += r == ERR_OK && superseded;
     }
     store_close(st);
     return r;
@@ -313,41 +304,61 @@ static void retry_free(struct retry_job *job)
 {
     if (job->rows)
         store_letters_free(job->rows, job->n);
-    free(job->topics);
+    free(job->is_taken);
+}
+
+static int copy_headers(struct item *item, const struct store_letter *row)
+{
+    struct item_header *headers = arena_array(&item->arena, row->n_headers, sizeof(*headers));
+
+    if (!headers)
+        return ERR_RETRY;
+    for (size_t i = 0; i < row->n_headers; i++) {
+        const struct store_header *from = &row->headers[i];
+
+        headers[i].name = arena_strdup(&item->arena, from->name);
+        headers[i].value =
+            from->value ? arena_copy(&item->arena, from->value, from->value_bytes) : NULL;
+        headers[i].value_bytes = from->value_bytes;
+        if (!headers[i].name || (from->value && !headers[i].value))
+            return ERR_RETRY;
+    }
+    item->headers = headers;
+    item->n_headers = row->n_headers;
+    return ERR_OK;
 }
 
 /* Copies everything: the row is freed before the item may be. */
-static struct item *retry_item(const struct store_letter *row, const char *topic,
-                               const char *media_root)
+static int copy_letter(struct item *item, const struct store_letter *row,
+                       const char *media_root)
 {
-    struct item *item = item_new();
-    struct item_header *headers;
-
-    if (!item)
-        return NULL;
     struct arena *a = &item->arena;
+    char lane[32];
 
-    item->topic = arena_strdup(a, topic);
+    item->letter_id = row->id;
+    item->lane = arena_strdup(a, lane_of(row, lane));
+    item->topic = arena_strdup(a, row->topic);
     item->partition = row->partition;
     item->offset = row->offset;
-    item->role = item_role_parse(row->role, origin(row->topic));
+    item->role = item_role_parse(row->role, row->topic);
     item->key = row->key ? arena_copy(a, row->key, row->key_bytes) : NULL;
     item->key_bytes = row->key_bytes;
     item->value = row->value ? arena_copy(a, row->value, row->value_bytes) : NULL;
     item->value_bytes = row->value_bytes;
-    item->headers = headers = arena_array(a, row->n_headers, sizeof(*headers));
-    for (size_t i = 0; headers && i < row->n_headers; i++) {
-        headers[i].name = arena_strdup(a, row->headers[i].name);
-        headers[i].value = row->headers[i].value ? arena_copy(a, row->headers[i].value,
-                                                              row->headers[i].value_bytes)
-                                                 : NULL;
-        headers[i].value_bytes = row->headers[i].value_bytes;
-    }
-    item->n_headers = headers ? row->n_headers : 0;
     item->received_us = clock_real_us();
+    item->record_us = row->ts_us; /* no later than it was buried */
     item->media_root = media_root ? arena_strdup(a, media_root) : NULL;
-    if (item->topic && headers && (item->media_root || !media_root) &&
-        (item->key || !row->key) && (item->value || !row->value))
+    if (!item->topic || !item->lane || (!item->media_root && media_root) ||
+        (!item->key && row->key) || (!item->value && row->value))
+        return ERR_RETRY;
+    return copy_headers(item, row);
+}
+
+static struct item *retry_item(const struct store_letter *row, const char *media_root)
+{
+    struct item *item = item_new();
+
+    if (item && copy_letter(item, row, media_root) == ERR_OK)
         return item;
     item_free(item);
     return NULL;
@@ -357,18 +368,18 @@ static int retry_submit(struct pipeline *p, const struct retry_job *job, size_t 
                         struct err *err)
 {
     const struct store_letter *row = &job->rows[i];
-    const char *topic = job->topics[i];
     struct ledger *l = pipeline_ledger(p);
+    char lane[32];
     struct item *item;
     uint32_t epoch;
-    int r = ledger_assign(l, topic, row->partition, row->offset, &epoch, err);
+    int r = ledger_open_lane(l, lane_of(row, lane), &epoch, err);
 
     if (r)
         return r;
-    item = retry_item(row, topic, job->media_root);
+    item = retry_item(row, job->media_root);
     if (!item)
         return err_oom(err, "dead letter");
-    if (!ledger_begin(l, topic, row->partition, row->offset, &item->epoch)) {
+    if (!ledger_begin(l, lane, 0, 0, &item->epoch)) {
         item_free(item);
         return err_fatal(err, EX_SOFTWARE, "dead letter %" PRId64 ": already in flight",
                          row->id);
@@ -379,12 +390,12 @@ static int retry_submit(struct pipeline *p, const struct retry_job *job, size_t 
 
 static size_t retry_flying(struct pipeline *p, const struct retry_job *job)
 {
+    char lane[32];
     size_t n = 0;
 
     for (size_t i = 0; i < job->n; i++)
-        if (job->topics[i][0])
-            n +=
-                ledger_in_flight_of(pipeline_ledger(p), job->topics[i], job->rows[i].partition);
+        if (job->is_taken[i])
+            n += ledger_in_flight_of(pipeline_ledger(p), lane_of(&job->rows[i], lane), 0);
     return n;
 }
 
@@ -400,7 +411,7 @@ static int retry_run(struct pipeline *p, const struct retry_job *job,
             nap();
             r = check_pipeline(p, err);
         }
-        if (r == ERR_OK && job->topics[i][0])
+        if (r == ERR_OK && job->is_taken[i])
             r = retry_submit(p, job, i, err);
     }
     while (r == ERR_OK && (flying = retry_flying(p, job)) > 0) {
@@ -413,15 +424,28 @@ static int retry_run(struct pipeline *p, const struct retry_job *job,
     return r;
 }
 
-static int purge_retried(struct store *st, void *arg, struct err *err)
+/* Those that are dead letters again: their rows are still there. */
+static int count_failed(const char *store_path, const struct retry_job *job, int64_t *ret_n,
+                        struct err *err)
 {
-    const struct retry_job *job = arg;
-    int64_t n;
-    int r = ERR_OK;
+    struct store *st;
+    int r = store_open(store_path, STORE_READ, &st, err);
 
-    for (size_t i = 0; r == ERR_OK && i < job->n; i++)
-        if (job->topics[i][0])
-            r = store_dead_letters_purge(st, job->rows[i].id, NULL, 0, &n, err);
+    if (r)
+        return r;
+    *ret_n = 0;
+    for (size_t i = 0; r == ERR_OK && i < job->n; i++) {
+        struct store_letter *rows = NULL;
+        size_t n = 0;
+
+        if (!job->is_taken[i])
+            continue;
+        r = store_dead_letters(st, job->rows[i].id, NULL, 1, &rows, &n, err);
+        if (r == ERR_OK)
+            store_letters_free(rows, n);
+        *ret_n += (int64_t)n;
+    }
+    store_close(st);
     return r;
 }
 
@@ -429,17 +453,14 @@ static int retry_locked(struct pipeline *p, const char *store_path, struct retry
                         const struct ingest_watch *watch, struct ingest_result *result,
                         struct err *err)
 {
-    uint64_t dead = metrics_items(METRICS_DEAD);
+    char lane[32];
     int r = retry_run(p, job, watch, err);
 
     if (r == ERR_OK)
-        r = count_dead(store_path, "retry:", metrics_items(METRICS_DEAD) - dead,
-                       &result->n_dead_letters, err);
-    if (r == ERR_OK)
-        r = pipeline_write(p, purge_retried, job, err);
+        r = count_failed(store_path, job, &result->n_dead_letters, err);
     for (size_t i = 0; i < job->n; i++)
-        if (job->topics[i][0])
-            ledger_revoke(pipeline_ledger(p), job->topics[i], job->rows[i].partition);
+        if (job->is_taken[i])
+            ledger_revoke(pipeline_ledger(p), lane_of(&job->rows[i], lane), 0);
     return r;
 }
 

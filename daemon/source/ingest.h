@@ -6,10 +6,10 @@
  * for the end and run on the caller's thread. One at a time in a process: a second one gets
  * ERR_RETRY EX_TEMPFAIL.
  *
- * A retried dead letter goes through the pipeline as topic retry:<id>:<topic>, with its own
- * partition and offset, because the ledger has finished with the original position. Whatever
- * becomes of it, a row or a new dead letter, is committed before the old one is deleted: a
- * crash in between leaves both, never neither. One whose item has a newer event from the same
+ * A retried dead letter keeps its topic, partition, offset and role: what becomes of it says where it
+ * came from. Only the ledger, which has finished with that position, follows it by a lane of its own.
+ * It goes in the transaction that writes what became of it; one that fails again stays, with the new
+ * reason, and is not published a second time. One whose item has a newer event from the same
  * partition is superseded and left alone, because a retry would put an old state back. */
 
 #include "config/err.h"

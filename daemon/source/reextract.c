@@ -17,7 +17,7 @@
 #include <sysexits.h>
 #include <time.h>
 
-#define TOPIC     "reextract:" /* no topic of Kafka's: it has a colon */
+#define LANE      "re-extraction" /* in the ledger */
 #define PAGE_ROWS 256
 #define NAP_MS    5
 
@@ -139,12 +139,12 @@ static struct item *make_item(struct run *run, const char *item_id)
         return NULL;
     item->ticket = ticket_hold(run->ticket);
     item->kind = ITEM_UPDATED;
-    item->topic = arena_strdup(&item->arena, TOPIC);
+    item->lane = item->topic = LANE;
     item->item_id = arena_strdup(&item->arena, item_id);
     item->media_root = root ? arena_strdup(&item->arena, root) : NULL;
-    item->offset = run->offset;
+    item->offset = item->lane_offset = run->offset;
     item->received_us = clock_real_us();
-    if (item->topic && item->item_id && (item->media_root || !root))
+    if (item->item_id && (item->media_root || !root))
         return item;
     item_free(item);
     return NULL;
@@ -156,7 +156,7 @@ static int submit(struct run *run, const char *item_id, struct err *err)
 
     if (!item)
         return err_oom(err, "re-extraction");
-    if (!ledger_begin(pipeline_ledger(run->p), TOPIC, 0, run->offset, &item->epoch)) {
+    if (!ledger_begin(pipeline_ledger(run->p), LANE, 0, run->offset, &item->epoch)) {
         item_free(item);
         return err_fatal(err, EX_SOFTWARE, "re-extraction %lld: already in flight",
                          (long long)run->offset);
@@ -270,9 +270,7 @@ static int open_run(struct run *run, struct err *err)
     if (r == ERR_OK)
         r = count_total(run, err);
     if (r == ERR_OK)
-        r = store_next_offset(run->st, TOPIC, 0, &run->offset, err);
-    if (r == ERR_OK || r == ERR_NONE)
-        r = ledger_assign(pipeline_ledger(run->p), TOPIC, 0, run->offset, &epoch, err);
+        r = ledger_open_lane(pipeline_ledger(run->p), LANE, &epoch, err);
     return r;
 }
 
@@ -283,7 +281,7 @@ static int run_locked(struct run *run, struct reextract_result *ret_result, stru
 
     if (r == ERR_OK)
         r = send_all(run, err);
-    ledger_revoke(pipeline_ledger(run->p), TOPIC, 0);
+    ledger_revoke(pipeline_ledger(run->p), LANE, 0);
     store_refs_free(run->page, run->n_page);
     if (r == ERR_OK) {
         *ret_result =

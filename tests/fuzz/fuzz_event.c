@@ -63,6 +63,8 @@ static void check_good(struct item *item)
     require(item->kind != ITEM_DEAD && item->kind != ITEM_GAP, "kind");
     require(within(item->user_id, ID_BYTES_MAX), "user_id");
     require(item->kind != ITEM_INTERACTION || item->user_id, "interaction without user");
+    require(item->kind != ITEM_USER_DELETED || (item->user_id && !item->item_id),
+            "user.deleted without user, or with an item");
     require(item->kind != ITEM_PUBLISHED || item->named, "video that names nothing");
     require(item->kind != ITEM_DELETED || item->value || item->role == ITEM_ROLE_VIDEOS,
             "null value from elsewhere");
@@ -100,7 +102,7 @@ static void try_role(enum item_role role, const uint8_t *data, size_t bytes)
         abort();
     item->role = role;
     set_raw(item, data, bytes);
-    if (event_parse(item, &err) == ERR_OK)
+    if (event_parse(&event_rules_plain, item, &err) == ERR_OK)
         check_good(item);
     else
         check_bad(&err);

@@ -77,6 +77,7 @@ static void copy_op(const struct store_op *op, struct store_op *ret_op, union op
         ret_op->dead_letter = &copy->dead_letter;
         break;
     case STORE_OP_GAP:
+    case STORE_OP_FORGET:
     case STORE_OP_REEXTRACTION: /* has no position */
         break;
     }

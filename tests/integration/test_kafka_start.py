@@ -3,7 +3,7 @@
 
     test_kafka_start.py TOOLS CASE [--seed N]
 
-Mock cluster (a simulation): start_end, takeover, roles
+Mock cluster (a simulation): start_end, takeover, roles, forget
 Real broker:                 grow_assign, grow_group
 """
 
@@ -185,11 +185,60 @@ def roles(options, folder):
         db.execute("UPDATE dead_letter SET role = NULL")
     letters = retry_all(case)  # the click that came to the wrong topic is one by its fields
     assert letters == (3, 1, "bad_schema") and titles(case.daemon) == kept, letters
+    with case.daemon.database() as db:
+        topics = {t for (t,) in db.execute("SELECT topic FROM kafka_offset UNION SELECT name FROM topic "
+                                           "UNION SELECT topic FROM dead_letter")}
+        n_published = db.execute("SELECT count(*) FROM dlq_outbox").fetchone()[0]
+    assert topics == {kt.VIDEOS, kt.INTERACTIONS}, topics
+    assert n_published <= 4, n_published  # a retry that fails is not published again
     kt.say("mock roles: three videos as they were, four dead letters, retried thrice")
     return 0
 
 
-CASES = {f.__name__: f for f in (start_end, takeover, roles, grow_assign, grow_group)}
+def forget(options, folder):
+    """A user is forgotten by user.deleted, and by a tombstone where the settings say so; the log read again from its beginning brings nothing of them back, and takes nothing of a user
+    who came again."""
+    case = Case(options, folder, "mock", "assign", seed_daemon=False)
+    config = case.daemon.config
+    config.write_text(config.read_text() + 'interactions = { tombstones = "forget"; };\n')
+    case.daemon.start()
+    send_and_wait(case, clicks(6))
+    gone = kt.event(type="user.deleted", user_id="u0")
+    send_and_wait(case, [kt.Message(kt.INTERACTIONS, b"u0", gone, "forget"),
+                         kt.Message(kt.INTERACTIONS, b"u1", gone.replace(b"u0", b"u1"), "forget"),
+                         kt.Message(kt.INTERACTIONS, b"u2", None, "forget")])
+    wait_users(case, {"u3", "u4", "u5"})
+    send_and_wait(case, clicks(1))
+    wait_users(case, {"u0", "u3", "u4", "u5"})
+    before = kept(case)
+    case.daemon.stop()
+    with case.daemon.database(write=True) as db:  # as if the offsets had been set back
+        db.execute("DELETE FROM kafka_offset")
+    case.daemon.start()
+    ends = case.ends()
+    kt.wait_moving("the log, read again", case.daemon, case.daemon.offsets,
+                   lambda now: ends.items() <= now.items())
+    case.daemon.stop()
+    with case.daemon.database() as db:
+        dropped, letters = db.execute("SELECT sum(dropped), (SELECT count(*) FROM dead_letter) "
+                                      "FROM forgotten").fetchone()
+    same = kept(case) == before
+    kt.say(f"mock forget: three users, {dropped} of their events dropped when they came again, "
+           f"{letters} dead letters, the others {'as they were' if same else 'CHANGED'}")
+    return 0 if same and dropped == 3 and letters == 0 else 1
+
+
+def kept(case):
+    with case.daemon.database() as db:
+        return set(db.execute("SELECT partition, offset, user_id, item_id FROM interaction_log"))
+
+
+def wait_users(case, users):
+    kt.wait_moving(f"users {sorted(users)}", case.daemon,
+                   lambda: {row[2] for row in kept(case)}, lambda now: now == users)
+
+
+CASES = {f.__name__: f for f in (start_end, takeover, roles, forget, grow_assign, grow_group)}
 
 if __name__ == "__main__":
     sys.exit(run(CASES))

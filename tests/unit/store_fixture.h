@@ -164,7 +164,11 @@ static inline struct store_batch_result fixture_interact(struct fixture *f, cons
                                                          const char *item_id, int64_t offset,
                                                          int64_t ts_us)
 {
-    struct store_interaction x = {{"clicks", 0, offset}, user_id, item_id, NULL, 1.0, ts_us};
+    struct store_interaction x = {.pos = {"clicks", 0, offset},
+                                  .user_id = user_id,
+                                  .item_id = item_id,
+                                  .weight = 1.0,
+                                  .ts_us = ts_us};
     struct store_op op = {.kind = STORE_OP_INTERACTION, .interaction = &x};
 
     return fixture_write(f, &op, 1, -1);

@@ -33,6 +33,22 @@ static void digest_checksum_is_first_eight_bytes_big_endian(void **state)
     assert_int_equal((uint64_t)digest_checksum(NULL, 0), 0xe3b0c44298fc1c14);
 }
 
+/* RFC 4231, test cases 2 and 6. */
+static void digest_keyed_known_messages_match(void **state)
+{
+    static const unsigned char two[] = {0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e},
+                               six[] = {0x60, 0xe4, 0x31, 0x59, 0x1e, 0xe0, 0xb6, 0x7f};
+    static const char text[] = "Test Using Larger Than Block-Size Key - Hash Key First";
+    unsigned char key[131], sum[DIGEST_BYTES];
+
+    (void)state;
+    digest_keyed("Jefe", 4, "what do ya want for nothing?", 28, sum);
+    assert_memory_equal(sum, two, sizeof two);
+    memset(key, 0xaa, sizeof key);
+    digest_keyed(key, sizeof key, text, sizeof text - 1, sum);
+    assert_memory_equal(sum, six, sizeof six);
+}
+
 static void digest_fd_hex_large_file_matches_and_keeps_position(void **state)
 {
     char path[] = "/tmp/mmf-digest-XXXXXX", hex[DIGEST_HEX_BYTES];
@@ -70,6 +86,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digest_hex_known_messages_match),
         cmocka_unit_test(digest_checksum_is_first_eight_bytes_big_endian),
+        cmocka_unit_test(digest_keyed_known_messages_match),
         cmocka_unit_test(digest_fd_hex_large_file_matches_and_keeps_position),
         cmocka_unit_test(digest_fd_hex_unreadable_descriptor_is_retry),
     };

@@ -100,7 +100,8 @@ static int set_up(void **state)
     assert_int_equal(queue_open(&limits, &b.done, NULL), ERR_OK);
     b.ledger = ledger_new();
     ledger_assign(b.ledger, "t", 0, 0, &b.epoch, NULL);
-    struct dispatch_options o = {.work = b.work,
+    struct dispatch_options o = {.rules = &event_rules_plain,
+                                 .work = b.work,
                                  .done = b.done,
                                  .ledger = b.ledger,
                                  .settings = &b.s,
@@ -245,16 +246,16 @@ static void memory_that_is_out_makes_no_dead_letter(void **state)
 
 static int n_parse_fails;
 
-int __real_event_parse(struct item *item, struct err *err);
-int __wrap_event_parse(struct item *item, struct err *err);
+int __real_event_parse(const struct event_rules *rules, struct item *item, struct err *err);
+int __wrap_event_parse(const struct event_rules *rules, struct item *item, struct err *err);
 
-int __wrap_event_parse(struct item *item, struct err *err)
+int __wrap_event_parse(const struct event_rules *rules, struct item *item, struct err *err)
 {
     if (n_parse_fails > 0) {
         n_parse_fails--;
         return err_oom(err, "the test");
     }
-    return __real_event_parse(item, err);
+    return __real_event_parse(rules, item, err);
 }
 
 /* As the source hands it over when there was no memory to parse it. */

@@ -41,7 +41,7 @@ static void claim_takes_only_what_nobody_has(void **state)
     assert_int_equal(ledger_claim(l, "file:a", 0, &first, NULL), ERR_OK);
     assert_true(ledger_begin(l, "file:a", 0, 0, &flying));
     assert_int_equal(ledger_claim(l, "file:a", 0, &second, NULL), ERR_BUSY);
-    assert_true(ledger_is_current(l, "file:a", 0, first));
+    assert_true(ledger_is_current(l, &(struct ledger_mark){"file:a", 0, 0, first}));
     assert_int_equal(ledger_in_flight(l), 1);
     ledger_revoke(l, "file:a", 0);
     assert_int_equal(ledger_claim(l, "file:a", 0, &second, NULL), ERR_OK);
@@ -130,7 +130,7 @@ static void finish_of_an_old_epoch_changes_nothing(void **state)
     struct ledger_mark stale = {"videos", 3, 0, old};
     ledger_revoke(l, "videos", 3);
     assert_int_equal(ledger_in_flight(l), 0);
-    assert_false(ledger_is_current(l, "videos", 3, old));
+    assert_false(ledger_is_current(l, &(struct ledger_mark){"videos", 3, 0, old}));
     assert_int_equal(preview(l, &stale, 1), -1);
 
     ledger_assign(l, "videos", 3, 0, &epoch, NULL);
@@ -140,7 +140,7 @@ static void finish_of_an_old_epoch_changes_nothing(void **state)
     assert_int_equal(preview(l, &stale, 1), -1);
     ledger_finish(l, &stale, 1);
     assert_int_equal(ledger_in_flight_of(l, "videos", 3), 1);
-    assert_true(ledger_is_current(l, "videos", 3, epoch));
+    assert_true(ledger_is_current(l, &(struct ledger_mark){"videos", 3, 0, epoch}));
     ledger_free(l);
 }
 

@@ -65,9 +65,9 @@ static int read_pairs(struct item *item, const char *const *pair, struct err *er
     const struct field root = {
         .type = FIELD_OBJECT, .n = 1, .node = &p, .format = &pairs_format};
     struct envelope e = {0};
-    int status = envelope_open(item, root, &e, err);
+    int status = envelope_open(&event_rules_plain, item, root, &e, err);
 
-    return status == ERR_OK ? meaning_read(item, &e, err) : status;
+    return status == ERR_OK ? meaning_read(&event_rules_plain, item, &e, err) : status;
 }
 
 static void another_format_gives_a_video(void **state)

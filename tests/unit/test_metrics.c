@@ -65,11 +65,18 @@ static void event_file_topics_share_one_label(void **state)
     (void)state;
     metrics_event("file:0123");
     metrics_event("file:4567");
-    metrics_event("retry:7:videos");
     metrics_event("videos");
     assert_true(has_line("metammf_events_total{topic=\"file\"} 2"));
-    assert_true(has_line("metammf_events_total{topic=\"retry\"} 1"));
     assert_true(has_line("metammf_events_total{topic=\"videos\"} 1"));
+}
+
+static void event_warning_is_there_before_the_first(void **state)
+{
+    (void)state;
+    metrics_event_warning("title_cut", 0);
+    assert_true(has_line("metammf_event_warnings_total{warning=\"title_cut\"} 0"));
+    metrics_event_warning("title_cut", 1);
+    assert_true(has_line("metammf_event_warnings_total{warning=\"title_cut\"} 1"));
 }
 
 static void event_many_topics_are_bounded(void **state)
@@ -87,7 +94,7 @@ static void event_many_topics_are_bounded(void **state)
         n++;
     free(text);
     assert_int_equal(n, 32); /* file, retry, videos, 28 of these, other */
-    assert_true(has_line("metammf_events_total{topic=\"other\"} 172"));
+    assert_true(has_line("metammf_events_total{topic=\"other\"} 171"));
 }
 
 static void label_hostile_text_is_escaped(void **state)
@@ -103,7 +110,7 @@ static void item_counts_are_read_back(void **state)
     metrics_item(METRICS_DEAD);
     metrics_item(METRICS_DEAD);
     metrics_item(METRICS_NO_SIGNAL);
-    metrics_interaction();
+    metrics_interactions_add(1);
     metrics_missing_modality(1);
     metrics_missing_modality(99);
     assert_int_equal(metrics_items(METRICS_DEAD), 2);
@@ -146,6 +153,7 @@ int main(void)
         cmocka_unit_test(histogram_value_on_a_bound_is_counted_below_it),
         cmocka_unit_test(histogram_extreme_values_stay_inside),
         cmocka_unit_test(event_file_topics_share_one_label),
+        cmocka_unit_test(event_warning_is_there_before_the_first),
         cmocka_unit_test(event_many_topics_are_bounded),
         cmocka_unit_test(label_hostile_text_is_escaped),
         cmocka_unit_test(item_counts_are_read_back),

@@ -174,7 +174,8 @@ static int write_all(struct fixture *f)
                                   .dlq_topic = "dlq"};
     struct fixture_video b;
     struct store_delete del = {{"videos", 3, 5002}, "v9"};
-    struct store_interaction x = {{"c", 0, 9}, "u", "v3", NULL, 1, 1};
+    struct store_interaction x = {
+        .pos = {"c", 0, 9}, .user_id = "u", .item_id = "v3", .weight = 1, .ts_us = 1};
     struct store_op ops[4] = {
         {.kind = STORE_OP_VIDEO, .video = fixture_video(f, &b, "v8", 5001, 9)},
         {.kind = STORE_OP_DEAD_LETTER, .dead_letter = &d},
@@ -390,17 +391,29 @@ static void store_each_own_allocation_fails_is_retry(void **state)
     assert_true(n > 100);
 }
 
-/* Zeroes a page in the middle; the file's time stays, as with a disk that forgets. */
+/* Zeroes the root page of a table that an opening does not read; the file's time stays, as with a disk
+ * that forgets. */
 static void spoil_page(const struct fixture *f)
 {
     static const char zeros[4096];
     struct stat s;
     int fd = open(f->path, O_RDWR | O_CLOEXEC);
+    off_t page = 0;
+    sqlite3 *db;
+    sqlite3_stmt *stmt;
 
+    assert_int_equal(sqlite3_open_v2(f->path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_prepare_v2(db, "SELECT rootpage FROM sqlite_schema WHERE name = 'feature'", -1,
+                           &stmt, NULL),
+        SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    page = (off_t)sqlite3_column_int64(stmt, 0) - 1;
+    (void)sqlite3_finalize(stmt);
+    (void)sqlite3_close(db);
     assert_int_equal(fstat(fd, &s), 0);
     assert_true(s.st_size > 40960);
-    assert_int_equal(pwrite(fd, zeros, sizeof zeros, s.st_size / 4096 / 2 * 4096),
-                     (ssize_t)sizeof zeros);
+    assert_int_equal(pwrite(fd, zeros, sizeof zeros, page * 4096), (ssize_t)sizeof zeros);
     const struct timespec times[2] = {s.st_atim, s.st_mtim};
     assert_int_equal(futimens(fd, times), 0);
     close(fd);

@@ -50,8 +50,12 @@ static int step_batch(struct fixture *f, int b)
     struct fixture_video video[2];
     char id[3][16];
     int64_t at = 10 * b;
-    struct store_interaction x = {{"videos", 3, at + 2}, "u1", "v0", "watch", 1,
-                                  1700000000000000 + at};
+    struct store_interaction x = {.pos = {"videos", 3, at + 2},
+                                  .user_id = "u1",
+                                  .item_id = "v0",
+                                  .kind = "watch",
+                                  .weight = 1,
+                                  .ts_us = 1700000000000000 + at};
     struct store_dead_letter d = {.pos = {"videos", 3, at + 3},
                                   .reason = "media",
                                   .error = "e",

@@ -218,6 +218,57 @@ static void migrate_failing_step_leaves_the_version_before(void **state)
     store_close(st);
 }
 
+/* Version 6 wrote other tries and re-extractions under topics of their own. */
+static void migrate_gives_other_tries_their_topic_back(void **state)
+{
+    struct fixture *f = *state;
+    struct store *st = bare_store(f);
+    static const char *const none[] = {
+        "SELECT count(*) FROM topic WHERE name LIKE 'retry:%'",
+        "SELECT count(*) FROM kafka_offset WHERE topic <> 'a:b'",
+        "SELECT count(*) FROM dead_letter WHERE topic LIKE 'retry:%'",
+        "SELECT count(*) FROM dlq_outbox WHERE topic LIKE 'retry:%'",
+    };
+
+    assert_ok(f, store_migrate(st, store_migrations, 6, &f->err));
+    assert_ok(f,
+              store_exec(
+                  st,
+                  "INSERT INTO topic VALUES(1, 'a:b'), (2, 'retry:12:a:b'), (3, 'retry:7:new');"
+                  "INSERT INTO item(rid, item_id, state, topic_id, partition, offset) VALUES"
+                  "(1, 'v1', 'cold', 2, 0, 5), (2, 'v2', 'cold', 3, 0, 6), (3, 'v3', 'cold', "
+                  "1, 0, 7);"
+                  "INSERT INTO item_position VALUES(1, 1, 0, 5), (1, 2, 0, 5), (2, 3, 1, 2);"
+                  "INSERT INTO user VALUES(1, 'u');"
+                  "INSERT INTO interaction VALUES(1, 0, 8, 1, 1, 'watch', 1, 0),"
+                  " (2, 0, 8, 1, 1, 'watch', 1, 0), (2, 0, 9, 1, 2, 'watch', 1, 0);"
+                  "INSERT INTO kafka_offset VALUES('a:b', 0, 9, 0), ('retry:12:a:b', 0, 9, 0),"
+                  " ('reextract:', 0, 9, 0);"
+                  "INSERT INTO dead_letter(topic, partition, offset, reason, error, stage, "
+                  "ts_ms, checksum)"
+                  " VALUES('retry:3:a:b', 0, 1, 'r', 'e', 's', 0, 0), ('a:b', 0, 1, 'r', 'e', "
+                  "'s', 0, 0);"
+                  "INSERT INTO dlq_outbox(dlq_topic, topic, partition, offset, reason, error, "
+                  "stage, ts_ms,"
+                  " checksum) VALUES('d', 'retry:3:a:b', 0, 1, 'r', 'e', 's', 0, 0)",
+                  "fill", &f->err));
+    assert_ok(f, store_migrate(st, store_migrations, store_n_migrations, &f->err));
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+        assert_int_equal(fixture_query_of(st, none[i]), 0);
+    assert_int_equal(
+        fixture_query_of(st, "SELECT count(*) FROM item i JOIN topic t USING(topic_id) "
+                             "WHERE t.name = 'a:b' AND rid IN (1, 3)"),
+        2);
+    assert_int_equal(
+        fixture_query_of(st, "SELECT count(*) FROM item i JOIN topic t USING(topic_id) "
+                             "WHERE t.name = 'new' AND rid = 2"),
+        1);
+    assert_int_equal(fixture_query_of(st, "SELECT count(*) FROM interaction"), 2);
+    assert_int_equal(fixture_query_of(st, "SELECT count(*) FROM item_position"), 2);
+    assert_int_equal(fixture_query_of(st, "SELECT count(*) FROM dead_letter"), 1);
+    store_close(st);
+}
+
 /* ---- readers beside the writer -------------------------------------------------------------- */
 
 static void reader_sees_whole_batches_during_writes(void **state)
@@ -462,6 +513,7 @@ int main(void)
         CASE(open_reader_cannot_write),
         CASE(migrate_steps_from_version_to_version),
         CASE(migrate_failing_step_leaves_the_version_before),
+        CASE(migrate_gives_other_tries_their_topic_back),
         CASE(reader_sees_whole_batches_during_writes),
         CASE(reader_in_a_transaction_keeps_its_view),
         CASE(reader_process_reads_after_stop_and_kill),

@@ -37,7 +37,12 @@ static void write_batch_same_batch_twice_changes_nothing(void **state)
 {
     struct fixture *f = *state;
     struct fixture_video b[2];
-    struct store_interaction x = {{"clicks", 0, 7}, "u1", "v9", "like", 2.0, 1700000000000000};
+    struct store_interaction x = {.pos = {"clicks", 0, 7},
+                                  .user_id = "u1",
+                                  .item_id = "v9",
+                                  .kind = "like",
+                                  .weight = 2.0,
+                                  .ts_us = 1700000000000000};
     struct store_dead_letter d = {.pos = {"videos", 3, 6},
                                   .reason = "bad_json",
                                   .error = "e",
@@ -291,7 +296,11 @@ static void write_batch_zero_feature_is_stored(void **state)
 static void write_batch_weight_not_finite_is_refused(void **state)
 {
     struct fixture *f = *state;
-    struct store_interaction x = {{"clicks", 0, 1}, "u", "v", NULL, (double)NAN, 1};
+    struct store_interaction x = {.pos = {"clicks", 0, 1},
+                                  .user_id = "u",
+                                  .item_id = "v",
+                                  .weight = (double)NAN,
+                                  .ts_us = 1};
     struct store_op op = {.kind = STORE_OP_INTERACTION, .interaction = &x};
     struct store_batch_result r;
 
@@ -325,6 +334,43 @@ static void write_batch_disk_full_changes_nothing_and_recovers(void **state)
     free(big);
 }
 
+/* Another try of a dead letter: it goes with what became of it, or says why it failed now; it is not
+ * published a second time. */
+static void write_batch_other_try_takes_the_letter_along(void **state)
+{
+    struct fixture *f = *state;
+    struct fixture_video b;
+    struct store_dead_letter again = {.pos = {"videos", 3, 5},
+                                      .reason = "media",
+                                      .error = "still broken",
+                                      .stage = "extract",
+                                      .dlq_topic = "dlq"};
+
+    fixture_bury(f, 5, "bad_json", "dlq");
+    int64_t id = fixture_query(f, "SELECT id FROM dead_letter");
+    struct store_op failed = {
+        .kind = STORE_OP_DEAD_LETTER, .letter_id = id, .dead_letter = &again};
+    struct store_batch_result r = fixture_write(f, &failed, 1, -1);
+    assert_int_equal(r.n_dead_letters, 1);
+    assert_int_equal(
+        fixture_query(f, "SELECT count(*) FROM dead_letter WHERE reason = 'media' AND "
+                         "error = 'still broken' AND key = x'6b31'"),
+        1);
+    assert_int_equal(fixture_query(f, "SELECT id FROM dead_letter"), id);
+    assert_int_equal(fixture_query(f, "SELECT count(*) FROM dlq_outbox"), 1);
+
+    struct store_op good = {
+        .kind = STORE_OP_VIDEO, .letter_id = id, .video = fixture_video(f, &b, "v1", 5, 1)};
+    fixture_write(f, &good, 1, -1);
+    assert_int_equal(fixture_query(f, "SELECT count(*) FROM dead_letter"), 0);
+    assert_int_equal(fixture_query(f, "SELECT count(*) FROM item WHERE item_id = 'v1'"), 1);
+
+    /* purged meanwhile: it is a dead letter as any other */
+    fixture_write(f, &failed, 1, -1);
+    assert_int_equal(fixture_query(f, "SELECT count(*) FROM dead_letter"), 1);
+    assert_int_equal(fixture_query(f, "SELECT count(*) FROM dlq_outbox"), 2);
+}
+
 static void write_batch_empty_is_allowed(void **state)
 {
     struct fixture *f = *state;
@@ -354,6 +400,7 @@ int main(void)
         CASE(write_batch_weight_not_finite_is_refused),
         CASE(write_batch_disk_full_changes_nothing_and_recovers),
         CASE(write_batch_empty_is_allowed),
+        CASE(write_batch_other_try_takes_the_letter_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""Forgetting a person: by the command line with and without the daemon, by user.deleted. What is left of
+them is looked for in every byte of the store, its log of writes, the models' folders and the daemon's
+log; what comes again of them is dropped, what is new counts.
+
+    test_forget.py TOOLS
+
+See processtest.py.
+"""
+
+import contextlib
+import json
+import sqlite3
+import subprocess
+import time
+import unittest
+
+from processtest import TOOLS, WithSite, wait_for
+
+USERS = [f"person-{u:02}-4711" for u in range(8)]
+
+
+class ByDaemon(WithSite):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.site.start()
+        cls.items = [c["file"].rsplit(".", 1)[0] for c in cls.site.clips]
+        lines = [json.dumps(cls.site.event(c)) for c in cls.site.clips]
+        lines += clicks(USERS, cls.items, "2026-01-0{}T00:00:00Z")
+        lines += [json.dumps({"user_id": USERS[0], "item_id": "v", "weight": "a lot"})]
+        cls.site.drop("first.ndjson", lines)
+        wait_for("interactions",
+                 lambda: counts(cls.site)["interactions"] == len(USERS) * len(cls.items))
+        wait_for("a dead letter", lambda: counts(cls.site)["dead_letters"] == 1)
+        trained = cls.site.metammf("train", "--epochs", 1, "--dim", 16, "--threads", 1, "--json")
+        assert trained.returncode == 0, trained.stderr
+
+    def test_all_of_it(self):
+        n = len(self.items)
+        gone, later, event = USERS[:3]
+        self.assertEqual(rows_of(self.site, gone), (n, 1))
+        was = vector_of(self.site, gone)
+        self.assertTrue(where(self.site, gone))
+        done = self.json("forget", gone)
+        self.assertEqual((done["interactions"], done["dead_letters"], done["folders"]), (n, 1, 1))
+        self.assertEqual((done["known"], done["clean"]), (True, True))
+        self.assertTrue(done["vectors"] >= 1 and done["training_pairs"] >= 1, done)
+        self.assertEqual(rows_of(self.site, gone), (0, 0))
+        self.assertEqual(where(self.site, gone), [])
+        self.assertTrue(where(self.site, later))
+        log = self.site.read_log()
+        self.assertRegex(log, rf"forgot a user \(hash {done['hash']}\): {n} interactions")
+
+        # what was said until then comes again, in another file; what is new counts
+        old = clicks([gone], self.items, "2026-01-0{}T00:00:00Z") + ["{}"]
+        self.site.drop("again.ndjson", old)
+        wait_for("what is dropped", lambda: status(self.site)["forgotten"]["dropped"] == n)
+        self.assertEqual(self.site.metric("metammf_interactions_dropped_total"), n)
+        self.assertEqual(rows_of(self.site, gone), (0, 0))
+        text = self.verb(0, "status").stdout
+        self.assertRegex(text, rf"forgotten +1 users; {n} interactions of theirs came again")
+        self.assertEqual(where(self.site, gone), [])
+
+        # by an event, while the daemon runs: rows, then files
+        self.site.drop("user.ndjson", [json.dumps({"type": "user.deleted", "user_id": event}),
+                                       json.dumps({"type": "user.deleted", "item_id": "v"})])
+        wait_for("rows", lambda: status(self.site)["forgotten"] ==
+                 {"users": 2, "dropped": n, "erasing": 0})
+        wait_for("every byte", lambda: not where(self.site, event))
+        self.assertEqual(counts(self.site)["dead_letters"], 3)
+        self.assertEqual(self.site.metric("metammf_users_forgotten_total"), 2)
+        self.assertEqual(counts(self.site)["users"], len(USERS) - 2)
+
+        # back again, and still there when the old model is promoted once more
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))
+        self.site.drop("back.ndjson", clicks([gone], self.items, now))
+        wait_for("the user who is back", lambda: counts(self.site)["users"] == len(USERS) - 1)
+        trained = self.json("model", "show")["model_id"]
+        self.verb(0, "train", "--epochs", 1, "--dim", 16, "--threads", 1)
+        self.assertEqual(rows_of(self.site, gone), (n, 1))
+        with database(self.site.store, write=True) as db:  # as retention does
+            db.execute("DELETE FROM user_embedding WHERE model_id = ?", (trained,))
+            db.execute("DELETE FROM model_training WHERE model_id = ?", (trained,))
+        self.verb(0, "model", "promote", trained)
+        self.assertEqual(rows_of(self.site, later), (n, 1))
+        self.assertEqual(rows_of(self.site, gone)[0], n)
+        self.assertNotEqual(vector_of(self.site, gone), was)  # none, or a refresh's of what is new
+        self.assertNotIn(event, self.site.read_log())
+        self.assertNotIn(later, self.site.read_log())
+
+    def test_usage(self):
+        self.verb(64, "forget")
+        self.verb(64, "forget", "a", "b")
+        self.verb(64, "forget", "a", "--list")
+        self.verb(64, "forget", "a\nb")
+        done = self.json("forget", "nobody-4711")
+        self.assertEqual((done["known"], done["interactions"]), (False, 0))
+        self.verb(75, "forget", "--from", "/dev/null")
+
+
+class Alone(WithSite):
+    """Without a daemon."""
+
+    def setUp(self):
+        self.dir = self.site.dir / self._testMethodName
+        self.dir.mkdir()
+        self.store = ["--store", self.dir / "s.db"]
+        events = self.dir / "e.ndjson"
+        events.write_text("\n".join(clicks(USERS, ["v1", "v2"], "2026-01-0{}T00:00:00Z")))
+        self.verb(0, "ingest", events, store=self.store)
+
+    def test_forget(self):
+        done = self.json("forget", USERS[0], store=self.store)
+        self.assertEqual((done["interactions"], done["clean"]), (2, True))
+        self.assertFalse(holds(self.dir, USERS[0], "s.db*"))
+        self.assertTrue(holds(self.dir, USERS[1], "s.db*"))
+        again = self.json("forget", USERS[0], store=self.store)
+        self.assertEqual((again["known"], again["hash"]), (False, done["hash"]))
+        self.verb(66, "forget", "a", store=["--store", self.dir / "none.db"])
+
+    def test_a_reader_that_holds_the_log_up_is_told_of(self):
+        with database(self.dir / "s.db") as db:
+            db.execute("BEGIN")
+            db.execute("SELECT * FROM user").fetchone()
+            r = self.verb(0, "forget", USERS[0], "--json", store=self.store)
+            self.assertFalse(json.loads(r.stdout)["clean"])
+            self.assertIn("a reader holds", r.stderr)
+        self.assertTrue(self.json("forget", USERS[1], store=self.store)["clean"])
+        self.assertFalse(holds(self.dir, USERS[0], "s.db*"))
+
+    def test_an_older_copy_learns_what_was_forgotten_since(self):
+        old, listed = ["--store", self.dir / "old.db"], self.dir / "forgotten.txt"
+        self.verb(0, "snapshot", old[1], store=self.store)
+        self.verb(0, "forget", USERS[0], store=self.store)
+        self.verb(0, "forget", "nobody-4711", store=self.store)
+        text = self.verb(0, "forget", "--list", store=self.store).stdout
+        self.assertEqual(len(text.splitlines()), 3)
+        listed.write_text(text)
+        self.assertEqual(len(self.json("forget", "--list", store=self.store)["forgotten"]), 2)
+        self.assertEqual(self.json("forget", "--from", listed, store=old),
+                         {"listed": 2, "forgotten": 1})
+        self.assertFalse(holds(self.dir, USERS[0], "old.db*"))
+        self.assertEqual(self.json("forget", "--from", listed, store=old),
+                         {"listed": 2, "forgotten": 0})
+        other = ["--store", self.dir / "other.db"]
+        self.verb(0, "ingest", self.dir / "e.ndjson", store=other)
+        self.assertIn("no copy of the same", self.verb(65, "forget", "--from", listed,
+                                                       store=other).stderr)
+        listed.write_text(text + "rubbish\n")
+        self.assertIn(":4:", self.verb(65, "forget", "--from", listed, store=old).stderr)
+        self.verb(66, "forget", "--from", "/none", store=old)
+
+    def test_a_kill_half_way_goes_on_later(self):
+        events = self.dir / "many.ndjson"
+        events.write_text("\n".join(clicks(USERS[:1], [f"v{i}" for i in range(12000)],
+                                           "2026-01-01T00:00:00Z")))
+        self.verb(0, "ingest", events, store=self.store)
+        p = subprocess.Popen([TOOLS / "metammf", *map(str, self.store), "forget", USERS[0]])
+        wait_for("a piece", lambda: p.poll() is not None or erasing(self.dir / "s.db"))
+        p.kill()
+        p.wait()
+        self.verb(0, "forget", USERS[1], store=self.store)
+        with database(self.dir / "s.db") as db:
+            self.assertEqual(db.execute("SELECT count(*), count(DISTINCT user_id) FROM "
+                                        "interaction_log").fetchone(),
+                             (2 * len(USERS) - 4, len(USERS) - 2))
+            self.assertEqual(db.execute("SELECT count(*) FROM erasing").fetchone(), (0,))
+        self.assertFalse(holds(self.dir, USERS[0], "s.db*"))
+
+
+def clicks(users, items, when):
+    return [json.dumps({"user_id": u, "item_id": i, "ts": when.format(k % 9 + 1)})
+            for u in users for k, i in enumerate(items)]
+
+
+def status(site):
+    return json.loads(site.metammf("status", "--json").stdout)
+
+
+def counts(site):
+    return status(site)["counts"]
+
+
+@contextlib.contextmanager
+def database(path, write=False):
+    uri = f"file:{path}" + ("" if write else "?mode=ro")
+    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=10)) as db, db:
+        yield db
+
+
+def rows_of(site, user):
+    """Interactions, and current vectors."""
+    with database(site.store) as db:
+        return db.execute("SELECT (SELECT count(*) FROM interaction_log WHERE user_id = ?1), "
+                          "(SELECT count(*) FROM current_user_embedding WHERE user_id = ?1)",
+                          (user,)).fetchone()
+
+
+def vector_of(site, user):
+    with database(site.store) as db:
+        return db.execute("SELECT vec FROM current_user_embedding WHERE user_id = ?",
+                          (user,)).fetchone()
+
+
+def erasing(path):
+    with database(path) as db:
+        return db.execute("SELECT count(*) FROM erasing").fetchone()[0] > 0
+
+
+def holds(folder, text, pattern):
+    return [str(p) for p in folder.rglob(pattern) if p.is_file() and text.encode() in
+            p.read_bytes()]
+
+
+def where(site, text):
+    """The files below the site's folder that hold the text; not the spool's, which are the site's own."""
+    return [p for p in holds(site.dir, text, "*") if "/spool/" not in p]
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -101,16 +101,27 @@ static int write_all(struct import *im, struct interaction_file *f, struct rows 
     return r;
 }
 
-/* The same bytes read as other columns are another import. */
-static int name_it(struct import *im, struct err *err)
+/* user, item [, time] */
+static bool is_plain(const struct interaction_file *f)
 {
-    const struct import_request *q = im->q;
-    char hex[DIGEST_HEX_BYTES], text[DIGEST_HEX_BYTES + 300];
-    int r = import_digest(im, &q->list, hex, err);
+    int ts = f->at[INTERACTION_TS];
 
-    if (r == ERR_OK && q->columns) {
-        snprintf(text, sizeof text, "%s%.256s", hex, q->columns);
-        digest_hex(text, strlen(text), hex);
+    return f->at[INTERACTION_USER] == 0 && f->at[INTERACTION_ITEM] == 1 &&
+           f->at[INTERACTION_KIND] < 0 && f->at[INTERACTION_WEIGHT] < 0 && (ts < 0 || ts == 2);
+}
+
+/* The same bytes read as other columns are another import, whoever named the columns. */
+static int name_it(struct import *im, const struct interaction_file *f, struct err *err)
+{
+    char hex[DIGEST_HEX_BYTES], text[DIGEST_HEX_BYTES + 16 * INTERACTION_COLUMNS];
+    int r = import_digest(im, &im->q->list, hex, err);
+
+    if (r == ERR_OK && !is_plain(f)) {
+        size_t n = (size_t)snprintf(text, sizeof text, "%s", hex);
+
+        for (int c = 0; c < INTERACTION_COLUMNS; c++)
+            n += (size_t)snprintf(text + n, sizeof text - n, " %d", f->at[c]);
+        digest_hex(text, n, hex);
     }
     if (r == ERR_OK)
         snprintf(im->topic, sizeof im->topic, "import:%s", hex);
@@ -137,7 +148,7 @@ int import_interactions(struct import *im, struct err *err)
     struct rows *rows = malloc(sizeof *rows);
     r = rows ? check(im, &f, err) : err_oom(err, "import");
     if (r == ERR_OK)
-        r = name_it(im, err);
+        r = name_it(im, &f, err);
     if (r == ERR_OK)
         r = write_all(im, &f, rows, err);
     free(rows);

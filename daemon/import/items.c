@@ -246,8 +246,9 @@ static int embed_block(struct items *it, size_t n, struct err *err)
 
         for (size_t j = 0; zero && j < D; j++)
             zero = it->E[k * D + j] == 0.0F;
-        it->videos[k].embedding = zero ? (struct store_vector){0}
-                                       : (struct store_vector){it->E + k * D, shape->D, NULL};
+        it->videos[k].embedding = (struct store_vector){.vec = NULL};
+        if (!zero)
+            it->videos[k].embedding = (struct store_vector){it->E + k * D, shape->D, NULL};
         it->videos[k].model_id = it->model.model_id;
     }
     return r;

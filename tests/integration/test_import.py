@@ -133,6 +133,12 @@ class Import(unittest.TestCase):
         r = self.run_verb(0, "interactions", ratings, "--columns", "user_id,item_id,weight",
                           "--json")
         self.assertEqual((r["stored"], r["already"]), (0, 2))
+        r = self.run_verb(0, "interactions", ratings, "--columns", "User,video,rating", "--json")
+        self.assertEqual((r["stored"], r["already"]), (0, 2))
+        pairs = self.write("p.tsv", "u1\ta\nu2\tb\n")
+        self.run_verb(0, "interactions", pairs)
+        r = self.run_verb(0, "interactions", pairs, "--columns", "user,item", "--json")
+        self.assertEqual((r["stored"], r["already"]), (0, 2))
         old = self.run_verb(0, "interactions", ratings, "--columns", "user_id,item_id,ts")
         self.assertIn("every time in the file is before the year 2000", old)
         self.run_verb(64, "interactions", ratings, "--columns", "user_id,stars")

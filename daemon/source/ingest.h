@@ -10,7 +10,8 @@
  * partition and offset, because the ledger has finished with the original position. Whatever
  * becomes of it, a row or a new dead letter, is committed before the old one is deleted: a
  * crash in between leaves both, never neither. One whose item has a newer event from the same
- * partition is superseded and left alone, because a retry would put an old state back. */
+ * partition is superseded and left alone, because a retry would put an old state back; so is one whose
+ * bytes went with a user who is forgotten. */
 
 #include "config/err.h"
 

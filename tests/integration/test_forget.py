@@ -119,6 +119,17 @@ class Alone(WithSite):
         self.assertEqual((again["known"], again["hash"]), (False, done["hash"]))
         self.verb(66, "forget", "a", store=["--store", self.dir / "none.db"])
 
+    def test_a_letter_that_named_the_user_is_not_retried(self):
+        bad = self.dir / "bad.ndjson"
+        bad.write_text(json.dumps({"user_id": USERS[0], "item_id": "v", "weight": "a"}))
+        self.verb(0, "ingest", bad, store=self.store)
+        self.assertEqual(self.json("forget", USERS[0], store=self.store)["dead_letters"], 1)
+        (x,) = self.json("dlq", "list", store=self.store)
+        self.assertEqual((x["reason"], x["value_b64"], x["key_b64"]), ("bad_schema", "", None))
+        retried = self.json("dlq", "retry", x["id"], store=self.store)
+        self.assertEqual((retried["superseded"], retried["dead_letters"]), (1, 0))
+        self.assertIn("erased", self.verb(0, "dlq", "show", x["id"], store=self.store).stdout)
+
     def test_a_reader_that_holds_the_log_up_is_told_of(self):
         with database(self.dir / "s.db") as db:
             db.execute("BEGIN")

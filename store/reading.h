@@ -123,6 +123,8 @@ struct store_letter {
     bool damaged;
 };
 void store_letters_free(struct store_letter *rows, size_t n);
+/* It named a user who is forgotten: there is nothing left of it to retry. */
+bool store_letter_is_erased(const struct store_letter *l);
 /* The outbox, oldest first: rows with id > after_id, at most max; damaged ones as well. */
 int store_outbox_read(struct store *st, int64_t after_id, size_t max,
                       struct store_letter **ret_rows, size_t *ret_n, struct err *err);

@@ -174,8 +174,13 @@ static int load_pointers_of(struct walk *w, const struct settings_key *k,
 {
     int n = config_setting_length(node), status = ERR_OK;
 
+    w->line = (int)config_setting_source_line(node);
     if (!config_setting_is_array(node) && !config_setting_is_list(node))
         return add_pair(w, k, config_setting_name(node), node);
+    if (n == 0)
+        return err_fatal(w->err, EX_CONFIG,
+                         "`%s`: %.80s has no pointer; leave it out, and it is at /%.80s",
+                         k->path, config_setting_name(node), config_setting_name(node));
     for (int i = 0; i < n && status == ERR_OK; i++)
         status = add_pair(w, k, config_setting_name(node),
                           config_setting_get_elem(node, (unsigned)i));

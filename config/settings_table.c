@@ -212,14 +212,15 @@ const struct settings_key settings_table[] = {
         "The same for an interaction's fields."),
     TEXT(SETTINGS_POINTERS, events.type, 1, 1024, check_pointer, "",
          "Where the type is. Empty means /type of a bare event, type of CloudEvents, op of debezium, "
-         "the header or field eventType of outbox."),
+         "the header or field eventType of outbox, else type beside the payload or in it."),
     ROW(SETTINGS_NAMES, "events.types", events.types, 1, 256, "", .unit = "",
         .words = settings_meaning_words, .help =
         "What the site's own types mean. The five names themselves are always known, also with "
         "anything and a dot before them, as in com.site.video.published."),
     TEXT(SETTINGS_POINTERS, events.deleted, 1, 1024, check_pointer, "",
-         "Where a mark of deletion is, if there is one. The video is deleted when it is there and is "
-         "not null, false, 0, empty, \"false\" or \"0\"."),
+         "Where a mark of deletion is, if there is one. The video is deleted when it is true, a number "
+         "but 0, or a time, and not when it is null, false, 0 or empty. As a text it may also be true, "
+         "t, yes, y or on, and false, f, no, n or off; anything else is a dead letter."),
 
     WORD(interactions.tombstones, tombstones_words, 0, "refuse",
          "What a null value on a topic of interactions does, whose key is a user's id. refuse: it is "

@@ -258,6 +258,9 @@ static int append_pair(struct settings *s, const struct settings_key *k, const c
     const char *word = maps ? name : equals + 1;
     if (!is_word(k, word, strlen(word)))
         return unknown_word(k, word, err);
+    if (!maps && is_word(k, name, strlen(name)) && strcmp(name, word) != 0)
+        return err_fatal(err, EX_CONFIG, "`%s`: \"%s\" always means itself; remove it", k->path,
+                         name);
     status = check_text(k, maps ? equals + 1 : name, err);
     if (status != ERR_OK)
         return status;

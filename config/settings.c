@@ -71,8 +71,12 @@ int settings_init(struct settings *s)
     for (size_t i = 0; i < settings_table_n; i++) {
         const struct settings_key *k = &settings_table[i];
 
-        if (k->type != SETTINGS_PROPERTIES &&
-            settings_set(s, k->path, k->fallback, NULL) != ERR_OK) {
+        int status = k->type == SETTINGS_PROPERTIES ? ERR_OK
+                     : k->type == SETTINGS_NUMBERS
+                         ? set_list(s, k, k->fallback, NULL)
+                         : settings_set(s, k->path, k->fallback, NULL);
+
+        if (status != ERR_OK) {
             settings_done(s);
             return ERR_RETRY;
         }

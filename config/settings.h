@@ -19,6 +19,16 @@ struct settings_strings {
     size_t n;
 };
 
+/* Names and a number each, in the order in which they came; no name twice. */
+struct settings_number {
+    char *name;
+    double value;
+};
+struct settings_numbers {
+    struct settings_number *items;
+    size_t n;
+};
+
 enum settings_source { SETTINGS_SOURCE_KAFKA, SETTINGS_SOURCE_SPOOL };
 enum settings_kafka_mode { SETTINGS_KAFKA_GROUP, SETTINGS_KAFKA_ASSIGN };
 enum settings_backbone {
@@ -93,6 +103,11 @@ struct settings {
     } kafka;
 
     struct {
+        struct settings_numbers kinds; /* the factor of each kind that has one of its own */
+        double fallback;               /* "default": of every other kind */
+    } interactions;
+
+    struct {
         char *directory; /* event files (NDJSON) are renamed into it */
         bool keep_files; /* true: move done files to <directory>/done; false: delete them */
     } spool;
@@ -159,8 +174,8 @@ int settings_load(const char *path, struct settings *s, struct err *err);
 int settings_load_text(const char *file, const char *text, size_t bytes, struct settings *s,
                        struct err *err);
 /* One setting from text, for command lines and tests: settings_set(&s, "queue.items", "10",
- * err). A list is replaced, its elements separated by commas; "kafka.properties" takes one
- * name=value and adds it. */
+ * err). A list is replaced, its elements separated by commas; "kafka.properties" and
+ * "interactions.kinds" take one name=value and add it. */
 int settings_set(struct settings *s, const char *path, const char *value, struct err *err);
 /* What must hold between settings; settings_load has called it. */
 int settings_check(const struct settings *s, struct err *err);

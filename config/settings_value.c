@@ -57,6 +57,8 @@ const char *settings_value_range(const struct settings_key *k, char *text, size_
                  k->unit[0] != '\0' ? " " : "", k->unit);
     } else if (k->type == SETTINGS_PROPERTIES) {
         snprintf(text, bytes, "each name = \"value\";");
+    } else if (k->type == SETTINGS_NUMBERS) {
+        snprintf(text, bytes, "each name = number; of %" PRId64 " … %" PRId64, k->min, k->max);
     } else {
         bool is_list = k->type == SETTINGS_STRINGS || k->type == SETTINGS_PATHS;
 
@@ -241,6 +243,7 @@ int settings_value_set(struct settings *s, const struct settings_key *k, const c
         [SETTINGS_STRING] = set_string,     [SETTINGS_PATH] = set_string,
         [SETTINGS_STRINGS] = append_string, [SETTINGS_PATHS] = append_string,
         [SETTINGS_INTS] = append_int,       [SETTINGS_PROPERTIES] = append_property,
+        [SETTINGS_NUMBERS] = settings_number_parse,
     };
 
     return set[k->type](s, k, text, err);
@@ -276,6 +279,9 @@ void settings_value_free(struct settings *s, const struct settings_key *k)
         free(*ints);
         *ints = NULL;
         *n_ints = 0;
+        break;
+    case SETTINGS_NUMBERS:
+        settings_numbers_free(field(s, k->offset));
         break;
     case SETTINGS_INT:
     case SETTINGS_REAL:

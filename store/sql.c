@@ -341,6 +341,9 @@ const char *const store_sql[SQL_ID_COUNT] = {
     [SQL_COLD_ITEMS] = "SELECT rid FROM embedding WHERE model_id = ?1 AND state = 'cold' "
                        "ORDER BY rid",
 
+    [SQL_PAIRS_AGAINST] =
+        "SELECT x.uid, x.rid FROM interaction x " KIND " GROUP BY x.uid, x.rid HAVING " STRENGTH
+        " < -1e-9 ORDER BY x.uid, x.rid",
     [SQL_KINDS] = "SELECT kind, n, factor IS NOT NULL, coalesce(factor, "
                   "(SELECT factor FROM interaction_kind WHERE kind = ''), 1.0) "
                   "FROM interaction_kind WHERE kind = '' OR n > 0 OR factor IS NOT NULL "

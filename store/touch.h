@@ -66,6 +66,9 @@ void store_degrees_done(struct store_degrees *d);
 /* All edges in the order of uid and rid, deleted items left out; free(*ret_pairs). */
 int store_read_pairs(struct store *st, struct store_pair **ret_pairs, size_t *ret_n,
                      struct err *err);
+/* The same of the pairs whose strength is below 0, deleted items among them. */
+int store_read_against(struct store *st, struct store_pair **ret_pairs, size_t *ret_n,
+                       struct err *err);
 /* Items whose vector under this model no interaction has influenced, ascending. */
 int store_read_cold(struct store *st, int64_t model_id, struct store_ids *ids, struct err *err);
 /* The stored features of one item, ret_f->rid; free its vec. ERR_OK also when there are none. */

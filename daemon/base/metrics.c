@@ -50,6 +50,8 @@ static const char *const result_names[] = {"stored", "deleted", "no_signal", "st
 
 static struct labelled events = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct labelled dead_letters = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+static struct labelled known_kinds = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+static struct labelled unknown_kinds = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct histogram stages[METRICS_STAGES];
 static struct histogram queryable;
 static atomic_uint_least64_t results[METRICS_RESULTS];
@@ -126,9 +128,10 @@ uint64_t metrics_items(enum metrics_result result)
     return value_of(&results[result]);
 }
 
-void metrics_interaction(void)
+void metrics_interaction(const char *kind, bool is_known)
 {
     count(&interactions, 1);
+    labelled_add(is_known ? &known_kinds : &unknown_kinds, kind, strlen(kind));
 }
 
 uint64_t metrics_interactions(void)
@@ -215,6 +218,12 @@ static void print_counters(FILE *out)
                 value_of(&results[i]));
     metrics_head(out, "metammf_interactions_total", "counter", "Interactions stored.");
     fprintf(out, "metammf_interactions_total %" PRIu64 "\n", value_of(&interactions));
+    metrics_head(out, "metammf_interactions_by_kind_total", "counter",
+                 "Of them, those of the kinds in interactions.kinds.");
+    print_labelled(out, &known_kinds, "metammf_interactions_by_kind_total", "kind");
+    metrics_head(out, "metammf_interactions_of_unknown_kind_total", "counter",
+                 "Of them, those of other kinds, which count by interactions.default.");
+    print_labelled(out, &unknown_kinds, "metammf_interactions_of_unknown_kind_total", "kind");
     metrics_head(out, "metammf_dead_letters_total", "counter", "Dead letters, by reason.");
     print_labelled(out, &dead_letters, "metammf_dead_letters_total", "reason");
     metrics_head(out, "metammf_missing_modality_total", "counter",

@@ -5,6 +5,7 @@
  * here (thread-safe); gauges are read from the pipeline and the source when /metrics is asked.
  * No item or user labels. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,7 +21,11 @@ enum metrics_result {
 
 void metrics_event(const char *topic);         /* metammf_events_total{topic} */
 void metrics_item(enum metrics_result result); /* metammf_items_total{result} */
-void metrics_interaction(void);                /* metammf_interactions_total */
+/* metammf_interactions_total, and by kind: of those that have a factor in the settings
+ * metammf_interactions_by_kind_total{kind}, of the others
+ * metammf_interactions_of_unknown_kind_total{kind}, so that no flood of invented kinds takes the
+ * place of a known one. */
+void metrics_interaction(const char *kind, bool is_known);
 void metrics_stage_us(enum metrics_stage stage, int64_t us);
 void metrics_queryable_us(int64_t us); /* upload (received) to committed */
 void metrics_dead_letter(const char *reason);

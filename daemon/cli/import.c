@@ -12,6 +12,7 @@
 #include "config/digest.h"
 #include "daemon/base/tsv.h"
 #include "daemon/model/active_model.h"
+#include "daemon/model/factors.h"
 #include "fusion/file/npy.h"
 #include "fusion/model/fuse.h"
 #include "store/models.h"
@@ -235,6 +236,8 @@ static int import_interactions(struct import *im, struct err *err)
             .ts_us = isnan(pairs[i].seconds) ? im->now_us : (int64_t)(pairs[i].seconds * 1e6)};
     if (r == ERR_OK)
         r = store_open(im->input.cli->settings.store.path, STORE_WRITE, &st, err);
+    if (r == ERR_OK)
+        r = factors_apply(st, &im->input.cli->settings, err);
     if (r == ERR_OK)
         r = write_interactions(im, st, x, err);
     store_close(st);

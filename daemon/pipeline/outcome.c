@@ -3,6 +3,7 @@
 #include "config/log.h"
 #include "daemon/base/metrics.h"
 #include "daemon/event/ticket.h"
+#include "daemon/model/factors.h"
 
 #include <stdio.h>
 
@@ -22,7 +23,15 @@ static void log_dead_letter(const struct item *item)
               item->err.reason, item->stage, item->err.text);
 }
 
-void outcome_committed(const struct item *item, int64_t queryable_us)
+/* An interaction that names no kind is stored as a watch. */
+static void count_interaction(const char *kind, const struct settings *s)
+{
+    const char *stored = kind ? kind : "watch";
+
+    metrics_interaction(stored, factors_name(s, stored));
+}
+
+void outcome_committed(const struct item *item, const struct settings *s, int64_t queryable_us)
 {
     if (item->epoch == 0) {
         metrics_item(METRICS_STALE);
@@ -42,7 +51,7 @@ void outcome_committed(const struct item *item, int64_t queryable_us)
         log_dead_letter(item);
         break;
     case ITEM_INTERACTION:
-        metrics_interaction();
+        count_interaction(item->interaction_kind, s);
         break;
     case ITEM_DELETED:
         metrics_item(METRICS_DELETED);

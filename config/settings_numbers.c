@@ -3,6 +3,7 @@
 #include "config/settings_table.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -44,13 +45,12 @@ int settings_number_put(struct settings *s, const struct settings_key *k, const 
     struct settings_numbers *numbers = (void *)((char *)s + k->offset);
     struct settings_number *items;
     int status = check_name(k, name, err);
-    char range[160];
 
     if (status != ERR_OK)
         return status;
     if (!(value >= (double)k->min && value <= (double)k->max))
-        return err_fatal(err, EX_CONFIG, "`%s`: %s is %g: must be %s", k->path, name, value,
-                         settings_value_range(k, range, sizeof(range)));
+        return err_fatal(err, EX_CONFIG, "`%s`: %s is %g: must be %" PRId64 " … %" PRId64,
+                         k->path, name, value, k->min, k->max);
     for (size_t i = 0; i < numbers->n; i++) {
         if (strcmp(numbers->items[i].name, name) == 0) {
             numbers->items[i].value = value + 0.0; /* -0.0 as 0.0 */

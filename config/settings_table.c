@@ -34,11 +34,11 @@ static const char *const level_words[] = {"error", "warning", "notice", "info", 
 
 /* The kinds that sites send. What is shown and not asked for says nothing; what takes something
  * back cancels it; who reports a video has no wish for it, however often it was watched. */
-#define DEFAULT_KINDS                                                                             \
-    "watch=1,view=1,play=1,complete=1,click=0.5,like=1,love=1,favorite=1,save=1,bookmark=1,"      \
-    "share=1,comment=1,download=1,follow=1,subscribe=1,purchase=1,impression=0,dislike=-1,"       \
-    "skip=-0.5,not_interested=-1,hide=-1,block=-3,report=-3,unlike=-1,unfavorite=-1,unsave=-1,"   \
-    "unfollow=-1,unsubscribe=-1,undislike=1"
+#define DEFAULT_KINDS                                                                          \
+    "watch=1,view=1,play=1,complete=1,click=0.5,like=1,love=1,favorite=1,save=1,bookmark=1,"   \
+    "share=1,comment=1,download=1,follow=1,subscribe=1,purchase=1,impression=0,dislike=-1,"    \
+    "skip=-0.5,not_interested=-1,hide=-1,block=-3,report=-3,unlike=-1,unfavorite=-1,"          \
+    "unsave=-1,unfollow=-1,unsubscribe=-1,undislike=1"
 
 static const char *check_topic(const char *value)
 {

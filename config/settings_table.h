@@ -85,7 +85,8 @@ int settings_number_put(struct settings *s, const struct settings_key *k, const 
 /* The same from "name=value". */
 int settings_number_parse(struct settings *s, const struct settings_key *k, const char *text,
                           struct err *err);
-void settings_numbers_print(const struct settings_numbers *numbers, const char *indent, FILE *out);
+void settings_numbers_print(const struct settings_numbers *numbers, const char *indent,
+                            FILE *out);
 void settings_numbers_free(struct settings_numbers *numbers);
 /* The shortest text that reads back as the same number, with a '.' in it: else libconfig 1.5 would
  * take it for a whole number, or for nothing. */

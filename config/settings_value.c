@@ -238,11 +238,16 @@ int settings_value_set(struct settings *s, const struct settings_key *k, const c
 {
     static int (*const set[])(struct settings *, const struct settings_key *, const char *,
                               struct err *) = {
-        [SETTINGS_INT] = set_int,           [SETTINGS_REAL] = set_real,
-        [SETTINGS_BOOL] = set_bool,         [SETTINGS_WORD] = set_word,
-        [SETTINGS_STRING] = set_string,     [SETTINGS_PATH] = set_string,
-        [SETTINGS_STRINGS] = append_string, [SETTINGS_PATHS] = append_string,
-        [SETTINGS_INTS] = append_int,       [SETTINGS_PROPERTIES] = append_property,
+        [SETTINGS_INT] = set_int,
+        [SETTINGS_REAL] = set_real,
+        [SETTINGS_BOOL] = set_bool,
+        [SETTINGS_WORD] = set_word,
+        [SETTINGS_STRING] = set_string,
+        [SETTINGS_PATH] = set_string,
+        [SETTINGS_STRINGS] = append_string,
+        [SETTINGS_PATHS] = append_string,
+        [SETTINGS_INTS] = append_int,
+        [SETTINGS_PROPERTIES] = append_property,
         [SETTINGS_NUMBERS] = settings_number_parse,
     };
 

@@ -78,9 +78,9 @@ struct store_dataset {
     size_t n_items, n_users, n_pairs;
     int64_t *item_rid, *user_uid; /* ascending */
     char **item_id, **user_id;
-    uint32_t (*pair)[2];            /* (n_pairs) user row, item row */
-    float *strength;                /* (n_pairs) above 0, at most STORE_STRENGTH_MAX */
-    uint32_t (*against)[2];         /* (n_against) as pair: never to be recommended */
+    uint32_t (*pair)[2];    /* (n_pairs) user row, item row */
+    float *strength;        /* (n_pairs) above 0, at most STORE_STRENGTH_MAX */
+    uint32_t (*against)[2]; /* (n_against) as pair: never to be recommended */
     size_t n_against;
     uint8_t *mask;                  /* (n_items) MODALITY_BITs */
     int32_t dim[MODALITY_COUNT];    /* 0 = nobody has this modality */

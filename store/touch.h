@@ -86,7 +86,7 @@ struct store_recomputed {
     int64_t done_n, snapshot_n; /* touches settled; touches known when the vectors were made */
     struct store_vectors items, users;
     const uint8_t *edgeless; /* (items.n), NULL = none */
-    const int64_t *gone[2]; /* by enum store_side, (n_gone) */
+    const int64_t *gone[2];  /* by enum store_side, (n_gone) */
     size_t n_gone[2];
 };
 struct store_recomputed_result {

@@ -24,10 +24,10 @@ struct evaluation {
     int64_t model_id; /* 0 = a candidate's */
     int32_t dim;
     size_t n_items, n_users, n_pairs;
-    float *items, *users;         /* (I, D), (U, D) */
-    float *no_history;            /* (D) */
-    uint32_t (*pair)[2];          /* (n_pairs) user row, item row of the training */
-    uint32_t (*against)[2];       /* (n_against) the same of what counts against the item */
+    float *items, *users;   /* (I, D), (U, D) */
+    float *no_history;      /* (D) */
+    uint32_t (*pair)[2];    /* (n_pairs) user row, item row of the training */
+    uint32_t (*against)[2]; /* (n_against) the same of what counts against the item */
     size_t n_against;
     uint8_t *item_has, *user_has; /* (I), (U) 1 = has a vector */
     struct tsv_index item_index, user_index;
@@ -40,8 +40,8 @@ int evaluation_of_model(struct store *st, int64_t model_id, struct evaluation *r
                         struct err *err);
 /* Borrows the candidate's arrays. against (n_against): user row, item row of the candidate; borrowed
  * too, may be NULL. */
-int evaluation_of_candidate(const struct candidate *c, uint32_t (*against)[2],
-                            size_t n_against, struct evaluation *ret_e, struct err *err);
+int evaluation_of_candidate(const struct candidate *c, uint32_t (*against)[2], size_t n_against,
+                            struct evaluation *ret_e, struct err *err);
 void evaluation_done(struct evaluation *e);
 
 struct evaluation_result {

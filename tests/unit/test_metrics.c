@@ -111,7 +111,8 @@ static void interaction_kinds_are_bounded(void **state)
     assert_true(has_line("metammf_interactions_by_kind_total{kind=\"like\"} 1"));
     assert_true(has_line("metammf_interactions_of_unknown_kind_total{kind=\"invented-7\"} 1"));
     assert_true(has_line("metammf_interactions_of_unknown_kind_total{kind=\"other\"} 969"));
-    assert_false(has_line("metammf_interactions_of_unknown_kind_total{kind=\"invented-31\"} 1"));
+    assert_false(
+        has_line("metammf_interactions_of_unknown_kind_total{kind=\"invented-31\"} 1"));
 }
 
 static void item_counts_are_read_back(void **state)

@@ -77,9 +77,12 @@ int settings_init(struct settings *s)
     for (size_t i = 0; i < settings_table_n; i++) {
         const struct settings_key *k = &settings_table[i];
 
-        if (k->fallback[0] == '\0' && is_pairs(k->type))
-            continue; /* none */
-        if (settings_set(s, k->path, k->fallback, NULL) != ERR_OK) {
+        int status = k->fallback[0] == '\0' && is_pairs(k->type) ? ERR_OK /* none */
+                     : k->type == SETTINGS_NUMBERS
+                         ? set_list(s, k, k->fallback, NULL)
+                         : settings_set(s, k->path, k->fallback, NULL);
+
+        if (status != ERR_OK) {
             settings_done(s);
             return ERR_RETRY;
         }

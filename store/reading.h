@@ -74,9 +74,13 @@ int store_find_ids(struct store *st, enum store_side side, char *const *names, s
  * model. */
 int store_get_user_vector(struct store *st, const char *user_id, float **ret_vec,
                           int32_t *ret_dim, struct err *err);
-/* rids of the items that a user has interacted with, ascending; free(*ret_rids). */
+/* rids of the items that a user has interacted with, ascending; free(*ret_rids). What counts for
+ * nothing (kinds.h) is left out: an item that was shown and not looked at may be shown again. */
 int store_user_seen(struct store *st, const char *user_id, int64_t **ret_rids, size_t *ret_n,
                     struct err *err);
+/* The same of those whose strength is below 0. */
+int store_user_against(struct store *st, const char *user_id, int64_t **ret_rids, size_t *ret_n,
+                       struct err *err);
 
 /* ---- counts and offsets ----------------------------------------------------------------- */
 

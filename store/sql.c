@@ -185,7 +185,9 @@ const char *const store_sql[SQL_ID_COUNT] = {
                   "(SELECT count(*) FROM data_gap), (SELECT count(*) FROM model), "
                   "(SELECT seq FROM counter), "
                   "(SELECT count(*) FROM item WHERE deleted = 0 AND state = 'cold'), "
-                  "(SELECT count(*) FROM item WHERE deleted = 0 AND state = 'warm')",
+                  "(SELECT count(*) FROM item WHERE deleted = 0 AND state = 'warm'), "
+                  "(SELECT count(*) FROM item WHERE deleted = 0 AND state = 'no_features' "
+                  "AND topic_id IS NULL)",
 
     [SQL_RETAIN_TOUCH] = "INSERT INTO touch(uid, rid, item_changed, ts_ms, edge_gone) "
                          "SELECT uid, rid, 0, ?3, 1 FROM interaction WHERE " OLDEST,

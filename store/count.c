@@ -25,7 +25,7 @@ int store_count(struct store *st, struct store_counts *ret_counts, struct err *e
     int64_t *const fields[] = {
         &c.n_items,  &c.n_deleted,      &c.n_embeddings,   &c.n_no_signal, &c.n_no_features,
         &c.n_users,  &c.n_interactions, &c.n_dead_letters, &c.n_outbox,    &c.n_gaps,
-        &c.n_models, &c.last_seq,       &c.n_cold,         &c.n_warm};
+        &c.n_models, &c.last_seq,       &c.n_cold,         &c.n_warm,      &c.n_unpublished};
     struct query q = query_begin(st, SQL_COUNT);
     int status = query_row(&q, "count rows", err);
 

@@ -88,6 +88,7 @@ struct store_counts {
     int64_t n_items, n_deleted, n_embeddings, n_no_signal, n_no_features, n_users;
     int64_t n_interactions, n_dead_letters, n_outbox, n_gaps, n_models, last_seq;
     int64_t n_cold, n_warm; /* items by state */
+    int64_t n_unpublished;  /* of n_no_features: known from interactions alone */
     int64_t file_bytes, wal_bytes;
 };
 int store_count(struct store *st, struct store_counts *ret_counts, struct err *err);

@@ -34,7 +34,7 @@
 /* What interaction x counts: the factor of its kind times its weight; a factor below 0 counts
  * against the item whatever the sign of the weight, so that no dislike of weight -1 is a like. By a
  * join with the few rows of interaction_kind; kind and weight stand in the indices by user and by
- * item, so that no question leaves its index (docs/design/store/314-strength.md). */
+ * item, so that no question leaves its index (docs/design/store/315-strength.md). */
 #define KIND "LEFT JOIN interaction_kind k ON k.kind = x.kind"
 #define COUNTS_BY(factor)                                                                      \
     "CASE WHEN k." factor " < 0 THEN k." factor " * abs(x.weight) ELSE coalesce(k." factor     \
@@ -196,7 +196,9 @@ const char *const store_sql[SQL_ID_COUNT] = {
                   "(SELECT count(*) FROM data_gap), (SELECT count(*) FROM model), "
                   "(SELECT seq FROM counter), "
                   "(SELECT count(*) FROM item WHERE deleted = 0 AND state = 'cold'), "
-                  "(SELECT count(*) FROM item WHERE deleted = 0 AND state = 'warm')",
+                  "(SELECT count(*) FROM item WHERE deleted = 0 AND state = 'warm'), "
+                  "(SELECT count(*) FROM item WHERE deleted = 0 AND state = 'no_features' "
+                  "AND topic_id IS NULL)",
 
     [SQL_RETAIN_TOUCH] = "INSERT INTO touch(uid, rid, item_changed, ts_ms, edge_gone) "
                          "SELECT uid, rid, 0, ?3, 1 FROM interaction WHERE " OLDEST,

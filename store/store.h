@@ -13,7 +13,8 @@
  *   writing.h   what events leave behind, dead letters, upkeep: STORE_WRITE
  *   models.h    models, what trains them, their vectors: the functions that write say so
  *   reading.h   items, vectors, counts, letters, reports: either handle
- *   touch.h     what incremental refresh asks and writes */
+ *   touch.h     what incremental refresh asks and writes
+ *   kinds.h     what interactions count */
 
 #include "config/err.h"
 

@@ -57,12 +57,13 @@ static const struct argp argp = {
 static json_t *json_counts(const struct store_counts *c, int64_t n_stale)
 {
     return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "cold",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "cold",
         (json_int_t)c->n_cold, "warm", (json_int_t)c->n_warm, "items", (json_int_t)c->n_items,
         "deleted", (json_int_t)c->n_deleted, "embeddings", (json_int_t)c->n_embeddings,
         "no_signal", (json_int_t)c->n_no_signal, "no_features", (json_int_t)c->n_no_features,
-        "stale", n_stale < 0 ? json_null() : json_integer(n_stale), "users",
-        (json_int_t)c->n_users, "interactions", (json_int_t)c->n_interactions, "dead_letters",
+        "unpublished", (json_int_t)c->n_unpublished, "stale",
+        n_stale < 0 ? json_null() : json_integer(n_stale), "users", (json_int_t)c->n_users,
+        "interactions", (json_int_t)c->n_interactions, "dead_letters",
         (json_int_t)c->n_dead_letters, "outbox", (json_int_t)c->n_outbox, "gaps",
         (json_int_t)c->n_gaps, "last_seq", (json_int_t)c->last_seq);
 }
@@ -432,6 +433,11 @@ static void print_counts(const json_t *root)
            json_field_int(c, "items"), json_field_int(c, "cold"), json_field_int(c, "warm"),
            json_field_int(c, "no_signal"), json_field_int(c, "no_features"),
            json_field_int(c, "deleted"));
+    if (json_field_int(c, "unpublished") > 0)
+        printf("             %" PRId64
+               " of them are known from interactions alone: no list has "
+               "them until they are published\n",
+               json_field_int(c, "unpublished"));
     if (json_field_int(c, "stale") > 0)
         printf("stale        %" PRId64
                " items have features of another version of the encoders: "

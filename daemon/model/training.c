@@ -463,7 +463,8 @@ static int train(struct run *run, struct err *err)
                                 .n_users = (uint32_t)t->d.n_users,
                                 .n_items = (uint32_t)t->d.n_items,
                                 .pairs = t->train,
-                                .n_pairs = t->n_train};
+                                .n_pairs = t->n_train,
+                                .strength = t->strength};
     int r = prepare_checkpoints(run->r, err);
 
     blas_set_threads(run->o.model.threads);

@@ -38,6 +38,7 @@ struct training_data {
     float *X; /* (I, F) columns by modality; NULL when nobody has features */
     int32_t F;
     struct csr_pair *train, *valid; /* valid: pairs of users that the store knows */
+    float *strength;                /* (n_train) in (0, 1] */
     size_t n_train, n_valid;
     struct tsv_pair *test; /* (n_test) the held-out pairs by name, unknown users included */
     size_t n_test;

@@ -19,6 +19,7 @@ void training_data_done(struct training_data *t)
     store_dataset_done(&t->d);
     free(t->X);
     free(t->train);
+    free(t->strength);
     free(t->valid);
     free(t->test);
     tsv_done(&t->tsv);
@@ -51,9 +52,20 @@ static int join_features(struct training_data *t, struct err *err)
 static int reserve(struct training_data *t, size_t n_test, struct err *err)
 {
     t->train = calloc(t->d.n_pairs + 1, sizeof *t->train);
+    t->strength = calloc(t->d.n_pairs + 1, sizeof *t->strength);
     t->valid = calloc(n_test + 1, sizeof *t->valid);
     t->test = t->test ? t->test : calloc(n_test + 1, sizeof *t->test);
-    return t->train && t->valid && t->test ? ERR_OK : err_oom(err, "the training pairs");
+    return t->train && t->strength && t->valid && t->test ? ERR_OK
+                                                          : err_oom(err, "the training pairs");
+}
+
+/* Pair i of the dataset is one to train on. A weak one, such as a watch of a few seconds, is taken
+ * less often; more than one whole watch is no more than that
+ * (docs/design/fusion/223-strength-as-frequency.md). */
+static void train_on(struct training_data *t, size_t i)
+{
+    t->strength[t->n_train] = t->d.strength[i] < 1 ? t->d.strength[i] : 1;
+    t->train[t->n_train++] = (struct csr_pair){t->d.pair[i][0], t->d.pair[i][1]};
 }
 
 /* ---- 10 % a user --------------------------------------------------------------------------- */
@@ -75,7 +87,7 @@ static void split_user(struct training_data *t, struct rng *rng, size_t first, s
         if (i < n_out)
             t->valid[t->n_valid++] = p;
         else
-            t->train[t->n_train++] = p;
+            train_on(t, first + order[i]);
     }
 }
 
@@ -136,7 +148,7 @@ static int split_by_file(struct training_data *t, const char *path, struct err *
         struct csr_pair p = {t->d.pair[i][0], t->d.pair[i][1]};
 
         if (!t->n_valid || !bsearch(&p, t->valid, t->n_valid, sizeof p, csr_pair_order))
-            t->train[t->n_train++] = p;
+            train_on(t, i);
     }
     return r;
 }

@@ -66,6 +66,8 @@ uint64_t checkpoint_key(const struct train_options *o, const struct trainee_data
                             sum(s->width, sizeof(s->width)),
                             sum(data->pairs, data->n_pairs * sizeof(*data->pairs)),
                             sum(valid, n_valid * sizeof(*valid)),
+                            data->strength ? sum(data->strength, data->n_pairs * sizeof(float))
+                                           : 0,
                             data->X ? sum(data->X, data->n_items * F * sizeof(float)) : 0,
                             data->mask ? sum(data->mask, data->n_items) : 0};
     return (uint64_t)digest_checksum(sums, sizeof(sums));

@@ -41,8 +41,9 @@ struct loop {
     const struct train_options *o;
     const struct trainee_data *data;
     struct trainee *t;
-    struct csr seen;                         /* (users, items) */
-    uint32_t *order;                         /* (n_pairs) */
+    struct csr seen; /* (users, items) */
+    uint32_t *order; /* (n_pairs) */
+    double *reach;   /* (n_pairs) sums of the strengths; NULL = all alike */
     uint32_t *users, *positives, *negatives; /* (batch), (batch), (batch, K) */
     uint32_t *warm, n_warm;                  /* items of the pairs, ascending */
     float *best;                             /* (n_weights) */
@@ -77,11 +78,43 @@ static uint32_t draw_negative(struct loop *l, uint32_t user)
     return item;
 }
 
+/* The first pair whose sum is above x. */
+static uint32_t find_pair(const double *reach, size_t n, double x)
+{
+    size_t first = 0, last = n - 1;
+
+    while (first < last) {
+        size_t middle = first + (last - first) / 2;
+
+        if (reach[middle] > x)
+            last = middle;
+        else
+            first = middle + 1;
+    }
+    return (uint32_t)first;
+}
+
+/* The pairs of an epoch: each once, or, where their strengths differ, n draws by strength. */
+static void order_pairs(struct loop *l)
+{
+    size_t n = l->data->n_pairs;
+
+    if (!l->reach) {
+        rng_shuffle(&l->t->rng, l->order, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        double x = (double)(rng_next(&l->t->rng) >> 11) * 0x1p-53; /* [0, 1) */
+
+        l->order[i] = find_pair(l->reach, n, x * l->reach[n - 1]);
+    }
+}
+
 static double run_epoch(struct loop *l)
 {
     size_t n = l->data->n_pairs, n_steps = 0, K = l->t->o.negatives;
     double loss = 0;
-    rng_shuffle(&l->t->rng, l->order, n);
+    order_pairs(l);
     for (size_t first = 0; first < n; first += l->o->batch) {
         size_t B = n - first < l->o->batch ? n - first : l->o->batch;
         for (size_t b = 0; b < B; b++) {
@@ -339,6 +372,25 @@ static int run(struct loop *l, train_progress *progress, void *arg, struct err *
     return ERR_OK;
 }
 
+/* None where all pairs are alike, so that such data train as they always have. */
+static int sum_strengths(struct loop *l, struct err *err)
+{
+    const float *strength = l->data->strength;
+    size_t n = l->data->n_pairs, n_alike = 0;
+    double sum = 0;
+
+    while (strength && n_alike < n && strength[n_alike] == strength[0])
+        n_alike++;
+    if (!strength || n_alike == n)
+        return ERR_OK;
+    l->reach = malloc((n + 1) * sizeof(*l->reach));
+    if (!l->reach)
+        return err_oom(err, "training");
+    for (size_t i = 0; i < n; i++)
+        l->reach[i] = sum += (double)strength[i];
+    return ERR_OK;
+}
+
 static int loop_init(struct loop *l, struct err *err)
 {
     size_t n = l->data->n_pairs, B = l->o->batch < n ? l->o->batch : n;
@@ -359,7 +411,7 @@ static int loop_init(struct loop *l, struct err *err)
     l->negatives = l->positives + B;
     for (size_t i = 0; i < n; i++)
         l->order[i] = (uint32_t)i;
-    return ERR_OK;
+    return sum_strengths(l, err);
 }
 
 int train_run(const struct train_options *o, const struct trainee_data *data,
@@ -385,6 +437,7 @@ int train_run(const struct train_options *o, const struct trainee_data *data,
         status = run(&l, progress, arg, err);
     csr_done(&l.seen);
     free(l.order);
+    free(l.reach);
     free(l.users);
     free(l.warm);
     free(l.best);

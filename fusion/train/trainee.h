@@ -91,6 +91,7 @@ struct trainee_data {
     uint32_t n_users, n_items;
     const struct csr_pair *pairs; /* (user row, item row), the training pairs, all distinct */
     size_t n_pairs;
+    const float *strength; /* (n_pairs) > 0: how often an epoch takes each; NULL = all once */
     const struct csr
         *item_graph; /* of these items by these options, when somebody has it already
                                    * (trainee_take_item_graph); NULL = it is built */

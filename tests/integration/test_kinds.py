@@ -162,6 +162,8 @@ class Kinds(unittest.TestCase):
             self.assertNotIn("typo", s.list("stranger"))
             self.assertNotIn("typo", s.list("u1", "--with-seen"))
             self.assertEqual(s.rows("SELECT * FROM current_embedding WHERE item_id = 'typo'"), [])
+        self.assertEqual(s.run("status", "--json")["counts"]["unpublished"], 1)
+        self.assertIn("1 of them are known from interactions alone", s.run("status"))
         s.run("model", "rollback")
         self.assertEqual(s.rows("SELECT * FROM current_embedding WHERE item_id = 'typo'"), [])
         s.run("get", "typo", code=66)

@@ -168,7 +168,7 @@ static void open_world(struct world *w, int32_t content)
     memset(w->mask, 3, sizeof(w->mask));
     for (uint32_t i = 0; i < 12; i++)
         w->pairs[i] = (struct csr_pair){i % U, (i * i + i) % (I - 1)};
-    w->data = (struct trainee_data){w->X, w->mask, U, I, w->pairs, 12, NULL};
+    w->data = (struct trainee_data){w->X, w->mask, U, I, w->pairs, 12, NULL, NULL};
     trainee_options_init(&w->o);
     w->o.negatives = 1;
     w->o.knn.k = 3;

@@ -10,7 +10,7 @@
  *                 held the id
  *
  * Bytes: with secure_delete SQLite overwrites what it removes. That leaves copies that it made when it
- * split pages of the index of users (measured: 2 ids in 500), and the log of writes; store_wipe is for
+ * split pages of the index of users (measured: 2 ids of 6,000), and the log of writes; store_wipe is for
  * these. */
 
 #include "store/internal.h"

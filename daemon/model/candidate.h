@@ -65,9 +65,9 @@ struct candidate {
     uint64_t *stamp;           /* (I) */
     uint8_t *warm;             /* (I) 1 = in a training pair; candidate_write ignores it */
     uint32_t (*pair)[2];       /* (n_pairs) user row, item row: what it was trained on */
-    /* An object: what was asked for (options, seed, parent), what was read (encoder_ids, counts), what
-     * came of it (epochs, curve, valid, no_history (D)), files (their digests), and, once judged,
-     * gate. training.c writes it. */
+    /* An object: what was asked for (options, seed, parent), what was read and when (read_us, encoder_ids,
+     * counts), what came of it (epochs, curve, valid, no_history (D)), files (their digests), and, once
+     * judged, gate. training.c writes it. */
     struct json_t *metrics;
     char *id_block[2]; /* what item_id and user_id point into */
     char *nobody;      /* and the names of users who are forgotten; NULL = none */

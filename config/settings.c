@@ -77,9 +77,12 @@ int settings_init(struct settings *s)
     for (size_t i = 0; i < settings_table_n; i++) {
         const struct settings_key *k = &settings_table[i];
 
-        if (k->fallback[0] == '\0' && is_pairs(k->type))
-            continue; /* none */
-        if (settings_set(s, k->path, k->fallback, NULL) != ERR_OK) {
+        int status = k->fallback[0] == '\0' && is_pairs(k->type) ? ERR_OK /* none */
+                     : k->type == SETTINGS_NUMBERS
+                         ? set_list(s, k, k->fallback, NULL)
+                         : settings_set(s, k->path, k->fallback, NULL);
+
+        if (status != ERR_OK) {
             settings_done(s);
             return ERR_RETRY;
         }
@@ -126,6 +129,37 @@ static int check_topics(const struct settings *s, struct err *err)
     return ERR_OK;
 }
 
+/* A pointer that was written for the whole value: it leads nowhere, and the field is missing in
+ * silence. */
+static int check_row(const struct settings_strings *pointers, const char *path, struct err *err)
+{
+    static const char *const outside[] = {"/payload/", "/before/", "/after/"};
+
+    for (size_t i = 0; i < 3 * pointers->n; i++) {
+        const char *pointer = strchr(pointers->items[i / 3], '/'); /* behind "name=" */
+
+        if (strncmp(pointer, outside[i % 3], strlen(outside[i % 3])) == 0)
+            return err_fatal(err, EX_CONFIG,
+                             "`%s` has \"%.80s\", and with `events.preset` = debezium pointers "
+                             "start at the row: leave out what is before the column",
+                             path, pointer);
+    }
+    return ERR_OK;
+}
+
+static int check_events(const struct settings *s, struct err *err)
+{
+    int status;
+
+    if (s->events.preset != SETTINGS_PRESET_DEBEZIUM)
+        return ERR_OK;
+    if ((status = check_row(&s->events.video, "events.video", err)) != ERR_OK ||
+        (status = check_row(&s->events.interaction, "events.interaction", err)) != ERR_OK ||
+        (status = check_row(&s->events.type, "events.type", err)) != ERR_OK)
+        return status;
+    return check_row(&s->events.deleted, "events.deleted", err);
+}
+
 int settings_check(const struct settings *s, struct err *err)
 {
     if (s->queue.low_percent >= s->queue.high_percent)
@@ -136,5 +170,8 @@ int settings_check(const struct settings *s, struct err *err)
     if (s->media.roots.n == 0)
         return err_fatal(err, EX_CONFIG,
                          "`media.roots` is empty: no media could be opened; name a folder");
+    int status = check_events(s, err);
+    if (status != ERR_OK)
+        return status;
     return s->source == SETTINGS_SOURCE_KAFKA ? check_topics(s, err) : ERR_OK;
 }

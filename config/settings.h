@@ -19,6 +19,16 @@ struct settings_strings {
     size_t n;
 };
 
+/* Names and a number each, in the order in which they came; no name twice. */
+struct settings_number {
+    char *name;
+    double value;
+};
+struct settings_numbers {
+    struct settings_number *items;
+    size_t n;
+};
+
 enum settings_source { SETTINGS_SOURCE_KAFKA, SETTINGS_SOURCE_SPOOL };
 enum settings_kafka_mode { SETTINGS_KAFKA_GROUP, SETTINGS_KAFKA_ASSIGN };
 enum settings_backbone {
@@ -108,6 +118,8 @@ struct settings {
     } events;
 
     struct {
+        struct settings_numbers kinds; /* the factor of each kind that has one of its own */
+        double fallback;               /* "default": of every other kind */
         int tombstones; /* enum settings_tombstones: a null value, keyed by a user */
     } interactions;
 
@@ -179,7 +191,7 @@ int settings_load_text(const char *file, const char *text, size_t bytes, struct 
                        struct err *err);
 /* One setting from text, for command lines and tests: settings_set(&s, "queue.items", "10",
  * err). A list is replaced, its elements separated by commas; "kafka.properties", "events.video",
- * "events.interaction" and "events.types" take one name=value and add it. */
+ * "events.interaction", "events.types" and "interactions.kinds" take one name=value and add it. */
 int settings_set(struct settings *s, const char *path, const char *value, struct err *err);
 /* What must hold between settings; settings_load has called it. */
 int settings_check(const struct settings *s, struct err *err);

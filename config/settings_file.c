@@ -37,11 +37,14 @@ static int wrong_type(const struct settings_key *k, const config_setting_t *node
         [SETTINGS_STRINGS] = "a list of texts, [\"a\", \"b\"]",
         [SETTINGS_PATHS] = "a list of paths, [\"/a\", \"/b\"]",
         [SETTINGS_INTS] = "a list of whole numbers, [0, 1]",
+        [SETTINGS_REAL] = "a number",
         [SETTINGS_PROPERTIES] = "a group, { security_protocol = \"SSL\"; }",
         [SETTINGS_POINTERS] = "a JSON Pointer or a list of them, [\"/a\", \"/b\"]",
         [SETTINGS_MAPPING] = "a group, { item_id = \"/id\"; title = [\"/a\", \"/b\"]; }",
         [SETTINGS_NAMES] = "a group, { upload = \"video.published\"; }, or a list of "
                            "{ type = \"site.upload\"; meaning = \"video.published\"; }",
+        [SETTINGS_NUMBERS] = "a group, { like = 1.0; }, or a list, ( { kind = \"video.like\"; "
+                             "weight = 1.0; } )",
     };
     static const char *const is[] = {
         [CONFIG_TYPE_NONE] = "empty",         [CONFIG_TYPE_GROUP] = "a group",
@@ -63,6 +66,9 @@ static const char *scalar_text(const config_setting_t *node, char *digits, size_
     case CONFIG_TYPE_INT64:
         snprintf(digits, bytes, "%lld", config_setting_get_int64(node));
         return digits;
+    case CONFIG_TYPE_FLOAT:
+        snprintf(digits, bytes, "%.17g", config_setting_get_float(node));
+        return digits;
     case CONFIG_TYPE_BOOL:
         return config_setting_get_bool(node) ? "true" : "false";
     case CONFIG_TYPE_STRING:
@@ -80,6 +86,9 @@ static bool fits(const struct settings_key *k, const config_setting_t *node)
     case SETTINGS_INT:
     case SETTINGS_INTS:
         return type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64;
+    case SETTINGS_REAL:
+        return type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64 ||
+               type == CONFIG_TYPE_FLOAT;
     case SETTINGS_BOOL:
         return type == CONFIG_TYPE_BOOL;
     case SETTINGS_WORD:
@@ -92,7 +101,7 @@ static bool fits(const struct settings_key *k, const config_setting_t *node)
     case SETTINGS_PROPERTIES:
     case SETTINGS_MAPPING:
     case SETTINGS_NAMES:
-    case SETTINGS_REAL:
+    case SETTINGS_NUMBERS:
         return false;
     }
     return false;
@@ -174,8 +183,13 @@ static int load_pointers_of(struct walk *w, const struct settings_key *k,
 {
     int n = config_setting_length(node), status = ERR_OK;
 
+    w->line = (int)config_setting_source_line(node);
     if (!config_setting_is_array(node) && !config_setting_is_list(node))
         return add_pair(w, k, config_setting_name(node), node);
+    if (n == 0)
+        return err_fatal(w->err, EX_CONFIG,
+                         "`%s`: %.80s has no pointer; leave it out, and it is at /%.80s",
+                         k->path, config_setting_name(node), config_setting_name(node));
     for (int i = 0; i < n && status == ERR_OK; i++)
         status = add_pair(w, k, config_setting_name(node),
                           config_setting_get_elem(node, (unsigned)i));
@@ -227,6 +241,87 @@ static int load_names(struct walk *w, const struct settings_key *k,
     return status;
 }
 
+static bool is_number_node(const config_setting_t *node)
+{
+    int type = config_setting_type(node);
+
+    return type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64 || type == CONFIG_TYPE_FLOAT;
+}
+
+/* libconfig's own conversion needs its option CONFIG_AUTOCONVERT. */
+static double number_of(const config_setting_t *node)
+{
+    return config_setting_type(node) == CONFIG_TYPE_FLOAT
+               ? config_setting_get_float(node)
+               : (double)config_setting_get_int64(node);
+}
+
+/* Whether one of the first n entries of a list has this name. */
+static bool is_listed(const config_setting_t *list, int n, const char *name)
+{
+    const char *other;
+
+    for (int i = 0; i < n; i++) {
+        if (config_setting_lookup_string(config_setting_get_elem(list, (unsigned)i), "kind",
+                                         &other) == CONFIG_TRUE &&
+            strcmp(other, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* { kind = "video.like"; weight = 1.0; }, entry i of a list. */
+static int load_listed_number(struct walk *w, const struct settings_key *k,
+                              const config_setting_t *list, int i)
+{
+    const config_setting_t *entry = config_setting_get_elem(list, (unsigned)i);
+    const config_setting_t *name = NULL, *value = NULL;
+
+    w->line = (int)config_setting_source_line(entry);
+    if (config_setting_is_group(entry)) {
+        name = config_setting_get_member(entry, "kind");
+        value = config_setting_get_member(entry, "weight");
+    }
+    if (name == NULL || value == NULL || config_setting_length(entry) != 2 ||
+        config_setting_type(name) != CONFIG_TYPE_STRING || !is_number_node(value))
+        return err_fatal(w->err, EX_CONFIG,
+                         "`%s`: an entry of the list must be { kind = \"video.like\"; weight = "
+                         "1.0; }",
+                         k->path);
+    if (is_listed(list, i, config_setting_get_string(name)))
+        return err_fatal(w->err, EX_CONFIG, "`%s` names %.80s twice; remove one", k->path,
+                         config_setting_get_string(name));
+    return settings_number_put(w->s, k, config_setting_get_string(name), number_of(value),
+                               w->err);
+}
+
+static int load_named_number(struct walk *w, const struct settings_key *k,
+                             const config_setting_t *node)
+{
+    const char *name = config_setting_name(node);
+
+    w->line = (int)config_setting_source_line(node);
+    if (!is_number_node(node))
+        return err_fatal(w->err, EX_CONFIG, "`%s.%.80s` must be a number", k->path, name);
+    return settings_number_put(w->s, k, name, number_of(node), w->err);
+}
+
+/* Names that the file does not have keep the numbers of the default. libconfig refuses a name that
+ * is twice in a group. */
+static int load_numbers(struct walk *w, const struct settings_key *k,
+                        const config_setting_t *node)
+{
+    int n = config_setting_length(node), status = ERR_OK;
+    bool is_group = config_setting_is_group(node);
+
+    if (!is_group && !config_setting_is_list(node))
+        return wrong_type(k, node, w->err);
+    for (int i = 0; i < n && status == ERR_OK; i++)
+        status = is_group ? load_named_number(w, k, config_setting_get_elem(node, (unsigned)i))
+                          : load_listed_number(w, k, node, i);
+    return status;
+}
+
 static int load_key(struct walk *w, const struct settings_key *k, const config_setting_t *node)
 {
     bool *is_given = &w->is_given[k - settings_table];
@@ -248,6 +343,8 @@ static int load_key(struct walk *w, const struct settings_key *k, const config_s
         return load_mapping(w, k, node);
     case SETTINGS_NAMES:
         return load_names(w, k, node);
+    case SETTINGS_NUMBERS:
+        return load_numbers(w, k, node);
     default:
         return load_scalar(w, k, node);
     }

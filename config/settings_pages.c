@@ -58,8 +58,7 @@ static const struct {
     {"kafka", "Read when source is \"kafka\". Offsets are kept in the store, in the same "
               "transaction as the rows that come from them."},
     {"events", "How events are written, where they are not written as docs/events.md has them. "
-               "Takes effect "
-               "at the next restart."},
+               "Takes effect at the next restart."},
     {"spool", "Read when source is \"spool\": the same events without Kafka. Write a file "
               "elsewhere on the same file system, then rename it into the folder."},
     {"media", "Where media may be, and how large one may be."},
@@ -93,6 +92,8 @@ static void print_default(const struct settings *defaults, const struct settings
 {
     if (k->type == SETTINGS_INT)
         fputs(k->fallback, out); /* without the L of a large number */
+    else if (k->type == SETTINGS_NUMBERS)
+        fputs("as shown", out);
     else
         settings_value_print(defaults, k, "", out);
 }
@@ -166,7 +167,8 @@ static void print_setting(struct conf *c, const struct settings_key *k)
             settings_value_range(k, range, sizeof(range)));
     print_default(c->defaults, k, c->out);
     fprintf(c->out, "\n%s#%s = ", indent, dot != NULL ? dot + 1 : k->path);
-    settings_value_print(c->defaults, k, indent, c->out);
+    settings_value_print(c->defaults, k, k->type == SETTINGS_NUMBERS ? "    #" : indent,
+                         c->out);
     fputs(";\n", c->out);
     if (k->type == SETTINGS_PROPERTIES)
         fputs(properties_example, c->out);
@@ -206,6 +208,19 @@ static void print_roff(const char *text, FILE *out)
         fprintf(out, "%s%c", *text == '-' ? "\\" : "", *text);
 }
 
+/* "watch 1.0, dislike \-1.0" */
+static void print_numbers(const struct settings *defaults, const struct settings_key *k,
+                          FILE *out)
+{
+    const struct settings_numbers *numbers = (const void *)((const char *)defaults + k->offset);
+
+    for (size_t i = 0; i < numbers->n; i++) {
+        fprintf(out, "%s%s %s", i == 0 ? "" : ", ", numbers->items[i].name,
+                numbers->items[i].value < 0 ? "\\" : "");
+        settings_real_print(numbers->items[i].value, out);
+    }
+}
+
 static void print_entries(const struct settings *defaults, FILE *out)
 {
     for (size_t i = 0; i < settings_table_n; i++) {
@@ -216,7 +231,10 @@ static void print_entries(const struct settings *defaults, FILE *out)
         print_roff(k->help, out);
         fprintf(out,
                 "\n.br\nRange: %s. Default: ", settings_value_range(k, range, sizeof(range)));
-        print_default(defaults, k, out);
+        if (k->type == SETTINGS_NUMBERS)
+            print_numbers(defaults, k, out);
+        else
+            print_default(defaults, k, out);
         fputs(".\n", out);
     }
 }

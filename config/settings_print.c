@@ -148,7 +148,7 @@ void settings_value_print(const struct settings *s, const struct settings_key *k
         print_int(*(const int64_t *)field(s, k->offset), out);
         break;
     case SETTINGS_REAL:
-        fprintf(out, "%g", *(const double *)field(s, k->offset));
+        settings_real_print(*(const double *)field(s, k->offset), out);
         break;
     case SETTINGS_BOOL:
         fputs(*(const bool *)field(s, k->offset) ? "true" : "false", out);
@@ -176,6 +176,9 @@ void settings_value_print(const struct settings *s, const struct settings_key *k
         break;
     case SETTINGS_PROPERTIES:
         print_properties(field(s, k->offset), indent, out);
+        break;
+    case SETTINGS_NUMBERS:
+        settings_numbers_print(field(s, k->offset), indent, out);
         break;
     }
 }
@@ -216,7 +219,7 @@ static void print_key(struct printer *p, const struct settings *s, const struct 
     fprintf(p->out, "%s%s = ", indent, dot == NULL ? k->path : dot + 1);
     settings_value_print(s, k, indent, p->out);
     fputc(';', p->out);
-    if (k->type == SETTINGS_INT || k->type == SETTINGS_WORD)
+    if (k->type == SETTINGS_INT || k->type == SETTINGS_REAL || k->type == SETTINGS_WORD)
         fprintf(p->out, " # %s", settings_value_range(k, range, sizeof(range)));
     fputc('\n', p->out);
 }

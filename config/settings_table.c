@@ -44,6 +44,14 @@ const char *const settings_meaning_words[] = {
     "video.published", "video.updated", "video.deleted", "interaction", "user.deleted", NULL};
 static const char *const level_words[] = {"error", "warning", "notice", "info", "debug", NULL};
 
+/* The kinds that sites send. What is shown and not asked for says nothing; what takes something
+ * back cancels it; who reports a video has no wish for it, however often it was watched. */
+#define DEFAULT_KINDS                                                                          \
+    "watch=1,view=1,play=1,complete=1,click=0.5,like=1,love=1,favorite=1,save=1,bookmark=1,"   \
+    "share=1,comment=1,download=1,follow=1,subscribe=1,purchase=1,impression=0,dislike=-1,"    \
+    "skip=-0.5,not_interested=-1,hide=-1,block=-3,report=-3,unlike=-1,unfavorite=-1,"          \
+    "unsave=-1,unfollow=-1,unsubscribe=-1,undislike=1"
+
 static const char *check_topic(const char *value)
 {
     if (value[0] == '\0')
@@ -212,15 +220,28 @@ const struct settings_key settings_table[] = {
         "The same for an interaction's fields."),
     TEXT(SETTINGS_POINTERS, events.type, 1, 1024, check_pointer, "",
          "Where the type is. Empty means /type of a bare event, type of CloudEvents, op of debezium, "
-         "the header or field eventType of outbox."),
+         "the header or field eventType of outbox, else type beside the payload or in it."),
     ROW(SETTINGS_NAMES, "events.types", events.types, 1, 256, "", .unit = "",
         .words = settings_meaning_words, .help =
         "What the site's own types mean. The five names themselves are always known, also with "
         "anything and a dot before them, as in com.site.video.published."),
     TEXT(SETTINGS_POINTERS, events.deleted, 1, 1024, check_pointer, "",
-         "Where a mark of deletion is, if there is one. The video is deleted when it is there and is "
-         "not null, false, 0, empty, \"false\" or \"0\"."),
+         "Where a mark of deletion is, if there is one. The video is deleted when it is true, a number "
+         "but 0, or a time, and not when it is null, false, 0 or empty. As a text it may also be true, "
+         "t, yes, y or on, and false, f, no, n or off; anything else is a dead letter."),
 
+    ROW(SETTINGS_NUMBERS, "interactions.kinds", interactions.kinds, -1000, 1000, DEFAULT_KINDS,
+        .unit = "", .help =
+        "What an interaction of each kind counts: its factor, times the weight of the event. The sum "
+        "over the interactions of a user with an item is the strength of the pair. Above 0 the item "
+        "is one of the user's: training, refresh and evaluation go by such pairs alone. Below 0 it "
+        "is never recommended to that user. A kind with factor 0 is stored and counts for nothing. "
+        "A factor below 0 counts against the item whatever the sign of the weight. Kinds that are "
+        "not named here keep the factors below. Write a name that has a dot in the form kinds = "
+        "( { kind = \"video.watch\"; weight = 1.0; } ). A change takes effect on reload, also for "
+        "what is stored."),
+    ROW(SETTINGS_REAL, "interactions.default", interactions.fallback, 0, 1000, "1.0", .unit = "",
+        .help = "The factor of the kinds that interactions.kinds does not have. 0 leaves them out."),
     WORD(interactions.tombstones, tombstones_words, 0, "refuse",
          "What a null value on a topic of interactions does, whose key is a user's id. refuse: it is "
          "a dead letter. forget: the user is forgotten, as by user.deleted and metammf forget."),

@@ -15,7 +15,7 @@
 
 enum settings_type {
     SETTINGS_INT,        /* int64_t */
-    SETTINGS_REAL,       /* double; of options only, the file has none */
+    SETTINGS_REAL,       /* double */
     SETTINGS_BOOL,       /* bool */
     SETTINGS_WORD,       /* int: word_base + index in words */
     SETTINGS_STRING,     /* char * */
@@ -28,6 +28,7 @@ enum settings_type {
     SETTINGS_MAPPING,    /* struct settings_strings of "word=pointer", a word as often as it has
                             pointers */
     SETTINGS_NAMES,      /* struct settings_strings of "any name=word" */
+    SETTINGS_NUMBERS,    /* struct settings_numbers: what is given is added to the default */
 };
 
 struct settings_key {
@@ -81,6 +82,19 @@ void settings_strings_free(struct settings_strings *list);
 /* "name=value" with '_' for '.': refused when the daemon owns the property. */
 int settings_property_append(struct settings_strings *list, const char *name, const char *value,
                              struct err *err);
+
+/* SETTINGS_NUMBERS, settings_numbers.c. Sets the number of a name, which gets one when it has none. */
+int settings_number_put(struct settings *s, const struct settings_key *k, const char *name,
+                        double value, struct err *err);
+/* The same from "name=value". */
+int settings_number_parse(struct settings *s, const struct settings_key *k, const char *text,
+                          struct err *err);
+void settings_numbers_print(const struct settings_numbers *numbers, const char *indent,
+                            FILE *out);
+void settings_numbers_free(struct settings_numbers *numbers);
+/* The shortest text that reads back as the same number, with a '.' in it: else libconfig 1.5 would
+ * take it for a whole number, or for nothing. */
+void settings_real_print(double value, FILE *out);
 
 /* The error for a name that group ("" = the top of the file) does not have. */
 int settings_unknown_key(const char *group, const char *name, struct err *err);

@@ -74,8 +74,12 @@ static int copy_number(struct scan *c, struct err *err)
 
     errno = 0;
     value = strtoll(start, &end, is_hex ? 16 : 10);
-    if (*end == '.' || *end == 'e' || *end == 'E') { /* a real number: no setting is one */
-        copy(c, (size_t)(end - start) + 1);
+    if (!is_hex && (*end == '.' || *end == 'e' || *end == 'E')) { /* its digits have no bound */
+        copy(c, (size_t)(end - start));
+        copy(c, strspn(c->in, ".0123456789"));
+        if (*c->in == 'e' || *c->in == 'E')
+            copy(c, c->in[1] == '-' || c->in[1] == '+' ? 2 : 1);
+        copy(c, strspn(c->in, "0123456789"));
         return ERR_OK;
     }
     if (errno == ERANGE)
@@ -126,9 +130,9 @@ static int copy_name(struct scan *c, struct err *err)
 
 static bool is_number(const char *p)
 {
-    if (*p == '-' || *p == '+')
+    if ((*p == '-' || *p == '+') && p[1] != '.')
         p++;
-    return isdigit((unsigned char)*p);
+    return isdigit((unsigned char)*p) || (*p == '.' && isdigit((unsigned char)p[1]));
 }
 
 static void copy_sign(struct scan *c)

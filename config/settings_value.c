@@ -44,6 +44,8 @@ const char *settings_value_range(const struct settings_key *k, char *text, size_
                 (size_t)snprintf(text + n, bytes - n, "%s%s", i == 0 ? "" : " | ", k->words[i]);
     } else if (k->type == SETTINGS_POINTERS) {
         snprintf(text, bytes, "a JSON Pointer or a list of them");
+    } else if (k->type == SETTINGS_NUMBERS) {
+        snprintf(text, bytes, "each name = number; of %" PRId64 " … %" PRId64, k->min, k->max);
     } else {
         bool is_list = k->type == SETTINGS_STRINGS || k->type == SETTINGS_PATHS;
 
@@ -258,6 +260,9 @@ static int append_pair(struct settings *s, const struct settings_key *k, const c
     const char *word = maps ? name : equals + 1;
     if (!is_word(k, word, strlen(word)))
         return unknown_word(k, word, err);
+    if (!maps && is_word(k, name, strlen(name)) && strcmp(name, word) != 0)
+        return err_fatal(err, EX_CONFIG, "`%s`: \"%s\" always means itself; remove it", k->path,
+                         name);
     status = check_text(k, maps ? equals + 1 : name, err);
     if (status != ERR_OK)
         return status;
@@ -289,6 +294,7 @@ int settings_value_set(struct settings *s, const struct settings_key *k, const c
         [SETTINGS_POINTERS] = append_string,
         [SETTINGS_MAPPING] = append_pair,
         [SETTINGS_NAMES] = append_pair,
+        [SETTINGS_NUMBERS] = settings_number_parse,
     };
 
     return set[k->type](s, k, text, err);
@@ -327,6 +333,9 @@ void settings_value_free(struct settings *s, const struct settings_key *k)
         free(*ints);
         *ints = NULL;
         *n_ints = 0;
+        break;
+    case SETTINGS_NUMBERS:
+        settings_numbers_free(field(s, k->offset));
         break;
     case SETTINGS_INT:
     case SETTINGS_REAL:

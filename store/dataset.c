@@ -2,6 +2,7 @@
  * of the same moment. Ids are looked up by binary search in the ascending rids. */
 
 #include "store/internal.h"
+#include "store/kinds.h"
 
 #include <sqlite3.h>
 #include <stdlib.h>
@@ -20,6 +21,8 @@ void store_dataset_done(struct store_dataset *d)
     free(d->item_id);
     free(d->user_id);
     free(d->pair);
+    free(d->strength);
+    free(d->against);
     free(d->mask);
     free(d->stamp);
     *d = (struct store_dataset){0};
@@ -64,6 +67,37 @@ static size_t find_row(const int64_t *ids, size_t n, int64_t id)
     return first < n && ids[first] == id ? first : n;
 }
 
+static float capped(double strength)
+{
+    double most = STORE_STRENGTH_MAX;
+
+    return (float)(strength > most ? most : strength < -most ? -most : strength);
+}
+
+/* To the edges, or to those that count against the item. */
+static int add_pair(struct store_dataset *d, size_t user, size_t item, double strength,
+                    struct err *err)
+{
+    bool is_edge = strength > 0;
+    uint32_t(**pairs)[2] = is_edge ? &d->pair : &d->against;
+    size_t *n = is_edge ? &d->n_pairs : &d->n_against;
+    float *strengths = is_edge ? store_grow(d->strength, *n, sizeof *strengths) : NULL;
+
+    if (is_edge && !strengths)
+        return err_oom(err, "the store's interactions");
+    if (is_edge)
+        d->strength = strengths;
+    void *more = store_grow(*pairs, *n, sizeof **pairs);
+    if (!more)
+        return err_oom(err, "the store's interactions");
+    *pairs = more;
+    if (is_edge)
+        d->strength[*n] = capped(strength);
+    (*pairs)[*n][0] = (uint32_t)user;
+    (*pairs)[(*n)++][1] = (uint32_t)item;
+    return ERR_OK;
+}
+
 static int read_pairs(struct store *st, struct store_dataset *d, struct err *err)
 {
     struct query q = query_begin(st, SQL_DATASET_PAIRS);
@@ -75,14 +109,9 @@ static int read_pairs(struct store *st, struct store_dataset *d, struct err *err
 
         if (user == d->n_users || item == d->n_items)
             continue;
-        void *more = store_grow(d->pair, d->n_pairs, sizeof *d->pair);
-        if (!more) {
-            status = err_oom(err, "the store's interactions");
+        status = add_pair(d, user, item, query_column_real(&q, 2), err);
+        if (status != ERR_OK)
             break;
-        }
-        d->pair = more;
-        d->pair[d->n_pairs][0] = (uint32_t)user;
-        d->pair[d->n_pairs++][1] = (uint32_t)item;
     }
     query_end(&q);
     return status == ERR_END ? ERR_OK : status;

@@ -70,14 +70,18 @@ int store_get_curve(struct store *st, int64_t model_id, struct store_metric **re
 /* ---- what a training reads -------------------------------------------------------------- */
 
 /* What a training reads, as one moment of the store: items that are not deleted in rid order,
- * users in uid order, the distinct pairs of the interactions in that order. Of each modality the
+ * users in uid order, the pairs that are edges (kinds.h) in that order, and those whose strength is
+ * below 0. Of each modality the
  * vectors of ONE encoder (the newest feature's) and one dimension; an item with another one's has
  * that modality missing. */
 struct store_dataset {
     size_t n_items, n_users, n_pairs;
     int64_t *item_rid, *user_uid; /* ascending */
     char **item_id, **user_id;
-    uint32_t (*pair)[2];            /* (n_pairs) user row, item row */
+    uint32_t (*pair)[2];    /* (n_pairs) user row, item row */
+    float *strength;        /* (n_pairs) above 0, at most STORE_STRENGTH_MAX */
+    uint32_t (*against)[2]; /* (n_against) as pair: never to be recommended */
+    size_t n_against;
     uint8_t *mask;                  /* (n_items) MODALITY_BITs */
     int32_t dim[MODALITY_COUNT];    /* 0 = nobody has this modality */
     float *feature[MODALITY_COUNT]; /* (n_items, dim), missing = zeros */
@@ -87,8 +91,8 @@ struct store_dataset {
 int store_read_dataset(struct store *st, struct store_dataset *ret_d, struct err *err);
 void store_dataset_done(struct store_dataset *d);
 
-/* The distinct pairs of the interactions with items that are not deleted, each with its first
- * time, by user and item. free(*ret_pairs). */
+/* The edges (kinds.h) to items that are not deleted, each with the time of its first interaction that
+ * counts for the item, by user and item. free(*ret_pairs). */
 struct store_timed_pair {
     int64_t uid, rid;
     double ts_ms;

@@ -47,10 +47,10 @@ int store_read_cold(struct store *st, int64_t model_id, struct store_ids *ids, s
     return read_ids(st, SQL_COLD_ITEMS, model_id, ids, err);
 }
 
-int store_read_pairs(struct store *st, struct store_pair **ret_pairs, size_t *ret_n,
-                     struct err *err)
+static int read_pairs(struct store *st, enum sql_id sql, struct store_pair **ret_pairs,
+                      size_t *ret_n, struct err *err)
 {
-    struct query q = query_begin(st, SQL_PAIRS);
+    struct query q = query_begin(st, sql);
     struct store_pair *pairs = NULL;
     size_t n = 0;
     int status;
@@ -74,6 +74,18 @@ int store_read_pairs(struct store *st, struct store_pair **ret_pairs, size_t *re
     *ret_pairs = pairs;
     *ret_n = n;
     return ERR_OK;
+}
+
+int store_read_pairs(struct store *st, struct store_pair **ret_pairs, size_t *ret_n,
+                     struct err *err)
+{
+    return read_pairs(st, SQL_PAIRS, ret_pairs, ret_n, err);
+}
+
+int store_read_against(struct store *st, struct store_pair **ret_pairs, size_t *ret_n,
+                       struct err *err)
+{
+    return read_pairs(st, SQL_PAIRS_AGAINST, ret_pairs, ret_n, err);
 }
 
 /* Counted, not stored: a stored degree would be written with each interaction, a deletion would

@@ -102,6 +102,12 @@ void store_letters_free(struct store_letter *rows, size_t n)
     free(rows);
 }
 
+bool store_letter_is_erased(const struct store_letter *l)
+{
+    return !l->key && l->value && l->value_bytes == 0 && !l->headers &&
+           strcmp(l->error, STORE_LETTER_ERASED) == 0;
+}
+
 static int letter_headers(const struct query *q, struct store_letter *l, struct err *err)
 {
     void *headers = NULL;

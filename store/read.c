@@ -293,10 +293,10 @@ int store_get_user_vector(struct store *st, const char *user_id, float **ret_vec
     return status;
 }
 
-int store_user_seen(struct store *st, const char *user_id, int64_t **ret_rids, size_t *ret_n,
-                    struct err *err)
+static int items_of_user(struct store *st, enum sql_id sql, const char *user_id,
+                         int64_t **ret_rids, size_t *ret_n, struct err *err)
 {
-    struct query q = query_begin(st, SQL_USER_SEEN);
+    struct query q = query_begin(st, sql);
     int64_t *rids = NULL;
     size_t n = 0;
     int status;
@@ -320,4 +320,16 @@ int store_user_seen(struct store *st, const char *user_id, int64_t **ret_rids, s
     *ret_rids = rids;
     *ret_n = n;
     return ERR_OK;
+}
+
+int store_user_seen(struct store *st, const char *user_id, int64_t **ret_rids, size_t *ret_n,
+                    struct err *err)
+{
+    return items_of_user(st, SQL_USER_SEEN, user_id, ret_rids, ret_n, err);
+}
+
+int store_user_against(struct store *st, const char *user_id, int64_t **ret_rids, size_t *ret_n,
+                       struct err *err)
+{
+    return items_of_user(st, SQL_USER_AGAINST, user_id, ret_rids, ret_n, err);
 }

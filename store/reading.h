@@ -74,9 +74,13 @@ int store_find_ids(struct store *st, enum store_side side, char *const *names, s
  * model. */
 int store_get_user_vector(struct store *st, const char *user_id, float **ret_vec,
                           int32_t *ret_dim, struct err *err);
-/* rids of the items that a user has interacted with, ascending; free(*ret_rids). */
+/* rids of the items that a user has interacted with, ascending; free(*ret_rids). What counts for
+ * nothing (kinds.h) is left out: an item that was shown and not looked at may be shown again. */
 int store_user_seen(struct store *st, const char *user_id, int64_t **ret_rids, size_t *ret_n,
                     struct err *err);
+/* The same of those whose strength is below 0. */
+int store_user_against(struct store *st, const char *user_id, int64_t **ret_rids, size_t *ret_n,
+                       struct err *err);
 
 /* ---- counts and offsets ----------------------------------------------------------------- */
 
@@ -123,6 +127,8 @@ struct store_letter {
     bool damaged;
 };
 void store_letters_free(struct store_letter *rows, size_t n);
+/* It named a user who is forgotten: there is nothing left of it to retry. */
+bool store_letter_is_erased(const struct store_letter *l);
 /* The outbox, oldest first: rows with id > after_id, at most max; damaged ones as well. */
 int store_outbox_read(struct store *st, int64_t after_id, size_t max,
                       struct store_letter **ret_rows, size_t *ret_n, struct err *err);

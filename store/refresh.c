@@ -50,6 +50,7 @@ static int look_at_row(struct store *st, const struct store_recomputed *r,
         *ret_same =
             query_column_int(&q, 1) == digest_checksum(v->vec + i * dim, dim * sizeof(float)) &&
             (!is_item || strcmp(stored, state) == 0);
+        *ret_same |= is_item && r->edgeless && r->edgeless[i] && strcmp(stored, "warm") != 0;
     } else if (status != ERR_NONE) {
         return status;
     }
@@ -80,6 +81,68 @@ static int refresh_side(struct store *st, const struct store_recomputed *r,
     return status;
 }
 
+static int remove_user(struct store *st, int64_t model_id, int64_t uid, struct err *err)
+{
+    struct query q = query_begin(st, SQL_USER_GONE);
+
+    query_int(&q, model_id);
+    query_int(&q, uid);
+    return query_run(&q, "remove a user's vector", err);
+}
+
+/* *ret_gone: it has a vector that its interactions alone have made, and is left alone otherwise. */
+static int look_at_item(struct store *st, const struct store_recomputed *r, int64_t rid,
+                        bool *ret_gone, struct err *err)
+{
+    struct query q = query_begin(st, SQL_RECOMPUTED_ITEM);
+    char stored[8] = "";
+    bool later = false;
+
+    query_int(&q, r->model_id);
+    query_int(&q, rid);
+    int status = query_row(&q, "look at a vector", err);
+    if (status != ERR_OK && status != ERR_NONE)
+        return status;
+    if (status == ERR_OK && query_column_int(&q, 0) == 0)
+        query_column_word(&q, 2, stored, sizeof stored);
+    query_end(&q);
+    *ret_gone = strcmp(stored, "warm") == 0;
+    status = *ret_gone ? changed_later(st, r, rid, &later, err) : ERR_OK;
+    *ret_gone &= !later;
+    return status;
+}
+
+static int remove_item(struct store *st, const struct store_recomputed *r, int64_t rid,
+                       struct err *err)
+{
+    bool gone = false;
+    int status = look_at_item(st, r, rid, &gone, err);
+
+    if (status != ERR_OK || !gone)
+        return status;
+    struct query q = query_begin(st, SQL_EMBEDDING_GONE);
+    query_int(&q, r->model_id);
+    query_int(&q, rid);
+    status = query_run(&q, "remove an item's vector", err);
+    if (status != ERR_OK)
+        return status;
+    q = query_begin(st, SQL_ITEM_LOST);
+    query_int(&q, rid);
+    query_int(&q, ++st->seq);
+    return query_run(&q, "mark an item as gone", err);
+}
+
+static int remove_gone(struct store *st, const struct store_recomputed *r, struct err *err)
+{
+    int status = ERR_OK;
+
+    for (size_t i = 0; status == ERR_OK && i < r->n_gone[STORE_SIDE_ITEMS]; i++)
+        status = remove_item(st, r, r->gone[STORE_SIDE_ITEMS][i], err);
+    for (size_t i = 0; status == ERR_OK && i < r->n_gone[STORE_SIDE_USERS]; i++)
+        status = remove_user(st, r->model_id, r->gone[STORE_SIDE_USERS][i], err);
+    return status;
+}
+
 /* ERR_STALE: another model is active, or none. */
 static int write_recomputed(struct store *st, const struct store_recomputed *r,
                             struct store_recomputed_result *result, struct err *err)
@@ -99,6 +162,8 @@ static int write_recomputed(struct store *st, const struct store_recomputed *r,
         status = refresh_side(st, r, &r->items, result, err);
     if (status == ERR_OK)
         status = refresh_side(st, r, &r->users, result, err);
+    if (status == ERR_OK)
+        status = remove_gone(st, r, err);
     if (status == ERR_OK)
         status = store_drop_touches(st, r->done_n, SIZE_MAX, &more, err);
     return status == ERR_OK ? store_seq_write(st, err) : status;

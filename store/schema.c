@@ -203,8 +203,39 @@ static const char version_8[] =
     " user_id TEXT NOT NULL, uid INTEGER, stage INTEGER NOT NULL DEFAULT 0,"
     " at INTEGER NOT NULL DEFAULT 0) STRICT;";
 
-const char *const store_migrations[] = {version_1, version_2, version_3, version_4,
-                                        version_5, version_6, version_7, version_8};
+/* What each kind of interaction counts, and how many there are of it. factor NULL: as every kind
+ * that has none of its own, which stands in the row ''. was: before the last change. The triggers
+ * count whoever writes or deletes. Kind and weight come into the indices, so that the strength of a
+ * pair is summed up without a look at the interactions themselves.
+ *
+ * And the vectors of items that were never published, which trainings had made, go: in the current
+ * view they are deleted. */
+static const char version_9[] =
+    "CREATE TABLE interaction_kind(kind TEXT PRIMARY KEY, n INTEGER NOT NULL, factor REAL,"
+    " was REAL) STRICT, WITHOUT ROWID;"
+    "INSERT INTO interaction_kind(kind, n) SELECT kind, count(*) FROM interaction GROUP BY "
+    "kind;"
+    "INSERT INTO interaction_kind(kind, n) VALUES('', 0) ON CONFLICT DO NOTHING;"
+    "CREATE TRIGGER interaction_came AFTER INSERT ON interaction BEGIN"
+    " INSERT INTO interaction_kind(kind, n) VALUES(new.kind, 1)"
+    " ON CONFLICT DO UPDATE SET n = n + 1; END;"
+    "CREATE TRIGGER interaction_went AFTER DELETE ON interaction BEGIN"
+    " UPDATE interaction_kind SET n = n - 1 WHERE kind = old.kind; END;"
+    "DROP INDEX interaction_user;"
+    "DROP INDEX interaction_item;"
+    "CREATE INDEX interaction_user ON interaction(uid, rid, kind, weight);"
+    "CREATE INDEX interaction_item ON interaction(rid, uid, kind, weight);"
+    "UPDATE counter SET seq = seq + 1 WHERE EXISTS(SELECT 1 FROM active_model a"
+    " CROSS JOIN embedding e ON e.model_id = a.model_id"
+    " CROSS JOIN item i ON i.rid = e.rid WHERE i.topic_id IS NULL);"
+    "UPDATE item SET gone_seq = (SELECT seq FROM counter) WHERE topic_id IS NULL"
+    " AND EXISTS(SELECT 1 FROM active_model a CROSS JOIN embedding e"
+    " WHERE e.model_id = a.model_id AND e.rid = item.rid);"
+    "UPDATE item SET state = 'no_features' WHERE topic_id IS NULL;"
+    "DELETE FROM embedding WHERE rid IN (SELECT rid FROM item WHERE topic_id IS NULL);";
+
+const char *const store_migrations[] = {version_1, version_2, version_3, version_4, version_5,
+                                        version_6, version_7, version_8, version_9};
 const int store_n_migrations = sizeof(store_migrations) / sizeof(store_migrations[0]);
 
 static int first_int(struct store *st, const char *sql, int64_t *ret, struct err *err)

@@ -31,6 +31,20 @@
 /* Interactions of a user, the same ones in two statements. */
 #define NEXT_OF_USER "uid = ?1 ORDER BY rid, topic_id, partition, offset LIMIT ?2"
 
+/* What interaction x counts: the factor of its kind times its weight; a factor below 0 counts
+ * against the item whatever the sign of the weight, so that no dislike of weight -1 is a like. By a
+ * join with the few rows of interaction_kind; kind and weight stand in the indices by user and by
+ * item, so that no question leaves its index (docs/design/store/314-strength.md). */
+#define KIND "LEFT JOIN interaction_kind k ON k.kind = x.kind"
+#define COUNTS_BY(factor)                                                                      \
+    "CASE WHEN k." factor " < 0 THEN k." factor " * abs(x.weight) ELSE coalesce(k." factor     \
+    ", (SELECT " factor " FROM interaction_kind WHERE kind = ''), 1.0) * x.weight END"
+#define COUNTS COUNTS_BY("factor")
+/* Of a group of one user's interactions with one item. Sums of tenths are not exact: what lies
+ * within a billionth of 0 is 0. */
+#define STRENGTH "sum(" COUNTS ")"
+#define IS_EDGE  STRENGTH " > 1e-9"
+
 /* Interactions, the same ones in two statements. */
 #define OLDEST "ts_ms < ?1 ORDER BY ts_ms, topic_id, partition, offset LIMIT ?2"
 
@@ -216,9 +230,13 @@ const char *const store_sql[SQL_ID_COUNT] = {
 
     [SQL_DATASET_ITEMS] = "SELECT rid, item_id FROM item WHERE deleted = 0 ORDER BY rid",
     [SQL_DATASET_USERS] = "SELECT uid, user_id FROM user WHERE " STAYS " ORDER BY uid",
-    [SQL_DATASET_PAIRS] = "SELECT DISTINCT uid, rid FROM interaction ORDER BY uid, rid",
-    [SQL_TIMED_PAIRS] = "SELECT x.uid, x.rid, min(x.ts_ms) FROM interaction x JOIN item i "
-                        "ON i.rid = x.rid WHERE i.deleted = 0 GROUP BY x.uid, x.rid",
+    [SQL_DATASET_PAIRS] =
+        "SELECT x.uid, x.rid, " STRENGTH " AS strength FROM interaction x " KIND
+        " GROUP BY x.uid, x.rid HAVING abs(strength) > 1e-9 "
+        "ORDER BY x.uid, x.rid",
+    [SQL_TIMED_PAIRS] = "SELECT x.uid, x.rid, min(CASE WHEN " COUNTS " > 0 THEN x.ts_ms END) "
+                        "FROM interaction x JOIN item i ON i.rid = x.rid " KIND
+                        " WHERE i.deleted = 0 GROUP BY x.uid, x.rid HAVING " IS_EDGE,
     [SQL_FEATURE_NEWEST] = "SELECT encoder_id, dim FROM feature WHERE modality = ?1 "
                            "ORDER BY rowid DESC LIMIT 1",
     [SQL_FEATURE_ROWS] = "SELECT dim, vec, checksum, rid FROM feature "
@@ -228,7 +246,8 @@ const char *const store_sql[SQL_ID_COUNT] = {
                       "e.model_id = ?1 ORDER BY e.uid",
     [SQL_PUBLISH_ITEM] = "INSERT OR REPLACE INTO embedding(model_id, rid, dim, checksum, seq, "
                          "updated_ms, vec, state) SELECT ?1, rid, ?3, ?4, ?5, ?6, ?7, ?8 "
-                         "FROM item WHERE rid = ?2 AND deleted = 0 AND (?9 = 0 OR NOT EXISTS("
+                         "FROM item WHERE rid = ?2 AND deleted = 0 "
+                         "AND topic_id IS NOT NULL AND (?9 = 0 OR NOT EXISTS("
                          "SELECT 1 FROM embedding WHERE model_id = ?1 AND rid = ?2))",
     [SQL_PUBLISH_USER] = "INSERT OR REPLACE INTO user_embedding(model_id, uid, dim, checksum, "
                          "seq, updated_ms, vec) SELECT ?1, uid, ?3, ?4, ?5, ?6, ?7 FROM user "
@@ -282,8 +301,12 @@ const char *const store_sql[SQL_ID_COUNT] = {
     [SQL_USER_VECTOR] = "SELECT e.dim, e.vec, e.checksum, u.uid FROM user u "
                         "CROSS JOIN active_model a CROSS JOIN user_embedding e "
                         "ON e.model_id = a.model_id AND e.uid = u.uid WHERE u.user_id = ?1",
-    [SQL_USER_SEEN] = "SELECT DISTINCT x.rid FROM interaction x WHERE x.uid = "
-                      "(SELECT uid FROM user WHERE user_id = ?1) ORDER BY x.rid",
+    [SQL_USER_SEEN] = "SELECT DISTINCT x.rid FROM interaction x " KIND " WHERE x.uid = "
+                      "(SELECT uid FROM user WHERE user_id = ?1) AND " COUNTS " <> 0 "
+                      "ORDER BY x.rid",
+    [SQL_USER_AGAINST] = "SELECT x.rid FROM interaction x " KIND " WHERE x.uid = "
+                         "(SELECT uid FROM user WHERE user_id = ?1) "
+                         "GROUP BY x.rid HAVING " STRENGTH " < -1e-9 ORDER BY x.rid",
     [SQL_CURVE_PUT] = "INSERT OR REPLACE INTO run_metric(model_id, epoch, name, value, ts_ms) "
                       "VALUES(?1, ?2, ?3, ?4, ?5)",
     [SQL_CURVE_GET] = "SELECT epoch, name, value FROM run_metric WHERE model_id = ?1 "
@@ -297,6 +320,9 @@ const char *const store_sql[SQL_ID_COUNT] = {
     [SQL_COUNT_USER_VECTORS] = "SELECT count(*) FROM user_embedding WHERE model_id = ?1",
     [SQL_TOUCH_INSERT] = "INSERT INTO touch(uid, rid, item_changed, ts_ms) "
                          "VALUES(?1, ?2, ?3, ?4)",
+    [SQL_TOUCH_COUNTED] =
+        "INSERT INTO touch(uid, rid, item_changed, ts_ms) SELECT ?1, ?2, 0, ?3 "
+        "FROM (SELECT ?4 AS kind, ?5 AS weight) x " KIND " WHERE " COUNTS " <> 0",
     [SQL_TOUCH_LIST] = "SELECT n, uid, rid, item_changed, ts_ms, edge_gone FROM touch "
                        "WHERE n > ?1 ORDER BY n LIMIT ?2",
     [SQL_TOUCH_BACKLOG] = "SELECT (SELECT n FROM touch ORDER BY n LIMIT 1), "
@@ -305,21 +331,25 @@ const char *const store_sql[SQL_ID_COUNT] = {
     [SQL_TOUCH_DELETE] = "DELETE FROM touch WHERE n IN (SELECT n FROM touch WHERE n <= ?1 "
                          "ORDER BY n LIMIT ?2)",
     [SQL_TOUCH_LATER] = "SELECT 1 FROM touch WHERE n > ?1 AND rid = ?2 AND item_changed = 1",
-    [SQL_ITEMS_OF_USER] =
-        "SELECT DISTINCT x.rid FROM interaction x WHERE x.uid = ?1 AND " LIVE " ORDER BY x.rid",
-    [SQL_USERS_OF_ITEM] = "SELECT DISTINCT uid FROM interaction WHERE rid = ?1 ORDER BY uid",
-    [SQL_DEGREE_OF_USER] = "SELECT count(DISTINCT x.rid) FROM interaction x WHERE x.uid = ?1 "
-                           "AND " LIVE,
-    [SQL_DEGREE_OF_ITEM] = "SELECT count(DISTINCT uid) FROM interaction WHERE rid = ?1",
-    [SQL_RECOMPUTED_ITEM] = "SELECT i.deleted, e.checksum, e.state FROM item i "
+    [SQL_ITEMS_OF_USER] = "SELECT x.rid FROM interaction x " KIND " WHERE x.uid = ?1 AND " LIVE
+                          " GROUP BY x.rid HAVING " IS_EDGE " ORDER BY x.rid",
+    [SQL_USERS_OF_ITEM] = "SELECT x.uid FROM interaction x " KIND " WHERE x.rid = ?1 "
+                          "GROUP BY x.uid HAVING " IS_EDGE " ORDER BY x.uid",
+    [SQL_DEGREE_OF_USER] = "SELECT count(*) FROM (SELECT 1 FROM interaction x " KIND
+                           " WHERE x.uid = ?1 AND " LIVE " GROUP BY x.rid HAVING " IS_EDGE ")",
+    [SQL_DEGREE_OF_ITEM] = "SELECT count(*) FROM (SELECT 1 FROM interaction x " KIND
+                           " WHERE x.rid = ?1 GROUP BY x.uid HAVING " IS_EDGE ")",
+    [SQL_RECOMPUTED_ITEM] = "SELECT i.deleted OR i.topic_id IS NULL, e.checksum, e.state "
+                            "FROM item i "
                             "LEFT JOIN embedding e ON e.model_id = ?1 AND e.rid = i.rid "
                             "WHERE i.rid = ?2",
     [SQL_RECOMPUTED_USER] = "SELECT 0, checksum, NULL FROM user_embedding "
                             "WHERE model_id = ?1 AND uid = ?2",
-    [SQL_PAIRS] =
-        "SELECT DISTINCT x.uid, x.rid FROM interaction x WHERE " LIVE " ORDER BY x.uid, x.rid",
-    [SQL_PAIRS_AFTER] = "SELECT DISTINCT x.uid, x.rid FROM interaction x WHERE x.uid > ?1 "
-                        "AND " LIVE " ORDER BY x.uid, x.rid",
+    [SQL_PAIRS] = "SELECT x.uid, x.rid FROM interaction x " KIND " WHERE " LIVE
+                  " GROUP BY x.uid, x.rid HAVING " IS_EDGE " ORDER BY x.uid, x.rid",
+    [SQL_PAIRS_AFTER] =
+        "SELECT x.uid, x.rid FROM interaction x " KIND " WHERE x.uid > ?1 AND " LIVE
+        " GROUP BY x.uid, x.rid HAVING " IS_EDGE " ORDER BY x.uid, x.rid",
     [SQL_COLD_ITEMS] = "SELECT rid FROM embedding WHERE model_id = ?1 AND state = 'cold' "
                        "ORDER BY rid",
 
@@ -378,4 +408,36 @@ const char *const store_sql[SQL_ID_COUNT] = {
     [SQL_ERASED_OUTBOX] = "UPDATE dlq_outbox SET key = NULL, value = x'', headers = NULL, "
                           "error = ?2, checksum = ?3 WHERE id = ?1",
     [SQL_USERS_AFTER] = "SELECT uid, user_id FROM user WHERE uid > ?1 ORDER BY uid LIMIT ?2",
+    [SQL_PAIRS_AGAINST] =
+        "SELECT x.uid, x.rid FROM interaction x " KIND " GROUP BY x.uid, x.rid HAVING " STRENGTH
+        " < -1e-9 ORDER BY x.uid, x.rid",
+    [SQL_KINDS] = "SELECT kind, n, factor IS NOT NULL, coalesce(factor, "
+                  "(SELECT factor FROM interaction_kind WHERE kind = ''), 1.0) "
+                  "FROM interaction_kind WHERE kind = '' OR n > 0 OR factor IS NOT NULL "
+                  "ORDER BY kind = '', n DESC, kind",
+    [SQL_FACTORS_ARE_SET] =
+        "SELECT 1 FROM interaction_kind WHERE kind = '' AND factor IS NOT NULL",
+    [SQL_FACTORS_CLEAR] = "UPDATE interaction_kind SET was = factor, factor = NULL",
+    [SQL_FACTOR_PUT] = "INSERT INTO interaction_kind(kind, n, factor) VALUES(?1, 0, ?2) "
+                       "ON CONFLICT DO UPDATE SET factor = excluded.factor",
+    [SQL_FACTORS_CHANGED] =
+        "SELECT total(factor IS NOT was), total(n > 0 AND "
+        "coalesce(factor, (SELECT factor FROM interaction_kind WHERE kind = ''), 1.0) <> "
+        "coalesce(was, (SELECT was FROM interaction_kind WHERE kind = ''), 1.0)) "
+        "FROM interaction_kind",
+    [SQL_FACTORS_TOUCH] =
+        "INSERT INTO touch(uid, rid, item_changed, ts_ms) SELECT x.uid, x.rid, 0, ?1 "
+        "FROM interaction x " KIND " GROUP BY x.uid, x.rid "
+        "HAVING (" IS_EDGE ") <> (sum(" COUNTS_BY("was") ") > 1e-9)",
+    [SQL_FACTORS_TOUCH_FIRST] =
+        "INSERT INTO touch(uid, rid, item_changed, ts_ms) SELECT x.uid, x.rid, 0, ?1 "
+        "FROM interaction x " KIND " GROUP BY x.uid, x.rid HAVING NOT (" IS_EDGE ")",
+    [SQL_PAIRS_COUNT] = "SELECT count(*), total(strength > 1e-9), total(strength < -1e-9), "
+                        "total(n) FROM (SELECT " STRENGTH " AS strength, count(*) AS n "
+                        "FROM interaction x " KIND " WHERE x.uid BETWEEN ?1 AND ?2 "
+                        "GROUP BY x.uid, x.rid)",
+    [SQL_USER_LAST] = "SELECT coalesce(max(uid), 0) FROM user",
+    [SQL_USER_GONE] = "DELETE FROM user_embedding WHERE model_id = ?1 AND uid = ?2",
+    [SQL_EMBEDDING_GONE] = "DELETE FROM embedding WHERE model_id = ?1 AND rid = ?2",
+    [SQL_ITEM_LOST] = "UPDATE item SET state = 'no_signal', gone_seq = ?2 WHERE rid = ?1",
 };

@@ -47,7 +47,7 @@ struct store_ids {
     int64_t *ids; /* ascending */
     size_t n, room;
 };
-/* Whom a user or an item has interactions with, each once, deleted items left out. Replaces what
+/* Whom a user or an item has an edge with (kinds.h), each once, deleted items left out. Replaces what
  * *ids holds and keeps its memory: free(ids->ids). */
 int store_read_neighbours(struct store *st, enum store_side side, int64_t id,
                           struct store_ids *ids, struct err *err);
@@ -63,9 +63,12 @@ struct store_degrees {
 int store_read_degrees(struct store *st, size_t max_users, struct store_degrees *d,
                        bool *ret_more, struct err *err);
 void store_degrees_done(struct store_degrees *d);
-/* All distinct pairs in the order of uid and rid, deleted items left out; free(*ret_pairs). */
+/* All edges in the order of uid and rid, deleted items left out; free(*ret_pairs). */
 int store_read_pairs(struct store *st, struct store_pair **ret_pairs, size_t *ret_n,
                      struct err *err);
+/* The same of the pairs whose strength is below 0, deleted items among them. */
+int store_read_against(struct store *st, struct store_pair **ret_pairs, size_t *ret_n,
+                       struct err *err);
 /* Items whose vector under this model no interaction has influenced, ascending. */
 int store_read_cold(struct store *st, int64_t model_id, struct store_ids *ids, struct err *err);
 /* The stored features of one item, ret_f->rid; free its vec. ERR_OK also when there are none. */
@@ -73,13 +76,18 @@ int store_read_features(struct store *st, int64_t rid, struct store_features *re
                         struct err *err);
 
 /* Recomputed vectors of the active model and the touches that they settle, in ONE transaction.
- * A row that would not change keeps its seq; an item that is deleted, or that has changed after
- * snapshot_n, is left alone: its own touch is still to come. ERR_STALE: model_id is no longer the
+ * A row that would not change keeps its seq; an item that is deleted or was never published, or that
+ * has changed after snapshot_n, is left alone: its own touch is still to come. So is an
+ * edgeless item that is not warm: it keeps what ingest gave it, to the byte. gone: nodes without an edge and
+ * without anything else to make a vector of; users and warm items lose theirs. ERR_STALE: model_id is no longer the
  * active model, nothing was written. items and users: their model_id is this one. */
 struct store_recomputed {
     int64_t model_id;
     int64_t done_n, snapshot_n; /* touches settled; touches known when the vectors were made */
     struct store_vectors items, users;
+    const uint8_t *edgeless; /* (items.n), NULL = none */
+    const int64_t *gone[2];  /* by enum store_side, (n_gone) */
+    size_t n_gone[2];
 };
 struct store_recomputed_result {
     uint32_t n_written, n_unchanged; /* the others were left alone */

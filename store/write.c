@@ -20,6 +20,9 @@
 #include <string.h>
 #include <sysexits.h>
 
+/* Of an interaction that names none. */
+#define STORE_KIND_DEFAULT "watch"
+
 static int validate_vectors(const struct store_vector feature[MODALITY_COUNT],
                             const struct store_vector *embedding, const char *item_id,
                             struct err *err)
@@ -82,6 +85,20 @@ static int user_id(struct store *st, const char *name, int64_t *ret_uid, struct 
     return query_run(&q, "insert a user", err);
 }
 
+/* What counts for nothing moves no vector: a site may send ten impressions for one view. */
+static int touch_counted(struct store *st, const struct store_interaction *x, int64_t uid,
+                         int64_t rid, struct err *err)
+{
+    struct query q = query_begin(st, SQL_TOUCH_COUNTED);
+
+    query_int(&q, uid);
+    query_int(&q, rid);
+    query_us(&q, st->now_us);
+    query_text(&q, x->kind ? x->kind : STORE_KIND_DEFAULT);
+    query_real(&q, x->weight);
+    return query_run(&q, "note a touch", err);
+}
+
 static int write_interaction(struct store *st, const struct store_interaction *x,
                              struct store_batch_result *r, struct err *err)
 {
@@ -109,7 +126,7 @@ static int write_interaction(struct store *st, const struct store_interaction *x
     query_int(&q, x->pos.offset);
     query_int(&q, uid);
     query_int(&q, rid);
-    query_text(&q, x->kind ? x->kind : "watch");
+    query_text(&q, x->kind ? x->kind : STORE_KIND_DEFAULT);
     query_real(&q, x->weight);
     query_real(&q, (double)x->ts_us / 1000.0);
     status = query_run(&q, "insert an interaction", err);
@@ -120,7 +137,7 @@ static int write_interaction(struct store *st, const struct store_interaction *x
         return ERR_OK;
     }
     r->n_interactions++;
-    return store_touch(st, uid, rid, false, err);
+    return touch_counted(st, x, uid, rid, err);
 }
 
 /* The eleven columns that dead_letter and dlq_outbox share. */

@@ -18,7 +18,7 @@ _metammf_choices() {
 _metammf() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb="" i
     case $previous in
-        --config | -c | --store | --out | --model | --features | --media-root)
+        --config | -c | --store | --out | --model | --features | --media-root | --from)
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return
             ;;

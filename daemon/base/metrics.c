@@ -51,6 +51,8 @@ static const char *const result_names[] = {"stored", "deleted", "no_signal", "st
 static struct labelled events = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct labelled warnings = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct labelled dead_letters = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+static struct labelled known_kinds = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+static struct labelled unknown_kinds = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct histogram stages[METRICS_STAGES];
 static struct histogram queryable;
 static atomic_uint_least64_t results[METRICS_RESULTS];
@@ -140,6 +142,11 @@ void metrics_forgotten(uint64_t n_users, uint64_t n_dropped)
 uint64_t metrics_users_forgotten(void)
 {
     return value_of(&users_forgotten);
+}
+
+void metrics_interaction_kind(const char *kind, bool is_known)
+{
+    labelled_add(is_known ? &known_kinds : &unknown_kinds, kind, strlen(kind), 1);
 }
 
 uint64_t metrics_interactions(void)
@@ -233,6 +240,13 @@ static void print_counters(FILE *out)
                  "Interactions that came again after their user was forgotten.");
     fprintf(out, "metammf_interactions_dropped_total %" PRIu64 "\n",
             value_of(&interactions_dropped));
+    metrics_head(out, "metammf_interactions_by_kind_total", "counter",
+                 "Interactions committed, of the kinds in interactions.kinds, repeated ones "
+                 "included.");
+    print_labelled(out, &known_kinds, "metammf_interactions_by_kind_total", "kind");
+    metrics_head(out, "metammf_interactions_of_unknown_kind_total", "counter",
+                 "The same of other kinds, which count by interactions.default.");
+    print_labelled(out, &unknown_kinds, "metammf_interactions_of_unknown_kind_total", "kind");
     metrics_head(out, "metammf_dead_letters_total", "counter", "Dead letters, by reason.");
     print_labelled(out, &dead_letters, "metammf_dead_letters_total", "reason");
     metrics_head(out, "metammf_event_warnings_total", "counter",

@@ -5,6 +5,7 @@
  * here (thread-safe); gauges are read from the pipeline and the source when /metrics is asked.
  * No item or user labels. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -25,6 +26,11 @@ void metrics_interactions_add(uint64_t n);     /* metammf_interactions_total */
  * metammf_interactions_dropped_total */
 void metrics_forgotten(uint64_t n_users, uint64_t n_dropped);
 uint64_t metrics_users_forgotten(void); /* so far */
+/* Committed, repeated ones included, by kind: of those that have a factor in the settings
+ * metammf_interactions_by_kind_total{kind}, of the others
+ * metammf_interactions_of_unknown_kind_total{kind}, so that no flood of invented kinds takes the
+ * place of a known one. */
+void metrics_interaction_kind(const char *kind, bool is_known);
 void metrics_stage_us(enum metrics_stage stage, int64_t us);
 void metrics_queryable_us(int64_t us); /* upload (received) to committed */
 void metrics_dead_letter(const char *reason);

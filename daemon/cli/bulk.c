@@ -85,7 +85,8 @@ int cli_print_bulk(const struct cli *cli, const char *what, const struct ingest_
     if (r->n_already)
         printf(", %" PRId64 " were there already", r->n_already);
     if (r->n_superseded)
-        printf(", %" PRId64 " superseded by newer events and left alone", r->n_superseded);
+        printf(", %" PRId64 " superseded by newer events, or erased, and left alone",
+               r->n_superseded);
     printf(", in %.1f s\n", r->seconds);
     if (r->n_dead_letters)
         puts("See: metammf dlq list");

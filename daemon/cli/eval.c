@@ -88,7 +88,8 @@ static const struct argp argp = {
     NULL,
     "Ranks all items for each user of the test, and prints precision, recall, hit ratio and "
     "NDCG.\v"
-    "Only the pairs that the model was trained on are masked. overall covers all test pairs. "
+    "Masked are the pairs that the model was trained on, and those whose interactions count "
+    "against the item: no list has these. overall covers all test pairs. "
     "warm and cold split them by whether the model has seen interactions of the item; the list "
     "still holds all items. cold_only ranks the cold items among themselves. A user whom the "
     "model does not know gets the mean of its users' vectors. An item that the model does not "

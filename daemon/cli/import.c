@@ -6,6 +6,7 @@
 #include "daemon/base/table.h"
 #include "daemon/cli/bulk.h"
 #include "daemon/cli/cli.h"
+#include "daemon/model/factors.h"
 #include "daemon/service/imports.h"
 
 #include <inttypes.h>
@@ -162,9 +163,13 @@ static bool show(void *ctx, int64_t done, int64_t total)
 static int write_ourselves(void *ctx, store_work_fn *work, void *arg, struct err *err)
 {
     struct import *im = ctx;
-    int r = im->st ? ERR_OK
-                   : store_open(im->input.cli->settings.store.path, STORE_WRITE, &im->st, err);
+    const struct settings *s = &im->input.cli->settings;
+    int r = ERR_OK;
 
+    if (!im->st) {
+        r = store_open(s->store.path, STORE_WRITE, &im->st, err);
+        r = r == ERR_OK ? factors_apply(im->st, s, err) : r;
+    }
     return r == ERR_OK ? work(im->st, arg, err) : r;
 }
 

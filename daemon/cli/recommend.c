@@ -28,7 +28,10 @@ static const struct argp_option options[] = {
      "Keep N of the places for items without interactions. If fewer than N are listed anyway, "
      "the best of the others take the last places (0)",
      0},
-    {"with-seen", OPTION_SEEN, NULL, 0, "Also items that the user has interacted with", 0},
+    {"with-seen", OPTION_SEEN, NULL, 0,
+     "Also items that the user has interacted with, less those that the interactions count "
+     "against",
+     0},
     {0}};
 
 static error_t parse_recommend(int key, char *arg, struct argp_state *state)
@@ -66,7 +69,8 @@ static const struct argp argp = {
     "USER",
     "Prints the items that the active model would show to a user, best first.\v"
     "The score is the product of the user's vector and the item's. Items that the user has "
-    "interacted with are left out. Items without any interaction take part; --fresh keeps "
+    "interacted with are left out; an interaction whose kind counts for nothing, such as an "
+    "impression, leaves out none. Items without any interaction take part; --fresh keeps "
     "further places for them (see also train --cold-length). A user whom the model does not "
     "know gets the mean of its users' vectors. With --json: [{item_id, score}]. Needs a "
     "trained model: metammf train.\n\n"
@@ -260,8 +264,9 @@ static int run(const struct recommend *v, struct store *st, int *ret_code, struc
 
     if (r == ERR_OK)
         r = user_vector(v, st, items.dim, &user, err);
-    if (r == ERR_OK && !v->seen)
-        r = store_user_seen(st, v->user_id, &seen, &n_seen, err);
+    if (r == ERR_OK)
+        r = v->seen ? store_user_against(st, v->user_id, &seen, &n_seen, err)
+                    : store_user_seen(st, v->user_id, &seen, &n_seen, err);
     if (r == ERR_OK)
         r = make_list(v, &items, user, seen, n_seen, &list, err);
     if (r == ERR_OK)

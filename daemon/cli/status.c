@@ -6,6 +6,7 @@
 #include "daemon/cli/extract/extract.h"
 #include "daemon/service/control_client.h"
 #include "daemon/source/reextract.h"
+#include "store/kinds.h"
 #include "store/models.h"
 #include "store/reading.h"
 #include "store/touch.h"
@@ -19,7 +20,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define MODELS_MAX 10000
+#define MODELS_MAX  10000
+#define KINDS_SHOWN 8
 
 struct status {
     struct cli_input input; /* first */
@@ -41,7 +43,8 @@ static const struct argp argp = {
     "Shows the daemon, its source and lag, the queue, the store's counts, the model, the dead "
     "letters and the disk.\v"
     "Works while the daemon is down, too. With --json one object: store, daemon (null when it "
-    "is down or cannot answer: see daemon_error), counts, last_commit_us, model, dead_letters, "
+    "is down or cannot answer: see daemon_error), counts, interactions, last_commit_us, model, "
+    "dead_letters, "
     "offsets, disk.\n\n"
     "Example:\n"
     "  metammf --store /var/lib/metammfd/metammf.db status",
@@ -73,6 +76,35 @@ static int json_dead_letters(struct store *st, json_t *ret_object, struct err *e
     for (size_t i = 0; r == ERR_OK && i < n; i++)
         json_object_set_new(ret_object, rows[i].name, json_integer(rows[i].n));
     free(rows);
+    return r;
+}
+
+/* By kind what is stored and what it counts, and how many pairs come of it. */
+static int json_interactions(struct store *st, json_t **ret_object, struct err *err)
+{
+    struct store_kind *kinds = NULL;
+    struct store_pair_counts pairs = {0};
+    json_t *array = json_array();
+    double other = 1;
+    size_t n = 0;
+    int64_t total = 0;
+    int r = store_read_kinds(st, &kinds, &n, &other, err);
+
+    for (size_t i = 0; r == ERR_OK && i < n; i++) {
+        total += kinds[i].n;
+        if (kinds[i].n > 0)
+            json_array_append_new(array,
+                                  json_pack("{s:s, s:I, s:f, s:b}", "kind", kinds[i].kind, "n",
+                                            (json_int_t)kinds[i].n, "factor", kinds[i].factor,
+                                            "known", kinds[i].is_named));
+    }
+    free(kinds);
+    if (r == ERR_OK)
+        r = store_count_pairs(st, total, &pairs, err);
+    *ret_object =
+        json_pack("{s:o, s:f, s:{s:I, s:I, s:I, s:b}}", "kinds", array, "default", other,
+                  "pairs", "all", (json_int_t)pairs.n_pairs, "edges", (json_int_t)pairs.n_edges,
+                  "against", (json_int_t)pairs.n_against, "estimated", pairs.estimated);
     return r;
 }
 
@@ -200,7 +232,7 @@ static int json_forgotten(struct store *st, json_t *object, struct err *err)
 static int gather_store(struct cli *cli, struct store *st, json_t *object, struct err *err)
 {
     json_t *dead = json_object(), *offsets = json_array(), *model = NULL;
-    json_t *refresh = NULL;
+    json_t *refresh = NULL, *interactions = NULL;
     struct store_counts counts = {0};
     int64_t last_us = 0, n_stale = extract_count_stale(cli, st);
     int r = store_count(st, &counts, err);
@@ -215,6 +247,9 @@ static int gather_store(struct cli *cli, struct store *st, json_t *object, struc
         r = add_models(st, object, err);
     if (r == ERR_OK)
         r = json_refresh(st, &refresh, err);
+    if (r == ERR_OK)
+        r = json_interactions(st, &interactions, err);
+    json_object_set_new(object, "interactions", interactions ? interactions : json_null());
     json_object_set_new(object, "refresh", refresh ? refresh : json_null());
     json_object_set_new(object, "counts", json_counts(&counts, n_stale));
     if (r == ERR_OK)
@@ -361,6 +396,32 @@ static void print_forgotten(const json_t *f)
     puts("");
 }
 
+/* "interactions 120 of 7 users: watch 90, impression 28 (×0), share2 2 (×1, unknown)" */
+static void print_interactions(const json_t *root)
+{
+    const json_t *c = json_field(root, "counts"), *x = json_field(root, "interactions");
+    const json_t *pairs = json_field(x, "pairs"), *kind;
+    const char *about = json_field_true(pairs, "estimated") ? "about " : "";
+    size_t i;
+
+    printf("interactions %" PRId64 " of %" PRId64 " users", json_field_int(c, "interactions"),
+           json_field_int(c, "users"));
+    json_array_foreach(json_field(x, "kinds"), i, kind)
+    {
+        if (i == KINDS_SHOWN) {
+            printf(", … (--json has all)");
+            break;
+        }
+        printf("%s %s %" PRId64 " (×%g%s)", i == 0 ? ":" : ",", json_field_text(kind, "kind"),
+               json_field_int(kind, "n"), json_field_real(kind, "factor"),
+               json_field_true(kind, "known") ? "" : ", a kind without a setting");
+    }
+    printf("\npairs        %s%" PRId64 " of a user and an item: %s%" PRId64 " count, %s%" PRId64
+           " count against the item\n",
+           about, json_field_int(pairs, "all"), about, json_field_int(pairs, "edges"), about,
+           json_field_int(pairs, "against"));
+}
+
 static void print_counts(const json_t *root)
 {
     const json_t *c = json_field(root, "counts"), *refresh = json_field(root, "refresh");
@@ -376,8 +437,7 @@ static void print_counts(const json_t *root)
                " items have features of another version of the encoders: "
                "metammf reextract\n",
                json_field_int(c, "stale"));
-    printf("interactions %" PRId64 " of %" PRId64 " users\n", json_field_int(c, "interactions"),
-           json_field_int(c, "users"));
+    print_interactions(root);
     print_forgotten(json_field(root, "forgotten"));
     if (json_field_int(refresh, "touches") > 0)
         printf("refresh      %" PRId64 " interactions or items wait, the oldest for %.1f s\n",

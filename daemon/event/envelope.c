@@ -98,7 +98,7 @@ static int open_structured(struct field root, struct envelope *e, struct err *er
 static int read_type(const struct event_rules *rules, struct field root, const char *name,
                      const char **ret_type, struct err *err)
 {
-    struct field type = rules->type.n > 0 ? event_rules_find(&rules->type, root)
+    struct field type = rules->type.n > 0 ? event_rules_get(rules, &rules->type, root)
                         : name            ? field_get(root, name)
                                           : (struct field){.type = FIELD_ABSENT};
     if (field_is_given(type) && type.type != FIELD_TEXT)
@@ -186,20 +186,44 @@ static int open_payload(struct item *item, struct field payload, struct envelope
                : field_expected_not(err, "payload", "an object (outbox)", payload);
 }
 
-/* The type: where the settings say, else the header or the field beside the payload that the router
- * was told to call eventType. */
+/* What the router was told to write: a header eventType, or beside the payload a field of that name or
+ * of the outbox table's, type. */
+static int routed_type(struct item *item, struct field value, bool has_payload,
+                       const char **ret_type, struct err *err)
+{
+    static const char *const names[] = {"eventType", "type"};
+    const struct item_header *header = envelope_header(item, "eventType");
+
+    if (header && header->value && header->value_bytes > 0) {
+        *ret_type = envelope_header_text(item, "eventType");
+        if (!*ret_type)
+            return field_expected(err, "header eventType", "at most 256 bytes");
+    }
+    for (size_t i = 0; has_payload && i < (*ret_type ? 1u : 2u); i++) {
+        struct field f = field_get(value, names[i]);
+
+        if (field_is_given(f) && f.type != FIELD_TEXT)
+            return field_expected_not(err, names[i], "a string", f);
+        if (f.text) {
+            *ret_type = f.text;
+            break;
+        }
+    }
+    return ERR_OK;
+}
+
+/* The type: where the settings say, else what the router wrote, else as in a bare event. */
 static int open_outbox(const struct event_rules *rules, struct item *item, struct field root,
                        struct envelope *e, struct err *err)
 {
     struct field value = envelope_payload(root), payload = field_get(value, "payload");
     int status = open_payload(item, payload.type != FIELD_ABSENT ? payload : value, e, err);
 
+    if (status == ERR_OK)
+        status = routed_type(item, value, payload.type != FIELD_ABSENT, &e->type, err);
     if (status != ERR_OK)
         return status;
-    e->type = envelope_header_text(item, "eventType");
-    if (payload.type != FIELD_ABSENT && field_get(value, "eventType").type == FIELD_TEXT)
-        e->type = field_get(value, "eventType").text;
-    return read_type(rules, e->row, NULL, &e->type, err);
+    return read_type(rules, e->row, e->type ? NULL : "type", &e->type, err);
 }
 
 /* ---- which -------------------------------------------------------------------------------- */

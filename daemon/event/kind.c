@@ -2,8 +2,10 @@
 
 #include "config/text.h"
 #include "daemon/event/event.h"
+#include "daemon/event/rfc3339.h"
 
 #include <string.h>
+#include <strings.h>
 
 #define VIDEO_NAMES "media_uri, title, description, tags, lang, sha256 or published_at"
 #define CLICK_NAMES "kind, weight or ts"
@@ -141,14 +143,51 @@ static int by_role(enum item_role role, const struct event_fields *f, enum item_
     return ERR_OK;
 }
 
-/* true, 1, "2026-01-02", {…}: a mark, or the time of a deletion. */
-static bool is_marked(struct field f)
+static bool is_one_of(const char *text, const char *const *words)
 {
+    for (; *words; words++)
+        if (strcasecmp(text, *words) == 0)
+            return true;
+    return false;
+}
+
+/* A number or a time as text: of zeros alone it says no, as does the time 0, which Debezium writes for
+ * MySQL's "0000-00-00 00:00:00". */
+static bool is_digits(const char *text, bool *ret_marked)
+{
+    int64_t us = -1;
+    bool has_zone;
+
+    if (strspn(text, "0123456789+-:.TZ ") != strlen(text) || !strpbrk(text, "0123456789"))
+        return false;
+    *ret_marked =
+        strpbrk(text, "123456789") && !(rfc3339_parse(text, &us, &has_zone) && us == 0);
+    return true;
+}
+
+/* A mark, or the time of a deletion. What is neither yes nor no (a column of states, a number that
+ * Connect has packed) would delete every video: an error. */
+static int read_mark(const struct event_rules *rules, struct field f, bool *ret_marked,
+                     struct err *err)
+{
+    static const char *const yes[] = {"true", "t", "yes", "y", "on", NULL};
+    static const char *const no[] = {"false", "f", "no", "n", "off", NULL};
+    static const char what[] = "true, a number or a time, or false, 0 or nothing";
+    char label[160];
+
+    *ret_marked = false;
     if (f.type == FIELD_BOOL || f.type == FIELD_NUMBER)
-        return f.number != 0;
-    if (f.type == FIELD_TEXT)
-        return f.n > 0 && strcmp(f.text, "false") != 0 && strcmp(f.text, "0") != 0;
-    return says_something(f);
+        *ret_marked = f.number != 0;
+    if (f.type == FIELD_BOOL || f.type == FIELD_NUMBER || !says_something(f))
+        return ERR_OK;
+    const char *name = event_field_label(&rules->deleted, "deleted", label, sizeof(label));
+    if (f.type != FIELD_TEXT)
+        return field_expected_not(err, name, what, f);
+    *ret_marked = is_one_of(f.text, yes);
+    if (*ret_marked || is_one_of(f.text, no) || is_digits(f.text, ret_marked))
+        return ERR_OK;
+    return err_skip(err, "bad_schema", "event: %s: expected %s; got \"%.80s\"", name, what,
+                    f.text);
 }
 
 /* A row of interactions that is gone takes nothing back: what it was made of is in the log. */
@@ -175,7 +214,11 @@ int event_kind(const struct event_rules *rules, enum item_role role, const struc
         if (status != ERR_OK)
             return status;
     }
-    if (e->change == ENVELOPE_DELETED || is_marked(event_rules_find(&rules->deleted, e->row)))
+    bool is_marked = false;
+    status = read_mark(rules, event_rules_get(rules, &rules->deleted, e->row), &is_marked, err);
+    if (status != ERR_OK)
+        return status;
+    if (e->change == ENVELOPE_DELETED || is_marked)
         return deletion(e->type && is_of_a_user(*ret_kind) ? ITEM_ROLE_INTERACTIONS : role, f,
                         ret_kind, err);
     status = e->type ? ERR_OK : by_role(role, f, ret_kind, err);

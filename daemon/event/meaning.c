@@ -252,6 +252,13 @@ static bool is_word(const char *text)
                                  "0123456789-_.") == strlen(text);
 }
 
+/* An empty tag, the time 0: named, and yet nothing that an upload says. */
+static bool says_nothing(const struct item *item)
+{
+    return !item->media_uri && !item->sha256 && !item->title && !item->description &&
+           item->n_tags == 0 && !item->lang && item->event_us == 0;
+}
+
 static int read_video(const struct event_rules *rules, struct item *item,
                       const struct event_fields *fields, struct err *err)
 {
@@ -275,6 +282,10 @@ static int read_video(const struct event_rules *rules, struct item *item,
         return field_expected(err, "media_uri", "a URI without control characters");
     if (!is_word(item->lang))
         return field_expected(err, "lang", "a language tag such as \"en\" or \"pt-BR\"");
+    if (item->kind == ITEM_PUBLISHED && says_nothing(item))
+        return err_skip(err, "bad_schema",
+                        "event: a video without a field that is not empty: expected at least "
+                        "one; it replaces all that is known of the item");
     return ERR_OK;
 }
 

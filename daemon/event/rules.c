@@ -219,8 +219,8 @@ static bool is_unavailable(struct field f)
     return f.type == FIELD_TEXT && strcmp(f.text, mark) == 0;
 }
 
-static struct field find(const struct event_rules *rules, const struct event_pointers *pointers,
-                         struct field row)
+struct field event_rules_get(const struct event_rules *rules,
+                             const struct event_pointers *pointers, struct field row)
 {
     struct field f = event_rules_find(pointers, row);
 
@@ -233,7 +233,7 @@ void event_fields_find(const struct event_rules *rules, struct field row,
                        struct event_fields *ret_fields)
 {
     for (int i = 0; i < VIDEO_FIELDS; i++)
-        ret_fields->video[i] = find(rules, &rules->video[i], row);
+        ret_fields->video[i] = event_rules_get(rules, &rules->video[i], row);
     for (int i = 0; i < CLICK_FIELDS; i++)
-        ret_fields->click[i] = find(rules, &rules->click[i], row);
+        ret_fields->click[i] = event_rules_get(rules, &rules->click[i], row);
 }

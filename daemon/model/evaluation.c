@@ -4,6 +4,7 @@
 #include "daemon/base/processors.h"
 #include "daemon/model/training.h"
 #include "fusion/model/fuse.h"
+#include "store/touch.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -48,8 +49,8 @@ static int mark_vectors(struct evaluation *e, struct err *err)
     return ERR_OK;
 }
 
-int evaluation_of_candidate(const struct candidate *c, struct evaluation *ret_e,
-                            struct err *err)
+int evaluation_of_candidate(const struct candidate *c, uint32_t (*against)[2], size_t n_against,
+                            struct evaluation *ret_e, struct err *err)
 {
     struct evaluation e = {.candidate = c,
                            .dim = c->dim,
@@ -59,6 +60,8 @@ int evaluation_of_candidate(const struct candidate *c, struct evaluation *ret_e,
                            .items = c->items,
                            .users = c->users,
                            .pair = c->pair,
+                           .against = against,
+                           .n_against = n_against,
                            .no_history = candidate_no_history(c->metrics, c->dim)};
     bool has_mean = e.no_history != NULL;
     int r = mark_vectors(&e, err);
@@ -90,6 +93,27 @@ static int find_model(struct store *st, int64_t model_id, struct store_model *re
                          : r;
 }
 
+/* Ids as rows; pairs of items without a vector are left out. */
+static int find_rows(const struct evaluation *e, const struct store_pair *pairs, size_t n,
+                     uint32_t (**ret_rows)[2], size_t *ret_n, struct err *err)
+{
+    uint32_t(*rows)[2] = calloc(n + 1, sizeof *rows);
+
+    if (!rows)
+        return err_oom(err, "an evaluation");
+    for (size_t i = 0; i < n; i++) {
+        size_t user = array_find(e->user_rows.id, e->user_rows.n_rows, pairs[i].uid);
+        size_t item = array_find(e->item_rows.id, e->item_rows.n_rows, pairs[i].rid);
+
+        if (item == e->item_rows.n_rows)
+            continue;
+        rows[*ret_n][0] = (uint32_t)user;
+        rows[(*ret_n)++][1] = (uint32_t)item;
+    }
+    *ret_rows = rows;
+    return ERR_OK;
+}
+
 /* Pairs of users or items without a vector mask nothing, but a pair makes its item warm. */
 static int take_pairs(struct evaluation *e, struct store *st, struct err *err)
 {
@@ -97,24 +121,16 @@ static int take_pairs(struct evaluation *e, struct store *st, struct err *err)
     size_t n = 0;
     int r = store_get_training(st, e->model_id, &pairs, &n, err);
 
-    if (r != ERR_OK && r != ERR_NONE)
-        return r;
-    e->pair = calloc(n + 1, sizeof *e->pair);
-    if (!e->pair) {
-        free(pairs);
-        return err_oom(err, "an evaluation");
-    }
-    for (size_t i = 0; i < n; i++) {
-        size_t user = array_find(e->user_rows.id, e->user_rows.n_rows, pairs[i].uid);
-        size_t item = array_find(e->item_rows.id, e->item_rows.n_rows, pairs[i].rid);
-
-        if (item == e->item_rows.n_rows)
-            continue;
-        e->pair[e->n_pairs][0] = (uint32_t)user;
-        e->pair[e->n_pairs++][1] = (uint32_t)item;
-    }
+    if (r == ERR_OK || r == ERR_NONE)
+        r = find_rows(e, pairs, n, &e->pair, &e->n_pairs, err);
     free(pairs);
-    return ERR_OK;
+    pairs = NULL;
+    if (r == ERR_OK)
+        r = store_read_against(st, &pairs, &n, err);
+    if (r == ERR_OK)
+        r = find_rows(e, pairs, n, &e->against, &e->n_against, err);
+    free(pairs);
+    return r;
 }
 
 static int take_rows(struct evaluation *e, struct store *st, struct err *err)
@@ -183,8 +199,10 @@ int evaluation_of_model(struct store *st, int64_t model_id, struct evaluation *r
 
 void evaluation_done(struct evaluation *e)
 {
-    if (!e->candidate)
+    if (!e->candidate) {
         free(e->pair);
+        free(e->against);
+    }
     store_rows_done(&e->item_rows);
     store_rows_done(&e->user_rows);
     tsv_index_done(&e->item_index);
@@ -336,11 +354,22 @@ static void sort_pairs(struct test *t, const struct evaluation *e, const struct 
     }
 }
 
-/* The training pairs of the test's users. */
+/* Those of them that are of the test's users. */
+static void add_masked(const struct test *t, const uint32_t *row_of, uint32_t (*of)[2],
+                       size_t n, struct csr_pair *pairs, size_t *n_pairs)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t item = t->compact[of[i][1]], user = row_of[of[i][0]];
+
+        if (user != UINT32_MAX && item != EVALUATE_UNKNOWN)
+            pairs[(*n_pairs)++] = (struct csr_pair){user, item};
+    }
+}
+
 static int mask_pairs(struct test *t, const struct evaluation *e, struct err *err)
 {
     uint32_t *row_of = malloc((e->n_users + 1) * sizeof *row_of);
-    struct csr_pair *pairs = malloc((e->n_pairs + 1) * sizeof *pairs);
+    struct csr_pair *pairs = malloc((e->n_pairs + e->n_against + 1) * sizeof *pairs);
     size_t n = 0;
     int r = row_of && pairs ? ERR_OK : err_oom(err, "an evaluation");
 
@@ -349,11 +378,9 @@ static int mask_pairs(struct test *t, const struct evaluation *e, struct err *er
     for (uint32_t u = 0; r == ERR_OK && u < t->n_users; u++)
         if (t->user_row[u] != UINT32_MAX)
             row_of[t->user_row[u]] = u;
-    for (size_t i = 0; r == ERR_OK && i < e->n_pairs; i++) {
-        uint32_t item = t->compact[e->pair[i][1]], user = row_of[e->pair[i][0]];
-
-        if (user != UINT32_MAX && item != EVALUATE_UNKNOWN)
-            pairs[n++] = (struct csr_pair){user, item};
+    if (r == ERR_OK) {
+        add_masked(t, row_of, e->pair, e->n_pairs, pairs, &n);
+        add_masked(t, row_of, e->against, e->n_against, pairs, &n);
     }
     if (r == ERR_OK)
         r = csr_from_pairs(pairs, n, (uint32_t)t->n_users, t->n_items, &t->seen, err);

@@ -6,8 +6,8 @@
  *
  * Who counts how: a user that the model does not know, or that has no training pair, is ranked by
  * the no-history vector; an item without a vector is a miss and counted as unknown; an item
- * without a training pair of the model is cold. What the model was trained on is masked, nothing
- * else. Ties: the item that came first. Legend: I items, U users, D width. */
+ * without a training pair of the model is cold. Masked are the pairs that the model was trained on and
+ * those whose strength is below 0 (store/kinds.h), which no list has; nothing else. Ties: the item that came first. Legend: I items, U users, D width. */
 
 #include "config/err.h"
 #include "daemon/base/tsv.h"
@@ -24,9 +24,11 @@ struct evaluation {
     int64_t model_id; /* 0 = a candidate's */
     int32_t dim;
     size_t n_items, n_users, n_pairs;
-    float *items, *users;         /* (I, D), (U, D) */
-    float *no_history;            /* (D) */
-    uint32_t (*pair)[2];          /* (n_pairs) user row, item row of the training */
+    float *items, *users;   /* (I, D), (U, D) */
+    float *no_history;      /* (D) */
+    uint32_t (*pair)[2];    /* (n_pairs) user row, item row of the training */
+    uint32_t (*against)[2]; /* (n_against) the same of what counts against the item */
+    size_t n_against;
     uint8_t *item_has, *user_has; /* (I), (U) 1 = has a vector */
     struct tsv_index item_index, user_index;
     const struct candidate *candidate;      /* whose arrays these are, or */
@@ -36,9 +38,10 @@ struct evaluation {
 /* model_id 0 = the active one. ERR_FATAL EX_NOINPUT when there is none, or without vectors. */
 int evaluation_of_model(struct store *st, int64_t model_id, struct evaluation *ret_e,
                         struct err *err);
-/* Borrows the candidate's arrays. */
-int evaluation_of_candidate(const struct candidate *c, struct evaluation *ret_e,
-                            struct err *err);
+/* Borrows the candidate's arrays. against (n_against): user row, item row of the candidate; borrowed
+ * too, may be NULL. */
+int evaluation_of_candidate(const struct candidate *c, uint32_t (*against)[2], size_t n_against,
+                            struct evaluation *ret_e, struct err *err);
 void evaluation_done(struct evaluation *e);
 
 struct evaluation_result {

@@ -100,17 +100,14 @@ static int read_holdout(struct judge *j, const char *path, struct err *err)
     return ERR_OK;
 }
 
-/* What a test user has done, less what is held out. The dataset's pairs are sorted by user. */
-static int mask_seen(struct judge *j, struct err *err)
+/* Of pairs (n), sorted by user, those of the test users, less what is held out. */
+static void add_seen(const struct judge *j, uint32_t (*of)[2], size_t n, struct csr_pair *pairs,
+                     size_t *n_pairs)
 {
-    struct csr_pair *pairs = malloc((j->d.n_pairs + 1) * sizeof(*pairs));
-    size_t n = 0;
     uint32_t test = 0;
 
-    if (!pairs)
-        return err_oom(err, "judging: the mask");
-    for (size_t i = 0; i < j->d.n_pairs; i++) {
-        size_t user = j->d.pair[i][0];
+    for (size_t i = 0; i < n; i++) {
+        size_t user = of[i][0];
 
         while (test < j->n_test && j->test_user[test] < user)
             test++;
@@ -118,12 +115,24 @@ static int mask_seen(struct judge *j, struct err *err)
             break;
         if (j->test_user[test] != user)
             continue;
-        uint32_t item = tsv_index_find(&j->items, j->d.item_id[j->d.pair[i][1]]);
+        uint32_t item = tsv_index_find(&j->items, j->d.item_id[of[i][1]]);
         struct csr_pair key = {(uint32_t)user, item};
         if (item != UINT32_MAX &&
             !bsearch(&key, j->held, j->n_held, sizeof(key), csr_pair_order))
-            pairs[n++] = (struct csr_pair){test, item};
+            pairs[(*n_pairs)++] = (struct csr_pair){test, item};
     }
+}
+
+/* What a test user has done, and what no list may have. */
+static int mask_seen(struct judge *j, struct err *err)
+{
+    struct csr_pair *pairs = malloc((j->d.n_pairs + j->d.n_against + 1) * sizeof(*pairs));
+    size_t n = 0;
+
+    if (!pairs)
+        return err_oom(err, "judging: the mask");
+    add_seen(j, j->d.pair, j->d.n_pairs, pairs, &n);
+    add_seen(j, j->d.against, j->d.n_against, pairs, &n);
     int r = csr_from_pairs(pairs, n, j->n_test, (uint32_t)j->candidate.n_items, &j->seen, err);
     free(pairs);
     return r;

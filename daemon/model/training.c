@@ -294,7 +294,7 @@ static int judge(const struct run *run, const struct candidate *c, struct err *e
 
     if (!run->data.n_test)
         return ERR_OK;
-    int r = evaluation_of_candidate(c, &e, err);
+    int r = evaluation_of_candidate(c, run->data.d.against, run->data.d.n_against, &e, err);
     if (r != ERR_OK)
         return r;
     r = evaluation_run(&e, run->data.test, run->data.n_test, cuts, 2, run->o.model.threads,

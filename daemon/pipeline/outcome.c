@@ -3,6 +3,7 @@
 #include "config/log_limit.h"
 #include "daemon/base/metrics.h"
 #include "daemon/event/ticket.h"
+#include "daemon/model/factors.h"
 
 #include <stdio.h>
 
@@ -32,7 +33,15 @@ static void count_warnings(const struct item *item)
             metrics_event_warning(item_warning_names[i], 1);
 }
 
-void outcome_committed(const struct item *item, int64_t queryable_us)
+/* An interaction that names no kind is stored as a watch. */
+static void count_interaction(const char *kind, const struct settings *s)
+{
+    const char *stored = kind ? kind : "watch";
+
+    metrics_interaction_kind(stored, factors_name(s, stored));
+}
+
+void outcome_committed(const struct item *item, const struct settings *s, int64_t queryable_us)
 {
     if (item->epoch == 0) {
         metrics_item(METRICS_STALE);
@@ -53,6 +62,8 @@ void outcome_committed(const struct item *item, int64_t queryable_us)
         log_dead_letter(item);
         break;
     case ITEM_INTERACTION:
+        count_interaction(item->interaction_kind, s);
+        break;
     case ITEM_USER_DELETED: /* as the store says (sink.c) */
         break;
     case ITEM_DELETED:

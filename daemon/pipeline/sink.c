@@ -6,6 +6,7 @@
 #include "daemon/base/health.h"
 #include "daemon/base/metrics.h"
 #include "daemon/pipeline/erasure.h"
+#include "daemon/model/factors.h"
 #include "daemon/pipeline/fuser.h"
 #include "daemon/pipeline/outcome.h"
 #include "daemon/pipeline/requests.h"
@@ -40,6 +41,8 @@ struct sink {
     bool broken; /* a fatal error: nothing more is written */
     struct retention retention;
     struct erasure erasure;
+    const struct settings *applied; /* whose factors of kinds the store has */
+    bool told;                      /* that those of a reload cannot be written for now */
 
     struct item **items; /* (room): the batch; NULL = settled */
     size_t n_items, n_bytes, room;
@@ -161,7 +164,7 @@ static int write_once(struct sink *k, struct item **items, size_t n, struct err 
         return status;
     /* counted before the ledger lets go: who waits for that (ingest.c) reads the counts then */
     for (size_t i = 0; i < n; i++)
-        outcome_committed(items[i], result.queryable_us);
+        outcome_committed(items[i], settings_of(k), result.queryable_us);
     metrics_interactions_add(result.n_interactions);
     metrics_forgotten(result.n_forgotten, result.n_dropped);
     if (n_ops > 0) {
@@ -363,6 +366,21 @@ static int follow_model(struct sink *k, struct err *err)
     return status;
 }
 
+/* After a reload. Refused for now, it is tried again with each turn. */
+static void follow_settings(struct sink *k)
+{
+    const struct settings *s = settings_of(k);
+    struct err err;
+
+    if (s == k->applied)
+        return;
+    if (factors_apply(k->o.st, s, &err) == ERR_OK)
+        k->applied = s;
+    else if (!k->told)
+        log_warning("interactions.kinds stays as it was for now: %s: tried again", err.text);
+    k->told = k->applied != s;
+}
+
 /* ---- the thread --------------------------------------------------------------------------- */
 
 static void wait_for_news(struct sink *k)
@@ -386,6 +404,7 @@ static void *sink_main(void *arg)
         k->look_for_model |= requests_run(&k->requests, k->o.st);
         if (k->look_for_model && follow_model(k, &err) == ERR_RETRY)
             log_warning("%s: tried again before anything is written", err.text);
+        follow_settings(k);
         collect(k);
         if (is_due(k))
             flush(k);
@@ -474,6 +493,7 @@ int sink_open(const struct sink_options *options, struct active_model *model,
     }
     k->o = *options;
     atomic_init(&k->settings, options->settings);
+    k->applied = options->settings; /* pipeline.c has */
     pthread_mutex_init(&k->lock, NULL);
     status = prepare(k, model, err);
     if (status != ERR_OK) {

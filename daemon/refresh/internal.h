@@ -29,6 +29,8 @@ struct pass {
     uint32_t degree[REFRESH_BATCH];
     float *vec; /* (REFRESH_BATCH, D) */
     size_t n_vec;
+    int64_t gone[REFRESH_BATCH]; /* without edges and without a vector */
+    size_t n_gone;
     struct store_recomputed_result result;
 };
 

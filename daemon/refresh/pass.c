@@ -66,7 +66,7 @@ static int take(struct refresh *r, struct err *err)
     struct pass *p = &r->pass;
     int64_t room = s->refresh.rate * s->refresh.interval_ms / 1000;
 
-    p->n = p->n_vec = 0;
+    p->n = p->n_vec = p->n_gone = 0;
     p->done_n = 0;
     p->spreads = false;
     p->room = room < 2 ? 2 : room > REFRESH_BATCH ? REFRESH_BATCH : (size_t)room;
@@ -82,10 +82,12 @@ static int take(struct refresh *r, struct err *err)
 
 /* ---- its vectors ----------------------------------------------------------------------------------- */
 
-/* What has no edges keeps what ingest gave it, to the byte. */
-static bool is_settled(uint32_t degree, const float *vec, size_t D)
+/* Without edges a user has no vector, as after a training, and an item the one of its content; a
+ * neighbourhood that was too big says nothing. An item's that is zero has nothing to be made of. */
+static bool is_gone(const struct pass *p, size_t i, const float *vec, size_t D)
 {
-    return degree == 0 || fuse_is_zero(vec, (int32_t)D);
+    return p->degree[i] == 0 &&
+           (!neighbourhood_is_item(p->names[i]) || fuse_is_zero(vec, (int32_t)D));
 }
 
 /* Nodes [first, first + n) of names; halved until the neighbourhood is small enough. */
@@ -106,6 +108,7 @@ static int make_vectors(struct refresh *r, size_t first, size_t n, struct err *e
         return status == ERR_OK ? make_vectors(r, first + n / 2, n - n / 2, err) : status;
     }
     memset(p->vec + first * D, 0, D * sizeof(float));
+    p->degree[first] = UINT32_MAX;
     r->sums.n_too_big++;
     return ERR_OK;
 }
@@ -120,7 +123,9 @@ static int compute(struct refresh *r, struct err *err)
             p->names[p->n_vec++] = p->nodes[i].node;
     int status = p->n_vec ? make_vectors(r, 0, p->n_vec, err) : ERR_OK;
     for (size_t i = 0; status == ERR_OK && i < p->n_vec; i++) {
-        if (is_settled(p->degree[i], p->vec + i * D, D))
+        if (is_gone(p, i, p->vec + i * D, D))
+            p->gone[p->n_gone++] = p->names[i];
+        if (is_gone(p, i, p->vec + i * D, D) || fuse_is_zero(p->vec + i * D, (int32_t)D))
             continue;
         memmove(p->vec + kept * D, p->vec + i * D, D * sizeof(float));
         p->names[kept] = p->names[i];
@@ -135,7 +140,9 @@ static int compute(struct refresh *r, struct err *err)
 struct rows {
     struct refresh *r;
     int64_t ids[2][REFRESH_BATCH];
-    uint8_t warm[REFRESH_BATCH];
+    uint8_t warm[REFRESH_BATCH], edgeless[REFRESH_BATCH];
+    int64_t gone[2][REFRESH_BATCH]; /* by enum store_side, and so the next */
+    size_t n_gone[2];
     float *vec[2]; /* items, users: (REFRESH_BATCH, D) in one block */
     size_t n[2];
 };
@@ -158,8 +165,16 @@ static void sort_sides(struct rows *rows)
 
         rows->ids[side][at] = neighbourhood_id(p->names[i]);
         memcpy(rows->vec[side] + at * D, p->vec + i * D, D * sizeof(float));
-        if (side == 0)
+        if (side == 0) {
             rows->warm[at] = p->degree[i] > 0 && (propagates || known(rows, i));
+            rows->edgeless[at] = p->degree[i] == 0;
+        }
+    }
+    for (size_t i = 0; i < p->n_gone; i++) {
+        enum store_side side =
+            neighbourhood_is_item(p->gone[i]) ? STORE_SIDE_ITEMS : STORE_SIDE_USERS;
+
+        rows->gone[side][rows->n_gone[side]++] = neighbourhood_id(p->gone[i]);
     }
 }
 
@@ -184,7 +199,10 @@ static int write_rows(struct store *st, void *arg, struct err *err)
                                            .ids = rows->ids[1],
                                            .vec = rows->vec[1],
                                            .n = rows->n[1],
-                                           .dim = D}};
+                                           .dim = D},
+                                 .edgeless = rows->edgeless,
+                                 .gone = {rows->gone[0], rows->gone[1]},
+                                 .n_gone = {rows->n_gone[0], rows->n_gone[1]}};
 
     return store_write_recomputed(st, &x, &p->result, err);
 }

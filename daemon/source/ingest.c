@@ -260,7 +260,7 @@ static int is_superseded(struct store *st, const struct store_letter *row, bool 
     struct store_item item = {0};
     int r;
 
-    *ret_superseded = false;
+    *ret_superseded = store_letter_is_erased(row);
     if (!row->item_id)
         return ERR_OK;
     r = store_get_item(st, row->item_id, &item, err);

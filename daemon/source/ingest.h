@@ -10,7 +10,8 @@
  * came from. Only the ledger, which has finished with that position, follows it by a lane of its own.
  * It goes in the transaction that writes what became of it; one that fails again stays, with the new
  * reason, and is not published a second time. One whose item has a newer event from the same
- * partition is superseded and left alone, because a retry would put an old state back. */
+ * partition is superseded and left alone, because a retry would put an old state back; so is
+ * one whose bytes went with a user who is forgotten. */
 
 #include "config/err.h"
 

@@ -178,6 +178,19 @@ class Generator(Forms):
         return self.bad_video("bad_schema", "a video without", title=self.rng.choice(
             (..., None, "")), user_id="u")
 
+    def broken_published_of_empty_fields(self):
+        return self.bad_video("bad_schema", "a video without", **self.rng.choice((
+            {"title": "", "tags": " , "}, {"title": None, "tags": ["", None]},
+            {"title": ..., "published_at": 0}, {"title": ..., "lang": "", "tags": ","})))
+
+    def broken_mark_of_deletion(self):
+        if self.run != "own":
+            return None
+        row = self.row(VIDEOS, {"item_id": "v1", "title": "t"}, noise=False)
+        self.place(row, ("payload", "after", "gone"), self.rng.choice(
+            ("active", "AA==", {"scale": 0, "value": "AA=="}, [0], " ", "NULL", "deleted")))
+        return self.raw(VIDEOS, dump(row), "bad_schema", "deleted (/payload/after/gone)")
+
     def broken_title_no_text(self):
         return self.bad_video("bad_schema", "title", title=self.rng.choice(
             (7, True, ["t"], {"en": "t"})))
@@ -303,6 +316,13 @@ class Generator(Forms):
                                          (b"{\"item_id\": ", "bad_json"), (b"", "bad_json")))
         return self.raw(VIDEOS, dump({"schema": {}, "payload": as_text(inner)}), reason,
                         "payload", form="outbox, payload a text, with schema")
+
+    def broken_outbox_type(self):
+        if self.run != "outbox":
+            return None
+        name, says = self.rng.choice((("eventType", "a string"), ("type", "a string")))
+        return self.raw(VIDEOS, dump({"payload": self.plain(), name: self.rng.choice((7, {}))}),
+                        "bad_schema", says, form="outbox, payload an object, type beside it")
 
     def broken_outbox_null(self):
         if self.run != "outbox":

@@ -402,15 +402,18 @@ class Forms:
     def outbox(self, kind, row):
         rng, headers, form = self.rng, [], "outbox, payload an object"
         name = rng.choice(self.type_names(kind))
-        payload = row
+        inside = rng.random() < 0.2
+        payload = row = dict(row, type=name) if inside else row
         if rng.random() < 0.5:
             form, payload = "outbox, payload a text", as_text(dump(row, rng))
         implied = kind in ("published", "interaction")
-        way = rng.randrange(4 if implied else 3)
+        way = 4 if inside else rng.randrange(4 if implied else 3)
+        if inside:
+            form += ", type inside"
         if way == 0:
             headers = [("eventType", name.encode()), ("id", b"%d" % self.n)]
         elif way == 1:
-            payload = {"payload": payload, "eventType": name}
+            payload = {"payload": payload, rng.choice(("eventType", "type")): name}
             form += ", type beside it"
         elif way == 2:
             payload = {"payload": payload, "eventType": name, "aggregateId": "x"}
@@ -420,8 +423,8 @@ class Forms:
         if way != 1 and rng.random() < 0.4:
             payload = {"schema": {"type": "string"}, "payload": payload}
             form += ", with schema"
-        elif way == 3 and isinstance(payload, dict):
-            form = "bare"
+        elif way > 2 and isinstance(payload, dict):
+            form = "bare with type" if inside else "bare"
         return form, payload, headers, None
 
     def forms(self):
@@ -463,7 +466,8 @@ class Forms:
         row = self.row(VIDEOS, written)
         if self.run == "own" and rng.random() < 0.1:
             self.place(row, ("payload", "after", "gone"),
-                       rng.choice((False, 0, None, "", "false", "0")))
+                       rng.choice((False, 0, None, "", "false", "0", "No", "0.0", "FALSE", [],
+                                   "0000-00-00 00:00:00", "1970-01-01T00:00:00Z")))
         event = self.write(VIDEOS, partition_of(item_id), kind, row,
                            key=rng.choice((None, item_id.encode())))
         event.meaning, event.item_id = kind, item_id
@@ -493,7 +497,8 @@ class Forms:
                                     **({"title": "as it was"} if rng.random() < 0.5 else {})})
             if way == "mark":
                 self.place(row, ("payload", "after", "gone"),
-                           rng.choice((True, 1, "true", "2026-01-02T03:04:05Z", 1767225600000)))
+                           rng.choice((True, 1, "true", "Y", "2026-01-02", 1767225600000,
+                                       "2026-01-02T03:04:05Z", "1")))
                 event = self.write(VIDEOS, partition_of(item_id), "published", row,
                                    forms=[self.bare, self.structured])
                 event.form += ", mark of deletion"

@@ -116,6 +116,16 @@ void fixture_interact(struct refresh_fixture *f, const char *user, const char *i
     write_ops(f, &(struct store_op){.kind = STORE_OP_INTERACTION, .interaction = &x}, 1);
 }
 
+void fixture_react(struct refresh_fixture *f, const char *user, const char *item,
+                   const char *kind, double weight)
+{
+    struct store_interaction x = click(f, user, item);
+
+    x.kind = kind;
+    x.weight = weight;
+    write_ops(f, &(struct store_op){.kind = STORE_OP_INTERACTION, .interaction = &x}, 1);
+}
+
 void fixture_pairs(struct refresh_fixture *f, const uint32_t (*pairs)[2], size_t n)
 {
     static struct store_interaction x[BATCH];

@@ -47,6 +47,9 @@ void fixture_close(struct refresh_fixture *f);
 void fixture_items(struct refresh_fixture *f, size_t first, size_t n);
 void fixture_pairs(struct refresh_fixture *f, const uint32_t (*pairs)[2], size_t n);
 void fixture_interact(struct refresh_fixture *f, const char *user, const char *item);
+/* The same of any kind. */
+void fixture_react(struct refresh_fixture *f, const char *user, const char *item,
+                   const char *kind, double weight);
 void fixture_delete(struct refresh_fixture *f, const char *item);
 /* Trains on what the store holds (weights by the seed), publishes and activates. */
 void fixture_train(struct refresh_fixture *f, enum fusion_kind fusion,

@@ -10,11 +10,13 @@ See processtest.py.
 
 import contextlib
 import json
+import signal
 import sqlite3
 import subprocess
 import time
 import unittest
 
+import test_retrain
 from processtest import TOOLS, WithSite, wait_for
 
 USERS = [f"person-{u:02}-4711" for u in range(8)]
@@ -119,6 +121,17 @@ class Alone(WithSite):
         self.assertEqual((again["known"], again["hash"]), (False, done["hash"]))
         self.verb(66, "forget", "a", store=["--store", self.dir / "none.db"])
 
+    def test_a_letter_that_named_the_user_is_not_retried(self):
+        bad = self.dir / "bad.ndjson"
+        bad.write_text(json.dumps({"user_id": USERS[0], "item_id": "v", "weight": "a"}))
+        self.verb(0, "ingest", bad, store=self.store)
+        self.assertEqual(self.json("forget", USERS[0], store=self.store)["dead_letters"], 1)
+        (x,) = self.json("dlq", "list", store=self.store)
+        self.assertEqual((x["reason"], x["value_b64"], x["key_b64"]), ("bad_schema", "", None))
+        retried = self.json("dlq", "retry", x["id"], store=self.store)
+        self.assertEqual((retried["superseded"], retried["dead_letters"]), (1, 0))
+        self.assertIn("erased", self.verb(0, "dlq", "show", x["id"], store=self.store).stdout)
+
     def test_a_reader_that_holds_the_log_up_is_told_of(self):
         with database(self.dir / "s.db") as db:
             db.execute("BEGIN")
@@ -167,6 +180,56 @@ class Alone(WithSite):
                              (2 * len(USERS) - 4, len(USERS) - 2))
             self.assertEqual(db.execute("SELECT count(*) FROM erasing").fetchone(), (0,))
         self.assertFalse(holds(self.dir, USERS[0], "s.db*"))
+
+
+class WhileATrainingRuns(unittest.TestCase):
+    """The candidate is there and names the user; judge and publication come afterwards."""
+
+    TRAINER = """#!/bin/sh
+case "$*" in *" train "*) ;; *) exec METAMMF "$@" ;; esac
+METAMMF "$@" || exit
+touch SITE/trained
+while [ ! -e SITE/go ]; do sleep 0.05; done
+"""
+
+    def test_a_candidate_loses_who_was_forgotten(self):
+        site = test_retrain.RetrainSite()
+        self.addCleanup(site.close)
+        trainer = site.dir / "trainer"
+        trainer.write_text(self.TRAINER.replace("METAMMF", str(TOOLS / "metammf"))
+                           .replace("SITE", str(site.dir)))
+        trainer.chmod(0o755)
+        site.configure(trainer_path=f'"{trainer}"', interval_s=3600)
+        site.start()
+        site.put_items(test_retrain.N_ITEMS)
+        site.put_interactions(0, 6)
+        n = 6 * test_retrain.N_USERS
+        wait_for("interactions", lambda: counts(site)["interactions"] == n)
+        site.daemon.send_signal(signal.SIGUSR1)
+        wait_for("a candidate", lambda: (site.dir / "trained").exists())
+        folder = site.dir / ".metammf-retraining"
+        self.assertIn("u0\n", (folder / "candidate" / "users.txt").read_text())
+        self.assertIn("u0\t", (folder / "holdout.tsv").read_text())
+
+        # forgotten, and back before the candidate is published
+        r = site.metammf("forget", "u0")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        site.put([{"user_id": "u0", "item_id": "v0", "ts": "2100-01-01T00:00:00Z"}])
+        wait_for("the user who is back", lambda: rows_of(site, "u0")[0] == 1)
+        (site.dir / "go").touch()
+        site.wait_result("published", 1)
+        (published,) = site.dir.glob("trained-*")
+        names = (published / "users.txt").read_text().splitlines()
+        self.assertEqual(len(names), test_retrain.N_USERS)
+        self.assertNotIn("u0", names)
+        self.assertIn("u1", names)
+        self.assertNotRegex((published / "holdout.tsv").read_text(), "(?m)^u0\t")
+        with database(site.store) as db:
+            (users,) = db.execute("SELECT count(*) FROM user_embedding e JOIN model m ON "
+                                  "m.model_id = e.model_id WHERE m.origin = 'trained' AND "
+                                  "e.uid NOT IN (SELECT uid FROM user)").fetchone()
+        self.assertEqual(users, 0)
+        self.assertEqual(site.results("failed"), 0)
 
 
 def clicks(users, items, when):

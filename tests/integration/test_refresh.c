@@ -4,6 +4,7 @@
 #include "refresh_fixture.h"
 
 #include "fusion/math/rng.h"
+#include "store/kinds.h"
 #include "store/reading.h"
 #include "store/writing.h"
 
@@ -289,6 +290,140 @@ static void deleted_item_leaves_the_graph(void **state)
     fixture_close(&f);
 }
 
+static int64_t has_vector(struct refresh_fixture *f, const char *user)
+{
+    char sql[160];
+
+    snprintf(sql, sizeof(sql),
+             "SELECT count(*) FROM current_user_embedding WHERE user_id = '%s'", user);
+    return fixture_count(f, sql);
+}
+
+static void set_factors(struct refresh_fixture *f, double dislike, double like)
+{
+    const struct store_factor of[] = {{"dislike", dislike}, {"impression", 0}, {"like", like}};
+    struct store_factors_result result;
+
+    pthread_mutex_lock(&f->lock);
+    refresh_ok(f,
+               store_set_factors(f->st, &(struct store_factors){of, 3, 1.0}, &result, &f->err));
+    pthread_mutex_unlock(&f->lock);
+    if (f->refresh)
+        refresh_wake(f->refresh);
+}
+
+/* A dislike takes the edge away, in memory as in the store; who has no edge left is as if it had never
+ * had one. */
+static void dislike_turns_an_edge_off(void **state)
+{
+    static const char *const touched[] = {"u3", "i9", "u4"};
+    struct refresh_fixture f;
+
+    (void)state;
+    fill(&f);
+    set_factors(&f, -1, 1);
+    fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
+    fixture_start(&f);
+    fixture_pairs(&f, (const uint32_t[][2]){{3, 9}, {4, 9}, {99, 7}, {4, 28}}, 4);
+    fixture_settle(&f);
+    check(&f, touched, 3);
+    assert_int_equal(has_vector(&f, "u99"), 1);
+    assert_int_equal(is_warm(&f, "i28"), 1);
+    fixture_react(&f, "u3", "i9", "dislike", 1);
+    fixture_react(&f, "u3", "i9", "dislike", -1); /* whatever the sign: -2 by now */
+    fixture_react(&f, "u99", "i7", "dislike", 1);
+    fixture_react(&f, "u4", "i28", "dislike", 1);
+    fixture_interact(&f, "u4", "i9");
+    fixture_settle(&f);
+    check(&f, touched, 3);
+    assert_int_equal(has_vector(&f, "u99"), 0);
+    assert_int_equal(is_warm(&f, "i28"), 0);
+    fixture_interact(&f, "u99", "i7");
+    fixture_settle(&f);
+    assert_int_equal(has_vector(&f, "u99"), 1);
+    fixture_close(&f);
+}
+
+static void what_counts_for_nothing_moves_nothing(void **state)
+{
+    struct refresh_fixture f;
+
+    (void)state;
+    fill(&f);
+    set_factors(&f, -1, 1);
+    fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
+    fixture_start(&f);
+    fixture_settle(&f);
+    int64_t before = seq(&f);
+    fixture_react(&f, "u3", "i29", "impression", 1);
+    fixture_react(&f, "u98", "i29", "watch", 0);
+    fixture_react(&f, "u98", "i29", "dislike", 1);
+    fixture_settle(&f);
+    assert_int_equal(seq(&f), before);
+    assert_int_equal(is_warm(&f, "i29"), 0);
+    assert_int_equal(has_vector(&f, "u98"), 0);
+    assert_int_equal(fixture_count(&f, "SELECT count(*) FROM touch"), 0);
+    fixture_close(&f);
+}
+
+/* A reload, with the daemon up: vectors follow the new factors without a restart. */
+static void other_factors_turn_edges_on_and_off(void **state)
+{
+    static const char *const touched[] = {"u3", "i28", "u5", "i12"};
+    struct refresh_fixture f;
+
+    (void)state;
+    fill(&f);
+    set_factors(&f, -1, 1);
+    fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
+    fixture_start(&f);
+    fixture_react(&f, "u3", "i28", "impression", 1);
+    fixture_react(&f, "u5", "i12", "like", 1);
+    fixture_settle(&f);
+    assert_int_equal(is_warm(&f, "i28"), 0);
+    set_factors(&f, -1, 0);
+    fixture_settle(&f);
+    check(&f, touched + 2, 2);
+    const struct store_factor of[] = {{"impression", 0.1}};
+    struct store_factors_result result;
+    pthread_mutex_lock(&f.lock);
+    refresh_ok(&f,
+               store_set_factors(f.st, &(struct store_factors){of, 1, 1.0}, &result, &f.err));
+    pthread_mutex_unlock(&f.lock);
+    assert_int_equal(result.n_pairs, 2);
+    refresh_wake(f.refresh);
+    fixture_settle(&f);
+    check(&f, touched, 4);
+    assert_int_equal(is_warm(&f, "i28"), 1);
+    fixture_close(&f);
+}
+
+/* Known from interactions alone: in no view, whatever touches it, until it is published; then they
+ * count. */
+static void unpublished_item_has_no_vector(void **state)
+{
+    struct refresh_fixture f;
+
+    (void)state;
+    fill(&f);
+    fixture_interact(&f, "u3", "i40");
+    fixture_interact(&f, "u4", "i40");
+    fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
+    assert_int_equal(is_warm(&f, "i40"), -1);
+    fixture_start(&f);
+    fixture_interact(&f, "u5", "i40");
+    fixture_settle(&f);
+    assert_int_equal(is_warm(&f, "i40"), -1);
+    assert_int_equal(fixture_count(&f, "SELECT count(*) FROM embedding JOIN item USING(rid) "
+                                       "WHERE topic_id IS NULL"),
+                     0);
+    fixture_items(&f, 40, 1);
+    fixture_settle(&f);
+    check_alone(&f, "i40");
+    assert_int_equal(is_warm(&f, "i40"), 1);
+    fixture_close(&f);
+}
+
 /* Interactions before an offset go; f->offset goes on with every event. */
 static void retain(struct refresh_fixture *f, int64_t offset)
 {
@@ -338,6 +473,7 @@ static void edges_that_retention_took_count_no_more(void **state)
 
 static void random_event(struct refresh_fixture *f, struct rng *rng)
 {
+    static const char *const reactions[] = {"like", "like", "dislike", "impression"};
     size_t what = rng_next(rng) % 8, n = 3 + rng_next(rng) % (N_ITEMS - 3);
     char user[16], item[16];
 
@@ -348,7 +484,7 @@ static void random_event(struct refresh_fixture *f, struct rng *rng)
     else if (what == 1)
         fixture_items(f, n, 1);
     else
-        fixture_interact(f, user, item);
+        fixture_react(f, user, item, reactions[rng_next(rng) % 4], 1);
     if (what == 7)
         fixture_interact(f, user, item);
 }
@@ -367,6 +503,7 @@ static void random_events_stay_exact(void **state)
         struct refresh_fixture f;
 
         fill(&f);
+        set_factors(&f, -1, 1);
         f.s.refresh.cache_bytes = cache_bytes[c];
         f.s.refresh.spread = 0;
         fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
@@ -423,6 +560,10 @@ int main(void)
         cmocka_unit_test(flips_need_nothing_else),
         cmocka_unit_test(model_that_cannot_be_followed_harms_nothing),
         cmocka_unit_test(deleted_item_leaves_the_graph),
+        cmocka_unit_test(dislike_turns_an_edge_off),
+        cmocka_unit_test(what_counts_for_nothing_moves_nothing),
+        cmocka_unit_test(other_factors_turn_edges_on_and_off),
+        cmocka_unit_test(unpublished_item_has_no_vector),
         cmocka_unit_test(edges_that_retention_took_count_no_more),
         cmocka_unit_test(random_events_stay_exact),
         cmocka_unit_test(too_large_a_neighbourhood_waits_for_training),

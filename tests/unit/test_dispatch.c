@@ -161,11 +161,11 @@ static void nothing_comes(struct bench *b)
 static void what_needs_no_extraction_passes(void **state)
 {
     struct bench *b = *state;
-    static const enum item_kind kinds[] = {ITEM_INTERACTION, ITEM_DEAD, ITEM_DELETED, ITEM_GAP,
-                                           ITEM_PUBLISHED};
-    for (size_t i = 0; i < 5; i++)
-        push(b, kinds[i], "v", NULL);
-    for (size_t i = 0; i < 4; i++) {
+    static const enum item_kind kinds[] = {ITEM_INTERACTION,  ITEM_DEAD, ITEM_DELETED,
+                                           ITEM_USER_DELETED, ITEM_GAP,  ITEM_PUBLISHED};
+    for (size_t i = 0; i < 6; i++)
+        push(b, kinds[i], kinds[i] == ITEM_USER_DELETED ? NULL : "v", NULL);
+    for (size_t i = 0; i < 5; i++) {
         struct item *item = pop(b);
         assert_int_equal(item->kind, kinds[i]);
         assert_null(item->features);

@@ -104,17 +104,36 @@ static void label_hostile_text_is_escaped(void **state)
     assert_true(has_line("metammf_dead_letters_total{reason=\"a\\\"b\\\\c\\nd\"} 1"));
 }
 
+/* However many kinds are invented, those of the settings keep their series. */
+static void interaction_kinds_are_bounded(void **state)
+{
+    char kind[24];
+
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        (void)snprintf(kind, sizeof(kind), "invented-%d", i);
+        metrics_interaction_kind(kind, false);
+    }
+    metrics_interaction_kind("like", true);
+    assert_true(has_line("metammf_interactions_by_kind_total{kind=\"like\"} 1"));
+    assert_true(has_line("metammf_interactions_of_unknown_kind_total{kind=\"invented-7\"} 1"));
+    assert_true(has_line("metammf_interactions_of_unknown_kind_total{kind=\"other\"} 969"));
+    assert_false(
+        has_line("metammf_interactions_of_unknown_kind_total{kind=\"invented-31\"} 1"));
+}
+
 static void item_counts_are_read_back(void **state)
 {
     (void)state;
     metrics_item(METRICS_DEAD);
     metrics_item(METRICS_DEAD);
     metrics_item(METRICS_NO_SIGNAL);
+    uint64_t before = metrics_interactions();
     metrics_interactions_add(1);
     metrics_missing_modality(1);
     metrics_missing_modality(99);
     assert_int_equal(metrics_items(METRICS_DEAD), 2);
-    assert_int_equal(metrics_interactions(), 1);
+    assert_int_equal(metrics_interactions(), before + 1);
     assert_true(has_line("metammf_items_total{result=\"no_signal\"} 1"));
     assert_true(has_line("metammf_missing_modality_total{modality=\"acoustic\"} 1"));
 }
@@ -156,6 +175,7 @@ int main(void)
         cmocka_unit_test(event_warning_is_there_before_the_first),
         cmocka_unit_test(event_many_topics_are_bounded),
         cmocka_unit_test(label_hostile_text_is_escaped),
+        cmocka_unit_test(interaction_kinds_are_bounded),
         cmocka_unit_test(item_counts_are_read_back),
         cmocka_unit_test(counting_from_threads_loses_nothing),
     };

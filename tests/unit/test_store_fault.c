@@ -13,7 +13,7 @@
 #include <time.h>
 
 #define N_BATCHES   8
-#define N_STEPS     (N_BATCHES + 6)
+#define N_STEPS     (N_BATCHES + 8)
 #define MAX_RETRIES 4
 
 struct run {
@@ -94,6 +94,27 @@ static int step_snapshot(struct run *r)
     return status;
 }
 
+/* The same again changes nothing. */
+static int step_forget(struct fixture *f)
+{
+    struct store_forget x = {{"videos", 3, 0}, "u1", 1800000000000000};
+    struct store_op op = {.kind = STORE_OP_FORGET, .forget = &x};
+    struct store_batch_result r;
+
+    return store_write_batch(f->st, &op, 1, NULL, 0, &r, &f->err);
+}
+
+static int step_erase(struct fixture *f)
+{
+    struct store_erased e;
+    bool more = true, clean;
+    int status = ERR_OK;
+
+    while (status == ERR_OK && more)
+        status = store_erase(f->st, 2, &e, &more, &f->err);
+    return status == ERR_OK ? store_wipe(f->st, &clean, &f->err) : status;
+}
+
 static int run_step(struct run *r, int step)
 {
     const struct store_retention keep = {.interactions_days = 1};
@@ -114,6 +135,10 @@ static int run_step(struct run *r, int step)
         return step_snapshot(r);
     case 2:
         return step_model(f, "second", 1);
+    case 6:
+        return step_forget(f);
+    case 7:
+        return step_erase(f);
     default: /* half of the interactions are a day old */
         return store_retain(f->st, &keep, 1700000000000000 + 40 + INT64_C(86400000000), 3,
                             &more, &f->err);
@@ -168,6 +193,10 @@ static int64_t state_of(struct fixture *f)
     assert_int_equal(fixture_query(f, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
     return n_blobs * 1000003 + fixture_seq(f) * 10007 +
            fixture_query(f, "SELECT count(*) FROM interaction") * 101 +
+           fixture_query(f, "SELECT sum(interactions) FROM forgotten") * 103 +
+           fixture_query(f, "SELECT count(*) FROM erasing") * 107 +
+           fixture_query(f, "SELECT count(*) FROM user") * 109 +
+           fixture_query(f, "SELECT count(*) FROM meta WHERE name = 'wipe_due'") * 113 +
            fixture_query(f, "SELECT count(*) FROM dlq_outbox") * 1009 +
            fixture_query(f, "SELECT sum(rid * gone_seq) FROM item") * 7 +
            fixture_query(f, "SELECT sum(rid * seq) FROM embedding") * 13 +

@@ -237,6 +237,8 @@ static void print_text(const struct import_result *r, const char *kind)
         printf("  the store did not know %" PRId64
                " items, which have no features yet, and %" PRId64 " users\n",
                r->n_new_items, r->n_new_users);
+    if (r->n_dropped)
+        printf("  dropped: %" PRId64 " lines of users who are forgotten\n", r->n_dropped);
     if (r->n_header || r->n_blank)
         printf("  left out: %" PRId64 " header, %" PRId64 " empty lines\n", r->n_header,
                r->n_blank);

@@ -66,6 +66,7 @@ static int run(const struct import_request *q, struct import *im, struct err *er
 
     if (r == ERR_OK)
         r = stat_files(q, before, err);
+    im->written_us = (int64_t)before[0].st_mtim.tv_sec * 1000000;
     if (r == ERR_OK)
         r = q->items ? import_items(im, err) : import_interactions(im, err);
     if (r == ERR_OK)
@@ -92,13 +93,14 @@ int import_run(const struct import_request *q, struct import_result *ret_result,
 
 json_t *import_json(const struct import_result *r)
 {
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I}, s:I, s:I, s:s}", "kind",
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I}, s:I, s:I, s:s}", "kind",
                      r->items ? "items" : "interactions", "lines", (json_int_t)r->n_lines,
                      "stored", (json_int_t)r->n_stored, "already", (json_int_t)r->n_already,
-                     "new_items", (json_int_t)r->n_new_items, "new_users",
-                     (json_int_t)r->n_new_users, "skipped", "header", (json_int_t)r->n_header,
-                     "blank", (json_int_t)r->n_blank, "with_time", (json_int_t)r->n_ts,
-                     "before_2000", (json_int_t)r->n_old_ts, "columns_not_read", r->unread);
+                     "dropped", (json_int_t)r->n_dropped, "new_items",
+                     (json_int_t)r->n_new_items, "new_users", (json_int_t)r->n_new_users,
+                     "skipped", "header", (json_int_t)r->n_header, "blank",
+                     (json_int_t)r->n_blank, "with_time", (json_int_t)r->n_ts, "before_2000",
+                     (json_int_t)r->n_old_ts, "columns_not_read", r->unread);
 }
 
 int import_from_json(const json_t *json, struct import_result *ret_result, struct err *err)
@@ -107,6 +109,7 @@ int import_from_json(const json_t *json, struct import_result *ret_result, struc
     struct import_result r = {.n_lines = json_field_int(json, "lines"),
                               .n_stored = json_field_int(json, "stored"),
                               .n_already = json_field_int(json, "already"),
+                              .n_dropped = json_field_int(json, "dropped"),
                               .n_new_items = json_field_int(json, "new_items"),
                               .n_new_users = json_field_int(json, "new_users"),
                               .n_header = json_field_int(skipped, "header"),

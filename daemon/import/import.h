@@ -45,6 +45,7 @@ struct import_result {
     int64_t n_lines;   /* with data */
     int64_t n_stored;  /* rows written */
     int64_t n_already; /* rows that were there, or were replaced by newer ones */
+    int64_t n_dropped; /* interactions of users who are forgotten, said before that */
     int64_t n_new_items, n_new_users;
     int64_t n_header, n_blank; /* lines left out */
     int64_t n_ts, n_old_ts;    /* lines with a time; those before 2000 */

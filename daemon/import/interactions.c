@@ -51,13 +51,14 @@ static int keep_row(struct import *im, struct rows *rows, const struct interacti
 {
     struct store_interaction *x = &rows->row[rows->n];
 
-    *x = (struct store_interaction){.pos = {im->topic, 0, in->record},
-                                    .user_id = arena_strdup(&rows->arena, in->user),
-                                    .item_id = arena_strdup(&rows->arena, in->item),
-                                    .kind =
-                                        in->kind ? arena_strdup(&rows->arena, in->kind) : NULL,
-                                    .weight = in->weight,
-                                    .ts_us = in->ts_us == INT64_MIN ? im->now_us : in->ts_us};
+    *x = (struct store_interaction){
+        .pos = {im->topic, 0, in->record},
+        .user_id = arena_strdup(&rows->arena, in->user),
+        .item_id = arena_strdup(&rows->arena, in->item),
+        .kind = in->kind ? arena_strdup(&rows->arena, in->kind) : NULL,
+        .weight = in->weight,
+        .ts_us = in->ts_us == INT64_MIN ? im->now_us : in->ts_us,
+        .said_us = in->ts_us == INT64_MIN ? im->written_us : in->ts_us};
     if (!x->user_id || !x->item_id || (in->kind && !x->kind))
         return err_oom(err, "import");
     rows->op[rows->n++] = (struct store_op){.kind = STORE_OP_INTERACTION, .interaction = x};

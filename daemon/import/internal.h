@@ -12,6 +12,7 @@ struct import {
     struct import_result result;
     char topic[80];
     int64_t now_us, total, told_us;
+    int64_t written_us; /* the list's, at the latest when what has no time was said */
 };
 
 /* ERR_RETRY when the watcher wants no more; at most ten times a second. `done` of `total` lines. */

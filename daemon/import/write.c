@@ -81,11 +81,13 @@ int import_write(struct import *im, const struct store_op *ops, size_t n, int64_
         return err_wrap(err,
                         "import: stopped after %" PRId64 " of %" PRId64
                         " lines, which are stored (import the same files again to go on)",
-                        im->result.n_stored + im->result.n_already, im->total);
+                        im->result.n_stored + im->result.n_already + im->result.n_dropped,
+                        im->total);
     if (r != ERR_OK)
         return r;
     im->result.n_stored += b.result.n_inserted + b.result.n_updated + b.result.n_interactions;
     im->result.n_already += b.result.n_stale;
+    im->result.n_dropped += b.result.n_dropped;
     im->result.n_new_items += b.result.n_new_items + b.result.n_inserted;
     im->result.n_new_users += b.result.n_new_users;
     return ERR_OK;

@@ -6,6 +6,7 @@
 
 import hashlib
 import json
+import os
 import pathlib
 import signal
 import sqlite3
@@ -26,7 +27,7 @@ def npy(path, rows):
                      b"".join(struct.pack(f"<{len(r)}f", *r) for r in rows))
 
 
-NOTHING = {"kind": "items", "lines": 0, "stored": 0, "already": 0, "new_items": 0, "new_users": 0,
+NOTHING = {"kind": "items", "lines": 0, "stored": 0, "already": 0, "dropped": 0, "new_items": 0, "new_users": 0,
            "skipped": {"header": 0, "blank": 0}, "with_time": 0, "before_2000": 0,
            "columns_not_read": ""}
 
@@ -161,6 +162,27 @@ class Import(unittest.TestCase):
         self.run_verb(0, "interactions", self.write("s.txt", 'u1;"v1"\n'), "--separator",
                       "semicolon")
         self.assertEqual([row[:2] for row in self.log()], [("u1", "v1")])
+
+    def test_who_is_forgotten_does_not_come_back(self):
+        """By a line's time; where it has none, by the file's."""
+        def verb(*args):
+            r = subprocess.run([TOOLS / "metammf", "--store", self.dir / "s.db", *args],
+                               capture_output=True, text=True)
+            self.assertEqual(r.returncode, 0, r.stderr)
+        old = self.write("old.tsv", "gone\ta\nstays\ta\n")
+        self.run_verb(0, "interactions", old)
+        verb("forget", "gone")
+        os.utime(old, (time.time() - 3600,) * 2)
+        again = self.write("again.csv", "user,item,ts\ngone,b,1700000000\ngone,c,4000000000\n")
+        said = self.run_verb(0, "interactions", self.write("other.tsv", "x\ty\n"))
+        self.assertNotIn("dropped", said)
+        os.utime(self.write("copy.tsv", "gone\ta\nstays\td\n"), (time.time() - 3600,) * 2)
+        r = self.run_verb(0, "interactions", self.dir / "copy.tsv", "--json")
+        self.assertEqual((r["stored"], r["dropped"]), (1, 1))
+        self.assertIn("dropped: 1 lines of users who are forgotten",
+                      self.run_verb(0, "interactions", again))  # the other is said later
+        self.assertCountEqual([row[:2] for row in self.log()],
+                              [("stays", "a"), ("x", "y"), ("gone", "c"), ("stays", "d")])
 
     def test_ends_by_signal_and_goes_on(self):
         n = 200000

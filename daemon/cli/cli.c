@@ -249,6 +249,16 @@ void cli_age(double seconds, char *ret_text, size_t text_bytes)
         snprintf(ret_text, text_bytes, "%.0f days", seconds / 86400);
 }
 
+void cli_print_safe(const char *text)
+{
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+        bool is_c1 = c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0;
+
+        putchar(is_c1 || *c < ' ' || *c == 0x7f ? '?' : *c);
+        c += is_c1;
+    }
+}
+
 void cli_time(int64_t us, char *ret_text, size_t text_bytes)
 {
     time_t t = (time_t)(us / 1000000);

@@ -94,6 +94,8 @@ struct cli_paint {
 struct cli_paint cli_paint(int fd);
 /* "1.4 GB", "12 KB" */
 void cli_bytes(int64_t bytes, char *ret_text, size_t text_bytes);
+/* Titles, ids and URIs are what strangers wrote: "?" for each control character, C1 too. */
+void cli_print_safe(const char *text);
 /* "40 s", "12 min", "5 h", "3 days" */
 void cli_age(double seconds, char *ret_text, size_t text_bytes);
 /* UTC, "2026-01-02 03:04:05", "-" for 0 */

@@ -192,7 +192,7 @@ static void print_text(const struct item *item, int64_t line)
                item->user_id ? " user " : "", item->user_id ? item->user_id : "",
                text ? "  " : "");
     if (item->kind != ITEM_DEAD && text)
-        fputs(text, stdout);
+        cli_print_safe(text);
     json_array_foreach(warnings, i, warning)
         printf("%s%s", i == 0 ? "  warnings: " : ", ", json_string_value(warning));
     putchar('\n');

@@ -11,14 +11,12 @@
 #include <string.h>
 #include <sysexits.h>
 
-/* Titles and URIs are what strangers wrote: no control character reaches the terminal. */
 static void print_safe(const char *before, const char *s)
 {
     if (*s == '\0')
         return;
     fputs(before, stdout);
-    for (; *s; s++)
-        putchar((unsigned char)*s < ' ' || *s == 0x7f ? '?' : *s);
+    cli_print_safe(s);
 }
 
 static void print_head(const json_t *root)

@@ -1,6 +1,7 @@
 /* metammf event explain: how events are understood, with the settings in force and nothing stored. */
 #include "daemon/cli/cli.h"
 
+#include "config/text.h"
 #include "daemon/event/event.h"
 #include "daemon/source/ndjson.h"
 
@@ -192,7 +193,7 @@ static void print_text(const struct item *item, int64_t line)
                item->user_id ? " user " : "", item->user_id ? item->user_id : "",
                text ? "  " : "");
     if (item->kind != ITEM_DEAD && text)
-        fputs(text, stdout);
+        text_print(stdout, text);
     json_array_foreach(warnings, i, warning)
         printf("%s%s", i == 0 ? "  warnings: " : ", ", json_string_value(warning));
     putchar('\n');

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sysexits.h>
 
-/* Titles and URIs are what strangers wrote: no control character reaches the terminal. */
 static void print_safe(const char *before, const char *s)
 {
     if (*s == '\0')

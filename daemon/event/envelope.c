@@ -24,7 +24,7 @@ const char *envelope_header_text(struct item *item, const char *name)
 {
     const struct item_header *header = envelope_header(item, name);
     if (!header || !header->value || header->value_bytes < 1 ||
-        header->value_bytes > ID_BYTES_MAX)
+        header->value_bytes > ID_BYTES_MAX || memchr(header->value, 0, header->value_bytes))
         return NULL;
     return arena_strndup(&item->arena, header->value, header->value_bytes);
 }

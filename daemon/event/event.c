@@ -46,10 +46,14 @@ static int check_deletes(const struct event_rules *rules, struct item *item,
 static int read_json_key(const struct event_pointers *pointers, struct item *item,
                          struct document *d, struct field *ret_id)
 {
-    const char *key = item->key;
+    const char *key = item->key, *first = key, *end = key + item->key_bytes;
 
     *ret_id = (struct field){.type = FIELD_ABSENT};
-    if (key[0] != '{' && key[0] != '"' && key[0] != 0)
+    if (end - first > 3 && memcmp(first, "\xef\xbb\xbf", 3) == 0) /* a byte order mark */
+        first += 3;
+    while (first < end && *first != 0 && strchr(" \t\r\n", *first))
+        first++;
+    if (first == end || (*first != '{' && *first != '"' && key[0] != 0))
         return ERR_OK;
     int status = wire_open(key, item->key_bytes, WIRE_ANY, d, &item->warnings, NULL);
     if (status != ERR_OK)

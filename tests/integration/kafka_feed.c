@@ -132,7 +132,8 @@ static rd_kafka_headers_t *headers_of(const json_t *list)
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *pair = json_array_get(list, i);
         size_t bytes = 0;
-        void *value = decode(json_string_value(json_array_get(pair, 1)), &bytes);
+        const char *text = json_string_value(json_array_get(pair, 1));
+        void *value = text != NULL ? decode(text, &bytes) : NULL;
         rd_kafka_header_add(headers, json_string_value(json_array_get(pair, 0)), -1, value,
                             (ssize_t)bytes);
         free(value);

@@ -210,6 +210,16 @@ def differences_of_explain(options, daemon, folder, events):
     return n, found
 
 
+def check_that_a_terminal_is_safe(options, folder):
+    """U+009B begins a sequence of control as ESC [ does."""
+    path = folder / "terminal.ndjson"
+    path.write_text(json.dumps({"item_id": "v1", "title": "a\x9b31m\x1b[31m\x7f"},
+                               ensure_ascii=False) + "\n")
+    out = subprocess.run([options.tools / "metammf", "event", "explain", path, "--role", "videos"],
+                         check=True, stdout=subprocess.PIPE, timeout=60).stdout.decode()
+    assert "a?31m" in out and not any(c in out for c in "\x9b\x1b\x7f"), repr(out)
+
+
 # ---- a run -------------------------------------------------------------------------------------
 
 def make_daemon(options, cluster, folder, preset):
@@ -272,6 +282,7 @@ def run_preset(options, folder, preset, n):
 
 def run_presets(presets):
     def run_them(options, folder):
+        check_that_a_terminal_is_safe(options, folder)
         events, found = [], []
         for preset in presets:
             own = folder / preset

@@ -212,6 +212,54 @@ static void settings_that_mean_something_else_are_refused(void **state)
     event_rules_done(&rules);
 }
 
+/* The text up to a NUL would be another one. */
+static void a_header_with_a_nul_is_no_text(void **state)
+{
+    (void)state;
+    struct event_rules rules = rules_of("events = { preset = \"outbox\"; };");
+    static const struct item_header headers[] = {{"ce_specversion", "1.0", 3},
+                                                 {"ce_id", "1", 1},
+                                                 {"ce_source", "s", 1},
+                                                 {"ce_type", "video.deleted\0.not", 18}},
+                                    routed = {"eventType", "video.deleted\0.not", 18};
+    struct item *item = item_new();
+    struct err err = {0};
+
+    assert_non_null(item);
+    item->role = ITEM_ROLE_VIDEOS;
+    item->value = "{\"item_id\": 1, \"title\": \"t\"}";
+    item->value_bytes = strlen(item->value);
+    item->headers = headers;
+    item->n_headers = 4;
+    assert_int_equal(event_parse(&event_rules_plain, item, &err), ERR_SKIP);
+    assert_non_null(strstr(err.text, "header ce_type"));
+    item_free(item);
+    check(&rules, &routed, "{\"item_id\": 1, \"title\": \"t\"}", ITEM_DEAD,
+          "header eventType: expected");
+    event_rules_done(&rules);
+}
+
+static void a_json_key_may_have_blanks_before_it(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {" {\"item_id\": 7}", "\n\t\"7\"",
+                                       "\xef\xbb\xbf{\"item_id\": \"7\"}"};
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        struct item *item = item_new();
+        struct err err = {0};
+
+        assert_non_null(item);
+        item->role = ITEM_ROLE_VIDEOS;
+        item->key = keys[i];
+        item->key_bytes = strlen(keys[i]);
+        if (event_parse(&event_rules_plain, item, &err) != ERR_OK)
+            fail_msg("%s: %s", keys[i], err.text);
+        assert_string_equal(item->item_id, "7");
+        item_free(item);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +267,8 @@ int main(void)
         cmocka_unit_test(an_unavailable_type_is_not_named),
         cmocka_unit_test(an_upload_of_empty_fields_erases_nothing),
         cmocka_unit_test(outbox_type_is_looked_at_wherever_it_is),
+        cmocka_unit_test(a_header_with_a_nul_is_no_text),
+        cmocka_unit_test(a_json_key_may_have_blanks_before_it),
         cmocka_unit_test(settings_that_mean_something_else_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

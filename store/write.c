@@ -179,6 +179,8 @@ static int write_dead_letter(struct store *st, const struct store_dead_letter *d
 
 static int write_gap(struct store *st, const struct store_gap *g, struct err *err)
 {
+    if (g->from_offset == g->to_offset) /* only the offset moves */
+        return ERR_OK;
     struct query q = query_begin(st, SQL_GAP_INSERT);
 
     query_text(&q, g->topic);

@@ -88,7 +88,8 @@ struct store_dead_letter {
     const char *dlq_topic; /* NULL = keep in the store only */
 };
 
-/* A hole in the log: offsets [from, to) were gone when we asked for them. */
+/* A hole in the log: offsets [from, to) were gone when we asked for them. An empty one is no hole, but
+ * offsets that are never delivered: no row. */
 struct store_gap {
     const char *topic;
     int32_t partition;

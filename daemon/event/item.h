@@ -18,7 +18,8 @@ enum item_kind {
     ITEM_DELETED,   /* video.deleted, or a null value */
     ITEM_INTERACTION,
     ITEM_DEAD, /* cannot be processed: err says why; becomes a dead letter */
-    ITEM_GAP,  /* offsets [gap_from, gap_to) were gone; its own offset is gap_to - 1 */
+    ITEM_GAP,  /* offsets [gap_from, gap_to) were gone, or are never delivered when that is
+                  empty; its own offset is gap_to - 1 */
 };
 
 /* What comes from where the event comes from. It says what a bare event is and whose id a key is. */

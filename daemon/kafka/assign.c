@@ -38,6 +38,25 @@ static bool is_cooperative(const struct kafka_source *ks)
     return protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0;
 }
 
+/* What librdkafka is told of an assignment; ERR_RETRY when it refuses. */
+static int tell_assign(struct kafka_source *ks, const partition_list *list, struct err *err)
+{
+    if (!is_cooperative(ks)) {
+        rd_kafka_resp_err_t code = rd_kafka_assign(ks->client.rk, list);
+        return code == RD_KAFKA_RESP_ERR_NO_ERROR
+                   ? ERR_OK
+                   : err_retry(err, 0, "assign %d partitions: %s", list->cnt,
+                               rd_kafka_err2str(code));
+    }
+    rd_kafka_error_t *error = rd_kafka_incremental_assign(ks->client.rk, list);
+    if (error == NULL)
+        return ERR_OK;
+    int status = err_retry(err, 0, "assign %d more partitions: %s", list->cnt,
+                           rd_kafka_error_string(error));
+    rd_kafka_error_destroy(error);
+    return status;
+}
+
 /* Logs the outcome of a call of librdkafka's that has no other consequence. */
 static void note(const char *what, rd_kafka_resp_err_t code)
 {
@@ -87,14 +106,8 @@ static int apply_assign(struct kafka_source *ks, partition_list *list, struct er
     int status = kafka_start_offsets(ks, list, err);
     for (int i = 0; status == ERR_OK && i < list->cnt; i++)
         status = enter_part(ks, &list->elems[i], err);
-    if (status == ERR_OK && is_cooperative(ks)) {
-        note_error("incremental assign", rd_kafka_incremental_assign(ks->client.rk, list));
-    } else if (status == ERR_OK) {
-        rd_kafka_resp_err_t code = rd_kafka_assign(ks->client.rk, list);
-        if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-            status = err_retry(err, 0, "assign %d partitions: %s", list->cnt,
-                               rd_kafka_err2str(code));
-    }
+    if (status == ERR_OK)
+        status = tell_assign(ks, list, err);
     for (int i = 0; status != ERR_OK && i < list->cnt; i++)
         leave_part(ks, list->elems[i].topic, list->elems[i].partition);
     return status;
@@ -119,6 +132,7 @@ static void step_assign(struct kafka_source *ks)
         ks->chores_at_us =
             0; /* another member that takes them over goes by what Kafka is told */
         kafka_state_wait(ks, "%s", "");
+        kafka_state_joined(ks);
     } else if (status == ERR_FATAL) {
         kafka_state_fail(ks, &err);
     } else {
@@ -160,6 +174,8 @@ static void step_revoke(struct kafka_source *ks)
     end_pending(ks);
     if (ks->plan.mode == SETTINGS_KAFKA_ASSIGN)
         ks->phase = KAFKA_CONNECTING;
+    else if (!is_cooperative(ks))
+        ks->is_joining = true; /* the next assignment ends it */
 }
 
 void kafka_assign_begin(struct kafka_source *ks, enum kafka_pending kind, partition_list *list)

@@ -41,6 +41,9 @@ static const struct property consumer_defaults[] = {
     {"fetch.message.max.bytes", "1048576"},
     {"check.crcs", "true"},
     {"reconnect.backoff.max.ms", "5000"},
+    /* new topics and partitions; a topic that goes is known at once */
+    {"topic.metadata.refresh.interval.ms", "10000"},
+    {"topic.metadata.propagation.max.ms", "1000"},
     {NULL, NULL},
 };
 
@@ -50,6 +53,7 @@ static const struct property consumer_owned[] = {
     {"enable.auto.offset.store", "false"},
     {"auto.offset.reset", "error"},
     {"allow.auto.create.topics", "false"},
+    {"enable.partition.eof", "true"},
     {"statistics.interval.ms", "1000"},
     {"log.queue", "true"},
     {NULL, NULL},

@@ -35,34 +35,58 @@ static void try_later(struct kafka_part *part)
     part->resync_at_us = clock_mono_us() + (delay_us < RETRY_MAX_US ? delay_us : RETRY_MAX_US);
 }
 
-/* The gap travels as the item of its last offset. */
-static int submit_gap(struct kafka_source *ks, struct kafka_part *part, int64_t low,
-                      struct err *err)
+/* The offsets [position, to) travel as the item of the last of them; a gap when is_lost, else
+ * nothing but the move of next_offset. */
+static int submit_move(struct kafka_source *ks, struct kafka_part *part, int64_t to,
+                       bool is_lost, struct err *err)
 {
     struct item *item = item_new();
     if (item == NULL)
-        return err_oom(err, "recording a gap");
+        return err_oom(err, "moving on in a partition");
     item->topic = arena_strdup(&item->arena, part->topic);
     item->partition = part->partition;
-    item->offset = low - 1;
+    item->offset = to - 1;
     item->kind = ITEM_GAP;
-    item->gap_from = part->position;
-    item->gap_to = low;
+    item->gap_from = is_lost ? part->position : to;
+    item->gap_to = to;
     item->received_us = clock_real_us();
     /* All that the ledger has is below position, so it can lack memory only. */
     if (item->topic != NULL)
         part->ledger_full = !ledger_begin(pipeline_ledger(ks->p), part->topic, part->partition,
-                                          low - 1, &item->epoch);
+                                          to - 1, &item->epoch);
     if (item->topic == NULL || part->ledger_full) {
         item_free(item);
-        return err_oom(err, "recording a gap");
+        return err_oom(err, "moving on in a partition");
     }
-    log_error("Kafka %s/%d: offsets %lld to %lld are gone (retention overtook us?); recorded "
-              "in data_gap, going on at %lld",
-              part->topic, part->partition, (long long)part->position, (long long)low - 1,
-              (long long)low);
     pipeline_submit(ks->p, item);
     return ERR_OK;
+}
+
+static int submit_gap(struct kafka_source *ks, struct kafka_part *part, int64_t low,
+                      struct err *err)
+{
+    int status = submit_move(ks, part, low, true, err);
+    if (status == ERR_OK)
+        log_error("Kafka %s/%d: offsets %lld to %lld are gone (retention overtook us?); recorded "
+                  "in data_gap, going on at %lld",
+                  part->topic, part->partition, (long long)part->position, (long long)low - 1,
+                  (long long)low);
+    return status;
+}
+
+/* Without memory it is done by the next message, or at the next end. */
+void kafka_resync_skip(struct kafka_source *ks, struct kafka_part *part, int64_t to)
+{
+    struct err err = {0};
+    if (to > 0 && submit_move(ks, part, to, false, &err) != ERR_OK) {
+        if (part->ledger_full)
+            kafka_parts_resync(part, false, RETRY_US);
+        return;
+    }
+    log_debug("Kafka %s/%d: nothing can be read of [%lld, %lld)", part->topic, part->partition,
+              (long long)part->position, (long long)to);
+    part->position = to;
+    part->moved_us = clock_mono_us();
 }
 
 static int check_beyond(struct kafka_part *part, int64_t high, struct err *err)
@@ -98,6 +122,7 @@ static int mend_range(struct kafka_source *ks, struct kafka_part *part, struct e
     if (status != ERR_OK)
         return status;
     part->position = low;
+    part->moved_us = clock_mono_us();
     pthread_mutex_lock(&ks->lock);
     ks->status.n_gaps++;
     pthread_mutex_unlock(&ks->lock);

@@ -106,7 +106,8 @@ void pipeline_submit(struct pipeline *p, struct item *item)
         queue_push(p->work, item);
         return;
     }
-    metrics_event(item->topic);
+    if (item->kind != ITEM_GAP)
+        metrics_event(item->topic);
     if (item->kind != ITEM_DEAD && item->kind != ITEM_GAP &&
         event_parse(item, &err) != ERR_OK) {
         item->is_raw = err.status == ERR_RETRY;

@@ -55,6 +55,7 @@ struct settings_training_options {
 };
 
 enum settings_start { SETTINGS_START_BEGINNING, SETTINGS_START_END };
+enum settings_anew { SETTINGS_ANEW_STOP, SETTINGS_ANEW_BEGINNING };
 
 struct settings {
     char *path; /* the file read, NULL for defaults */
@@ -85,6 +86,7 @@ struct settings {
         int64_t *partitions; /* mode assign: which; none = all */
         size_t n_partitions;
         int start;       /* enum settings_start, where there is no stored offset */
+        int topic_made_anew; /* enum settings_anew */
         char *dlq_topic; /* "" = <first video topic>.<group>.dlq */
         /* librdkafka properties, "name=value"; in the file `properties = { security_protocol =
          * "SASL_SSL"; }`: '_' stands for '.'. A value "@credential:NAME" is read from

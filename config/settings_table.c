@@ -19,6 +19,7 @@
 static const char *const source_words[] = {"kafka", "spool", NULL};
 static const char *const mode_words[] = {"group", "assign", NULL};
 static const char *const start_words[] = {"beginning", "end", NULL};
+static const char *const anew_words[] = {"stop", "beginning", NULL};
 const char *const settings_backbone_words[] = {[SETTINGS_BACKBONE_MF] = "mf",
                                                [SETTINGS_BACKBONE_SAGE] = "sage",
                                                [SETTINGS_BACKBONE_LIGHTGCN] = "lightgcn",
@@ -141,6 +142,10 @@ const struct settings_key settings_table[] = {
          "Where reading begins in a topic that is new to the store. end is applied once to a topic. "
          "A partition that is added later is read from its beginning. A partition for which the "
          "group has a position is read from there."),
+    WORD(kafka.topic_made_anew, anew_words, 0, "stop",
+         "What to do when a topic was deleted and made anew, or its log was cut before the place that "
+         "the store has. stop ends the daemon with exit code 78. beginning reads the new log from its "
+         "beginning; what is stored of the old one stays."),
     TEXT(SETTINGS_STRING, kafka.dlq_topic, 0, 249, check_topic, "",
          "The topic that dead letters are published to. Empty means <first video "
          "topic>.<group>.dlq."),

@@ -219,6 +219,10 @@ static int write_offset(struct store *st, const struct store_offset *o, struct e
     query_int(&q, o->partition);
     query_int(&q, o->next_offset);
     query_us(&q, st->now_us);
+    if (o->record_digest != 0) { /* else NULL: the one before stays */
+        query_int(&q, o->record_offset);
+        query_int(&q, o->record_digest);
+    }
     int status = query_run(&q, "move an offset", err);
     return status == ERR_OK ? ERR_OK : err_wrap(err, "%s/%d", o->topic, o->partition);
 }

@@ -22,6 +22,7 @@
 
 #include "config/clock.h"
 #include "config/log.h"
+#include "store/writing.h"
 
 #include <librdkafka/rdkafka.h>
 #include <string.h>
@@ -72,8 +73,8 @@ static void note_error(const char *what, rd_kafka_error_t *error)
     rd_kafka_error_destroy(error);
 }
 
-static int enter_part(struct kafka_source *ks, const rd_kafka_topic_partition_t *row,
-                      struct err *err)
+/* row: where it begins; then where it is fetched from, which is the last stored record (anew.c). */
+static int enter_part(struct kafka_source *ks, rd_kafka_topic_partition_t *row, struct err *err)
 {
     struct kafka_part *part = NULL;
     uint32_t epoch = 0;
@@ -82,11 +83,20 @@ static int enter_part(struct kafka_source *ks, const rd_kafka_topic_partition_t 
         ledger_assign(pipeline_ledger(ks->p), row->topic, row->partition, next, &epoch, err);
     if (status != ERR_OK)
         return status;
+    int64_t record_offset = -1, record_digest = 0;
+    status = store_last_record(ks->reader, row->topic, row->partition, &record_offset,
+                               &record_digest, err);
+    if (status != ERR_OK && status != ERR_NONE)
+        return status;
     pthread_mutex_lock(&ks->lock);
     status = kafka_parts_add(&ks->parts, row->topic, row->partition, &part, err);
     if (status == ERR_OK) {
         part->position = row->offset >= 0 ? row->offset : -1;
         part->stored_next = part->position;
+        part->record_offset = record_offset;
+        part->record_digest = record_digest;
+        part->is_checking = record_digest != 0;
+        row->offset = part->is_checking ? record_offset : row->offset;
     }
     pthread_mutex_unlock(&ks->lock);
     return status;

@@ -9,6 +9,7 @@
  *   message.c  a message as an item
  *   start.c    where a partition begins
  *   assign.c   rebalance, back-pressure
+ *   anew.c     a topic of the same name, but another one
  *   resync.c   gaps, seeks
  *   connect.c  first contact
  *   source.c   thread, messages
@@ -36,6 +37,7 @@ struct rd_kafka_topic_partition_list_s; /* rd_kafka_topic_partition_list_t */
 struct kafka_plan {
     int mode;      /* enum settings_kafka_mode */
     int start;     /* enum settings_start */
+    int made_anew; /* enum settings_anew */
     char **topics; /* those of videos first */
     size_t n_topics, n_video_topics;
     int64_t *partitions; /* none = all */
@@ -85,6 +87,9 @@ struct kafka_source {
     struct kafka_topic *topics; /* (plan.n_topics) */
     size_t look_at;             /* the topic to look at next */
     int64_t look_at_us;
+    struct kafka_topic *anew; /* the topic that was made anew, to be dealt with; NULL = none */
+    int64_t anew_at_us, patrol_at_us; /* not before */
+    char anew_why[160];
     bool is_joining;      /* mode group: no assignment since we subscribed or lost one */
     bool is_group_denied; /* then: why */
     char group_why[160];
@@ -127,6 +132,9 @@ struct kafka_topic *kafka_topics_look(struct kafka_source *ks);
 int kafka_message_copy(struct item *item, const struct rd_kafka_message_s *msg,
                        const struct kafka_plan *plan, struct err *err);
 
+/* Of what makes a record this one: its time, key and value. Never 0. */
+int64_t kafka_message_digest(const struct rd_kafka_message_s *msg);
+
 /* One round of first contact: the cluster's id against the store's, then subscribe or find the
  * partitions. Blocks at most about 2 s; leaves phase KAFKA_RUNNING when done. */
 void kafka_connect_step(struct kafka_source *ks);
@@ -150,6 +158,17 @@ struct rd_kafka_topic_partition_list_s *kafka_assign_list(const struct kafka_sou
 /* Pauses all partitions when the pipeline is full, resumes those that we paused when it is
  * not. */
 void kafka_assign_pressure(struct kafka_source *ks);
+
+/* A message while the last stored record is checked: true when it is to be thrown away. */
+bool kafka_anew_check(struct kafka_source *ks, struct kafka_part *part,
+                      const struct rd_kafka_message_s *msg);
+/* The partition's log is another one than the store's, or ends before it. */
+void kafka_anew_found(struct kafka_source *ks, struct kafka_part *part, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Now and then: do the logs still begin as they did? Blocks for a second at most. */
+void kafka_anew_patrol(struct kafka_source *ks);
+/* Deals with the topic that was found. */
+void kafka_anew_step(struct kafka_source *ks);
 
 /* Works on the partitions that are out of step. */
 void kafka_resync_step(struct kafka_source *ks);

@@ -107,6 +107,19 @@ int64_t kafka_part_end(const struct kafka_part *part)
     return part->stable >= 0 && part->stable < part->high ? part->stable : part->high;
 }
 
+int64_t kafka_part_fetch_at(const struct kafka_part *part)
+{
+    return part->is_checking ? part->record_offset : part->position;
+}
+
+void kafka_part_check(struct kafka_part *part)
+{
+    if (part->record_digest == 0 || part->is_anew)
+        return;
+    part->is_checking = true;
+    kafka_parts_resync(part, false, 0);
+}
+
 /* Before the first message the place is the log's beginning. */
 int64_t kafka_part_lag(const struct kafka_part *part)
 {
@@ -148,7 +161,7 @@ static bool is_too_large(const struct kafka_part *part, int64_t too_large_us, in
 enum source_part_state kafka_part_state(const struct kafka_part *part, int64_t too_large_us,
                                         int64_t now_us)
 {
-    if (part->beyond_since_us != 0)
+    if (part->is_anew || part->beyond_since_us != 0)
         return SOURCE_PART_MADE_ANEW;
     if (part->is_denied)
         return SOURCE_PART_DENIED;

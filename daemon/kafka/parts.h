@@ -20,6 +20,14 @@ struct kafka_part {
     int32_t partition;
     int64_t position;    /* offset of the next message that we expect; -1 = unknown */
     int64_t stored_next; /* next_offset in the store; -1 = no row yet */
+    /* The last record that is stored, digest 0 = none known; while it is read once more, what comes
+     * before position is thrown away. */
+    int64_t record_offset, record_digest;
+    bool is_checking;
+    int64_t last_ms; /* timestamp of the last record taken, 0 = none yet */
+    /* No record of this log before anchor_offset is as late as anchor_ms; 0 = not asked yet */
+    int64_t anchor_ms, anchor_offset;
+    bool is_anew;      /* and it was another one: see anew.c */
     int64_t told_next; /* what Kafka was told: for lag tools, and where another member begins */
     /* as last fetched; -1 = unknown: the log's beginning, its end, and the end of what can be read,
      * which an open transaction keeps back */
@@ -56,6 +64,10 @@ void kafka_parts_remove(struct kafka_parts *parts, const char *topic, int32_t pa
 void kafka_parts_resync(struct kafka_part *part, bool out_of_range, int64_t delay_us);
 /* The end of what can be read; -1 = unknown. */
 int64_t kafka_part_end(const struct kafka_part *part);
+/* Where to fetch from: position (-1 = the beginning), or the last stored record to be checked. */
+int64_t kafka_part_fetch_at(const struct kafka_part *part);
+/* The log may be another one from here on: it is fetched anew, from the last stored record. */
+void kafka_part_check(struct kafka_part *part);
 /* Offsets that can be read and are not stored; -1 = unknown. */
 int64_t kafka_part_lag(const struct kafka_part *part);
 /* The sum of those that are known; -1 = of none. */

@@ -6,7 +6,7 @@
  * Round      1. first contact, until it is made (connect.c)
  *            2. the pending assignment or revocation (assign.c)
  *            3. pause or resume (assign.c)
- *            4. one partition that is out of step (resync.c)
+ *            4. a topic that was made anew (anew.c), one partition that is out of step (resync.c)
  *            5. poll
  *            6. once a second: what the broker refused is asked again, the group is told, a look
  *               at the topics (topics.c), the status (state.c)
@@ -123,6 +123,9 @@ static void take_message(struct kafka_source *ks, struct kafka_part *part,
         part->position = msg->offset + 1;
         part->moved_us = clock_mono_us();
     }
+    part->last_ms = rd_kafka_message_timestamp(msg, NULL);
+    ledger_set_digest(pipeline_ledger(ks->p), item->topic, item->partition, item->offset,
+                      kafka_message_digest(msg));
     pipeline_submit(ks->p, item);
 }
 
@@ -130,6 +133,7 @@ static void take_message(struct kafka_source *ks, struct kafka_part *part,
 static void take_end(struct kafka_source *ks, struct kafka_part *part, int64_t offset)
 {
     kafka_part_hear(part);
+    part->is_checking = false; /* the record is gone: no proof of anything */
     if (offset < part->position)
         kafka_parts_resync(part, true, RETRY_US); /* the log ends before our place */
     else if (offset > part->position)
@@ -191,7 +195,8 @@ static void take(struct kafka_source *ks, rd_kafka_message_t *msg)
         take_error(ks, part, msg);
     } else if (part != NULL && !part->resync) {
         kafka_part_hear(part);
-        take_message(ks, part, msg);
+        if (!kafka_anew_check(ks, part, msg))
+            take_message(ks, part, msg);
     }
     rd_kafka_message_destroy(msg);
 }
@@ -242,6 +247,8 @@ static void read_part_stats(struct kafka_source *ks, const char *topic, const js
         kafka_parts_find(&ks->parts, topic, (int32_t)stat_of(stats, "partition"));
     if (part == NULL || stat_of(stats, "hi_offset") < 0)
         return;
+    if (stat_of(stats, "hi_offset") < part->high && !part->resync)
+        kafka_part_check(part); /* a log does not grow shorter */
     part->low = stat_of(stats, "lo_offset");
     part->high = stat_of(stats, "hi_offset");
     part->stable = ks->reads_committed ? stat_of(stats, "ls_offset") : -1;
@@ -284,8 +291,10 @@ static void chores(struct kafka_source *ks)
         kafka_state_fail(ks, &err);
     fetch_anew(ks);
     kafka_state_tell(ks);
-    if (ks->phase == KAFKA_RUNNING)
+    if (ks->phase == KAFKA_RUNNING) {
         kafka_connect_refresh(ks);
+        kafka_anew_patrol(ks);
+    }
     kafka_state_update(ks);
 }
 
@@ -301,6 +310,7 @@ static void *thread_main(void *arg)
             kafka_connect_step(ks);
         kafka_assign_step(ks);
         kafka_assign_pressure(ks);
+        kafka_anew_step(ks);
         kafka_resync_step(ks);
         poll_round(ks);
         chores(ks);
@@ -369,8 +379,13 @@ static void committed(struct source *src, const struct ledger_next *next, size_t
     for (size_t i = 0; i < n; i++) {
         struct kafka_part *part =
             kafka_parts_find(&ks->parts, next[i].topic, next[i].partition);
-        if (part != NULL && next[i].next_offset > part->stored_next)
-            part->stored_next = next[i].next_offset;
+        if (part == NULL || next[i].next_offset <= part->stored_next)
+            continue;
+        part->stored_next = next[i].next_offset;
+        if (next[i].record_digest == 0)
+            continue;
+        part->record_offset = next[i].record_offset;
+        part->record_digest = next[i].record_digest;
     }
     pthread_mutex_unlock(&ks->lock);
 }
@@ -432,6 +447,7 @@ static int plan_init(struct kafka_plan *plan, const struct settings *s, struct e
     size_t n_topics = s->kafka.video_topics.n + s->kafka.interaction_topics.n;
     plan->mode = s->kafka.mode;
     plan->start = s->kafka.start;
+    plan->made_anew = s->kafka.topic_made_anew;
     plan->topics = calloc(n_topics + 1, sizeof(*plan->topics));
     plan->partitions = calloc(s->kafka.n_partitions + 1, sizeof(*plan->partitions));
     plan->store_path = strdup(s->store.path);

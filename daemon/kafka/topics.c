@@ -49,16 +49,20 @@ static void note_part(struct kafka_part *part, int code)
     part->is_denied = is_denial(code);
     part->is_unknown = is_unknown(code);
     part->ask_at_us = clock_mono_us() + FETCH_ANEW_US;
+    if (part->is_unknown)
+        kafka_part_check(part); /* when it is there again it may be another one */
 }
 
 void kafka_topics_note(struct kafka_source *ks, const char *name, int32_t partition, int code)
 {
     struct kafka_topic *topic = kafka_topics_find(ks, name);
+    pthread_mutex_lock(&ks->lock); /* the last stored record is the sink's to move */
     for (size_t i = 0; i < ks->parts.n; i++) {
         struct kafka_part *part = &ks->parts.rows[i];
         if (strcmp(part->topic, name) == 0 && (partition < 0 || partition == part->partition))
             note_part(part, code);
     }
+    pthread_mutex_unlock(&ks->lock);
     if (topic == NULL)
         return;
     topic->was_gone |= is_unknown(code);

@@ -31,6 +31,9 @@ void ledger_revoke(struct ledger *l, const char *topic, int32_t partition);
  * partition is not assigned: drop the message. */
 bool ledger_begin(struct ledger *l, const char *topic, int32_t partition, int64_t offset,
                   uint32_t *ret_epoch);
+/* The digest of the record at an offset in flight, not 0: it is stored with next_offset. */
+void ledger_set_digest(struct ledger *l, const char *topic, int32_t partition, int64_t offset,
+                       int64_t digest);
 bool ledger_is_current(struct ledger *l, const char *topic, int32_t partition, uint32_t epoch);
 /* What next_offset would be with these offsets finished too; changes nothing until
  * ledger_finish. The sink asks, commits the transaction, then finishes. */
@@ -44,6 +47,7 @@ struct ledger_next {
     const char *topic; /* borrowed from the mark */
     int32_t partition;
     int64_t next_offset;
+    int64_t record_offset, record_digest; /* the last one before it; digest 0 = has none */
 };
 /* ret_next has room for n entries; returns how many partitions advanced. */
 size_t ledger_preview(struct ledger *l, const struct ledger_mark *marks, size_t n,

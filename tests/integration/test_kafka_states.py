@@ -4,7 +4,8 @@
     test_kafka_states.py TOOLS CASE [--seed N]
 
 Mock cluster (a simulation): empty_partitions, group_denied, topic_denied, killed_member, no_broker
-Real broker:                 late_topic_assign, late_topic_group, no_dlq_topic, transactions
+Real broker:                 late_topic_assign, late_topic_group, no_dlq_topic, transactions,
+                             anew_stopped, anew_running, anew_shorter, not_anew
 """
 
 import math
@@ -55,8 +56,8 @@ def group_denied(options, folder):
     feed(case, clicks(20))
     case.cluster.command(f"errors {APIS['JoinGroup']} {GROUP_AUTHORIZATION_FAILED} 4000")
     case.daemon.start()
-    look = watch.until("the group denied", lambda l: not l.ready and "denied" in l.states)
-    assert "Group authorization failed" in look.why and look.lag == -1, look.line()
+    look = watch.until("the group denied", lambda l: "denied" in l.states and not l.ready and
+                       "Group authorization failed" in l.why and l.lag == -1)
     assert math.isnan(look.metrics["metammf_consumer_lag_records"])
     case.cluster.command(f"clear {APIS['JoinGroup']}")
     look = watch.until("the group given", lambda l: l.ready and l.states == {"caught_up": N})
@@ -71,8 +72,8 @@ def topic_denied(options, folder):
     case.daemon.start()
     watch.until("caught up", lambda l: l.ready and l.states == {"caught_up": N})
     case.cluster.command(f"errors {APIS['Fetch']} {TOPIC_AUTHORIZATION_FAILED} 4000")
-    look = watch.until("READ taken", lambda l: not l.ready and l.states.get("denied") == N)
-    assert "denied" in look.why, look.line()
+    watch.until("READ taken", lambda l: not l.ready and l.states.get("denied") == N and
+                "denied" in l.why)
     case.cluster.command(f"clear {APIS['Fetch']}")
     watch.until("READ given", lambda l: l.ready and l.states == {"caught_up": N})
     case.daemon.stop()
@@ -87,8 +88,8 @@ def killed_member(options, folder):
     case.daemon.kill()
     feed(case, clicks(50))
     case.daemon.start()
-    look = watch.until("waiting for the group", lambda l: "rebalance" in l.states)
-    assert not look.ready and look.lag == -1, look.line()
+    watch.until("waiting for the group", lambda l: "rebalance" in l.states and
+                not l.ready and l.lag == -1)
     watch.until("all read", lambda l: l.ready and l.states == {"caught_up": N} and l.lag == 0, 90)
     case.daemon.stop()
     return 0
@@ -114,9 +115,8 @@ def late_topic(options, folder, mode):
     case, watch = watched(options, folder, "real", mode)
     delete(case, kt.INTERACTIONS)
     case.daemon.start()
-    look = watch.until("one topic missing", lambda l: not l.ready and
-                       l.states == {"unknown_topic": 1, "caught_up": PARTITIONS}, 90)
-    assert kt.INTERACTIONS in look.why, look.line()
+    watch.until("one topic missing", lambda l: not l.ready and kt.INTERACTIONS in l.why and
+                l.states == {"unknown_topic": 1, "caught_up": PARTITIONS}, 90)
     case.cluster.create_topic(kt.INTERACTIONS, PARTITIONS)
     feed(case, clicks(20))
     watch.until("the topic is there", lambda l: l.ready and l.states == {"caught_up": N} and
@@ -144,9 +144,8 @@ def no_dlq_topic(options, folder):
     case, watch = watched(options, folder, "real", "group", dlq=False)
     case.daemon.start()
     feed(case, [kt.Message(kt.VIDEOS, b"p", b"\xff", "dead", reason="bad_json")])
-    look = watch.until("no DLQ topic", lambda l: l.warning != "", 90)
-    assert look.ready and kt.DLQ in look.warning, look.line()
-    assert look.metrics["metammf_source_warning"] == 1
+    watch.until("no DLQ topic", lambda l: kt.DLQ in l.warning and l.ready and
+                l.metrics["metammf_source_warning"] == 1, 90)
     case.cluster.create_topic(kt.DLQ, 1)
     watch.until("the DLQ topic is there", lambda l: l.warning == "" and l.ready)
     case.daemon.stop()
@@ -173,9 +172,8 @@ def transactions(options, folder):
                 case.daemon.offsets() == {(kt.INTERACTIONS, 0): 1012})
     left = transact(case, 5, "leave", "12")
     left.stdout.readline()
-    look = watch.until("a transaction left open", lambda l: l.states.get("transaction") == 1)
-    assert look.ready and look.lag == 0, look.line()
-    look = watch.until("named as such", lambda l: "open transaction" in l.warning)
+    watch.until("a transaction left open", lambda l: l.states.get("transaction") == 1 and
+                l.ready and l.lag == 0 and "open transaction" in l.warning)
     left.wait(60)
     watch.until("its end", lambda l: l.states == {"caught_up": N} and l.warning == "" and
                 case.daemon.offsets() == {(kt.INTERACTIONS, 0): 1018})
@@ -196,9 +194,125 @@ def transactions(options, folder):
     return 0 if (n, n_gaps) == (11, 0) else 1
 
 
+# ---- a topic made anew ---------------------------------------------------------------------
+
+def interactions(daemon):
+    """So many of the topic as it is, and of the one before."""
+    with daemon.database() as db:
+        rows = db.execute("SELECT topic = ?, count(*) FROM interaction_log GROUP BY 1",
+                          (kt.INTERACTIONS,)).fetchall()
+    return dict(rows).get(1, 0), dict(rows).get(0, 0)
+
+
+def gaps(daemon):
+    with daemon.database() as db:
+        return db.execute("SELECT from_offset, to_offset FROM data_gap WHERE topic = ? "
+                          "ORDER BY partition", (kt.INTERACTIONS,)).fetchall()
+
+
+def remake(case, n, first):
+    """The topic is deleted and made anew, with n clicks; so many records of each partition."""
+    delete(case, kt.INTERACTIONS)
+    kt.wait_for("the topic to go", lambda: not gone_ends(case), 60)
+    case.cluster.create_topic(kt.INTERACTIONS, PARTITIONS)
+    feed(case, clicks(n, first))
+
+
+def gone_ends(case):
+    done = kt.subprocess.run([case.options.tools / "kafka_feed", "ends", case.cluster.bootstrap,
+                              kt.INTERACTIONS], stdout=kt.subprocess.PIPE,
+                             stderr=kt.subprocess.DEVNULL, text=True)
+    return done.returncode == 0 and done.stdout != ""
+
+
+def read_100(options, folder, mode):
+    case, watch = watched(options, folder, "real", mode,
+                          kafka='topic_made_anew = "beginning";')
+    feed(case, clicks(100))
+    case.daemon.start()
+    watch.until("100 read", lambda l: l.ready and l.states == {"caught_up": N} and
+                interactions(case.daemon) == (100, 0), 90)
+    return case, watch
+
+
+def end_anew(case, watch, n, n_twice=0):
+    """All of the new topic, and of the old one; beside that so many as were read of the new one
+    before it was seen to be one."""
+    def is_read():
+        new, old = interactions(case.daemon)
+        return new == n and 100 <= old <= 100 + n_twice
+
+    look = watch.until("the new topic read", lambda l: l.ready and l.states == {"caught_up": N} and
+                       is_read() and l.lag == 0, 120)
+    kt.say(f"interactions of the new topic and of the old: {interactions(case.daemon)}")
+    assert look.metrics["metammf_data_gaps_total"] == PARTITIONS, look.metrics
+    found = gaps(case.daemon)
+    assert len(found) == PARTITIONS and all(a == b > 0 for a, b in found), found
+    case.daemon.stop()
+    case.daemon.start() # and it stays so
+    watch.until("after a restart", lambda l: l.ready and l.states == {"caught_up": N} and
+                is_read(), 90)
+    case.daemon.stop()
+    assert gaps(case.daemon) == found
+    return 0
+
+
+def anew_stopped(options, folder):
+    """Deleted and made anew with more events than before, while the daemon is down. It ends with
+    78 and says what to do; by the setting it reads all of the new topic."""
+    case, watch = read_100(options, folder, "assign")
+    case.daemon.stop()
+    remake(case, 200, 100)
+    more = kw.options_for(folder, watch.port)
+    case.daemon = watch.daemon = case.make_daemon(**more)
+    for _ in range(2):
+        case.daemon.start()
+        assert case.daemon.process.wait(90) == 78, case.daemon.log_tail()
+        log = case.daemon.log_tail()
+        assert "made anew" in log and "topic_made_anew" in log, log
+        assert interactions(case.daemon) == (100, 0) and len(gaps(case.daemon)) == PARTITIONS
+    case.daemon = watch.daemon = case.make_daemon(kafka='topic_made_anew = "beginning";', **more)
+    case.daemon.start()
+    return end_anew(case, watch, 200)
+
+
+def anew_running(options, folder):
+    """The same while it runs, in a group, so quickly that no fetch finds the topic missing."""
+    case, watch = read_100(options, folder, "group")
+    remake(case, 200, 100)
+    return end_anew(case, watch, 200, n_twice=200)
+
+
+def anew_shorter(options, folder):
+    """The same with fewer events, while it runs."""
+    case, watch = read_100(options, folder, "assign")
+    remake(case, 40, 100)
+    watch.until("noticed", lambda l: l.states.get("made_anew", 0) > 0 and not l.ready)
+    return end_anew(case, watch, 40)
+
+
+def not_anew(options, folder):
+    """Restarts, a log cut below or above the last stored record, a grown topic: no alarm."""
+    case, watch = read_100(options, folder, "assign")
+    ends = case.ends()
+    for p in range(PARTITIONS):
+        cut = ends[(kt.INTERACTIONS, p)] - (p % 2)
+        kt.subprocess.run([options.tools / "kafka_feed", "truncate", case.cluster.bootstrap,
+                           kt.INTERACTIONS, str(p), str(cut)], check=True)
+    case.daemon.stop()
+    case.daemon.start()
+    watch.until("nothing amiss", lambda l: l.ready and l.states == {"caught_up": N}, 90)
+    feed(case, clicks(50, 100))
+    watch.until("50 more", lambda l: interactions(case.daemon) == (150, 0) and l.lag == 0)
+    case.daemon.stop()
+    assert gaps(case.daemon) == []
+    return 0
+
+
 CASES = {f.__name__: f for f in (empty_partitions, group_denied, topic_denied, killed_member,
                                  no_broker, late_topic_assign, late_topic_group, no_dlq_topic,
-                                 transactions)}
+                                 transactions, anew_stopped, anew_running, anew_shorter,
+                                 not_anew)}
 
 if __name__ == "__main__":
     sys.exit(run(CASES))

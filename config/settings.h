@@ -172,6 +172,10 @@ int settings_print(const struct settings *s, FILE *out);
 /* The same of the settings that differ from the defaults. Also ERR_RETRY without memory. */
 int settings_print_changed(const struct settings *s, FILE *out);
 /* "22:30-06:00" as minutes of the day; false when it is not such a span. */
+#define SETTINGS_TOPIC_MAX       249 /* bytes of a topic's name, by Kafka */
+#define SETTINGS_DLQ_TOPIC_BYTES 520 /* the longest made of topic and group, which is refused */
+/* The topic of the dead letters: the setting, or <first video topic>.<group>.dlq. */
+void settings_dlq_topic(const struct settings *s, char *ret_topic, size_t bytes);
 bool settings_hours_parse(const char *text, int *ret_from, int *ret_to);
 /* True when the name of a librdkafka property (up to a '=') is a secret's: "sasl.password",
  * "ssl.key.pem", … */

@@ -33,7 +33,7 @@ static const char *const item_graph_words[] = {
     [SETTINGS_ITEM_GRAPH_NONE] = "none", [SETTINGS_ITEM_GRAPH_KNN] = "knn", NULL};
 static const char *const level_words[] = {"error", "warning", "notice", "info", "debug", NULL};
 
-static const char *check_topic(const char *value)
+const char *settings_topic_fault(const char *value)
 {
     if (value[0] == '\0')
         return NULL; /* where it may be empty, the range says so */
@@ -131,9 +131,9 @@ const struct settings_key settings_table[] = {
     TEXT(SETTINGS_STRING, kafka.group_id, 1, 255, NULL, "metammfd",
          "The consumer group. Daemons with different stores need different groups, so that each "
          "sees all events."),
-    TEXT(SETTINGS_STRINGS, kafka.video_topics, 1, 249, check_topic, "videos",
+    TEXT(SETTINGS_STRINGS, kafka.video_topics, 1, 249, settings_topic_fault, "videos",
          "The topics of video.published, video.updated and video.deleted events."),
-    TEXT(SETTINGS_STRINGS, kafka.interaction_topics, 1, 249, check_topic, "interactions",
+    TEXT(SETTINGS_STRINGS, kafka.interaction_topics, 1, 249, settings_topic_fault, "interactions",
          "The topics of interaction events."),
     ROW(SETTINGS_INTS, "kafka.partitions", kafka.partitions, 0, INT32_MAX, "",
         .offset_n = offsetof(struct settings, kafka.n_partitions), .unit = "",
@@ -146,7 +146,7 @@ const struct settings_key settings_table[] = {
          "What to do when a topic was deleted and made anew, or its log was cut before the place that "
          "the store has. stop ends the daemon with exit code 78. beginning reads the new log from its "
          "beginning; what is stored of the old one stays."),
-    TEXT(SETTINGS_STRING, kafka.dlq_topic, 0, 249, check_topic, "",
+    TEXT(SETTINGS_STRING, kafka.dlq_topic, 0, 249, settings_topic_fault, "",
          "The topic that dead letters are published to. Empty means <first video "
          "topic>.<group>.dlq."),
     TEXT(SETTINGS_PROPERTIES, kafka.properties, 0, 65536, NULL, "",

@@ -279,16 +279,3 @@ int kafka_config_check(const struct settings *s, size_t *ret_n_unread, struct er
     free(items);
     return status;
 }
-
-void kafka_config_dlq_topic(const struct settings *s, char *ret_topic, size_t bytes)
-{
-    if (s->kafka.dlq_topic != NULL && s->kafka.dlq_topic[0] != '\0') {
-        snprintf(ret_topic, bytes, "%s", s->kafka.dlq_topic);
-        return;
-    }
-    const char *first = s->kafka.video_topics.n > 0 ? s->kafka.video_topics.items[0]
-                        : s->kafka.interaction_topics.n > 0
-                            ? s->kafka.interaction_topics.items[0]
-                            : "metammfd";
-    snprintf(ret_topic, bytes, "%s.%s.dlq", first, s->kafka.group_id);
-}

@@ -192,7 +192,7 @@ static int begin_part(struct kafka_source *ks, struct kafka_part *part, struct e
     part->stored_next = 0;
     part->record_digest = 0;
     part->last_ms = part->anchor_ms = 0;
-    part->low = part->high = part->stable = -1;
+    part->low = part->high = part->stable = part->asked_end = -1;
     part->is_anew = part->is_checking = part->ledger_full = false;
     part->beyond_since_us = 0;
     part->resync_tries = 0;

@@ -201,6 +201,7 @@ void kafka_assign_begin(struct kafka_source *ks, enum kafka_pending kind, partit
     ks->pending_list = list;
     ks->pending_at_us = now_us;
     ks->pending_until_us = now_us + REVOKE_WAIT_US;
+    kafka_topics_look_now(ks);
     bool is_revoke = kind == KAFKA_PENDING_REVOKE;
     pthread_mutex_lock(&ks->lock);
     ks->status.n_rebalances++;

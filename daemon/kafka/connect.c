@@ -26,6 +26,7 @@
 
 #define ASK_TIMEOUT_MS 1000
 #define RETRY_US       (1000 * 1000)
+#define LOOKS_MAX      4 /* a second */
 
 static int store_cluster(struct store *st, void *arg, struct err *err)
 {
@@ -170,10 +171,8 @@ static int n_assigned(const struct kafka_source *ks, const struct kafka_topic *t
 }
 
 /* A topic that is gone keeps its partitions: it is named, and may come back. */
-void kafka_connect_refresh(struct kafka_source *ks)
+static void refresh_one(struct kafka_source *ks)
 {
-    if (ks->pending != KAFKA_PENDING_NONE)
-        return;
     const struct kafka_topic *topic = kafka_topics_look(ks);
     if (topic == NULL || topic->n_partitions == 0 || ks->plan.mode != SETTINGS_KAFKA_ASSIGN)
         return;
@@ -183,4 +182,13 @@ void kafka_connect_refresh(struct kafka_source *ks)
     log_notice("Kafka consumer: topic %s has %d partitions for us now, %d before", topic->name,
                n, before);
     kafka_assign_begin(ks, KAFKA_PENDING_REVOKE, kafka_assign_list(ks));
+}
+
+void kafka_connect_refresh(struct kafka_source *ks)
+{
+    for (int i = 0; i < LOOKS_MAX && ks->pending == KAFKA_PENDING_NONE; i++) {
+        refresh_one(ks);
+        if (ks->n_look_now == 0)
+            return;
+    }
 }

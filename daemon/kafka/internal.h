@@ -79,7 +79,7 @@ struct kafka_source {
     struct rd_kafka_topic_partition_list_s *pending_list;
     int64_t pending_until_us; /* REVOKE: work in flight has until then */
     int64_t pending_at_us;    /* ASSIGN: not before (a retry) */
-    int64_t connect_at_us, chores_at_us, quiet_until_us;
+    int64_t connect_at_us, chores_at_us, ends_at_us, quiet_until_us;
     int64_t full_since_us; /* the pipeline, 0 = it is not */
     char wait[160];        /* what the thread waits for, "" = nothing */
     char last_wait[192];   /* as last told to health */
@@ -87,6 +87,7 @@ struct kafka_source {
     struct kafka_topic *topics; /* (plan.n_topics) */
     size_t look_at;             /* the topic to look at next */
     int64_t look_at_us;
+    size_t n_look_now; /* so many at once: what we have of them has changed */
     struct kafka_topic *anew; /* the topic that was made anew, to be dealt with; NULL = none */
     int64_t anew_at_us, patrol_at_us; /* not before */
     char anew_why[160];
@@ -127,6 +128,8 @@ void kafka_topics_note(struct kafka_source *ks, const char *name, int32_t partit
 int kafka_topics_ask(struct kafka_source *ks, struct kafka_topic *topic, struct err *err);
 /* The next topic, when its turn has come: each within 10 s. NULL = not now, or no answer. */
 struct kafka_topic *kafka_topics_look(struct kafka_source *ks);
+/* The turn of all has come: they are asked at the next looks. */
+void kafka_topics_look_now(struct kafka_source *ks);
 
 /* Fills the item's raw part; ERR_RETRY when memory is out. */
 int kafka_message_copy(struct item *item, const struct rd_kafka_message_s *msg,

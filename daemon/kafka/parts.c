@@ -55,6 +55,7 @@ static void part_reset(struct kafka_part *part, char *topic, int32_t partition)
         .low = -1,
         .high = -1,
         .stable = -1,
+        .asked_end = -1,
         .moved_us = clock_mono_us(),
     };
 }
@@ -104,7 +105,8 @@ void kafka_parts_resync(struct kafka_part *part, bool out_of_range, int64_t dela
 
 int64_t kafka_part_end(const struct kafka_part *part)
 {
-    return part->stable >= 0 && part->stable < part->high ? part->stable : part->high;
+    int64_t end = part->stable >= 0 && part->stable < part->high ? part->stable : part->high;
+    return part->asked_end > end ? part->asked_end : end;
 }
 
 int64_t kafka_part_fetch_at(const struct kafka_part *part)

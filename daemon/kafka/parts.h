@@ -32,6 +32,7 @@ struct kafka_part {
     /* as last fetched; -1 = unknown: the log's beginning, its end, and the end of what can be read,
      * which an open transaction keeps back */
     int64_t low, high, stable;
+    int64_t asked_end; /* of what can be read, by a question of our own while it stands still; -1 */
     bool paused;      /* by us */
     bool is_heard;    /* the broker has answered for it since it was assigned */
     int64_t moved_us; /* monotonic: when position last changed, or it was assigned */

@@ -20,7 +20,8 @@
 #include <sysexits.h>
 
 #define PROBE_CLOSE_MS  3000
-#define PROBE_STEP_MS   200
+#define PROBE_STEP_MS    200
+#define PROBE_EVENTS_MAX 20
 #define PROBE_REASON_US (1500 * 1000) /* a reason counts when it has held for so long */
 
 struct probe {
@@ -161,6 +162,21 @@ static void check_reading(struct probe *p)
 
 /* ---- the group, the dead letters --------------------------------------------------------- */
 
+/* rd_kafka_committed waits for a coordinator in vain; why, comes as an event. */
+static bool is_group_denied(struct probe *p)
+{
+    for (int i = 0; i < PROBE_EVENTS_MAX; i++) {
+        rd_kafka_message_t *msg = rd_kafka_consumer_poll(p->client.rk, PROBE_STEP_MS);
+        if (!msg)
+            return false;
+        bool is_denied = msg->err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+        rd_kafka_message_destroy(msg);
+        if (is_denied)
+            return true;
+    }
+    return false;
+}
+
 /* The coordinator is asked for a position: the topic need not exist. */
 static void check_group(struct probe *p)
 {
@@ -171,6 +187,8 @@ static void check_group(struct probe *p)
     rd_kafka_topic_partition_list_add(list, topic, 0);
     rd_kafka_resp_err_t code = rd_kafka_committed(p->client.rk, list, p->timeout_ms);
     rd_kafka_topic_partition_list_destroy(list);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR && is_group_denied(p))
+        code = RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
 
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         say(p, "group", KAFKA_PROBE_GOOD, 0, "", "%s: its coordinator answers",

@@ -26,6 +26,7 @@
 
 #include "config/clock.h"
 #include "config/log.h"
+#include "config/text.h"
 #include "daemon/base/health.h"
 #include "daemon/kafka/internal.h"
 
@@ -47,6 +48,9 @@
 #define HEALTH_LIMIT_MS  5000
 #define RETRY_US         (100 * 1000)
 #define FETCH_ANEW_US    (5LL * 1000 * 1000)
+#define ENDS_US          (2LL * 1000 * 1000)
+#define ENDS_LATER_US    (10LL * 1000 * 1000) /* when there was no answer */
+#define ENDS_TIMEOUT_MS  1000
 
 static struct kafka_source *of_client(struct kafka_client *c)
 {
@@ -267,6 +271,37 @@ static void on_stats(struct kafka_client *c, const json_t *stats)
     pthread_mutex_unlock(&ks->lock);
 }
 
+static void take_end_of(struct kafka_source *ks, const rd_kafka_topic_partition_t *row)
+{
+    struct kafka_part *part = kafka_parts_find(&ks->parts, row->topic, row->partition);
+    if (part != NULL)
+        part->asked_end = row->err == RD_KAFKA_RESP_ERR_NO_ERROR ? row->offset : -1;
+}
+
+/* The statistics know an end from the last fetch that worked. Where nothing comes any more that may be
+ * long ago: the broker is asked, for what may be read as a fetch would (isolation.level). */
+static void ask_ends(struct kafka_source *ks)
+{
+    int64_t now_us = clock_mono_us();
+    if (now_us < ks->ends_at_us || ks->client.all_down || ks->pending != KAFKA_PENDING_NONE)
+        return;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)ks->parts.n);
+    for (size_t i = 0; i < ks->parts.n; i++) {
+        struct kafka_part *part = &ks->parts.rows[i];
+        if (now_us - part->moved_us > KAFKA_STILL_US && !part->is_unknown)
+            rd_kafka_topic_partition_list_add(list, part->topic, part->partition)->offset =
+                RD_KAFKA_OFFSET_END;
+    }
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (list->cnt > 0)
+        code = rd_kafka_offsets_for_times(ks->client.rk, list, ENDS_TIMEOUT_MS);
+    for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++)
+        take_end_of(ks, &list->elems[i]);
+    rd_kafka_topic_partition_list_destroy(list);
+    ks->ends_at_us =
+        clock_mono_us() + (code == RD_KAFKA_RESP_ERR_NO_ERROR ? ENDS_US : ENDS_LATER_US);
+}
+
 /* The broker's refusal is given once only, so it is asked again: any answer takes it back. */
 static void fetch_anew(struct kafka_source *ks)
 {
@@ -290,6 +325,7 @@ static void chores(struct kafka_source *ks)
     if (kafka_client_check(&ks->client, &err) == ERR_FATAL)
         kafka_state_fail(ks, &err);
     fetch_anew(ks);
+    ask_ends(ks);
     kafka_state_tell(ks);
     if (ks->phase == KAFKA_RUNNING) {
         kafka_connect_refresh(ks);
@@ -508,6 +544,7 @@ int kafka_source_open(const struct settings *s, struct pipeline *p, struct sourc
     ks->base.ops = &kafka_ops;
     ks->p = p;
     ks->status.lag_records = -1;
+    text_format(ks->status.detail, sizeof(ks->status.detail), "first contact");
     pthread_mutex_init(&ks->lock, NULL);
     int result = plan_init(&ks->plan, s, err);
     if (result == ERR_OK)

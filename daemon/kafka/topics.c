@@ -118,6 +118,12 @@ int kafka_topics_ask(struct kafka_source *ks, struct kafka_topic *topic, struct 
     return ERR_OK;
 }
 
+void kafka_topics_look_now(struct kafka_source *ks)
+{
+    ks->n_look_now = ks->plan.n_topics;
+    ks->look_at_us = 0;
+}
+
 struct kafka_topic *kafka_topics_look(struct kafka_source *ks)
 {
     struct err err = {0};
@@ -126,7 +132,9 @@ struct kafka_topic *kafka_topics_look(struct kafka_source *ks)
         return NULL;
     struct kafka_topic *topic = &ks->topics[ks->look_at++ % ks->plan.n_topics];
     int status = kafka_topics_ask(ks, topic, &err);
-    ks->look_at_us = clock_mono_us() +
-                     (status == ERR_OK ? LOOK_US / (int64_t)ks->plan.n_topics : LOOK_US);
+    ks->n_look_now -= ks->n_look_now > 0 && status == ERR_OK;
+    if (ks->n_look_now == 0 || status != ERR_OK)
+        ks->look_at_us = clock_mono_us() +
+                         (status == ERR_OK ? LOOK_US / (int64_t)ks->plan.n_topics : LOOK_US);
     return status == ERR_OK ? topic : NULL;
 }

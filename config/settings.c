@@ -131,11 +131,12 @@ static int check_topics(const struct settings *s, struct err *err)
     const char *fault = settings_topic_fault(dlq);
     if (strlen(dlq) > SETTINGS_TOPIC_MAX)
         fault = "is longer than the 249 bytes that Kafka allows";
-    return fault == NULL ? ERR_OK
-                         : err_fatal(err, EX_CONFIG,
-                                     "`kafka.dlq_topic` is empty, and the name made of topic and "
-                                     "group, \"%.100s\", %s; set it",
-                                     dlq, fault);
+    return fault == NULL
+               ? ERR_OK
+               : err_fatal(err, EX_CONFIG,
+                           "`kafka.dlq_topic` is empty, and the name made of topic and "
+                           "group, \"%.100s\", %s; set it",
+                           dlq, fault);
 }
 
 int settings_check(const struct settings *s, struct err *err)

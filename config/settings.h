@@ -85,9 +85,9 @@ struct settings {
         struct settings_strings video_topics, interaction_topics;
         int64_t *partitions; /* mode assign: which; none = all */
         size_t n_partitions;
-        int start;       /* enum settings_start, where there is no stored offset */
+        int start;           /* enum settings_start, where there is no stored offset */
         int topic_made_anew; /* enum settings_anew */
-        char *dlq_topic; /* "" = <first video topic>.<group>.dlq */
+        char *dlq_topic;     /* "" = <first video topic>.<group>.dlq */
         /* librdkafka properties, "name=value"; in the file `properties = { security_protocol =
          * "SASL_SSL"; }`: '_' stands for '.'. A value "@credential:NAME" is read from
          * $CREDENTIALS_DIRECTORY/NAME when used, and never printed. */

@@ -80,7 +80,8 @@ static int begin_topic_again(struct store *st, const char *topic, struct err *er
     return status == ERR_OK ? at_now(st, SQL_ANEW_OFFSETS, topic, err) : status;
 }
 
-int store_topic_made_anew(struct store *st, const char *topic, bool begin_again, struct err *err)
+int store_topic_made_anew(struct store *st, const char *topic, bool begin_again,
+                          struct err *err)
 {
     int status = store_begin(st, err);
 

@@ -166,8 +166,8 @@ static const char version_6[] = "ALTER TABLE dead_letter ADD COLUMN role TEXT"
 static const char version_7[] = "ALTER TABLE kafka_offset ADD COLUMN record_offset INTEGER;"
                                 "ALTER TABLE kafka_offset ADD COLUMN record_digest INTEGER;";
 
-const char *const store_migrations[] = {version_1, version_2, version_3,
-                                        version_4, version_5, version_6, version_7};
+const char *const store_migrations[] = {version_1, version_2, version_3, version_4,
+                                        version_5, version_6, version_7};
 const int store_n_migrations = sizeof(store_migrations) / sizeof(store_migrations[0]);
 
 static int first_int(struct store *st, const char *sql, int64_t *ret, struct err *err)

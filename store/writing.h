@@ -100,7 +100,8 @@ struct store_offset {
     const char *topic;
     int32_t partition;
     int64_t next_offset;
-    int64_t record_offset, record_digest; /* of the last record before it; digest 0 = as before */
+    int64_t record_offset,
+        record_digest; /* of the last record before it; digest 0 = as before */
 };
 
 enum store_op_kind {
@@ -150,7 +151,8 @@ int store_last_record(struct store *st, const char *topic, int32_t partition,
 /* The topic was made anew: an empty gap for each of its partitions, at the place that was reached in
  * the old log. With begin_again the old log takes another name, "videos@2026-11-30T08:05:12Z", with
  * what is stored of it, so that the new one's offsets are new ones, and each partition goes back to 0. */
-int store_topic_made_anew(struct store *st, const char *topic, bool begin_again, struct err *err);
+int store_topic_made_anew(struct store *st, const char *topic, bool begin_again,
+                          struct err *err);
 /* Whether any partition of the topic has a row. */
 int store_knows_topic(struct store *st, const char *topic, bool *ret_known, struct err *err);
 /* Remembers the cluster at first contact (a reader only compares); ERR_FATAL EX_CONFIG when it is

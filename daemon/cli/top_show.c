@@ -64,8 +64,8 @@ static void print_states(const json_t *states, bool redraw)
     {
         if (json_integer_value(n) == 0)
             continue;
-        printf("%s%" JSON_INTEGER_FORMAT " %s", any ? ", " : "         ",
-               json_integer_value(n), state);
+        printf("%s%" JSON_INTEGER_FORMAT " %s", any ? ", " : "         ", json_integer_value(n),
+               state);
         any = true;
     }
     if (any)

@@ -64,8 +64,8 @@ bool kafka_anew_check(struct kafka_source *ks, struct kafka_part *part,
     if (!part->is_checking)
         return false;
     pthread_mutex_lock(&ks->lock);
-    bool is_other = msg->offset == part->record_offset &&
-                    kafka_message_digest(msg) != part->record_digest;
+    bool is_other =
+        msg->offset == part->record_offset && kafka_message_digest(msg) != part->record_digest;
     pthread_mutex_unlock(&ks->lock);
     if (is_other) {
         kafka_anew_found(ks, part, "its record at offset %lld is not the one that is stored",
@@ -172,19 +172,20 @@ static size_t stand_still(struct kafka_source *ks, size_t *ret_n_parts)
 static void stop(struct kafka_source *ks)
 {
     struct err err = {0};
-    (void)err_fatal(&err, EX_CONFIG,
-                    "Kafka topic %s was made anew, or cut (%s): its new events would be taken for "
-                    "old ones. Set kafka.topic_made_anew = \"beginning\" to read it from its "
-                    "beginning, or use another topic name, or a new store",
-                    ks->anew->name, ks->anew_why);
+    (void)err_fatal(
+        &err, EX_CONFIG,
+        "Kafka topic %s was made anew, or cut (%s): its new events would be taken for "
+        "old ones. Set kafka.topic_made_anew = \"beginning\" to read it from its "
+        "beginning, or use another topic name, or a new store",
+        ks->anew->name, ks->anew_why);
     kafka_state_fail(ks, &err);
 }
 
 static int begin_part(struct kafka_source *ks, struct kafka_part *part, struct err *err)
 {
     uint32_t epoch = 0;
-    int status = ledger_assign(pipeline_ledger(ks->p), part->topic, part->partition, 0, &epoch,
-                               err);
+    int status =
+        ledger_assign(pipeline_ledger(ks->p), part->topic, part->partition, 0, &epoch, err);
     if (status != ERR_OK)
         return status;
     pthread_mutex_lock(&ks->lock);
@@ -241,7 +242,8 @@ void kafka_anew_step(struct kafka_source *ks)
     ks->anew_at_us = clock_mono_us() + (n > 0 ? 0 : RETRY_US);
     if (n > 0)
         return;
-    int status = n_parts > 0 ? deal(ks, n_parts, &err) : ERR_OK; /* 0: whoever has them now finds out */
+    int status =
+        n_parts > 0 ? deal(ks, n_parts, &err) : ERR_OK; /* 0: whoever has them now finds out */
     if (status == ERR_OK)
         ks->anew = NULL;
     else if (status == ERR_FATAL)

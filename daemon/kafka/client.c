@@ -180,7 +180,8 @@ int kafka_client_check(struct kafka_client *c, struct err *err)
 
 const char *kafka_client_reason(const struct kafka_client *c, int code)
 {
-    return c->last_error[0] != '\0' ? c->last_error : rd_kafka_err2str((rd_kafka_resp_err_t)code);
+    return c->last_error[0] != '\0' ? c->last_error
+                                    : rd_kafka_err2str((rd_kafka_resp_err_t)code);
 }
 
 void kafka_client_describe(const struct kafka_client *c, char *ret_text, size_t bytes)

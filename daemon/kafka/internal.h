@@ -87,7 +87,7 @@ struct kafka_source {
     struct kafka_topic *topics; /* (plan.n_topics) */
     size_t look_at;             /* the topic to look at next */
     int64_t look_at_us;
-    size_t n_look_now; /* so many at once: what we have of them has changed */
+    size_t n_look_now;        /* so many at once: what we have of them has changed */
     struct kafka_topic *anew; /* the topic that was made anew, to be dealt with; NULL = none */
     int64_t anew_at_us, patrol_at_us; /* not before */
     char anew_why[160];
@@ -96,7 +96,8 @@ struct kafka_source {
     char group_why[160];
     bool reads_committed; /* isolation.level */
 
-    pthread_mutex_t lock; /* guards parts' rows, status, shown; the thread writes, others read */
+    pthread_mutex_t
+        lock; /* guards parts' rows, status, shown; the thread writes, others read */
     struct kafka_parts parts;
     struct source_status status;
     struct source_part shown[SOURCE_PARTS_SHOWN];

@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 #define KAFKA_STILL_US     (3LL * 1000 * 1000)  /* longer than a fetch takes */
-#define KAFKA_SILENT_US    (10LL * 1000 * 1000) /* an assigned partition may be as silent as this */
-#define KAFKA_TOO_LARGE_US (60LL * 1000 * 1000) /* librdkafka tries again more often than this */
+#define KAFKA_SILENT_US    (10LL * 1000 * 1000) /* so silent may a partition just assigned be */
+#define KAFKA_TOO_LARGE_US (60LL * 1000 * 1000) /* librdkafka tries again sooner */
 
 struct kafka_part {
     char *topic;
@@ -32,13 +32,13 @@ struct kafka_part {
     /* as last fetched; -1 = unknown: the log's beginning, its end, and the end of what can be read,
      * which an open transaction keeps back */
     int64_t low, high, stable;
-    int64_t asked_end; /* of what can be read, by a question of our own while it stands still; -1 */
-    bool paused;      /* by us */
-    bool is_heard;    /* the broker has answered for it since it was assigned */
-    int64_t moved_us; /* monotonic: when position last changed, or it was assigned */
+    int64_t asked_end; /* of what can be read, when we had to ask; -1 */
+    bool paused;       /* by us */
+    bool is_heard;     /* the broker has answered for it since it was assigned */
+    int64_t moved_us;  /* monotonic: when position last changed, or it was assigned */
     /* The broker's word about it, taken back by any answer to a fetch. */
     bool is_denied, is_unknown;
-    int64_t ask_at_us; /* then: when to fetch anew, since the broker's word is given once only */
+    int64_t ask_at_us; /* then: fetch anew, since that word is given once only */
     /* Out of step with the log: messages are ignored until a seek back to position (or over a
      * gap) has worked. */
     bool resync;

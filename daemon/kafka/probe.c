@@ -19,10 +19,10 @@
 #include <string.h>
 #include <sysexits.h>
 
-#define PROBE_CLOSE_MS  3000
+#define PROBE_CLOSE_MS   3000
 #define PROBE_STEP_MS    200
 #define PROBE_EVENTS_MAX 20
-#define PROBE_REASON_US (1500 * 1000) /* a reason counts when it has held for so long */
+#define PROBE_REASON_US  (1500 * 1000) /* a reason counts when it has held for so long */
 
 struct probe {
     struct kafka_client client;
@@ -246,7 +246,8 @@ void kafka_probe(const struct settings *s, int timeout_ms, kafka_probe_found *fo
         ask_all(&p);
         kafka_client_close(&p.client, PROBE_CLOSE_MS, NULL, NULL);
     } else {
-        say(&p, "broker", KAFKA_PROBE_BAD, err.exit_code, "mend kafka.properties", "%s", err.text);
+        say(&p, "broker", KAFKA_PROBE_BAD, err.exit_code, "mend kafka.properties", "%s",
+            err.text);
     }
     kafka_secrets_done(&p.client.secrets);
 }

@@ -65,10 +65,11 @@ static int submit_gap(struct kafka_source *ks, struct kafka_part *part, int64_t 
 {
     int status = submit_move(ks, part, low, true, err);
     if (status == ERR_OK)
-        log_error("Kafka %s/%d: offsets %lld to %lld are gone (retention overtook us?); recorded "
-                  "in data_gap, going on at %lld",
-                  part->topic, part->partition, (long long)part->position, (long long)low - 1,
-                  (long long)low);
+        log_error(
+            "Kafka %s/%d: offsets %lld to %lld are gone (retention overtook us?); recorded "
+            "in data_gap, going on at %lld",
+            part->topic, part->partition, (long long)part->position, (long long)low - 1,
+            (long long)low);
     return status;
 }
 

@@ -276,6 +276,8 @@ static void take_end_of(struct kafka_source *ks, const rd_kafka_topic_partition_
     struct kafka_part *part = kafka_parts_find(&ks->parts, row->topic, row->partition);
     if (part != NULL)
         part->asked_end = row->err == RD_KAFKA_RESP_ERR_NO_ERROR ? row->offset : -1;
+    if (row->err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        kafka_topics_look_now(ks); /* is it still there? */
 }
 
 /* The statistics know an end from the last fetch that worked. Where nothing comes any more that may be
@@ -298,6 +300,8 @@ static void ask_ends(struct kafka_source *ks)
     for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++)
         take_end_of(ks, &list->elems[i]);
     rd_kafka_topic_partition_list_destroy(list);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        kafka_topics_look_now(ks);
     ks->ends_at_us =
         clock_mono_us() + (code == RD_KAFKA_RESP_ERR_NO_ERROR ? ENDS_US : ENDS_LATER_US);
 }

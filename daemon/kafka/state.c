@@ -202,7 +202,8 @@ static void take_all(struct doing *d)
             take_row(d, &row, part, 1);
         }
         if (!has_any && row_of_topic(ks, topic, &row))
-            take_row(d, &row, NULL, topic->n_partitions > 1 ? (unsigned)topic->n_partitions : 1);
+            take_row(d, &row, NULL,
+                     topic->n_partitions > 1 ? (unsigned)topic->n_partitions : 1);
     }
 }
 

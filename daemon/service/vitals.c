@@ -25,10 +25,10 @@
 struct look {
     struct pipeline_status p;
     struct source_status s;
-    const char *source_name; /* NULL = not started */
+    const char *source_name;   /* NULL = not started */
     struct source_part *parts; /* (n_parts), the first of n_all; NULL = none, or no memory */
     size_t n_parts, n_all;
-    uint64_t n_published;    /* dead letters that the broker took */
+    uint64_t n_published; /* dead letters that the broker took */
 };
 
 static void look_at(struct vitals *v, struct look *ret)
@@ -205,10 +205,11 @@ static void print_source(FILE *out, const struct look *l)
           l->s.connected ? 1 : 0);
     gauge(out, "metammf_source_paused", "1 while back-pressure holds the source.",
           l->s.paused ? 1 : 0);
-    gauge(out, "metammf_consumer_lag_records",
-          "Records that can be read and are not stored, over all assigned partitions; NaN while "
-          "nothing is known.",
-          l->s.lag_records >= 0 ? (double)l->s.lag_records : (double)NAN);
+    gauge(
+        out, "metammf_consumer_lag_records",
+        "Records that can be read and are not stored, over all assigned partitions; NaN while "
+        "nothing is known.",
+        l->s.lag_records >= 0 ? (double)l->s.lag_records : (double)NAN);
     print_parts(out, l);
     gauge(out, "metammf_source_warning",
           "1 while something else than reading is held up: metammf status says what.",
@@ -320,13 +321,13 @@ static json_t *json_parts(const struct look *l)
 
 static json_t *json_source(const struct look *l)
 {
-    return json_pack("{s:s, s:b, s:b, s:b, s:i, s:I, s:s, s:s, s:o, s:o, s:I, s:I, s:I, s:I}", "name",
-                     l->source_name ? l->source_name : "none", "connected", l->s.connected,
-                     "paused", l->s.paused, "failed", l->s.failed, "partitions",
+    return json_pack("{s:s, s:b, s:b, s:b, s:i, s:I, s:s, s:s, s:o, s:o, s:I, s:I, s:I, s:I}",
+                     "name", l->source_name ? l->source_name : "none", "connected",
+                     l->s.connected, "paused", l->s.paused, "failed", l->s.failed, "partitions",
                      (int)l->s.n_partitions, "lag", (json_int_t)l->s.lag_records, "detail",
-                     l->s.detail, "warning", l->s.warning, "states", json_states(&l->s), "parts",
-                     json_parts(l), "rebalances", (json_int_t)l->s.n_rebalances, "gaps",
-                     (json_int_t)l->s.n_gaps, "repeats", (json_int_t)l->s.n_repeats,
+                     l->s.detail, "warning", l->s.warning, "states", json_states(&l->s),
+                     "parts", json_parts(l), "rebalances", (json_int_t)l->s.n_rebalances,
+                     "gaps", (json_int_t)l->s.n_gaps, "repeats", (json_int_t)l->s.n_repeats,
                      "dlq_published", (json_int_t)l->n_published);
 }
 

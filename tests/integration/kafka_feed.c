@@ -436,9 +436,10 @@ static int acl(const char *bootstrap, char **args)
     rd_kafka_t *rk = open_client(RD_KAFKA_PRODUCER, bootstrap, NULL);
     rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
     (void)snprintf(user, sizeof(user), "User:%s", args[3]);
-    rd_kafka_AclBinding_t *binding = (allow ? rd_kafka_AclBinding_new : rd_kafka_AclBindingFilter_new)(
-        type, args[2], RD_KAFKA_RESOURCE_PATTERN_LITERAL, user, "*", RD_KAFKA_ACL_OPERATION_READ,
-        RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, why, sizeof(why));
+    rd_kafka_AclBinding_t *binding =
+        (allow ? rd_kafka_AclBinding_new : rd_kafka_AclBindingFilter_new)(
+            type, args[2], RD_KAFKA_RESOURCE_PATTERN_LITERAL, user, "*",
+            RD_KAFKA_ACL_OPERATION_READ, RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, why, sizeof(why));
     if (binding == NULL)
         die("acl", why);
     if (allow)
@@ -458,7 +459,8 @@ static void check(rd_kafka_error_t *error, const char *what)
         die(what, rd_kafka_error_string(error));
 }
 
-static int transact(const char *bootstrap, const char *topic, int n, const char *end, int seconds)
+static int transact(const char *bootstrap, const char *topic, int n, const char *end,
+                    int seconds)
 {
     char why[256], value[128];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -470,7 +472,8 @@ static int transact(const char *bootstrap, const char *topic, int n, const char 
     check(rd_kafka_init_transactions(rk, 60000), "init transactions");
     check(rd_kafka_begin_transaction(rk), "begin");
     for (int i = 0; i < n; i++) {
-        int bytes = snprintf(value, sizeof(value), "{\"user_id\":\"%s%d\",\"item_id\":\"i1\"}", end, i);
+        int bytes =
+            snprintf(value, sizeof(value), "{\"user_id\":\"%s%d\",\"item_id\":\"i1\"}", end, i);
         rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(0),
                           RD_KAFKA_V_VALUE(value, (size_t)bytes),
                           RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);

@@ -251,7 +251,8 @@ static void last_record_stays_until_another(void **state)
     int64_t offset = 0, digest = 0;
 
     move(f, 10, 0, 0);
-    assert_int_equal(store_last_record(f->st, "videos", 3, &offset, &digest, &f->err), ERR_NONE);
+    assert_int_equal(store_last_record(f->st, "videos", 3, &offset, &digest, &f->err),
+                     ERR_NONE);
     move(f, 20, 19, -7);
     move(f, 30, 0, 0); /* over what is never delivered */
     assert_ok(f, store_last_record(f->st, "videos", 3, &offset, &digest, &f->err));

@@ -98,10 +98,22 @@ void settings_done(struct settings *s)
     *s = (struct settings){0};
 }
 
+void settings_dlq_topic(const struct settings *s, char *ret_topic, size_t bytes)
+{
+    const struct settings_strings *videos = &s->kafka.video_topics;
+
+    if (s->kafka.dlq_topic != NULL && s->kafka.dlq_topic[0] != '\0')
+        (void)snprintf(ret_topic, bytes, "%s", s->kafka.dlq_topic);
+    else
+        (void)snprintf(ret_topic, bytes, "%s.%s.dlq", videos->n > 0 ? videos->items[0] : "",
+                       s->kafka.group_id);
+}
+
 static int check_topics(const struct settings *s, struct err *err)
 {
     const struct settings_strings *videos = &s->kafka.video_topics;
     const struct settings_strings *interactions = &s->kafka.interaction_topics;
+    char dlq[SETTINGS_DLQ_TOPIC_BYTES];
 
     if (videos->n + interactions->n == 0)
         return err_fatal(err, EX_CONFIG,
@@ -116,17 +128,25 @@ static int check_topics(const struct settings *s, struct err *err)
                 "a type are",
                 videos->items[i]);
     }
-    if (settings_strings_contain(videos, s->kafka.dlq_topic) ||
-        settings_strings_contain(interactions, s->kafka.dlq_topic))
-        return err_fatal(err, EX_CONFIG,
-                         "`kafka.dlq_topic` \"%s\" is also read from: dead letters would come "
-                         "back for ever; name another",
-                         s->kafka.dlq_topic);
     if (videos->n == 0 && s->kafka.dlq_topic[0] == '\0')
         return err_fatal(err, EX_CONFIG,
                          "`kafka.dlq_topic` is empty and there is no video topic to name it "
                          "after; set it");
-    return ERR_OK;
+    settings_dlq_topic(s, dlq, sizeof(dlq));
+    if (settings_strings_contain(videos, dlq) || settings_strings_contain(interactions, dlq))
+        return err_fatal(err, EX_CONFIG,
+                         "`kafka.dlq_topic` \"%s\" is also read from: dead letters would come "
+                         "back for ever; name another",
+                         dlq);
+    const char *fault = settings_topic_fault(dlq);
+    if (strlen(dlq) > SETTINGS_TOPIC_MAX)
+        fault = "is longer than the 249 bytes that Kafka allows";
+    return fault == NULL
+               ? ERR_OK
+               : err_fatal(err, EX_CONFIG,
+                           "`kafka.dlq_topic` is empty, and the name made of topic and "
+                           "group, \"%.100s\", %s; set it",
+                           dlq, fault);
 }
 
 /* A pointer that was written for the whole value: it leads nowhere, and the field is missing in

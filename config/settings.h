@@ -66,6 +66,7 @@ struct settings_training_options {
 
 enum settings_tombstones { SETTINGS_TOMBSTONES_REFUSE, SETTINGS_TOMBSTONES_FORGET };
 enum settings_start { SETTINGS_START_BEGINNING, SETTINGS_START_END };
+enum settings_anew { SETTINGS_ANEW_STOP, SETTINGS_ANEW_BEGINNING };
 enum settings_preset { SETTINGS_PRESET_NONE, SETTINGS_PRESET_DEBEZIUM, SETTINGS_PRESET_OUTBOX };
 /* The fields of an event and what its type may be, as the file and events call them; NULL at the end. The
  * ids come first. */
@@ -100,8 +101,9 @@ struct settings {
         struct settings_strings video_topics, interaction_topics;
         int64_t *partitions; /* mode assign: which; none = all */
         size_t n_partitions;
-        int start;       /* enum settings_start, where there is no stored offset */
-        char *dlq_topic; /* "" = <first video topic>.<group>.dlq */
+        int start;           /* enum settings_start, where there is no stored offset */
+        int topic_made_anew; /* enum settings_anew */
+        char *dlq_topic;     /* "" = <first video topic>.<group>.dlq */
         /* librdkafka properties, "name=value"; in the file `properties = { security_protocol =
          * "SASL_SSL"; }`: '_' stands for '.'. A value "@credential:NAME" is read from
          * $CREDENTIALS_DIRECTORY/NAME when used, and never printed. */
@@ -201,6 +203,10 @@ int settings_print(const struct settings *s, FILE *out);
 /* The same of the settings that differ from the defaults. Also ERR_RETRY without memory. */
 int settings_print_changed(const struct settings *s, FILE *out);
 /* "22:30-06:00" as minutes of the day; false when it is not such a span. */
+#define SETTINGS_TOPIC_MAX       249 /* bytes of a topic's name, by Kafka */
+#define SETTINGS_DLQ_TOPIC_BYTES 520 /* the longest made of topic and group, which is refused */
+/* The topic of the dead letters: the setting, or <first video topic>.<group>.dlq. */
+void settings_dlq_topic(const struct settings *s, char *ret_topic, size_t bytes);
 bool settings_hours_parse(const char *text, int *ret_from, int *ret_to);
 /* True when the name of a librdkafka property (up to a '=') is a secret's: "sasl.password",
  * "ssl.key.pem", … */

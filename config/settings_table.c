@@ -20,6 +20,7 @@ static const char *const source_words[] = {"kafka", "spool", NULL};
 static const char *const mode_words[] = {"group", "assign", NULL};
 static const char *const tombstones_words[] = {"refuse", "forget", NULL};
 static const char *const start_words[] = {"beginning", "end", NULL};
+static const char *const anew_words[] = {"stop", "beginning", NULL};
 const char *const settings_backbone_words[] = {[SETTINGS_BACKBONE_MF] = "mf",
                                                [SETTINGS_BACKBONE_SAGE] = "sage",
                                                [SETTINGS_BACKBONE_LIGHTGCN] = "lightgcn",
@@ -52,7 +53,7 @@ static const char *const level_words[] = {"error", "warning", "notice", "info", 
     "skip=-0.5,not_interested=-1,hide=-1,block=-3,report=-3,unlike=-1,unfavorite=-1,"          \
     "unsave=-1,unfollow=-1,unsubscribe=-1,undislike=1"
 
-static const char *check_topic(const char *value)
+const char *settings_topic_fault(const char *value)
 {
     if (value[0] == '\0')
         return NULL; /* where it may be empty, the range says so */
@@ -187,9 +188,9 @@ const struct settings_key settings_table[] = {
     TEXT(SETTINGS_STRING, kafka.group_id, 1, 255, NULL, "metammfd",
          "The consumer group. Daemons with different stores need different groups, so that each "
          "sees all events."),
-    TEXT(SETTINGS_STRINGS, kafka.video_topics, 1, 249, check_topic, "videos",
+    TEXT(SETTINGS_STRINGS, kafka.video_topics, 1, 249, settings_topic_fault, "videos",
          "The topics of video.published, video.updated and video.deleted events."),
-    TEXT(SETTINGS_STRINGS, kafka.interaction_topics, 1, 249, check_topic, "interactions",
+    TEXT(SETTINGS_STRINGS, kafka.interaction_topics, 1, 249, settings_topic_fault, "interactions",
          "The topics of interaction events."),
     ROW(SETTINGS_INTS, "kafka.partitions", kafka.partitions, 0, INT32_MAX, "",
         .offset_n = offsetof(struct settings, kafka.n_partitions), .unit = "",
@@ -198,7 +199,11 @@ const struct settings_key settings_table[] = {
          "Where reading begins in a topic that is new to the store. end is applied once to a topic. "
          "A partition that is added later is read from its beginning. A partition for which the "
          "group has a position is read from there."),
-    TEXT(SETTINGS_STRING, kafka.dlq_topic, 0, 249, check_topic, "",
+    WORD(kafka.topic_made_anew, anew_words, 0, "stop",
+         "What to do when a topic was deleted and made anew, or its log was cut before the place that "
+         "the store has. stop ends the daemon with exit code 78. beginning reads the new log from its "
+         "beginning; what is stored of the old one stays."),
+    TEXT(SETTINGS_STRING, kafka.dlq_topic, 0, 249, settings_topic_fault, "",
          "The topic that dead letters are published to. Empty means <first video "
          "topic>.<group>.dlq."),
     TEXT(SETTINGS_PROPERTIES, kafka.properties, 0, 65536, NULL, "",

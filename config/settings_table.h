@@ -75,6 +75,8 @@ void settings_value_print(const struct settings *s, const struct settings_key *k
 /* "1 … 100 %", "true or false", "kafka | spool", "at most 255 bytes"; returns text. */
 const char *settings_value_range(const struct settings_key *k, char *text, size_t bytes);
 
+/* Why no topic of Kafka's may have this name, its length aside; NULL = it may. */
+const char *settings_topic_fault(const char *value);
 bool settings_strings_contain(const struct settings_strings *list, const char *value);
 int settings_strings_append(struct settings_strings *list, const char *value, struct err *err);
 void settings_strings_free(struct settings_strings *list);

@@ -5,10 +5,14 @@
 
 #include "store/internal.h"
 
+#include "config/clock.h"
+
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <time.h>
 
 #define PURGE_ROWS 64 /* of the outbox, looked at together */
 
@@ -24,6 +28,70 @@ int store_next_offset(struct store *st, const char *topic, int32_t partition, in
         *ret_next = query_column_int(&q, 0);
     query_end(&q);
     return status;
+}
+
+int store_last_record(struct store *st, const char *topic, int32_t partition,
+                      int64_t *ret_offset, int64_t *ret_digest, struct err *err)
+{
+    struct query q = query_begin(st, SQL_OFFSET_RECORD);
+
+    query_text(&q, topic);
+    query_int(&q, partition);
+    int status = query_row(&q, "read the last record of a partition", err);
+    if (status != ERR_OK)
+        return status;
+    *ret_offset = query_column_int(&q, 0);
+    *ret_digest = query_column_int(&q, 1);
+    query_end(&q);
+    return ERR_OK;
+}
+
+static int rename_in(struct store *st, enum sql_id id, const char *topic, const char *name,
+                     struct err *err)
+{
+    struct query q = query_begin(st, id);
+
+    query_text(&q, topic);
+    query_text(&q, name);
+    return query_run(&q, "rename a topic that was made anew", err);
+}
+
+static int at_now(struct store *st, enum sql_id id, const char *topic, struct err *err)
+{
+    struct query q = query_begin(st, id);
+
+    query_text(&q, topic);
+    query_us(&q, clock_real_us());
+    return query_run(&q, "note a topic that was made anew", err);
+}
+
+/* '@' is in no topic's name. */
+static int begin_topic_again(struct store *st, const char *topic, struct err *err)
+{
+    char name[STORE_TOPIC_BYTES + 32], time[32] = "";
+    time_t now = (time_t)(clock_real_us() / 1000000);
+    struct tm utc;
+
+    (void)strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    (void)snprintf(name, sizeof name, "%s@%s", topic, time);
+    int status = rename_in(st, SQL_ANEW_TOPIC, topic, name, err);
+    if (status == ERR_OK)
+        status = rename_in(st, SQL_ANEW_LETTERS, topic, name, err);
+    return status == ERR_OK ? at_now(st, SQL_ANEW_OFFSETS, topic, err) : status;
+}
+
+int store_topic_made_anew(struct store *st, const char *topic, bool begin_again,
+                          struct err *err)
+{
+    int status = store_begin(st, err);
+
+    if (status != ERR_OK)
+        return status;
+    st->topic[0] = '\0'; /* its number is another one's now */
+    status = at_now(st, SQL_ANEW_GAPS, topic, err);
+    if (status == ERR_OK && begin_again)
+        status = begin_topic_again(st, topic, err);
+    return store_finish(st, status, err);
 }
 
 int store_knows_topic(struct store *st, const char *topic, bool *ret_known, struct err *err)

@@ -203,6 +203,11 @@ static const char version_8[] =
     " user_id TEXT NOT NULL, uid INTEGER, stage INTEGER NOT NULL DEFAULT 0,"
     " at INTEGER NOT NULL DEFAULT 0) STRICT;";
 
+/* The last record that is stored of a partition: where it was, and a digest of it. Another one there
+ * means another log. */
+static const char version_9[] = "ALTER TABLE kafka_offset ADD COLUMN record_offset INTEGER;"
+                                "ALTER TABLE kafka_offset ADD COLUMN record_digest INTEGER;";
+
 /* What each kind of interaction counts, and how many there are of it. factor NULL: as every kind
  * that has none of its own, which stands in the row ''. was: before the last change. The triggers
  * count whoever writes or deletes. Kind and weight come into the indices, so that the strength of a
@@ -210,7 +215,7 @@ static const char version_8[] =
  *
  * And the vectors of items that were never published, which trainings had made, go: in the current
  * view they are deleted. */
-static const char version_9[] =
+static const char version_10[] =
     "CREATE TABLE interaction_kind(kind TEXT PRIMARY KEY, n INTEGER NOT NULL, factor REAL,"
     " was REAL) STRICT, WITHOUT ROWID;"
     "INSERT INTO interaction_kind(kind, n) SELECT kind, count(*) FROM interaction GROUP BY "
@@ -235,7 +240,7 @@ static const char version_9[] =
     "DELETE FROM embedding WHERE rid IN (SELECT rid FROM item WHERE topic_id IS NULL);";
 
 const char *const store_migrations[] = {version_1, version_2, version_3, version_4, version_5,
-                                        version_6, version_7, version_8, version_9};
+                                        version_6, version_7, version_8, version_9, version_10};
 const int store_n_migrations = sizeof(store_migrations) / sizeof(store_migrations[0]);
 
 static int first_int(struct store *st, const char *sql, int64_t *ret, struct err *err)

@@ -112,13 +112,25 @@ const char *const store_sql[SQL_ID_COUNT] = {
     [SQL_GAP_INSERT] = "INSERT INTO data_gap(topic, partition, from_offset, to_offset, ts_ms) "
                        "VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
 
-    [SQL_OFFSET_UPSERT] = "INSERT INTO kafka_offset(topic, partition, next_offset, updated_ms) "
-                          "VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE "
+    [SQL_OFFSET_UPSERT] = "INSERT INTO kafka_offset(topic, partition, next_offset, updated_ms, "
+                          "record_offset, record_digest) "
+                          "VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE "
                           "SET next_offset = excluded.next_offset, "
-                          "updated_ms = excluded.updated_ms "
+                          "updated_ms = excluded.updated_ms, "
+                          "record_offset = coalesce(excluded.record_offset, record_offset), "
+                          "record_digest = coalesce(excluded.record_digest, record_digest) "
                           "WHERE excluded.next_offset > next_offset",
     [SQL_OFFSET_FIND] = "SELECT next_offset FROM kafka_offset "
                         "WHERE topic = ?1 AND partition = ?2",
+    [SQL_OFFSET_RECORD] = "SELECT record_offset, record_digest FROM kafka_offset "
+                          "WHERE topic = ?1 AND partition = ?2 AND record_digest IS NOT NULL",
+    [SQL_ANEW_GAPS] = "INSERT INTO data_gap(topic, partition, from_offset, to_offset, ts_ms) "
+                      "SELECT topic, partition, next_offset, next_offset, ?2 FROM kafka_offset "
+                      "WHERE topic = ?1 ON CONFLICT DO NOTHING",
+    [SQL_ANEW_TOPIC] = "UPDATE topic SET name = ?2 WHERE name = ?1",
+    [SQL_ANEW_LETTERS] = "UPDATE dead_letter SET topic = ?2 WHERE topic = ?1",
+    [SQL_ANEW_OFFSETS] = "UPDATE kafka_offset SET next_offset = 0, record_offset = NULL, "
+                         "record_digest = NULL, updated_ms = ?2 WHERE topic = ?1",
     [SQL_OFFSET_OF_TOPIC] = "SELECT 1 FROM kafka_offset WHERE topic = ?1 LIMIT 1",
     [SQL_OFFSET_LIST] = "SELECT topic, partition, next_offset, updated_ms FROM kafka_offset "
                         "ORDER BY topic, partition",

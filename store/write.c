@@ -228,6 +228,8 @@ static int write_dead_letter(struct store *st, const struct store_dead_letter *l
 
 static int write_gap(struct store *st, const struct store_gap *g, struct err *err)
 {
+    if (g->from_offset == g->to_offset) /* only the offset moves */
+        return ERR_OK;
     struct query q = query_begin(st, SQL_GAP_INSERT);
 
     query_text(&q, g->topic);
@@ -286,6 +288,10 @@ static int write_offset(struct store *st, const struct store_offset *o, struct e
     query_int(&q, o->partition);
     query_int(&q, o->next_offset);
     query_us(&q, st->now_us);
+    if (o->record_digest != 0) { /* else NULL: the one before stays */
+        query_int(&q, o->record_offset);
+        query_int(&q, o->record_digest);
+    }
     int status = query_run(&q, "move an offset", err);
     return status == ERR_OK ? ERR_OK : err_wrap(err, "%s/%d", o->topic, o->partition);
 }

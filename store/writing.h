@@ -101,7 +101,8 @@ struct store_dead_letter {
     const char *dlq_topic; /* NULL = keep in the store only */
 };
 
-/* A hole in the log: offsets [from, to) were gone when we asked for them. */
+/* A hole in the log: offsets [from, to) were gone when we asked for them. An empty one is no hole, but
+ * offsets that are never delivered: no row. */
 struct store_gap {
     const char *topic;
     int32_t partition;
@@ -112,6 +113,8 @@ struct store_offset {
     const char *topic;
     int32_t partition;
     int64_t next_offset;
+    int64_t record_offset,
+        record_digest; /* of the last record before it; digest 0 = as before */
 };
 
 enum store_op_kind {
@@ -163,6 +166,14 @@ int store_write_batch(struct store *st, const struct store_op *ops, size_t n_ops
 /* ERR_OK and *ret_next, or ERR_NONE when this partition has no row. A reader too, as the next. */
 int store_next_offset(struct store *st, const char *topic, int32_t partition, int64_t *ret_next,
                       struct err *err);
+/* The last record that is stored of a partition; ERR_NONE when none is known. */
+int store_last_record(struct store *st, const char *topic, int32_t partition,
+                      int64_t *ret_offset, int64_t *ret_digest, struct err *err);
+/* The topic was made anew: an empty gap for each of its partitions, at the place that was reached in
+ * the old log. With begin_again the old log takes another name, "videos@2026-11-30T08:05:12Z", with
+ * what is stored of it, so that the new one's offsets are new ones, and each partition goes back to 0. */
+int store_topic_made_anew(struct store *st, const char *topic, bool begin_again,
+                          struct err *err);
 /* Whether any partition of the topic has a row. */
 int store_knows_topic(struct store *st, const char *topic, bool *ret_known, struct err *err);
 /* Remembers the cluster at first contact (a reader only compares); ERR_FATAL EX_CONFIG when it is

@@ -13,7 +13,7 @@
 struct part {
     bool started;
     int64_t limit_us, ticked_us; /* monotonic */
-    char wait[96];
+    char wait[192];
 };
 
 static const char *const names[HEALTH_PARTS] = {"source", "extract", "sink", "trainer"};

@@ -22,6 +22,7 @@
 
 #define MODELS_MAX  10000
 #define KINDS_SHOWN 8
+#define PARTS_SHOWN 10
 
 struct status {
     struct cli_input input; /* first */
@@ -287,6 +288,54 @@ static const char *absent(const struct err *err)
     return err->exit_code == EX_TEMPFAIL ? "busy" : "unknown";
 }
 
+static bool is_well(const char *state)
+{
+    return strcmp(state, "reading") == 0 || strcmp(state, "caught_up") == 0;
+}
+
+/* Each partition that is not simply read, the first of them. */
+static void print_parts(const json_t *parts)
+{
+    int n = 0;
+
+    for (size_t i = 0; i < json_array_size(parts); i++) {
+        const json_t *p = json_array_get(parts, i);
+        const char *why = json_field_text(p, "why");
+
+        if (is_well(json_field_text(p, "state")) || n++ >= PARTS_SHOWN)
+            continue;
+        printf("             %s", json_field_text(p, "topic"));
+        if (json_field_int(p, "partition") >= 0)
+            printf("/%" PRId64, json_field_int(p, "partition"));
+        printf(": %s%s%s\n", json_field_text(p, "state"), *why ? ": " : "", why);
+    }
+    if (n > PARTS_SHOWN)
+        printf("             … and %d more: metammf status --json\n", n - PARTS_SHOWN);
+}
+
+static void print_source_doing(const json_t *s)
+{
+    const char *state;
+    json_t *n;
+    bool any = false;
+
+    json_object_foreach((json_t *)(uintptr_t)json_field(s, "states"), state, n)
+    {
+        if (json_integer_value(n) == 0)
+            continue;
+        printf("%s%" JSON_INTEGER_FORMAT " %s", any ? ", " : "             ",
+               json_integer_value(n), state);
+        any = true;
+    }
+    if (any)
+        putchar('\n');
+    print_parts(json_field(s, "parts"));
+    if (*json_field_text(s, "detail"))
+        printf("             %s\n", json_field_text(s, "detail"));
+    if (*json_field_text(s, "warning"))
+        printf("             warning: %s\n", json_field_text(s, "warning"));
+}
+
 static void print_daemon(const json_t *d, const struct err *err)
 {
     struct cli_paint paint = cli_paint(1);
@@ -312,8 +361,7 @@ static void print_daemon(const json_t *d, const struct err *err)
            json_field_true(s, "connected") ? "connected" : "not connected",
            json_field_int(s, "partitions"), lag, json_field_true(s, "paused") ? ", paused" : "",
            json_field_true(s, "failed") ? ", failed" : "");
-    if (*json_field_text(s, "detail"))
-        printf("             %s\n", json_field_text(s, "detail"));
+    print_source_doing(s);
     printf("queue        %" PRId64 " waiting, %" PRId64 " to commit, %" PRId64 " in flight\n",
            json_field_int(q, "work"), json_field_int(q, "done"),
            json_field_int(q, "in_flight"));

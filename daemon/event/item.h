@@ -19,7 +19,8 @@ enum item_kind {
     ITEM_INTERACTION,
     ITEM_USER_DELETED, /* user.deleted, or a null value: a person is forgotten; without an item_id */
     ITEM_DEAD,         /* cannot be processed: err says why; becomes a dead letter */
-    ITEM_GAP,          /* offsets [gap_from, gap_to) were gone; its own offset is gap_to - 1 */
+    ITEM_GAP, /* offsets [gap_from, gap_to) were gone, or are never delivered when that is
+                  empty; its own offset is gap_to - 1 */
 };
 
 /* What comes from where the event comes from. It says what a bare event is and whose id a key is. */

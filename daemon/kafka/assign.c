@@ -22,6 +22,7 @@
 
 #include "config/clock.h"
 #include "config/log.h"
+#include "store/writing.h"
 
 #include <librdkafka/rdkafka.h>
 #include <string.h>
@@ -36,6 +37,25 @@ static bool is_cooperative(const struct kafka_source *ks)
 {
     const char *protocol = rd_kafka_rebalance_protocol(ks->client.rk);
     return protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0;
+}
+
+/* What librdkafka is told of an assignment; ERR_RETRY when it refuses. */
+static int tell_assign(struct kafka_source *ks, const partition_list *list, struct err *err)
+{
+    if (!is_cooperative(ks)) {
+        rd_kafka_resp_err_t code = rd_kafka_assign(ks->client.rk, list);
+        return code == RD_KAFKA_RESP_ERR_NO_ERROR
+                   ? ERR_OK
+                   : err_retry(err, 0, "assign %d partitions: %s", list->cnt,
+                               rd_kafka_err2str(code));
+    }
+    rd_kafka_error_t *error = rd_kafka_incremental_assign(ks->client.rk, list);
+    if (error == NULL)
+        return ERR_OK;
+    int status = err_retry(err, 0, "assign %d more partitions: %s", list->cnt,
+                           rd_kafka_error_string(error));
+    rd_kafka_error_destroy(error);
+    return status;
 }
 
 /* Logs the outcome of a call of librdkafka's that has no other consequence. */
@@ -53,8 +73,8 @@ static void note_error(const char *what, rd_kafka_error_t *error)
     rd_kafka_error_destroy(error);
 }
 
-static int enter_part(struct kafka_source *ks, const rd_kafka_topic_partition_t *row,
-                      struct err *err)
+/* row: where it begins; then where it is fetched from, which is the last stored record (anew.c). */
+static int enter_part(struct kafka_source *ks, rd_kafka_topic_partition_t *row, struct err *err)
 {
     struct kafka_part *part = NULL;
     uint32_t epoch = 0;
@@ -63,11 +83,20 @@ static int enter_part(struct kafka_source *ks, const rd_kafka_topic_partition_t 
         ledger_assign(pipeline_ledger(ks->p), row->topic, row->partition, next, &epoch, err);
     if (status != ERR_OK)
         return status;
+    int64_t record_offset = -1, record_digest = 0;
+    status = store_last_record(ks->reader, row->topic, row->partition, &record_offset,
+                               &record_digest, err);
+    if (status != ERR_OK && status != ERR_NONE)
+        return status;
     pthread_mutex_lock(&ks->lock);
     status = kafka_parts_add(&ks->parts, row->topic, row->partition, &part, err);
     if (status == ERR_OK) {
         part->position = row->offset >= 0 ? row->offset : -1;
         part->stored_next = part->position;
+        part->record_offset = record_offset;
+        part->record_digest = record_digest;
+        part->is_checking = record_digest != 0;
+        row->offset = part->is_checking ? record_offset : row->offset;
     }
     pthread_mutex_unlock(&ks->lock);
     return status;
@@ -87,14 +116,8 @@ static int apply_assign(struct kafka_source *ks, partition_list *list, struct er
     int status = kafka_start_offsets(ks, list, err);
     for (int i = 0; status == ERR_OK && i < list->cnt; i++)
         status = enter_part(ks, &list->elems[i], err);
-    if (status == ERR_OK && is_cooperative(ks)) {
-        note_error("incremental assign", rd_kafka_incremental_assign(ks->client.rk, list));
-    } else if (status == ERR_OK) {
-        rd_kafka_resp_err_t code = rd_kafka_assign(ks->client.rk, list);
-        if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-            status = err_retry(err, 0, "assign %d partitions: %s", list->cnt,
-                               rd_kafka_err2str(code));
-    }
+    if (status == ERR_OK)
+        status = tell_assign(ks, list, err);
     for (int i = 0; status != ERR_OK && i < list->cnt; i++)
         leave_part(ks, list->elems[i].topic, list->elems[i].partition);
     return status;
@@ -119,6 +142,7 @@ static void step_assign(struct kafka_source *ks)
         ks->chores_at_us =
             0; /* another member that takes them over goes by what Kafka is told */
         kafka_state_wait(ks, "%s", "");
+        kafka_state_joined(ks);
     } else if (status == ERR_FATAL) {
         kafka_state_fail(ks, &err);
     } else {
@@ -160,6 +184,8 @@ static void step_revoke(struct kafka_source *ks)
     end_pending(ks);
     if (ks->plan.mode == SETTINGS_KAFKA_ASSIGN)
         ks->phase = KAFKA_CONNECTING;
+    else if (!is_cooperative(ks))
+        ks->is_joining = true; /* the next assignment ends it */
 }
 
 void kafka_assign_begin(struct kafka_source *ks, enum kafka_pending kind, partition_list *list)
@@ -175,6 +201,7 @@ void kafka_assign_begin(struct kafka_source *ks, enum kafka_pending kind, partit
     ks->pending_list = list;
     ks->pending_at_us = now_us;
     ks->pending_until_us = now_us + REVOKE_WAIT_US;
+    kafka_topics_look_now(ks);
     bool is_revoke = kind == KAFKA_PENDING_REVOKE;
     pthread_mutex_lock(&ks->lock);
     ks->status.n_rebalances++;

@@ -56,10 +56,18 @@ static bool is_connection_noise(struct kafka_client *c, const char *facility)
     return false;
 }
 
+/* librdkafka has no code for it, and names no partition: parts.c tells which. */
+static void note_too_large(struct kafka_client *c, const char *text)
+{
+    if (strstr(text, "receive.message.max.bytes") != NULL)
+        c->too_large_us = clock_mono_us();
+}
+
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     struct kafka_client *c = rd_kafka_opaque(rk);
     char clean[ERR_TEXT_BYTES];
+    note_too_large(c, text);
     clean_text(c, text, clean, sizeof(clean));
     /* Both roles get all of the user's properties, so half of these remarks are noise. */
     if (strcmp(facility, "CONFWARN") == 0 && strstr(clean, "property and will be ignored"))
@@ -77,9 +85,11 @@ static void on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
 {
     (void)rk;
     struct kafka_client *c = opaque;
-    clean_text(c, text, c->last_error, sizeof(c->last_error));
     if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
-        c->all_down = true;
+        c->all_down = true; /* the reason came before */
+    if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || c->last_error[0] == '\0')
+        clean_text(c, text, c->last_error, sizeof(c->last_error));
+    note_too_large(c, text);
     if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR__SSL)
         log_error("Kafka %s: %s; check kafka.properties (security.protocol, sasl.*, ssl.*)",
                   c->name, c->last_error);
@@ -123,9 +133,12 @@ static void count_brokers(struct kafka_client *c, const json_t *brokers)
 static int on_stats(rd_kafka_t *rk, char *text, size_t bytes, void *opaque)
 {
     (void)rk;
+    struct kafka_client *c = opaque;
     json_t *root = json_loadb(text, bytes, 0, NULL);
     if (root != NULL)
-        count_brokers(opaque, json_object_get(root, "brokers"));
+        count_brokers(c, json_object_get(root, "brokers"));
+    if (root != NULL && c->on_stats != NULL)
+        c->on_stats(c, root);
     json_decref(root);
     return 0; /* librdkafka frees the text */
 }
@@ -163,6 +176,12 @@ int kafka_client_check(struct kafka_client *c, struct err *err)
     kafka_secrets_redact(&c->secrets, why);
     return err_fatal(err, EX_TEMPFAIL, "Kafka %s: fatal error %s: %s; a restart begins anew",
                      c->name, rd_kafka_err2name(code), why);
+}
+
+const char *kafka_client_reason(const struct kafka_client *c, int code)
+{
+    return c->last_error[0] != '\0' ? c->last_error
+                                    : rd_kafka_err2str((rd_kafka_resp_err_t)code);
 }
 
 void kafka_client_describe(const struct kafka_client *c, char *ret_text, size_t bytes)

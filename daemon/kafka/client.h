@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct json_t;
 struct rd_kafka_s; /* rd_kafka_t */
 
 struct kafka_client {
@@ -25,7 +26,11 @@ struct kafka_client {
     unsigned n_brokers; /* known, and of these connected or idle, from the statistics */
     unsigned n_down;
     char last_error[256]; /* of the broker connections, cleaned; "" when all is well */
+    int64_t
+        too_large_us; /* monotonic: when an answer was more than receive.message.max.bytes */
     int64_t quiet_until_us;
+    /* The owner's, or NULL: librdkafka's statistics, each second. */
+    void (*on_stats)(struct kafka_client *c, const struct json_t *stats);
 };
 
 /* Takes ownership of conf in every case. Sets the callbacks for log, errors and statistics. */
@@ -34,6 +39,8 @@ int kafka_client_open(struct kafka_client *c, enum kafka_role role, const char *
 /* The fatal error of librdkafka, if it has raised one: ERR_FATAL EX_TEMPFAIL, so that systemd
  * restarts the daemon. ERR_OK otherwise. */
 int kafka_client_check(struct kafka_client *c, struct err *err);
+/* Why no broker answers, in librdkafka's words; without any, what the code means. */
+const char *kafka_client_reason(const struct kafka_client *c, int code);
 /* "2 of 3 brokers down", "" = fine. */
 void kafka_client_describe(const struct kafka_client *c, char *ret_text, size_t bytes);
 /* Closes on a helper thread and waits at most timeout_ms. Callbacks may use the owner until

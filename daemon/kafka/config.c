@@ -41,6 +41,9 @@ static const struct property consumer_defaults[] = {
     {"fetch.message.max.bytes", "1048576"},
     {"check.crcs", "true"},
     {"reconnect.backoff.max.ms", "5000"},
+    /* new topics and partitions; a topic that goes is known at once */
+    {"topic.metadata.refresh.interval.ms", "10000"},
+    {"topic.metadata.propagation.max.ms", "1000"},
     {NULL, NULL},
 };
 
@@ -50,6 +53,7 @@ static const struct property consumer_owned[] = {
     {"enable.auto.offset.store", "false"},
     {"auto.offset.reset", "error"},
     {"allow.auto.create.topics", "false"},
+    {"enable.partition.eof", "true"},
     {"statistics.interval.ms", "1000"},
     {"log.queue", "true"},
     {NULL, NULL},
@@ -274,17 +278,4 @@ int kafka_config_check(const struct settings *s, size_t *ret_n_unread, struct er
         status = check_both(&readable, err);
     free(items);
     return status;
-}
-
-void kafka_config_dlq_topic(const struct settings *s, char *ret_topic, size_t bytes)
-{
-    if (s->kafka.dlq_topic != NULL && s->kafka.dlq_topic[0] != '\0') {
-        snprintf(ret_topic, bytes, "%s", s->kafka.dlq_topic);
-        return;
-    }
-    const char *first = s->kafka.video_topics.n > 0 ? s->kafka.video_topics.items[0]
-                        : s->kafka.interaction_topics.n > 0
-                            ? s->kafka.interaction_topics.items[0]
-                            : "metammfd";
-    snprintf(ret_topic, bytes, "%s.%s.dlq", first, s->kafka.group_id);
 }

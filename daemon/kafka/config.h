@@ -33,7 +33,5 @@ int kafka_config_new(const struct settings *s, enum kafka_role role,
  * cannot be read (settings_has_credentials); then names are checked and the property is left out.
  * *ret_n_unread: so many were not read. */
 int kafka_config_check(const struct settings *s, size_t *ret_n_unread, struct err *err);
-/* The DLQ's topic: the setting, or <first video topic>.<group>.dlq. */
-void kafka_config_dlq_topic(const struct settings *s, char *ret_topic, size_t bytes);
 
 #endif

@@ -8,15 +8,15 @@
  *            3. mode group subscribes; mode assign looks up the partitions and hands them to
  *               assign.c
  * Thread     The source's. Each round blocks at most about 2 s.
- * Failure    A broker that is away, or a topic that is not there yet, is a known wait. It is tried
- *            again every second.
+ * Failure    A broker that is away is a known wait, tried again every second; so is mode assign
+ *            while none of its topics is there. A topic that is missing beside others holds up
+ *            nothing: it is named, and read when it appears (kafka_connect_refresh).
  */
 
 #include "daemon/kafka/internal.h"
 
 #include "config/clock.h"
 #include "config/log.h"
-#include "daemon/base/health.h"
 #include "daemon/publish/publish.h"
 #include "store/writing.h"
 
@@ -26,7 +26,7 @@
 
 #define ASK_TIMEOUT_MS 1000
 #define RETRY_US       (1000 * 1000)
-#define REFRESH_US     (60LL * 1000 * 1000)
+#define LOOKS_MAX      4 /* a second */
 
 static int store_cluster(struct store *st, void *arg, struct err *err)
 {
@@ -40,7 +40,8 @@ static int check_cluster(struct kafka_source *ks, struct err *err)
     rd_kafka_resp_err_t code =
         rd_kafka_metadata(ks->client.rk, 0, NULL, &metadata, ASK_TIMEOUT_MS);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return err_retry(err, EX_UNAVAILABLE, "no broker answers: %s", rd_kafka_err2str(code));
+        return err_retry(err, EX_UNAVAILABLE, "no broker answers: %s",
+                         kafka_client_reason(&ks->client, code));
     rd_kafka_metadata_destroy(metadata);
     char *id = rd_kafka_clusterid(ks->client.rk, ASK_TIMEOUT_MS);
     if (id == NULL)
@@ -53,34 +54,6 @@ static int check_cluster(struct kafka_source *ks, struct err *err)
     return status;
 }
 
-/* How many partitions the topic has now. */
-static int count_partitions(struct kafka_source *ks, const char *topic, int *ret_n,
-                            struct err *err)
-{
-    rd_kafka_topic_t *handle = rd_kafka_topic_new(ks->client.rk, topic, NULL);
-    if (handle == NULL)
-        return err_fatal(err, EX_CONFIG, "Kafka topic \"%s\": %s", topic,
-                         rd_kafka_err2str(rd_kafka_last_error()));
-    const struct rd_kafka_metadata *metadata = NULL;
-    rd_kafka_resp_err_t code =
-        rd_kafka_metadata(ks->client.rk, 0, handle, &metadata, ASK_TIMEOUT_MS);
-    int n = 0;
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        if (metadata->topic_cnt == 1) {
-            code = metadata->topics[0].err;
-            n = metadata->topics[0].partition_cnt;
-        }
-        rd_kafka_metadata_destroy(metadata);
-    }
-    rd_kafka_topic_destroy(handle);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return err_retry(err, EX_UNAVAILABLE, "topic %s: %s", topic, rd_kafka_err2str(code));
-    if (n == 0)
-        return err_retry(err, EX_UNAVAILABLE, "topic %s does not exist", topic);
-    *ret_n = n;
-    return ERR_OK;
-}
-
 static bool is_wanted(const struct kafka_plan *plan, int partition)
 {
     for (size_t i = 0; i < plan->n_partitions; i++)
@@ -89,24 +62,42 @@ static bool is_wanted(const struct kafka_plan *plan, int partition)
     return plan->n_partitions == 0;
 }
 
-/* The plan's partitions of all topics, or RETRY while a topic is missing. */
+/* The plan's partitions of one topic. */
+static int n_wanted(const struct kafka_plan *plan, const struct kafka_topic *topic)
+{
+    int n = 0;
+    for (int i = 0; i < topic->n_partitions; i++)
+        n += is_wanted(plan, i);
+    return n;
+}
+
+static int none_wanted(struct kafka_source *ks, struct err *err)
+{
+    for (size_t t = 0; t < ks->plan.n_topics; t++) {
+        const struct kafka_topic *topic = &ks->topics[t];
+        if (topic->is_denied || topic->is_unknown)
+            return err_retry(err, EX_UNAVAILABLE, "topic %s: %s", topic->name,
+                             topic->is_denied ? "we may not see it" : "does not exist");
+    }
+    return err_fatal(err, EX_CONFIG,
+                     "kafka.partitions: no topic has a partition of these numbers");
+}
+
+/* The plan's partitions of the topics that are there. Each must have been asked for. */
 static int find_partitions(struct kafka_source *ks, rd_kafka_topic_partition_list_t *list,
                            struct err *err)
 {
     for (size_t t = 0; t < ks->plan.n_topics; t++) {
-        int n = 0;
-        health_tick(HEALTH_SOURCE);
-        int status = count_partitions(ks, ks->plan.topics[t], &n, err);
+        struct kafka_topic *topic = &ks->topics[t];
+        int status = kafka_topics_ask(ks, topic, err);
         if (status != ERR_OK)
             return status;
-        for (int i = 0; i < n; i++)
+        topic->was_gone = false;
+        for (int i = 0; i < topic->n_partitions; i++)
             if (is_wanted(&ks->plan, i))
-                rd_kafka_topic_partition_list_add(list, ks->plan.topics[t], i);
+                rd_kafka_topic_partition_list_add(list, topic->name, i);
     }
-    if (list->cnt == 0)
-        return err_fatal(err, EX_CONFIG,
-                         "kafka.partitions: no topic has a partition of these numbers");
-    return ERR_OK;
+    return list->cnt > 0 ? ERR_OK : none_wanted(ks, err);
 }
 
 static int begin_assign(struct kafka_source *ks, struct err *err)
@@ -118,7 +109,6 @@ static int begin_assign(struct kafka_source *ks, struct err *err)
         return status;
     }
     kafka_assign_begin(ks, KAFKA_PENDING_ASSIGN, list);
-    ks->refresh_at_us = clock_mono_us() + REFRESH_US;
     return ERR_OK;
 }
 
@@ -126,12 +116,16 @@ static int begin_group(struct kafka_source *ks, struct err *err)
 {
     rd_kafka_topic_partition_list_t *list =
         rd_kafka_topic_partition_list_new((int)ks->plan.n_topics);
-    for (size_t t = 0; t < ks->plan.n_topics; t++)
+    for (size_t t = 0; t < ks->plan.n_topics; t++) {
+        struct err ignored = {0}; /* what is missing is named sooner, that is all */
+        (void)kafka_topics_ask(ks, &ks->topics[t], &ignored);
         rd_kafka_topic_partition_list_add(list, ks->plan.topics[t], RD_KAFKA_PARTITION_UA);
+    }
     rd_kafka_resp_err_t code = rd_kafka_subscribe(ks->client.rk, list);
     rd_kafka_topic_partition_list_destroy(list);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         return err_fatal(err, EX_CONFIG, "Kafka: subscribe: %s", rd_kafka_err2str(code));
+    ks->is_joining = true;
     return ERR_OK;
 }
 
@@ -168,18 +162,33 @@ void kafka_connect_step(struct kafka_source *ks)
     }
 }
 
+static int n_assigned(const struct kafka_source *ks, const struct kafka_topic *topic)
+{
+    int n = 0;
+    for (size_t i = 0; i < ks->parts.n; i++)
+        n += strcmp(ks->parts.rows[i].topic, topic->name) == 0;
+    return n;
+}
+
+/* A topic that is gone keeps its partitions: it is named, and may come back. */
+static void refresh_one(struct kafka_source *ks)
+{
+    const struct kafka_topic *topic = kafka_topics_look(ks);
+    if (topic == NULL || topic->n_partitions == 0 || ks->plan.mode != SETTINGS_KAFKA_ASSIGN)
+        return;
+    int n = n_wanted(&ks->plan, topic), before = n_assigned(ks, topic);
+    if (n == before)
+        return;
+    log_notice("Kafka consumer: topic %s has %d partitions for us now, %d before", topic->name,
+               n, before);
+    kafka_assign_begin(ks, KAFKA_PENDING_REVOKE, kafka_assign_list(ks));
+}
+
 void kafka_connect_refresh(struct kafka_source *ks)
 {
-    if (ks->plan.mode != SETTINGS_KAFKA_ASSIGN || ks->plan.n_partitions > 0 ||
-        ks->pending != KAFKA_PENDING_NONE || clock_mono_us() < ks->refresh_at_us)
-        return;
-    struct err err = {0};
-    ks->refresh_at_us = clock_mono_us() + REFRESH_US;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
-    if (find_partitions(ks, list, &err) == ERR_OK && (size_t)list->cnt != ks->parts.n) {
-        log_notice("Kafka consumer: the topics have %d partitions now, %zu before", list->cnt,
-                   ks->parts.n);
-        kafka_assign_begin(ks, KAFKA_PENDING_REVOKE, kafka_assign_list(ks));
+    for (int i = 0; i < LOOKS_MAX && ks->pending == KAFKA_PENDING_NONE; i++) {
+        refresh_one(ks);
+        if (ks->n_look_now == 0)
+            return;
     }
-    rd_kafka_topic_partition_list_destroy(list);
 }

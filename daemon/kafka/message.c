@@ -43,6 +43,28 @@ static int copy_headers(struct item *item, const rd_kafka_message_t *msg, struct
     return ERR_OK;
 }
 
+static uint64_t fold(uint64_t hash, const void *data, size_t bytes)
+{
+    const unsigned char *p = data;
+    for (size_t i = 0; i < bytes; i++)
+        hash = (hash ^ p[i]) * UINT64_C(1099511628211);
+    return hash;
+}
+
+/* FNV-1a: nobody is kept from forging it, for nobody gains by it. */
+int64_t kafka_message_digest(const struct rd_kafka_message_s *msg)
+{
+    const int64_t head[] = {rd_kafka_message_timestamp(msg, NULL),
+                            msg->key == NULL ? -1 : (int64_t)msg->key_len,
+                            msg->payload == NULL ? -1 : (int64_t)msg->len};
+    uint64_t hash = fold(UINT64_C(14695981039346656037), head, sizeof(head));
+    if (msg->key != NULL)
+        hash = fold(hash, msg->key, msg->key_len);
+    if (msg->payload != NULL)
+        hash = fold(hash, msg->payload, msg->len);
+    return hash == 0 ? 1 : (int64_t)hash;
+}
+
 /* What the settings that this source was opened with call the topic. */
 static enum item_role role_of(const struct kafka_plan *plan, const char *topic)
 {

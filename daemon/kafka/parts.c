@@ -52,7 +52,11 @@ static void part_reset(struct kafka_part *part, char *topic, int32_t partition)
         .position = -1,
         .stored_next = -1,
         .told_next = -1,
+        .low = -1,
         .high = -1,
+        .stable = -1,
+        .asked_end = -1,
+        .moved_us = clock_mono_us(),
     };
 }
 
@@ -99,17 +103,81 @@ void kafka_parts_resync(struct kafka_part *part, bool out_of_range, int64_t dela
     part->resync_at_us = clock_mono_us() + delay_us;
 }
 
+int64_t kafka_part_end(const struct kafka_part *part)
+{
+    int64_t end = part->stable >= 0 && part->stable < part->high ? part->stable : part->high;
+    return part->asked_end > end ? part->asked_end : end;
+}
+
+int64_t kafka_part_fetch_at(const struct kafka_part *part)
+{
+    return part->is_checking ? part->record_offset : part->position;
+}
+
+void kafka_part_check(struct kafka_part *part)
+{
+    if (part->record_digest == 0 || part->is_anew)
+        return;
+    part->is_checking = true;
+    kafka_parts_resync(part, false, 0);
+}
+
+/* Before the first message the place is the log's beginning. */
+int64_t kafka_part_lag(const struct kafka_part *part)
+{
+    int64_t next = part->stored_next >= 0 ? part->stored_next : part->position;
+    int64_t end = kafka_part_end(part);
+    if (next < part->low)
+        next = part->low;
+    if (next < 0 || end < 0)
+        return -1;
+    return end > next ? end - next : 0;
+}
+
 int64_t kafka_parts_lag(const struct kafka_parts *parts)
 {
-    int64_t lag = 0;
+    int64_t sum = -1;
     for (size_t i = 0; i < parts->n; i++) {
-        const struct kafka_part *part = &parts->rows[i];
-        int64_t next = part->stored_next >= 0 ? part->stored_next : part->position;
-        if (part->high < 0 || next < 0)
-            return -1;
-        lag += part->high > next ? part->high - next : 0;
+        int64_t lag = kafka_part_lag(&parts->rows[i]);
+        if (lag >= 0)
+            sum = sum < 0 ? lag : sum + lag;
     }
-    return lag;
+    return sum;
+}
+
+void kafka_part_hear(struct kafka_part *part)
+{
+    part->is_heard = true;
+    part->is_denied = part->is_unknown = false;
+}
+
+/* The partition stands still before its end, and a broker hangs up on us because its answer is too
+ * large: the other partitions of that broker go on. */
+static bool is_too_large(const struct kafka_part *part, int64_t too_large_us, int64_t now_us)
+{
+    return too_large_us != 0 && now_us - too_large_us < KAFKA_TOO_LARGE_US && !part->paused &&
+           now_us - part->moved_us > KAFKA_STILL_US && kafka_part_end(part) > part->position &&
+           too_large_us > part->moved_us;
+}
+
+enum source_part_state kafka_part_state(const struct kafka_part *part, int64_t too_large_us,
+                                        int64_t now_us)
+{
+    if (part->is_anew || part->beyond_since_us != 0)
+        return SOURCE_PART_MADE_ANEW;
+    if (part->is_denied)
+        return SOURCE_PART_DENIED;
+    if (part->is_unknown)
+        return SOURCE_PART_UNKNOWN;
+    if (part->resync && part->out_of_range)
+        return SOURCE_PART_GAP;
+    if (is_too_large(part, too_large_us, now_us))
+        return SOURCE_PART_TOO_LARGE;
+    if (!part->is_heard)
+        return SOURCE_PART_ASSIGNED;
+    if (kafka_part_lag(part) != 0)
+        return SOURCE_PART_READING;
+    return part->high > kafka_part_end(part) ? SOURCE_PART_TRANSACTION : SOURCE_PART_CAUGHT_UP;
 }
 
 void kafka_parts_clear(struct kafka_parts *parts)

@@ -6,9 +6,10 @@
  * Round      1. first contact, until it is made (connect.c)
  *            2. the pending assignment or revocation (assign.c)
  *            3. pause or resume (assign.c)
- *            4. one partition that is out of step (resync.c)
+ *            4. a topic that was made anew (anew.c), one partition that is out of step (resync.c)
  *            5. poll
- *            6. once a second: watermarks, the group is told, the status (state.c)
+ *            6. once a second: what the broker refused is asked again, the group is told, a look
+ *               at the topics (topics.c), the status (state.c)
  * Thread     One. status() and committed() come from others and meet it under `lock`.
  * Ownership  The source owns the consumer and a read-only store handle. An item belongs to the
  *            pipeline from pipeline_submit on. The dead letters are borrowed.
@@ -25,9 +26,11 @@
 
 #include "config/clock.h"
 #include "config/log.h"
+#include "config/text.h"
 #include "daemon/base/health.h"
 #include "daemon/kafka/internal.h"
 
+#include <jansson.h>
 #include <librdkafka/rdkafka.h>
 #include <signal.h>
 #include <stddef.h>
@@ -44,6 +47,10 @@
 #define CLOSE_MS         3000
 #define HEALTH_LIMIT_MS  5000
 #define RETRY_US         (100 * 1000)
+#define FETCH_ANEW_US    (5LL * 1000 * 1000)
+#define ENDS_US          (2LL * 1000 * 1000)
+#define ENDS_LATER_US    (10LL * 1000 * 1000) /* when there was no answer */
+#define ENDS_TIMEOUT_MS  1000
 
 static struct kafka_source *of_client(struct kafka_client *c)
 {
@@ -116,9 +123,25 @@ static void take_message(struct kafka_source *ks, struct kafka_part *part,
         refused(ks, part, msg->offset);
         return;
     }
-    if (msg->offset >= part->position)
+    if (msg->offset >= part->position) {
         part->position = msg->offset + 1;
+        part->moved_us = clock_mono_us();
+    }
+    part->last_ms = rd_kafka_message_timestamp(msg, NULL);
+    ledger_set_digest(pipeline_ledger(ks->p), item->topic, item->partition, item->offset,
+                      kafka_message_digest(msg));
     pipeline_submit(ks->p, item);
+}
+
+/* All that can be read before `offset` has come. */
+static void take_end(struct kafka_source *ks, struct kafka_part *part, int64_t offset)
+{
+    kafka_part_hear(part);
+    part->is_checking = false; /* the record is gone: no proof of anything */
+    if (offset < part->position)
+        kafka_parts_resync(part, true, RETRY_US); /* the log ends before our place */
+    else if (offset > part->position)
+        kafka_resync_skip(ks, part, offset);
 }
 
 static void log_seldom(struct kafka_source *ks, const rd_kafka_message_t *msg)
@@ -153,15 +176,17 @@ static void take_error(struct kafka_source *ks, struct kafka_part *part,
         if (kafka_client_check(&ks->client, &err) == ERR_FATAL)
             kafka_state_fail(ks, &err);
         return;
-    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-        kafka_state_wait(ks, "Kafka topic %s: %s",
-                         msg->rkt != NULL ? rd_kafka_topic_name(msg->rkt) : "?",
-                         rd_kafka_err2str(msg->err));
-        break;
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+        if (part != NULL && !part->resync)
+            take_end(ks, part, msg->offset);
+        return;
     default:
         break;
     }
+    if (msg->rkt != NULL)
+        kafka_topics_note(ks, rd_kafka_topic_name(msg->rkt), msg->partition, (int)msg->err);
+    else
+        kafka_state_group(ks, (int)msg->err, rd_kafka_err2str(msg->err));
     log_seldom(ks, msg);
 }
 
@@ -170,10 +195,13 @@ static void take(struct kafka_source *ks, rd_kafka_message_t *msg)
     struct kafka_part *part = NULL;
     if (msg->rkt != NULL)
         part = kafka_parts_find(&ks->parts, rd_kafka_topic_name(msg->rkt), msg->partition);
-    if (msg->err != RD_KAFKA_RESP_ERR_NO_ERROR)
+    if (msg->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
         take_error(ks, part, msg);
-    else if (part != NULL && !part->resync)
-        take_message(ks, part, msg);
+    } else if (part != NULL && !part->resync) {
+        kafka_part_hear(part);
+        if (!kafka_anew_check(ks, part, msg))
+            take_message(ks, part, msg);
+    }
     rd_kafka_message_destroy(msg);
 }
 
@@ -210,15 +238,84 @@ static void poll_round(struct kafka_source *ks)
 
 /* ---- chores: once a second ---- */
 
-static void read_watermarks(struct kafka_source *ks)
+static int64_t stat_of(const json_t *stats, const char *name)
 {
+    const json_t *value = json_object_get(stats, name);
+    return json_is_integer(value) && json_integer_value(value) >= 0 ? json_integer_value(value)
+                                                                    : -1;
+}
+
+static void read_part_stats(struct kafka_source *ks, const char *topic, const json_t *stats)
+{
+    struct kafka_part *part =
+        kafka_parts_find(&ks->parts, topic, (int32_t)stat_of(stats, "partition"));
+    if (part == NULL || stat_of(stats, "hi_offset") < 0)
+        return;
+    if (stat_of(stats, "hi_offset") < part->high && !part->resync)
+        kafka_part_check(part); /* a log does not grow shorter */
+    part->low = stat_of(stats, "lo_offset");
+    part->high = stat_of(stats, "hi_offset");
+    part->stable = ks->reads_committed ? stat_of(stats, "ls_offset") : -1;
+}
+
+/* All three ends of a log as of one moment. */
+static void on_stats(struct kafka_client *c, const json_t *stats)
+{
+    struct kafka_source *ks = of_client(c);
+    const char *topic, *number;
+    json_t *of_topic, *of_part;
+    pthread_mutex_lock(&ks->lock);
+    json_object_foreach(json_object_get(stats, "topics"), topic, of_topic)
+        json_object_foreach(json_object_get(of_topic, "partitions"), number, of_part)
+            read_part_stats(ks, topic, of_part);
+    pthread_mutex_unlock(&ks->lock);
+}
+
+static void take_end_of(struct kafka_source *ks, const rd_kafka_topic_partition_t *row)
+{
+    struct kafka_part *part = kafka_parts_find(&ks->parts, row->topic, row->partition);
+    if (part != NULL)
+        part->asked_end = row->err == RD_KAFKA_RESP_ERR_NO_ERROR ? row->offset : -1;
+    if (row->err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        kafka_topics_look_now(ks); /* is it still there? */
+}
+
+/* The statistics know an end from the last fetch that worked. Where nothing comes any more that may be
+ * long ago: the broker is asked, for what may be read as a fetch would (isolation.level). */
+static void ask_ends(struct kafka_source *ks)
+{
+    int64_t now_us = clock_mono_us();
+    if (now_us < ks->ends_at_us || ks->client.all_down || ks->pending != KAFKA_PENDING_NONE)
+        return;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)ks->parts.n);
     for (size_t i = 0; i < ks->parts.n; i++) {
         struct kafka_part *part = &ks->parts.rows[i];
-        int64_t low = 0, high = 0;
-        if (rd_kafka_get_watermark_offsets(ks->client.rk, part->topic, part->partition, &low,
-                                           &high) == RD_KAFKA_RESP_ERR_NO_ERROR &&
-            high >= 0)
-            part->high = high;
+        if (now_us - part->moved_us > KAFKA_STILL_US && !part->is_unknown)
+            rd_kafka_topic_partition_list_add(list, part->topic, part->partition)->offset =
+                RD_KAFKA_OFFSET_END;
+    }
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (list->cnt > 0)
+        code = rd_kafka_offsets_for_times(ks->client.rk, list, ENDS_TIMEOUT_MS);
+    for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++)
+        take_end_of(ks, &list->elems[i]);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        kafka_topics_look_now(ks);
+    ks->ends_at_us =
+        clock_mono_us() + (code == RD_KAFKA_RESP_ERR_NO_ERROR ? ENDS_US : ENDS_LATER_US);
+}
+
+/* The broker's refusal is given once only, so it is asked again: any answer takes it back. */
+static void fetch_anew(struct kafka_source *ks)
+{
+    int64_t now_us = clock_mono_us();
+    for (size_t i = 0; i < ks->parts.n; i++) {
+        struct kafka_part *part = &ks->parts.rows[i];
+        if ((!part->is_denied && !part->is_unknown) || part->resync || now_us < part->ask_at_us)
+            continue;
+        part->ask_at_us = now_us + FETCH_ANEW_US;
+        kafka_parts_resync(part, false, 0);
     }
 }
 
@@ -231,12 +328,13 @@ static void chores(struct kafka_source *ks)
     ks->chores_at_us = now_us + CHORES_US;
     if (kafka_client_check(&ks->client, &err) == ERR_FATAL)
         kafka_state_fail(ks, &err);
-    pthread_mutex_lock(&ks->lock);
-    read_watermarks(ks);
-    pthread_mutex_unlock(&ks->lock);
+    fetch_anew(ks);
+    ask_ends(ks);
     kafka_state_tell(ks);
-    if (ks->phase == KAFKA_RUNNING)
+    if (ks->phase == KAFKA_RUNNING) {
         kafka_connect_refresh(ks);
+        kafka_anew_patrol(ks);
+    }
     kafka_state_update(ks);
 }
 
@@ -252,6 +350,7 @@ static void *thread_main(void *arg)
             kafka_connect_step(ks);
         kafka_assign_step(ks);
         kafka_assign_pressure(ks);
+        kafka_anew_step(ks);
         kafka_resync_step(ks);
         poll_round(ks);
         chores(ks);
@@ -303,6 +402,16 @@ static void status(struct source *src, struct source_status *ret_status)
     pthread_mutex_unlock(&ks->lock);
 }
 
+static size_t parts(struct source *src, struct source_part *ret_rows, size_t room)
+{
+    struct kafka_source *ks = (struct kafka_source *)src;
+    pthread_mutex_lock(&ks->lock);
+    size_t n = ks->n_shown < room ? ks->n_shown : room, n_all = ks->n_doing;
+    memcpy(ret_rows, ks->shown, n * sizeof(*ret_rows));
+    pthread_mutex_unlock(&ks->lock);
+    return n_all;
+}
+
 static void committed(struct source *src, const struct ledger_next *next, size_t n)
 {
     struct kafka_source *ks = (struct kafka_source *)src;
@@ -310,8 +419,13 @@ static void committed(struct source *src, const struct ledger_next *next, size_t
     for (size_t i = 0; i < n; i++) {
         struct kafka_part *part =
             kafka_parts_find(&ks->parts, next[i].topic, next[i].partition);
-        if (part != NULL && next[i].next_offset > part->stored_next)
-            part->stored_next = next[i].next_offset;
+        if (part == NULL || next[i].next_offset <= part->stored_next)
+            continue;
+        part->stored_next = next[i].next_offset;
+        if (next[i].record_digest == 0)
+            continue;
+        part->record_offset = next[i].record_offset;
+        part->record_digest = next[i].record_digest;
     }
     pthread_mutex_unlock(&ks->lock);
 }
@@ -329,6 +443,7 @@ static void source_free(void *owner)
 {
     struct kafka_source *ks = owner;
     kafka_parts_clear(&ks->parts);
+    free(ks->topics);
     kafka_secrets_done(&ks->client.secrets);
     plan_done(&ks->plan);
     pthread_mutex_destroy(&ks->lock);
@@ -351,6 +466,7 @@ static const struct source_ops kafka_ops = {
     .start = start,
     .stop = stop,
     .status = status,
+    .parts = parts,
     .committed = committed,
     .close = close_source,
 };
@@ -371,6 +487,7 @@ static int plan_init(struct kafka_plan *plan, const struct settings *s, struct e
     size_t n_topics = s->kafka.video_topics.n + s->kafka.interaction_topics.n;
     plan->mode = s->kafka.mode;
     plan->start = s->kafka.start;
+    plan->made_anew = s->kafka.topic_made_anew;
     plan->topics = calloc(n_topics + 1, sizeof(*plan->topics));
     plan->partitions = calloc(s->kafka.n_partitions + 1, sizeof(*plan->partitions));
     plan->store_path = strdup(s->store.path);
@@ -386,6 +503,24 @@ static int plan_init(struct kafka_plan *plan, const struct settings *s, struct e
     return ERR_OK;
 }
 
+static bool reads_committed(const rd_kafka_conf_t *conf)
+{
+    char level[32] = "";
+    size_t bytes = sizeof(level);
+    return rd_kafka_conf_get(conf, "isolation.level", level, &bytes) == RD_KAFKA_CONF_OK &&
+           strcmp(level, "read_committed") == 0;
+}
+
+static int name_topics(struct kafka_source *ks, struct err *err)
+{
+    ks->topics = calloc(ks->plan.n_topics + 1, sizeof(*ks->topics));
+    if (ks->topics == NULL)
+        return err_oom(err, "opening the Kafka source");
+    for (size_t i = 0; i < ks->plan.n_topics; i++)
+        ks->topics[i].name = ks->plan.topics[i];
+    return ERR_OK;
+}
+
 static int open_client(struct kafka_source *ks, const struct settings *s, struct err *err)
 {
     rd_kafka_conf_t *conf = NULL;
@@ -394,6 +529,8 @@ static int open_client(struct kafka_source *ks, const struct settings *s, struct
         return result;
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
     rd_kafka_conf_set_offset_commit_cb(conf, on_commit);
+    ks->client.on_stats = on_stats;
+    ks->reads_committed = reads_committed(conf);
     return kafka_client_open(&ks->client, KAFKA_CONSUMER, "consumer", conf, err);
 }
 
@@ -411,8 +548,11 @@ int kafka_source_open(const struct settings *s, struct pipeline *p, struct sourc
     ks->base.ops = &kafka_ops;
     ks->p = p;
     ks->status.lag_records = -1;
+    text_format(ks->status.detail, sizeof(ks->status.detail), "first contact");
     pthread_mutex_init(&ks->lock, NULL);
     int result = plan_init(&ks->plan, s, err);
+    if (result == ERR_OK)
+        result = name_topics(ks, err);
     if (result == ERR_OK)
         result = open_client(ks, s, err);
     if (result != ERR_OK) {

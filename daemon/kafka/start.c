@@ -118,7 +118,7 @@ static int place_one(struct kafka_source *ks, rd_kafka_topic_partition_t *row,
         status = read_end(ks, row, err);
     if (status == ERR_OK && !known)
         found->rows[found->n++] =
-            (struct store_offset){row->topic, row->partition, row->offset};
+            (struct store_offset){row->topic, row->partition, row->offset, 0, 0};
     return status;
 }
 

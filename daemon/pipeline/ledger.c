@@ -27,6 +27,7 @@ enum { RING_FIRST = 64 }; /* slots; a power of two */
 
 struct slot {
     int64_t offset;
+    int64_t digest; /* of the record, 0 = none */
     bool finished;
     bool previewed; /* only inside ledger_preview */
 };
@@ -283,6 +284,17 @@ struct ledger_mark ledger_mark_of(const struct item *item)
     return (struct ledger_mark){item->topic, item->partition, item->offset, item->epoch};
 }
 
+void ledger_set_digest(struct ledger *l, const char *topic, int32_t partition, int64_t offset,
+                       int64_t digest)
+{
+    pthread_mutex_lock(&l->lock);
+    struct partition *p = find(l, topic, partition);
+    struct slot *slot = p ? find_slot(p, offset) : NULL;
+    if (slot)
+        slot->digest = digest;
+    pthread_mutex_unlock(&l->lock);
+}
+
 bool ledger_is_current(struct ledger *l, const struct ledger_mark *mark)
 {
     pthread_mutex_lock(&l->lock);
@@ -291,12 +303,17 @@ bool ledger_is_current(struct ledger *l, const struct ledger_mark *mark)
     return current;
 }
 
-/* next_offset if the previewed slots were finished too. */
-static int64_t next_with_previewed(const struct partition *p)
+/* next_offset if the previewed slots were finished too, and the last record before it. */
+static int64_t next_with_previewed(const struct partition *p, struct ledger_next *next)
 {
-    for (size_t i = 0; i < p->n_slots; i++)
+    for (size_t i = 0; i < p->n_slots; i++) {
         if (!at(p, i)->finished && !at(p, i)->previewed)
             return limited(p, at(p, i)->offset);
+        if (at(p, i)->digest != 0) {
+            next->record_offset = at(p, i)->offset;
+            next->record_digest = at(p, i)->digest;
+        }
+    }
     return limited(p, p->after_newest);
 }
 
@@ -324,10 +341,10 @@ size_t ledger_preview(struct ledger *l, const struct ledger_mark *marks, size_t 
         p->touched = true;
         p->next_touched = touched;
         touched = p;
-        int64_t next_offset = next_with_previewed(p);
-        if (next_offset > next_of(p) && !p->is_lane)
-            ret_next[n_next++] =
-                (struct ledger_next){marks[i].topic, marks[i].partition, next_offset};
+        struct ledger_next next = {.topic = marks[i].topic, .partition = marks[i].partition};
+        next.next_offset = next_with_previewed(p, &next);
+        if (next.next_offset > next_of(p) && !p->is_lane)
+            ret_next[n_next++] = next;
     }
 
     for (; touched; touched = touched->next_touched)

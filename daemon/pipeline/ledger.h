@@ -34,6 +34,9 @@ bool ledger_begin(struct ledger *l, const char *topic, int32_t partition, int64_
 /* A lane: what is followed without a place in a log. It is partition 0 of a topic of that name, from
  * offset 0, and its offsets are not stored. */
 int ledger_open_lane(struct ledger *l, const char *name, uint32_t *ret_epoch, struct err *err);
+/* The digest of the record at an offset in flight, not 0: it is stored with next_offset. */
+void ledger_set_digest(struct ledger *l, const char *topic, int32_t partition, int64_t offset,
+                       int64_t digest);
 /* What next_offset would be with these offsets finished too; changes nothing until
  * ledger_finish. The sink asks, commits the transaction, then finishes. */
 struct ledger_mark {
@@ -46,6 +49,7 @@ struct ledger_next {
     const char *topic; /* borrowed from the mark */
     int32_t partition;
     int64_t next_offset;
+    int64_t record_offset, record_digest; /* the last one before it; digest 0 = has none */
 };
 struct item;
 /* The item's place in the ledger. */

@@ -108,7 +108,7 @@ void pipeline_submit(struct pipeline *p, struct item *item)
         queue_push(p->work, item);
         return;
     }
-    if (item->letter_id == 0)
+    if (item->kind != ITEM_GAP && item->letter_id == 0)
         metrics_event(item->topic);
     if (item->kind != ITEM_DEAD && item->kind != ITEM_GAP &&
         event_parse(&p->rules, item, &err) != ERR_OK) {

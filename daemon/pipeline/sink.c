@@ -111,7 +111,8 @@ static size_t next_offsets(struct sink *k, size_t n_marks)
     size_t n = ledger_preview(k->o.ledger, k->marks, n_marks, k->next);
     for (size_t i = 0; i < n; i++)
         k->offsets[i] = (struct store_offset){k->next[i].topic, k->next[i].partition,
-                                              k->next[i].next_offset};
+                                              k->next[i].next_offset, k->next[i].record_offset,
+                                              k->next[i].record_digest};
     return n;
 }
 

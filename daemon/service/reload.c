@@ -80,6 +80,7 @@ void service_reload_unchangeable(const struct settings *old, const struct settin
          same_strings(&old->kafka.interaction_topics, &now->kafka.interaction_topics)},
         {"kafka.partitions", same_partitions(old, now)},
         {"kafka.start", old->kafka.start == now->kafka.start},
+        {"kafka.topic_made_anew", old->kafka.topic_made_anew == now->kafka.topic_made_anew},
         {"kafka.dlq_topic", same_text(old->kafka.dlq_topic, now->kafka.dlq_topic)},
         {"kafka.properties", same_strings(&old->kafka.properties, &now->kafka.properties)},
         {"events", same_events(old, now)},

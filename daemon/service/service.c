@@ -33,7 +33,6 @@
 #define SERVICE_TICK_US      INT64_C(1000000)
 #define SERVICE_STOP_MS      9000 /* the guard's patience; systemd would wait 60 s */
 #define SERVICE_DRAIN_MAX_MS 6000 /* leaves time to close what the guard watches */
-#define SERVICE_TOPIC_BYTES  256
 #define SERVICE_MMAP_BYTES   (1 << 20)
 
 /* Weights, tables and files of a model come and go with each retraining, on several threads. glibc
@@ -133,11 +132,11 @@ static int start_timer(struct service *svc, struct err *err)
 static int start_pipeline(struct service *svc, struct err *err)
 {
     const struct settings *s = &svc->settings->s;
-    char topic[SERVICE_TOPIC_BYTES] = "";
+    char topic[SETTINGS_DLQ_TOPIC_BYTES] = "";
     int r;
 
     if (s->source == SETTINGS_SOURCE_KAFKA)
-        kafka_config_dlq_topic(s, topic, sizeof(topic));
+        settings_dlq_topic(s, topic, sizeof(topic));
     r = pipeline_open(s, topic[0] ? topic : NULL, &svc->pipeline, err);
     if (r == ERR_OK)
         vitals_init(&svc->vitals, s, svc->pipeline);

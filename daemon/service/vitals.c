@@ -13,6 +13,8 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,8 +25,10 @@
 struct look {
     struct pipeline_status p;
     struct source_status s;
-    const char *source_name; /* NULL = not started */
-    uint64_t n_published;    /* dead letters that the broker took */
+    const char *source_name;   /* NULL = not started */
+    struct source_part *parts; /* (n_parts), the first of n_all; NULL = none, or no memory */
+    size_t n_parts, n_all;
+    uint64_t n_published; /* dead letters that the broker took */
 };
 
 static void look_at(struct vitals *v, struct look *ret)
@@ -41,6 +45,20 @@ static void look_at(struct vitals *v, struct look *ret)
     }
     if (letters)
         ret->n_published = publish_count(letters);
+}
+
+/* What is shown partition by partition; free(ret->parts). */
+static void look_at_parts(struct vitals *v, struct look *ret)
+{
+    struct source *src = atomic_load(&v->source);
+
+    if (!src || !src->ops->parts)
+        return;
+    ret->parts = calloc(SOURCE_PARTS_SHOWN, sizeof(*ret->parts));
+    if (!ret->parts)
+        return;
+    ret->n_all = src->ops->parts(src, ret->parts, SOURCE_PARTS_SHOWN);
+    ret->n_parts = ret->n_all < SOURCE_PARTS_SHOWN ? ret->n_all : SOURCE_PARTS_SHOWN;
 }
 
 void vitals_init(struct vitals *v, const struct settings *s, struct pipeline *p)
@@ -107,7 +125,10 @@ bool vitals_ready(struct vitals *v, char *ret_why, size_t why_bytes)
 static void gauge(FILE *out, const char *name, const char *help, double value)
 {
     metrics_head(out, name, "gauge", help);
-    fprintf(out, "%s %.15g\n", name, value);
+    if (isnan(value)) /* printf's spelling is not Prometheus' */
+        fprintf(out, "%s NaN\n", name);
+    else
+        fprintf(out, "%s %.15g\n", name, value);
 }
 
 static void counter(FILE *out, const char *name, const char *help, uint64_t value)
@@ -158,16 +179,41 @@ static void print_refresh(FILE *out, const struct refresh_status *r)
     fprintf(out, "metammf_refresh_seconds_total %.6f\n", r->seconds);
 }
 
+/* The names of topics need no escape. */
+static void print_parts(FILE *out, const struct look *l)
+{
+    metrics_head(out, "metammf_partitions", "gauge", "Partitions, by what each is doing.");
+    for (int i = 0; i < SOURCE_PART_STATES; i++)
+        fprintf(out, "metammf_partitions{state=\"%s\"} %u\n",
+                source_part_state_name((enum source_part_state)i), l->s.n_in_state[i]);
+    metrics_head(out, "metammf_partition_lag_records", "gauge",
+                 "Records that can be read and are not stored, of the first 100 partitions.");
+    for (size_t i = 0; i < l->n_parts; i++) {
+        const struct source_part *part = &l->parts[i];
+
+        if (part->partition >= 0 && part->lag >= 0)
+            fprintf(out,
+                    "metammf_partition_lag_records{topic=\"%s\",partition=\"%d\"} %" PRId64
+                    "\n",
+                    part->topic, (int)part->partition, part->lag);
+    }
+}
+
 static void print_source(FILE *out, const struct look *l)
 {
     gauge(out, "metammf_source_connected", "1 when the broker answers or the folder is there.",
           l->s.connected ? 1 : 0);
     gauge(out, "metammf_source_paused", "1 while back-pressure holds the source.",
           l->s.paused ? 1 : 0);
-    if (l->s.lag_records >= 0)
-        gauge(out, "metammf_consumer_lag_records",
-              "Records behind the end of the log, over all assigned partitions.",
-              (double)l->s.lag_records);
+    gauge(
+        out, "metammf_consumer_lag_records",
+        "Records that can be read and are not stored, over all assigned partitions; NaN while "
+        "nothing is known.",
+        l->s.lag_records >= 0 ? (double)l->s.lag_records : (double)NAN);
+    print_parts(out, l);
+    gauge(out, "metammf_source_warning",
+          "1 while something else than reading is held up: metammf status says what.",
+          l->s.warning[0] ? 1 : 0);
     counter(out, "metammf_rebalances_total", "Assignments and revocations of partitions.",
             l->s.n_rebalances);
     counter(out, "metammf_data_gaps_total", "Holes found in the log.", l->s.n_gaps);
@@ -220,9 +266,11 @@ void vitals_metrics(struct vitals *v, FILE *out)
     look_at(v, &l);
     if (metrics_print(out) != 0)
         return;
+    look_at_parts(v, &l);
     print_pipeline(out, &l.p);
     print_refresh(out, &l.p.refresh);
     print_source(out, &l);
+    free(l.parts);
     print_identity(out, v, &l.p);
     retrain_metrics(atomic_load(&v->retrain), out);
 }
@@ -245,14 +293,41 @@ void vitals_line(struct vitals *v, char *ret_text, size_t bytes)
                 wait[0] ? "; " : "", wait);
 }
 
+static json_t *json_states(const struct source_status *s)
+{
+    json_t *states = json_object();
+
+    for (int i = 0; i < SOURCE_PART_STATES; i++)
+        json_object_set_new(states, source_part_state_name((enum source_part_state)i),
+                            json_integer(s->n_in_state[i]));
+    return states;
+}
+
+static json_t *json_parts(const struct look *l)
+{
+    json_t *parts = json_array();
+
+    for (size_t i = 0; i < l->n_parts; i++) {
+        const struct source_part *part = &l->parts[i];
+
+        json_array_append_new(
+            parts, json_pack("{s:s, s:i, s:s, s:I, s:I, s:s}", "topic", part->topic,
+                             "partition", (int)part->partition, "state",
+                             source_part_state_name(part->state), "lag", (json_int_t)part->lag,
+                             "next_offset", (json_int_t)part->next_offset, "why", part->why));
+    }
+    return parts;
+}
+
 static json_t *json_source(const struct look *l)
 {
-    return json_pack("{s:s, s:b, s:b, s:b, s:i, s:I, s:s, s:I, s:I, s:I, s:I}", "name",
-                     l->source_name ? l->source_name : "none", "connected", l->s.connected,
-                     "paused", l->s.paused, "failed", l->s.failed, "partitions",
+    return json_pack("{s:s, s:b, s:b, s:b, s:i, s:I, s:s, s:s, s:o, s:o, s:I, s:I, s:I, s:I}",
+                     "name", l->source_name ? l->source_name : "none", "connected",
+                     l->s.connected, "paused", l->s.paused, "failed", l->s.failed, "partitions",
                      (int)l->s.n_partitions, "lag", (json_int_t)l->s.lag_records, "detail",
-                     l->s.detail, "rebalances", (json_int_t)l->s.n_rebalances, "gaps",
-                     (json_int_t)l->s.n_gaps, "repeats", (json_int_t)l->s.n_repeats,
+                     l->s.detail, "warning", l->s.warning, "states", json_states(&l->s),
+                     "parts", json_parts(l), "rebalances", (json_int_t)l->s.n_rebalances,
+                     "gaps", (json_int_t)l->s.n_gaps, "repeats", (json_int_t)l->s.n_repeats,
                      "dlq_published", (json_int_t)l->n_published);
 }
 
@@ -273,16 +348,19 @@ struct json_t *vitals_json(struct vitals *v)
     bool ready = live && vitals_ready(v, why, sizeof(why));
 
     look_at(v, &l);
+    look_at_parts(v, &l);
     health_waits(waits, sizeof(waits));
     struct stat store = {.st_ino = 0};
     (void)stat(v->store_path, &store);
+    json_t *source = json_source(&l);
+    free(l.parts);
     return json_pack(
         "{s:s, s:o, s:[I, I], s:i, s:f, s:b, s:b, s:s, s:s, s:o, s:{s:I, s:I, s:I}, s:o,"
         " s:{s:I, s:b, s:i}, s:o}",
         "version", MMF_VERSION, "store", json_field_path(v->store_path), "store_file",
         (json_int_t)store.st_dev, (json_int_t)store.st_ino, "pid", (int)getpid(), "uptime_s",
         (double)(clock_real_us() - v->started_us) / 1e6, "live", live, "ready", ready, "why",
-        why, "wait", waits[0] ? waits : l.p.wait, "source", json_source(&l), "queue", "work",
+        why, "wait", waits[0] ? waits : l.p.wait, "source", source, "queue", "work",
         (json_int_t)l.p.n_work, "done", (json_int_t)l.p.n_done, "in_flight",
         (json_int_t)l.p.n_in_flight, "workers", json_workers(&l.p.pool), "model", "id",
         (json_int_t)l.p.model_id, "trained", l.p.model_trained, "dim", (int)l.p.dim, "training",

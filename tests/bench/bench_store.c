@@ -93,7 +93,7 @@ static double write_rows(struct bench *b, int n_rows, int batch, bool with_featu
             b->features[0] = b->embedding[0];
             fill_video(b, i, with_features);
         }
-        struct store_offset offset = {"videos", 0, b->offset};
+        struct store_offset offset = {"videos", 0, b->offset, 0, 0};
         need(b, store_write_batch(b->st, b->ops, (size_t)batch, &offset, 1, &r, &b->err),
              "write");
     }

@@ -12,6 +12,11 @@
  *   kafka_feed create BOOTSTRAP TOPIC PARTITIONS [CONFIG=VALUE…]   not on the mock cluster
  *   kafka_feed grow BOOTSTRAP TOPIC PARTITIONS                     to so many (real broker)
  *   kafka_feed delete BOOTSTRAP TOPIC                              (real broker)
+ *   kafka_feed transact BOOTSTRAP TOPIC N commit|abort|leave [SECONDS]   N clicks in a
+ *                                            transaction; leave: it stays open for so long, then
+ *                                            is aborted (real broker)
+ *   kafka_feed big BOOTSTRAP TOPIC BYTES     one message of so many zero bytes, to partition 0
+ *   kafka_feed acl BOOTSTRAP allow|forget topic|group NAME USER   READ (real broker)
  *   kafka_feed truncate BOOTSTRAP TOPIC PARTITION BEFORE           deletes records (real broker)
  *
  * Ledger line: {"topic", "partition", "offset", "key_b64", "value_b64", "headers": [[name,
@@ -28,6 +33,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static void die(const char *what, const char *why)
 {
@@ -401,6 +407,91 @@ static int delete_topic(const char *bootstrap, const char *topic)
     return 0;
 }
 
+static int big(const char *bootstrap, const char *topic, size_t bytes)
+{
+    char why[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    set(conf, "bootstrap.servers", bootstrap);
+    set(conf, "message.max.bytes", "200000000");
+    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof(why));
+    void *value = calloc(1, bytes);
+    if (rk == NULL || value == NULL)
+        die("open", why);
+    rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(0),
+                      RD_KAFKA_V_VALUE(value, bytes), RD_KAFKA_V_END);
+    rd_kafka_flush(rk, 120000);
+    size_t n_left = (size_t)rd_kafka_outq_len(rk) + n_undelivered;
+    rd_kafka_destroy(rk);
+    free(value);
+    return n_left > 0;
+}
+
+static void await(rd_kafka_queue_t *queue, const char *what);
+
+static int acl(const char *bootstrap, char **args)
+{
+    char why[256] = "", user[128];
+    bool allow = strcmp(args[0], "allow") == 0, is_topic = strcmp(args[1], "topic") == 0;
+    rd_kafka_ResourceType_t type = is_topic ? RD_KAFKA_RESOURCE_TOPIC : RD_KAFKA_RESOURCE_GROUP;
+    rd_kafka_t *rk = open_client(RD_KAFKA_PRODUCER, bootstrap, NULL);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    (void)snprintf(user, sizeof(user), "User:%s", args[3]);
+    rd_kafka_AclBinding_t *binding =
+        (allow ? rd_kafka_AclBinding_new : rd_kafka_AclBindingFilter_new)(
+            type, args[2], RD_KAFKA_RESOURCE_PATTERN_LITERAL, user, "*",
+            RD_KAFKA_ACL_OPERATION_READ, RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, why, sizeof(why));
+    if (binding == NULL)
+        die("acl", why);
+    if (allow)
+        rd_kafka_CreateAcls(rk, &binding, 1, NULL, queue);
+    else
+        rd_kafka_DeleteAcls(rk, &binding, 1, NULL, queue);
+    await(queue, "acl");
+    rd_kafka_AclBinding_destroy(binding);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_destroy(rk);
+    return 0;
+}
+
+static void check(rd_kafka_error_t *error, const char *what)
+{
+    if (error != NULL)
+        die(what, rd_kafka_error_string(error));
+}
+
+static int transact(const char *bootstrap, const char *topic, int n, const char *end,
+                    int seconds)
+{
+    char why[256], value[128];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    set(conf, "bootstrap.servers", bootstrap);
+    set(conf, "transactional.id", end);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof(why));
+    if (rk == NULL)
+        die("open", why);
+    check(rd_kafka_init_transactions(rk, 60000), "init transactions");
+    check(rd_kafka_begin_transaction(rk), "begin");
+    for (int i = 0; i < n; i++) {
+        int bytes =
+            snprintf(value, sizeof(value), "{\"user_id\":\"%s%d\",\"item_id\":\"i1\"}", end, i);
+        rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(0),
+                          RD_KAFKA_V_VALUE(value, (size_t)bytes),
+                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+    }
+    if (rd_kafka_flush(rk, 60000) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        die("flush", "not all acknowledged");
+    puts("written");
+    fflush(stdout);
+    if (strcmp(end, "leave") == 0)
+        sleep((unsigned)seconds);
+    check(strcmp(end, "commit") == 0 ? rd_kafka_commit_transaction(rk, 60000)
+                                     : rd_kafka_abort_transaction(rk, 60000),
+          end);
+    rd_kafka_destroy(rk);
+    return 0;
+}
+
 static int truncate_log(const char *bootstrap, const char *topic, int partition, int64_t before)
 {
     rd_kafka_t *rk = open_client(RD_KAFKA_PRODUCER, bootstrap, NULL);
@@ -437,6 +528,12 @@ int main(int argc, char **argv)
         return grow_topic(argv[2], argv[3], (size_t)atoi(argv[4]));
     if (strcmp(verb, "delete") == 0 && argc > 3)
         return delete_topic(argv[2], argv[3]);
+    if (strcmp(verb, "big") == 0 && argc > 4)
+        return big(argv[2], argv[3], (size_t)atoll(argv[4]));
+    if (strcmp(verb, "acl") == 0 && argc > 6)
+        return acl(argv[2], argv + 3);
+    if (strcmp(verb, "transact") == 0 && argc > 5)
+        return transact(argv[2], argv[3], atoi(argv[4]), argv[5], argc > 6 ? atoi(argv[6]) : 0);
     if (strcmp(verb, "truncate") == 0 && argc > 5)
         return truncate_log(argv[2], argv[3], atoi(argv[4]), atoll(argv[5]));
     fprintf(stderr, "kafka_feed: see the head of kafka_feed.c for its verbs\n");

@@ -195,13 +195,14 @@ kafka = {{
     interaction_topics = ["interactions"];
     dlq_topic = "videos.dlq";
     start = "{start}";
+    {kafka}
     properties = {{ {properties} }};
 }};
 extract = {{ workers = {workers}; worker_path = "{worker}"; require_sandbox = true; }};
 queue = {{ items = {queue_items}; }};
-http = {{ port = 0; }};
+http = {{ port = {port}; }};
 training = {{ enabled = false; }};
-control = {{ socket = ""; }};
+control = {{ socket = "{control}"; }};
 """
 
 
@@ -209,14 +210,16 @@ class Daemon:
     """One store and its configuration; started, killed and started again."""
 
     def __init__(self, executable, tools, folder, bootstrap, mode, media_root, properties="",
-                 fault=None, workers=1, start="beginning", queue_items=1000):
+                 fault=None, workers=1, start="beginning", queue_items=1000, kafka="",
+                 port=0, control=""):
         self.executable, self.folder = executable, folder
         (folder / "store").mkdir(exist_ok=True)
         self.config = folder / "metammfd.conf"
         self.config.write_text(CONFIG.format(
             folder=folder, media_root=media_root, bootstrap=bootstrap, mode=mode,
             properties='session_timeout_ms = "6000"; ' + properties, workers=workers,
-            worker=tools / "metammf-extract", start=start, queue_items=queue_items))
+            worker=tools / "metammf-extract", start=start, queue_items=queue_items,
+            kafka=kafka, port=port, control=control))
         self.db_path = folder / "store" / "metammf.db"
         self.env = {**os.environ, **({"MMF_FAULT": fault} if fault else {})}
         self.process = None

@@ -133,7 +133,7 @@ static inline struct store_video *fixture_video(const struct fixture *f,
 static inline struct store_batch_result
 fixture_write(struct fixture *f, const struct store_op *ops, size_t n_ops, int64_t next_offset)
 {
-    struct store_offset offset = {"videos", 3, next_offset};
+    struct store_offset offset = {"videos", 3, next_offset, 0, 0};
     struct store_batch_result r = {0};
 
     assert_ok(f, store_write_batch(f->st, ops, n_ops, &offset, next_offset >= 0 ? 1 : 0, &r,

@@ -234,7 +234,7 @@ static void new_security_properties_reach_both_clients(void **state)
 static void dlq_topic_unset_named_after_topic_and_group(void **state)
 {
     char topic[256];
-    kafka_config_dlq_topic(*state, topic, sizeof(topic));
+    settings_dlq_topic(*state, topic, sizeof(topic));
     assert_string_equal(topic, "videos.metammfd.dlq");
 }
 

@@ -232,6 +232,35 @@ static void random_order_agrees_with_the_oracle(void **state)
     }
 }
 
+static void preview_brings_the_last_record_of_the_prefix(void **state)
+{
+    (void)state;
+    uint32_t epoch;
+    struct ledger *l = assigned(41, &epoch);
+    struct ledger_mark marks[4];
+    struct ledger_next next[4];
+    for (int i = 0; i < 4; i++) {
+        marks[i] = (struct ledger_mark){"videos", 3, 41 + 2 * i, epoch};
+        assert_true(ledger_begin(l, "videos", 3, marks[i].offset, &epoch));
+        if (i < 3) /* the last one is a move over what is never delivered */
+            ledger_set_digest(l, "videos", 3, marks[i].offset, 100 + i);
+    }
+    assert_int_equal(ledger_preview(l, &marks[1], 1, next), 0);
+    ledger_finish(l, &marks[1], 1);
+    assert_int_equal(ledger_preview(l, &marks[0], 1, next), 1);
+    assert_int_equal(next[0].next_offset, 45);
+    assert_int_equal(next[0].record_offset, 43);
+    assert_int_equal(next[0].record_digest, 101);
+    ledger_finish(l, &marks[0], 1);
+    assert_int_equal(ledger_preview(l, &marks[2], 2, next), 1);
+    assert_int_equal(next[0].next_offset, 48);
+    assert_int_equal(next[0].record_offset, 45);
+    ledger_finish(l, &marks[2], 1);
+    assert_int_equal(ledger_preview(l, &marks[3], 1, next), 1);
+    assert_int_equal(next[0].record_digest, 0); /* as before */
+    ledger_free(l);
+}
+
 static void a_long_log_stays_small(void **state)
 {
     (void)state;
@@ -258,6 +287,7 @@ int main(void)
         cmocka_unit_test(finish_of_an_old_epoch_changes_nothing),
         cmocka_unit_test(assign_again_drops_what_was_in_flight),
         cmocka_unit_test(random_order_agrees_with_the_oracle),
+        cmocka_unit_test(preview_brings_the_last_record_of_the_prefix),
         cmocka_unit_test(a_long_log_stays_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -253,6 +253,9 @@ static void settings_load_contradictions_are_refused(void **state)
     assert_refused("kafka = { video_topics = []; interaction_topics = []; };", "name a topic");
     assert_refused("kafka = { interaction_topics = [\"videos\"]; };", "name it once");
     assert_refused("kafka = { dlq_topic = \"videos\"; };", "come back for ever");
+    assert_refused("kafka = { group_id = \"g\"; video_topics = [\"a\", \"a.g.dlq\"]; };",
+                   "come back for ever");
+    assert_refused("kafka = { group_id = \"my group\"; };", "no Kafka topic may have");
     assert_refused("kafka = { video_topics = []; };", "no video topic to name it after");
 }
 

@@ -203,7 +203,7 @@ static int write_all(struct fixture *f)
         {.kind = STORE_OP_DELETE, .del = &del},
         {.kind = STORE_OP_INTERACTION, .interaction = &x}};
     struct store_batch_result r;
-    struct store_offset offset = {"videos", 3, 6000};
+    struct store_offset offset = {"videos", 3, 6000, 0, 0};
     bool more = false;
     int status = store_write_batch(f->st, ops, 4, &offset, 1, &r, &f->err);
 

@@ -66,7 +66,7 @@ static int step_batch(struct fixture *f, int b)
                                   .dlq_topic = "dlq"};
     struct store_delete del = {{"videos", 3, at + 4}, id[2]};
     struct store_op ops[5];
-    struct store_offset offset = {"videos", 3, at + 10};
+    struct store_offset offset = {"videos", 3, at + 10, 0, 0};
     struct store_batch_result r;
 
     for (int i = 0; i < 3; i++)

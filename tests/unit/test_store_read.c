@@ -144,7 +144,8 @@ static void count_counts_each_kind(void **state)
 static void read_offsets_lists_each_partition(void **state)
 {
     struct fixture *f = *state;
-    const struct store_offset offsets[] = {{"b", 0, 5}, {"a", 1, 7}, {"a", 0, 6}};
+    const struct store_offset offsets[] = {
+        {"b", 0, 5, 0, 0}, {"a", 1, 7, 0, 0}, {"a", 0, 6, 0, 0}};
     struct store_offset_row *rows = NULL;
     struct store_batch_result r;
     size_t n = 0;

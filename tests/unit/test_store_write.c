@@ -242,12 +242,64 @@ static void write_batch_offset_never_moves_backwards(void **state)
     assert_int_equal(store_next_offset(f->st, "other", 3, &next, &f->err), ERR_NONE);
 }
 
+static void move(struct fixture *f, int64_t next, int64_t record, int64_t digest)
+{
+    struct store_batch_result r;
+    const struct store_offset offset = {"videos", 3, next, record, digest};
+
+    assert_ok(f, store_write_batch(f->st, NULL, 0, &offset, 1, &r, &f->err));
+}
+
+static void last_record_stays_until_another(void **state)
+{
+    struct fixture *f = *state;
+    int64_t offset = 0, digest = 0;
+
+    move(f, 10, 0, 0);
+    assert_int_equal(store_last_record(f->st, "videos", 3, &offset, &digest, &f->err),
+                     ERR_NONE);
+    move(f, 20, 19, -7);
+    move(f, 30, 0, 0); /* over what is never delivered */
+    assert_ok(f, store_last_record(f->st, "videos", 3, &offset, &digest, &f->err));
+    assert_int_equal(offset, 19);
+    assert_int_equal(digest, -7);
+}
+
+/* The new log's offsets are new ones: nothing of the old one is lost, nothing taken for it. */
+static void topic_made_anew_begins_again(void **state)
+{
+    struct fixture *f = *state;
+    int64_t next = 0, digest = 0;
+
+    (void)fixture_put(f, "v1", 41, 1);
+    (void)fixture_bury(f, 43, "bad_json", NULL);
+    move(f, 100, 99, 5);
+    assert_ok(f, store_topic_made_anew(f->st, "videos", false, &f->err));
+    assert_ok(f, store_topic_made_anew(f->st, "videos", false, &f->err)); /* at each start */
+    assert_int_equal(fixture_query(f, "SELECT count(*) FROM data_gap WHERE from_offset = 100 "
+                                      "AND to_offset = 100"),
+                     1);
+    assert_ok(f, store_next_offset(f->st, "videos", 3, &next, &f->err));
+    assert_int_equal(next, 100);
+
+    assert_ok(f, store_topic_made_anew(f->st, "videos", true, &f->err));
+    assert_ok(f, store_next_offset(f->st, "videos", 3, &next, &f->err));
+    assert_int_equal(next, 0);
+    assert_int_equal(store_last_record(f->st, "videos", 3, &next, &digest, &f->err), ERR_NONE);
+    assert_int_equal(fixture_put(f, "v1", 2, 1).n_updated, 1); /* older by its offset */
+    (void)fixture_bury(f, 43, "bad_json", NULL);
+    assert_int_equal(fixture_query(f, "SELECT count(*) FROM dead_letter"), 2);
+    assert_int_equal(fixture_query(f, "SELECT count(*) FROM dead_letter WHERE topic GLOB "
+                                      "'videos@20*Z'"),
+                     1);
+}
+
 static void refuse(struct fixture *f, struct fixture_video *b, const char *word)
 {
     struct store_op ops[2];
     struct fixture_video good;
     struct store_batch_result r;
-    struct store_offset offset = {"videos", 3, 99};
+    struct store_offset offset = {"videos", 3, 99, 0, 0};
 
     ops[0] = (struct store_op){.kind = STORE_OP_VIDEO,
                                .video = fixture_video(f, &good, "good", 1, 1)};
@@ -313,7 +365,7 @@ static void write_batch_disk_full_changes_nothing_and_recovers(void **state)
     struct fixture *f = *state;
     struct fixture_video b;
     struct store_op op = {.kind = STORE_OP_VIDEO, .video = fixture_video(f, &b, "v1", 1, 1)};
-    struct store_offset offset = {"videos", 3, 2};
+    struct store_offset offset = {"videos", 3, 2, 0, 0};
     struct store_batch_result r;
     char *big = calloc(1, 200001);
     char sql[64];
@@ -395,6 +447,8 @@ int main(void)
         CASE(write_batch_interaction_with_unknown_item_creates_it),
         CASE(write_batch_interaction_does_not_revive_deleted_item),
         CASE(write_batch_offset_never_moves_backwards),
+        CASE(last_record_stays_until_another),
+        CASE(topic_made_anew_begins_again),
         CASE(write_batch_unusable_vectors_are_refused),
         CASE(write_batch_zero_feature_is_stored),
         CASE(write_batch_weight_not_finite_is_refused),

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define DOCTOR_CHECKS_MAX 24
+#define DOCTOR_CHECKS_MAX 128
 
 enum doctor_verdict { DOCTOR_GOOD, DOCTOR_NOTE, DOCTOR_BAD };
 

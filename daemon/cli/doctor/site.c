@@ -191,22 +191,28 @@ static void check_spool(struct doctor *d)
                    d->s->spool.directory, strerror(errno));
 }
 
-static void check_broker(struct doctor *d)
+static void take_finding(void *arg, const struct kafka_probe_finding *f)
 {
-    char text[500] = "";
-    struct err err;
+    static const enum doctor_verdict verdicts[] = {[KAFKA_PROBE_GOOD] = DOCTOR_GOOD,
+                                                   [KAFKA_PROBE_NOTE] = DOCTOR_NOTE,
+                                                   [KAFKA_PROBE_BAD] = DOCTOR_BAD};
+    struct doctor *d = arg;
 
-    err_clear(&err);
+    doctor_add(d, f->check, verdicts[f->verdict], f->next, "%s", f->text);
+    if (f->verdict == KAFKA_PROBE_BAD)
+        doctor_code(d, f->exit_code);
+}
+
+static void check_kafka(struct doctor *d)
+{
     if (!settings_has_credentials() && settings_n_credentials(d->s) > 0)
         doctor_add(
             d, "broker", DOCTOR_NOTE,
             "metammf status shows what the daemon sees; or run doctor where the unit runs: "
             "systemd-run --pipe -p LoadCredential=NAME:FILE metammf doctor",
             "not tried: only the unit can read the credentials in kafka.properties");
-    else if (kafka_probe(d->s, DOCTOR_BROKER_MS, text, sizeof(text), &err) == ERR_OK)
-        doctor_add(d, "broker", DOCTOR_GOOD, "", "%s", text);
     else
-        add_err(d, "broker", "see the message; the daemon starts without it and waits", &err);
+        kafka_probe(d->s, DOCTOR_BROKER_MS, take_finding, d);
 }
 
 void doctor_store(struct doctor *d)
@@ -224,5 +230,5 @@ void doctor_source(struct doctor *d)
     else if (d->s->source == SETTINGS_SOURCE_SPOOL)
         check_spool(d);
     else
-        check_broker(d);
+        check_kafka(d);
 }

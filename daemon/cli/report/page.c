@@ -302,7 +302,10 @@ static void print_gaps(FILE *out, const json_t *r)
         fputs("</section>\n", out);
         return;
     }
-    fputs("<p>Offsets that the broker no longer had when they were asked for.</p>\n", out);
+    fputs("<p>Offsets that the broker no longer had when they were asked for. An empty one, "
+          "from = "
+          "to: the topic was made anew, and this is how far the old one was read.</p>\n",
+          out);
     report_table_open(out, false,
                       "<th>topic</th><th class=\"n\">partition</th><th class=\"n\">from</th>"
                       "<th class=\"n\">to, exclusive</th><th>seen, UTC</th>");

@@ -33,7 +33,7 @@ struct store_factors_result {
     int64_t n_pairs; /* that became an edge or ceased to be one: each is touched */
 };
 /* The writer's, one transaction. The same factors again change nothing. When kinds that are stored
- * have other factors by it, all interactions are looked at: 0.7 s of CPU a million. */
+ * have other factors by it, all interactions are looked at, about a second of CPU a million. */
 int store_set_factors(struct store *st, const struct store_factors *f,
                       struct store_factors_result *ret_result, struct err *err);
 /* Whether anybody has set them: a store that is new, or came from before schema 7, has none, and

@@ -1,6 +1,7 @@
 /* Names with a number each, of which a setting may be one, and numbers as text. */
 
 #include "config/settings_table.h"
+#include "config/text.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -31,7 +32,7 @@ static int check_name(const struct settings_key *k, const char *name, struct err
         return err_fatal(err, EX_CONFIG, "`%s`: a name has 1 … %d bytes", k->path,
                          NAME_BYTES_MAX);
     for (const char *p = name; *p != '\0'; p++) {
-        if ((unsigned char)*p <= 0x20 || *p == 0x7f)
+        if (*p == ' ' || text_control(p) > 0)
             return err_fatal(err, EX_CONFIG,
                              "`%s`: \"%s\" has a blank or a control character; remove it",
                              k->path, name);

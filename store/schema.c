@@ -163,30 +163,30 @@ static const char version_6[] = "ALTER TABLE dead_letter ADD COLUMN role TEXT"
 
 /* Other tries of dead letters and re-extractions stood under topics of their own, "retry:12:videos" and
  * "reextract:". They are of the topic that the event came from: so it is called everywhere. */
-#define ORIGIN(name) "substr(" name ", 7 + instr(substr(" name ", 7), ':'))"
-#define IS_RETRY     " GLOB 'retry:[0-9]*:*'"
-#define RENAMED(table)                                                                         \
-    "UPDATE OR IGNORE " table " SET topic_id = (SELECT o.topic_id FROM topic t JOIN topic o "  \
-    "ON o.name = " ORIGIN(                                                                     \
-        "t.name") " WHERE t.topic_id = " table ".topic_id) "                                   \
-                  "WHERE topic_id IN (SELECT topic_id FROM topic WHERE name" IS_RETRY ");"     \
-                  "DELETE FROM " table                                                         \
-                  " WHERE topic_id IN (SELECT topic_id FROM topic WHERE name" IS_RETRY ");"
-static const char version_7[] = "INSERT OR IGNORE INTO topic(name) SELECT " ORIGIN(
-    "name") " FROM topic WHERE name" IS_RETRY ";" RENAMED("item_position")
-    RENAMED("interaction") "UPDATE item SET topic_id = (SELECT o.topic_id FROM topic t JOIN "
-                           "topic o ON o.name = " ORIGIN(
-                               "t.name") " WHERE t.topic_id = item.topic_id) "
-                                         "WHERE topic_id IN (SELECT topic_id FROM topic WHERE "
-                                         "name" IS_RETRY ");"
-                                         "DELETE FROM topic WHERE name" IS_RETRY ";"
-                                         "UPDATE OR REPLACE dead_letter SET topic = " ORIGIN(
-                                             "topic") " WHERE topic" IS_RETRY ";"
-                                                      "UPDATE dlq_outbox SET topic = " ORIGIN(
-                                                          "topic") " WHERE topic" IS_RETRY ";"
-                                                                   "DELETE FROM kafka_offset "
-                                                                   "WHERE topic" IS_RETRY
-                                                                   " OR topic = 'reextract:';";
+#define ORIGIN(name)   "substr(" name ", 7 + instr(substr(" name ", 7), ':'))"
+#define IS_RETRY(name) name " GLOB 'retry:[0-9]*:*'"
+#define OF_OLD_TOPIC   " WHERE topic_id IN (SELECT topic_id FROM old_topic)"
+#define MOVE_ROWS(verb, table)                                                                 \
+    verb " " table " SET topic_id = (SELECT origin_id FROM old_topic o"                        \
+         " WHERE o.topic_id = " table ".topic_id)" OF_OLD_TOPIC ";"
+/* clang-format off */
+static const char version_7[] =
+    "INSERT OR IGNORE INTO topic(name) SELECT " ORIGIN("name") " FROM topic"
+    " WHERE " IS_RETRY("name") ";"
+    "CREATE TABLE old_topic AS SELECT t.topic_id, o.topic_id AS origin_id FROM topic t"
+    " JOIN topic o ON o.name = " ORIGIN("t.name") " WHERE " IS_RETRY("t.name") ";"
+    /* where both are there, the row of the origin stays */
+    MOVE_ROWS("UPDATE OR IGNORE", "item_position")
+    "DELETE FROM item_position" OF_OLD_TOPIC ";"
+    MOVE_ROWS("UPDATE OR IGNORE", "interaction")
+    "DELETE FROM interaction" OF_OLD_TOPIC ";"
+    MOVE_ROWS("UPDATE", "item")
+    "DELETE FROM topic" OF_OLD_TOPIC ";"
+    "DROP TABLE old_topic;"
+    "UPDATE OR REPLACE dead_letter SET topic = " ORIGIN("topic") " WHERE " IS_RETRY("topic") ";"
+    "UPDATE dlq_outbox SET topic = " ORIGIN("topic") " WHERE " IS_RETRY("topic") ";"
+    "DELETE FROM kafka_offset WHERE " IS_RETRY("topic") " OR topic = 'reextract:';";
+/* clang-format on */
 
 /* Whom the store was told to forget: a keyed hash of the id (meta.forget_key), until when what is said of
  * them is dropped, whether folders of models may still name them, and what went. And whose rows are

@@ -57,18 +57,10 @@ static struct field at(const void *list, size_t i)
     return field_of(json_array_get(list, i));
 }
 
-static void replace_control(char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = ' ';
-}
-
 static int bad_json(json_error_t *error, struct err *err)
 {
     if (json_error_code(error) == json_error_out_of_memory)
         return err_oom(err, "event: parse JSON");
-    replace_control(error->text);
     return err_skip(err, "bad_json", "event: line %d, column %d: %s", error->line,
                     error->column, error->text);
 }

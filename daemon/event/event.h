@@ -31,7 +31,8 @@
  *
  * Hostile input: every size is bounded, every type is checked, duplicate keys are refused, unknown
  * fields are ignored. Nothing is kept that is not in the item's arena. What was changed so that the
- * event could be read is in item.warnings. */
+ * event could be read is in item.warnings. An id with U+FFFD in an event in which any character was
+ * replaced is refused, also when it was sent so: whether it was is not known then. */
 
 #include "config/err.h"
 #include "daemon/event/item.h"

@@ -103,7 +103,8 @@ class Report(Readers):
         sql(store, "INSERT INTO dead_letter(topic, partition, offset, reason, error, stage, ts_ms, "
             "checksum) VALUES(?, 0, 1, ?, 'x', 'parse', 0, 0)", HOSTILE, HOSTILE[:40])
         sql(store, "INSERT INTO data_gap VALUES(?, 1, 10, 20, 1.8e12)", HOSTILE)
-        sql(store, "INSERT INTO kafka_offset VALUES(?, 1, 20, 1.8e12)", HOSTILE)
+        sql(store, "INSERT INTO kafka_offset(topic, partition, next_offset, updated_ms) "
+            "VALUES(?, 1, 20, 1.8e12)", HOSTILE)
 
     def test_a_full_history_and_hostile_names(self):
         store = self.copy("history.db")

@@ -11,6 +11,7 @@
  *   assign.c   rebalance, back-pressure
  *   anew.c     a topic of the same name, but another one
  *   resync.c   gaps, seeks
+ *   ends.c     where the logs end, when no fetch says so
  *   connect.c  first contact
  *   source.c   thread, messages
  *
@@ -30,6 +31,7 @@
 
 struct item;
 struct publish;
+struct rd_kafka_conf_s;                 /* rd_kafka_conf_t */
 struct rd_kafka_message_s;              /* rd_kafka_message_t */
 struct rd_kafka_topic_partition_list_s; /* rd_kafka_topic_partition_list_t */
 
@@ -63,6 +65,7 @@ enum kafka_pending { KAFKA_PENDING_NONE, KAFKA_PENDING_ASSIGN, KAFKA_PENDING_REV
 struct kafka_source {
     struct source base; /* first */
     struct kafka_client client;
+    struct rd_kafka_conf_s *conf; /* to make another client from (ends.c) */
     struct kafka_plan plan;
     struct pipeline *p;
     struct publish *letters; /* borrowed; NULL = none */
@@ -176,6 +179,8 @@ void kafka_anew_step(struct kafka_source *ks);
 
 /* Works on the partitions that are out of step. */
 void kafka_resync_step(struct kafka_source *ks);
+/* Now and then: asks for the ends of the logs of which nothing comes. Blocks for 2 s at most. */
+void kafka_ends_ask(struct kafka_source *ks);
 /* What lies between our position and `to` is never delivered: markers, aborted records. The stored
  * next_offset follows, in its turn. */
 void kafka_resync_skip(struct kafka_source *ks, struct kafka_part *part, int64_t to);

@@ -48,9 +48,6 @@
 #define HEALTH_LIMIT_MS  5000
 #define RETRY_US         (100 * 1000)
 #define FETCH_ANEW_US    (5LL * 1000 * 1000)
-#define ENDS_US          (2LL * 1000 * 1000)
-#define ENDS_LATER_US    (10LL * 1000 * 1000) /* when there was no answer */
-#define ENDS_TIMEOUT_MS  1000
 
 static struct kafka_source *of_client(struct kafka_client *c)
 {
@@ -271,41 +268,6 @@ static void on_stats(struct kafka_client *c, const json_t *stats)
     pthread_mutex_unlock(&ks->lock);
 }
 
-static void take_end_of(struct kafka_source *ks, const rd_kafka_topic_partition_t *row)
-{
-    struct kafka_part *part = kafka_parts_find(&ks->parts, row->topic, row->partition);
-    if (part != NULL)
-        part->asked_end = row->err == RD_KAFKA_RESP_ERR_NO_ERROR ? row->offset : -1;
-    if (row->err != RD_KAFKA_RESP_ERR_NO_ERROR)
-        kafka_topics_look_now(ks); /* is it still there? */
-}
-
-/* The statistics know an end from the last fetch that worked. Where nothing comes any more that may be
- * long ago: the broker is asked, for what may be read as a fetch would (isolation.level). */
-static void ask_ends(struct kafka_source *ks)
-{
-    int64_t now_us = clock_mono_us();
-    if (now_us < ks->ends_at_us || ks->client.all_down || ks->pending != KAFKA_PENDING_NONE)
-        return;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)ks->parts.n);
-    for (size_t i = 0; i < ks->parts.n; i++) {
-        struct kafka_part *part = &ks->parts.rows[i];
-        if (now_us - part->moved_us > KAFKA_STILL_US && !part->is_unknown)
-            rd_kafka_topic_partition_list_add(list, part->topic, part->partition)->offset =
-                RD_KAFKA_OFFSET_END;
-    }
-    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (list->cnt > 0)
-        code = rd_kafka_offsets_for_times(ks->client.rk, list, ENDS_TIMEOUT_MS);
-    for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++)
-        take_end_of(ks, &list->elems[i]);
-    rd_kafka_topic_partition_list_destroy(list);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-        kafka_topics_look_now(ks);
-    ks->ends_at_us =
-        clock_mono_us() + (code == RD_KAFKA_RESP_ERR_NO_ERROR ? ENDS_US : ENDS_LATER_US);
-}
-
 /* The broker's refusal is given once only, so it is asked again: any answer takes it back. */
 static void fetch_anew(struct kafka_source *ks)
 {
@@ -329,7 +291,7 @@ static void chores(struct kafka_source *ks)
     if (kafka_client_check(&ks->client, &err) == ERR_FATAL)
         kafka_state_fail(ks, &err);
     fetch_anew(ks);
-    ask_ends(ks);
+    kafka_ends_ask(ks);
     kafka_state_tell(ks);
     if (ks->phase == KAFKA_RUNNING) {
         kafka_connect_refresh(ks);
@@ -444,6 +406,8 @@ static void source_free(void *owner)
     struct kafka_source *ks = owner;
     kafka_parts_clear(&ks->parts);
     free(ks->topics);
+    if (ks->conf != NULL)
+        rd_kafka_conf_destroy(ks->conf);
     kafka_secrets_done(&ks->client.secrets);
     plan_done(&ks->plan);
     pthread_mutex_destroy(&ks->lock);
@@ -530,6 +494,7 @@ static int open_client(struct kafka_source *ks, const struct settings *s, struct
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
     rd_kafka_conf_set_offset_commit_cb(conf, on_commit);
     ks->client.on_stats = on_stats;
+    ks->conf = rd_kafka_conf_dup(conf);
     ks->reads_committed = reads_committed(conf);
     return kafka_client_open(&ks->client, KAFKA_CONSUMER, "consumer", conf, err);
 }

@@ -28,6 +28,7 @@ struct look {
     const char *source_name;   /* NULL = not started */
     struct source_part *parts; /* (n_parts), the first of n_all; NULL = none, or no memory */
     size_t n_parts, n_all;
+    bool has_parts;       /* a source that has partitions: Kafka */
     uint64_t n_published; /* dead letters that the broker took */
 };
 
@@ -54,6 +55,7 @@ static void look_at_parts(struct vitals *v, struct look *ret)
 
     if (!src || !src->ops->parts)
         return;
+    ret->has_parts = true;
     ret->parts = calloc(SOURCE_PARTS_SHOWN, sizeof(*ret->parts));
     if (!ret->parts)
         return;
@@ -182,6 +184,11 @@ static void print_refresh(FILE *out, const struct refresh_status *r)
 /* The names of topics need no escape. */
 static void print_parts(FILE *out, const struct look *l)
 {
+    gauge(
+        out, "metammf_consumer_lag_records",
+        "Records that can be read and are not stored, over all assigned partitions; NaN while "
+        "nothing is known.",
+        l->s.lag_records >= 0 ? (double)l->s.lag_records : (double)NAN);
     metrics_head(out, "metammf_partitions", "gauge", "Partitions, by what each is doing.");
     for (int i = 0; i < SOURCE_PART_STATES; i++)
         fprintf(out, "metammf_partitions{state=\"%s\"} %u\n",
@@ -205,12 +212,8 @@ static void print_source(FILE *out, const struct look *l)
           l->s.connected ? 1 : 0);
     gauge(out, "metammf_source_paused", "1 while back-pressure holds the source.",
           l->s.paused ? 1 : 0);
-    gauge(
-        out, "metammf_consumer_lag_records",
-        "Records that can be read and are not stored, over all assigned partitions; NaN while "
-        "nothing is known.",
-        l->s.lag_records >= 0 ? (double)l->s.lag_records : (double)NAN);
-    print_parts(out, l);
+    if (l->has_parts)
+        print_parts(out, l);
     gauge(out, "metammf_source_warning",
           "1 while something else than reading is held up: metammf status says what.",
           l->s.warning[0] ? 1 : 0);

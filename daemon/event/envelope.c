@@ -132,7 +132,7 @@ static bool is_change(struct field payload)
             field_get(payload, "after").type != FIELD_ABSENT);
 }
 
-/* When the row was changed; of when Debezium saw it, if that is all. */
+/* When the row was changed, or when Debezium saw it, if that is all. */
 static struct field change_time(struct field payload)
 {
     struct field time = field_get(field_get(payload, "source"), "ts_ms");

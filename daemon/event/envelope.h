@@ -19,8 +19,8 @@ struct envelope {
     const char *type; /* NULL = none */
     enum envelope_change change;
     struct field time; /* the envelope's own; FIELD_ABSENT = none */
-    struct field row; /* FIELD_OBJECT: where the fields are; FIELD_ABSENT of a deletion that has
-                              only a key */
+    struct field row;  /* FIELD_OBJECT: where the fields are; FIELD_ABSENT: only a key says what
+                        * is deleted */
     struct document inner; /* when the row was a text */
 };
 

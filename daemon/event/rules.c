@@ -29,7 +29,7 @@ const struct event_rules event_rules_plain = {
 
 /* ---- from the settings -------------------------------------------------------------------- */
 
-/* Copies the list; its strings go to the rules' own text. Returns how many. */
+/* *ret: a copy of the text, which the rules own. */
 static int keep(struct event_rules *rules, const char *text, const char **ret, struct err *err)
 {
     char *copy = strdup(text);

@@ -1,8 +1,9 @@
 #ifndef MMF_DAEMON_EVENT_RULES_H
 #define MMF_DAEMON_EVENT_RULES_H
 
-/* How a site writes its events, settings `events` and interactions.tombstones: in which envelope, and where in it the fields, the
- * type and a mark of deletion are. Made once from the settings; read by any thread. */
+/* How a site writes its events, settings `events` and interactions.tombstones: in which envelope, and
+ * where in it the fields, the type and a mark of deletion are. Made once from the settings; read by any
+ * thread. */
 
 #include "config/err.h"
 #include "config/settings.h"

@@ -44,9 +44,8 @@ static const struct argp argp = {
     "Shows the daemon, its source and lag, the queue, the store's counts, the model, the dead "
     "letters and the disk.\v"
     "Works while the daemon is down, too. With --json one object: store, daemon (null when it "
-    "is down or cannot answer: see daemon_error), counts, interactions, last_commit_us, model, "
-    "dead_letters, "
-    "offsets, disk.\n\n"
+    "is down or cannot answer: see daemon_error), counts, interactions, forgotten, "
+    "last_commit_us, model, models, refresh, dead_letters, offsets, disk.\n\n"
     "Example:\n"
     "  metammf --store /var/lib/metammfd/metammf.db status",
     cli_common,

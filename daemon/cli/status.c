@@ -314,20 +314,11 @@ static void print_parts(const json_t *parts)
 
 static void print_source_doing(const json_t *s)
 {
-    const char *state;
-    json_t *n;
-    bool any = false;
+    char states[256];
 
-    json_object_foreach((json_t *)(uintptr_t)json_field(s, "states"), state, n)
-    {
-        if (json_integer_value(n) == 0)
-            continue;
-        printf("%s%" JSON_INTEGER_FORMAT " %s", any ? ", " : "             ",
-               json_integer_value(n), state);
-        any = true;
-    }
-    if (any)
-        putchar('\n');
+    cli_states(json_field(s, "states"), states, sizeof(states));
+    if (states[0] != '\0')
+        printf("             %s\n", states);
     print_parts(json_field(s, "parts"));
     if (*json_field_text(s, "detail"))
         printf("             %s\n", json_field_text(s, "detail"));

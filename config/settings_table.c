@@ -232,8 +232,8 @@ const struct settings_key settings_table[] = {
         "anything and a dot before them, as in com.site.video.published."),
     TEXT(SETTINGS_POINTERS, events.deleted, 1, 1024, check_pointer, "",
          "Where a mark of deletion is, if there is one. The video is deleted when it is true, a number "
-         "but 0, or a time, and not when it is null, false, 0 or empty. As a text it may also be true, "
-         "t, yes, y or on, and false, f, no, n or off; anything else is a dead letter."),
+         "other than 0, or a time, and not when it is null, false, 0 or empty. As a text it may also "
+         "be true, t, yes, y or on, and false, f, no, n or off; anything else is a dead letter."),
 
     ROW(SETTINGS_NUMBERS, "interactions.kinds", interactions.kinds, -1000, 1000, DEFAULT_KINDS,
         .unit = "", .help =

@@ -33,3 +33,10 @@ void clock_inject(const struct clock_source *source)
 {
     atomic_store(&injected, source);
 }
+
+int64_t clock_unit_us(double time)
+{
+    double size = time < 0 ? -time : time;
+
+    return size < 1e11 ? 1000000 : size < 1e14 ? 1000 : 1;
+}

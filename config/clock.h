@@ -13,6 +13,9 @@ struct clock_source {
 
 int64_t clock_real_us(void);
 int64_t clock_mono_us(void);
+/* Times since 1970 as others write them say their unit by their size: in the years that matter, seconds are
+ * below 1e11, milliseconds below 1e14. Returns the unit in us. */
+int64_t clock_unit_us(double time);
 /* Tests only; NULL puts the system's clocks back. */
 void clock_inject(const struct clock_source *source);
 

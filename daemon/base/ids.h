@@ -5,7 +5,8 @@
 
 #include <stdbool.h>
 
-#define ID_BYTES_MAX 256
+#define ID_BYTES_MAX      256
+#define ID_WORD_BYTES_MAX 64 /* of a kind, a language */
 
 /* C0, DEL and C1: an id with these would lie in every log and terminal. */
 bool id_has_control(const char *text);

@@ -1,5 +1,6 @@
 #include "daemon/base/interaction_file.h"
 
+#include "config/clock.h"
 #include "config/text.h"
 #include "daemon/base/ids.h"
 #include "daemon/base/tsv.h"
@@ -11,7 +12,6 @@
 #include <string.h>
 #include <sysexits.h>
 
-#define KIND_BYTES_MAX  64
 #define WEIGHT_MAX      1e6
 #define TIME_UNSAID_MIN 1e8 /* seconds; a smaller number may be a rating or a duration */
 
@@ -268,11 +268,11 @@ static int read_kind(const struct interaction_file *f, const char **ret_kind, st
     *ret_kind = NULL;
     if (!field || !field->text[0])
         return ERR_OK;
-    if (!id_is_word(field->text) || strlen(field->text) > KIND_BYTES_MAX)
+    if (!id_is_word(field->text) || strlen(field->text) > ID_WORD_BYTES_MAX)
         return table_fault(&f->table, err,
                            "the kind \"%.64s\" is not a word of letters, digits, \"-\", \"_\" "
                            "and \".\" of 1 to %d bytes, such as \"watch\"",
-                           field->text, KIND_BYTES_MAX);
+                           field->text, ID_WORD_BYTES_MAX);
     *ret_kind = field->text;
     return ERR_OK;
 }
@@ -314,7 +314,7 @@ static int read_time(const struct interaction_file *f, int64_t *ret_us, struct e
                            "the time \"%.64s\" is neither a number of seconds, milliseconds or "
                            "microseconds since 1970 nor like 2026-01-02T03:04:05Z",
                            field->text);
-    *ret_us = (int64_t)(x < 1e11 ? x * 1e6 : x < 1e14 ? x * 1e3 : x);
+    *ret_us = (int64_t)(x * (double)clock_unit_us(x));
     return ERR_OK;
 }
 

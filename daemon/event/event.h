@@ -44,7 +44,6 @@
 #define EVENT_DESCRIPTION_BYTES_MAX 65536
 #define EVENT_TAGS_MAX              64
 #define EVENT_TAG_BYTES_MAX         256
-#define EVENT_WORD_BYTES_MAX        64 /* lang, interaction kind */
 #define EVENT_WEIGHT_MAX            1e6
 
 /* ERR_SKIP: bad_json (with line and column), bad_schema (names the field and what was

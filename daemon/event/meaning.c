@@ -1,5 +1,6 @@
 #include "daemon/event/meaning.h"
 
+#include "config/clock.h"
 #include "config/text.h"
 #include "daemon/base/ids.h"
 #include "daemon/event/event.h"
@@ -84,12 +85,11 @@ static int read_text(struct item *item, struct field f, const char *name, size_t
 #define TIME_MIN_US INT64_C(-62135596800000000) /* of the year 1 */
 #define TIME_MAX_US INT64_C(253402300799999999) /* 9999 */
 
-/* Since 1970 in s below 1e11, in ms below 1e14, else in us: what is one of them in these years is none of
- * the others. False out of the years 1 to 9999. */
+/* False out of the years 1 to 9999. */
 static bool read_epoch(struct field f, int64_t *ret_us)
 {
     double size = fabs(f.number);
-    int64_t unit_us = size < 1e11 ? 1000000 : size < 1e14 ? 1000 : 1;
+    int64_t unit_us = clock_unit_us(f.number);
 
     if (size > (double)TIME_MAX_US)
         return false;
@@ -196,7 +196,7 @@ static const struct text_field {
      offsetof(struct item, title)},
     {VIDEO_DESCRIPTION, ITEM_FIELD_DESCRIPTION, ITEM_WARNING_DESCRIPTION_CUT,
      EVENT_DESCRIPTION_BYTES_MAX, offsetof(struct item, description)},
-    {VIDEO_LANG, ITEM_FIELD_LANG, 0, EVENT_WORD_BYTES_MAX, offsetof(struct item, lang)},
+    {VIDEO_LANG, ITEM_FIELD_LANG, 0, ID_WORD_BYTES_MAX, offsetof(struct item, lang)},
 };
 
 static const char *video_label(const struct event_rules *rules, enum event_video_field i,
@@ -337,7 +337,7 @@ static int read_interaction(const struct event_rules *rules, struct item *item,
                              &item->item_id, err)) != ERR_OK ||
         (status = read_user(rules, item, fields, err)) != ERR_OK ||
         (status = read_text(item, f[CLICK_KIND], click_label(rules, CLICK_KIND, label),
-                            EVENT_WORD_BYTES_MAX, 0, &item->interaction_kind, err)) != ERR_OK ||
+                            ID_WORD_BYTES_MAX, 0, &item->interaction_kind, err)) != ERR_OK ||
         (status = read_weight(item, f[CLICK_WEIGHT], click_label(rules, CLICK_WEIGHT, label),
                               err)) != ERR_OK ||
         (status = read_time(item, f[CLICK_TS], click_label(rules, CLICK_TS, label),

@@ -13,6 +13,7 @@
 
 #define KAFKA_STILL_US     (3LL * 1000 * 1000)  /* longer than a fetch takes */
 #define KAFKA_SILENT_US    (10LL * 1000 * 1000) /* so silent may a partition just assigned be */
+#define KAFKA_ASK_AGAIN_US (5LL * 1000 * 1000)  /* a refusal, which is given once only */
 #define KAFKA_TOO_LARGE_US (60LL * 1000 * 1000) /* librdkafka tries again sooner */
 
 struct kafka_part {

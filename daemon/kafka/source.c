@@ -47,7 +47,6 @@
 #define CLOSE_MS         3000
 #define HEALTH_LIMIT_MS  5000
 #define RETRY_US         (100 * 1000)
-#define FETCH_ANEW_US    (5LL * 1000 * 1000)
 
 static struct kafka_source *of_client(struct kafka_client *c)
 {
@@ -276,7 +275,7 @@ static void fetch_anew(struct kafka_source *ks)
         struct kafka_part *part = &ks->parts.rows[i];
         if ((!part->is_denied && !part->is_unknown) || part->resync || now_us < part->ask_at_us)
             continue;
-        part->ask_at_us = now_us + FETCH_ANEW_US;
+        part->ask_at_us = now_us + KAFKA_ASK_AGAIN_US;
         kafka_parts_resync(part, false, 0);
     }
 }

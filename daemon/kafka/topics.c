@@ -19,7 +19,6 @@
 
 #define ASK_TIMEOUT_MS 1000
 #define LOOK_US        (10LL * 1000 * 1000)
-#define FETCH_ANEW_US  (5LL * 1000 * 1000)
 
 struct kafka_topic *kafka_topics_find(const struct kafka_source *ks, const char *name)
 {
@@ -48,7 +47,7 @@ static void note_part(struct kafka_part *part, int code)
         return;
     part->is_denied = is_denial(code);
     part->is_unknown = is_unknown(code);
-    part->ask_at_us = clock_mono_us() + FETCH_ANEW_US;
+    part->ask_at_us = clock_mono_us() + KAFKA_ASK_AGAIN_US;
     if (part->is_unknown)
         kafka_part_check(part); /* when it is there again it may be another one */
 }

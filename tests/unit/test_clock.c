@@ -51,11 +51,24 @@ static void clock_inject_source_replaces_both_and_null_restores(void **state)
     assert_true(clock_real_us() > 1000000);
 }
 
+static void clock_unit_is_told_by_size(void **state)
+{
+    (void)state;
+    assert_int_equal(clock_unit_us(0), 1000000);
+    assert_int_equal(clock_unit_us(1767323045.5), 1000000);
+    assert_int_equal(clock_unit_us(-1e10), 1000000);
+    assert_int_equal(clock_unit_us(1e11), 1000);
+    assert_int_equal(clock_unit_us(-1767323045000.0), 1000);
+    assert_int_equal(clock_unit_us(1e14), 1);
+    assert_int_equal(clock_unit_us(1e17), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clock_real_system_agrees_with_time),
         cmocka_unit_test(clock_mono_many_reads_never_go_back),
+        cmocka_unit_test(clock_unit_is_told_by_size),
         cmocka_unit_test(clock_inject_source_replaces_both_and_null_restores),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

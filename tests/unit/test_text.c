@@ -60,6 +60,21 @@ static void text_control_knows_c0_del_and_c1(void **state)
     assert_int_equal(text_control(""), 0);
 }
 
+static void text_cut_ends_between_characters(void **state)
+{
+    static const char euro[] = "a\xe2\x82\xac"
+                               "b";
+
+    (void)state;
+    assert_int_equal(text_cut(euro, 5, 5), 5);
+    assert_int_equal(text_cut(euro, 5, 4), 4);
+    assert_int_equal(text_cut(euro, 5, 3), 1);
+    assert_int_equal(text_cut(euro, 5, 2), 1);
+    assert_int_equal(text_cut(euro, 5, 0), 0);
+    /* bytes that are no text do not end at nothing */
+    assert_int_equal(text_cut("\x80\x80\x80\x80\x80\x80\x80\x80", 8, 6), 3);
+}
+
 static void text_print_leaves_nothing_to_obey(void **state)
 {
     static const char from[] =
@@ -83,6 +98,7 @@ int main(void)
         cmocka_unit_test(text_format_cuts_between_characters),
         cmocka_unit_test(text_format_makes_one_valid_line),
         cmocka_unit_test(text_control_knows_c0_del_and_c1),
+        cmocka_unit_test(text_cut_ends_between_characters),
         cmocka_unit_test(text_print_leaves_nothing_to_obey),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,7 +42,7 @@ static const struct argp argp = {
     "{\"ok\": true, \"checks\": [{\"check\", \"verdict\", \"detail\", \"next\"}]}; a verdict "
     "is good, note or bad.\n\n"
     "Example:\n"
-    "  sudo -u metammfd metammf --config /etc/metammfd/metammfd.conf doctor",
+    "  sudo -u metammf metammf --config /etc/metammfd/metammfd.conf doctor",
     cli_common,
     NULL,
     NULL};

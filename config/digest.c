@@ -27,15 +27,32 @@ static void digest(const void *data, size_t bytes, unsigned char ret[DIGEST_BYTE
     SHA256_Final(ret, &ctx);
 }
 
-static void to_hex(const unsigned char sum[DIGEST_BYTES], char ret_hex[DIGEST_HEX_BYTES])
+void digest_print(const unsigned char *bytes, size_t n, char *ret_hex)
 {
     static const char digits[] = "0123456789abcdef";
 
-    for (size_t i = 0; i < DIGEST_BYTES; i++) {
-        ret_hex[2 * i] = digits[sum[i] >> 4];
-        ret_hex[2 * i + 1] = digits[sum[i] & 15];
+    for (size_t i = 0; i < n; i++) {
+        ret_hex[2 * i] = digits[bytes[i] >> 4];
+        ret_hex[2 * i + 1] = digits[bytes[i] & 15];
     }
-    ret_hex[2 * DIGEST_BYTES] = '\0';
+    ret_hex[2 * n] = '\0';
+}
+
+static int digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool digest_parse(const char *hex, unsigned char ret[DIGEST_BYTES])
+{
+    for (size_t i = 0; i < DIGEST_BYTES; i++) {
+        int high = digit(hex[2 * i]), low = high < 0 ? -1 : digit(hex[2 * i + 1]);
+
+        if (low < 0)
+            return false;
+        ret[i] = (unsigned char)(high << 4 | low);
+    }
+    return hex[2 * DIGEST_BYTES] == '\0';
 }
 
 int64_t digest_checksum(const void *data, size_t bytes)
@@ -79,7 +96,7 @@ void digest_hex(const void *data, size_t bytes, char ret_hex[DIGEST_HEX_BYTES])
     unsigned char sum[DIGEST_BYTES];
 
     digest(data, bytes, sum);
-    to_hex(sum, ret_hex);
+    digest_print(sum, sizeof(sum), ret_hex);
 }
 
 int digest_fd_blocks(int fd, int64_t bytes, digest_block_fn *block, void *ctx,
@@ -108,7 +125,7 @@ int digest_fd_blocks(int fd, int64_t bytes, digest_block_fn *block, void *ctx,
             return err_retry(err, EX_TEMPFAIL, "stopped before all of the file was read");
     }
     SHA256_Final(sum, &sha);
-    to_hex(sum, ret_hex);
+    digest_print(sum, sizeof(sum), ret_hex);
     return ERR_OK;
 }
 

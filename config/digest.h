@@ -18,6 +18,10 @@ int64_t digest_checksum(const void *data, size_t bytes);
 void digest_keyed(const void *key, size_t key_bytes, const void *data, size_t bytes,
                   unsigned char ret[DIGEST_BYTES]);
 void digest_hex(const void *data, size_t bytes, char ret_hex[DIGEST_HEX_BYTES]);
+/* n bytes as 2n digits, and a NUL. */
+void digest_print(const unsigned char *bytes, size_t n, char *ret_hex);
+/* Back from its 64 digits; false when the text is anything else. */
+bool digest_parse(const char *hex, unsigned char ret[DIGEST_BYTES]);
 /* Of a whole file, from offset 0, leaving fd's position alone; ERR_RETRY on a read error. */
 int digest_fd_hex(int fd, char ret_hex[DIGEST_HEX_BYTES], struct err *err);
 /* The same of its first `bytes`, or fewer where it ends. Each block goes through `block` too, unless

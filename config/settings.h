@@ -70,8 +70,9 @@ enum settings_anew { SETTINGS_ANEW_STOP, SETTINGS_ANEW_BEGINNING };
 enum settings_preset { SETTINGS_PRESET_NONE, SETTINGS_PRESET_DEBEZIUM, SETTINGS_PRESET_OUTBOX };
 /* The fields of an event and what its type may be, as the file and events call them; NULL at the end. The
  * ids come first. */
-extern const char *const settings_video_words[], *const settings_interaction_words[],
-                                                     *const settings_meaning_words[];
+extern const char *const settings_video_words[];
+extern const char *const settings_interaction_words[];
+extern const char *const settings_meaning_words[];
 
 struct settings {
     char *path; /* the file read, NULL for defaults */
@@ -202,11 +203,11 @@ int settings_check(const struct settings *s, struct err *err);
 int settings_print(const struct settings *s, FILE *out);
 /* The same of the settings that differ from the defaults. Also ERR_RETRY without memory. */
 int settings_print_changed(const struct settings *s, FILE *out);
-/* "22:30-06:00" as minutes of the day; false when it is not such a span. */
 #define SETTINGS_TOPIC_MAX       249 /* bytes of a topic's name, by Kafka */
 #define SETTINGS_DLQ_TOPIC_BYTES 520 /* the longest made of topic and group, which is refused */
 /* The topic of the dead letters: the setting, or <first video topic>.<group>.dlq. */
 void settings_dlq_topic(const struct settings *s, char *ret_topic, size_t bytes);
+/* "22:30-06:00" as minutes of the day; false when it is not such a span. */
 bool settings_hours_parse(const char *text, int *ret_from, int *ret_to);
 /* True when the name of a librdkafka property (up to a '=') is a secret's: "sasl.password",
  * "ssl.key.pem", … */

@@ -57,8 +57,9 @@ static const struct {
 } groups[] = {
     {"kafka", "Read when source is \"kafka\". Offsets are kept in the store, in the same "
               "transaction as the rows that come from them."},
-    {"events", "How events are written, where they are not written as docs/events.md has them. "
-               "Takes effect at the next restart."},
+    {"events",
+     "How the site writes its events, if it has other names for things than docs/events.md. "
+     "Takes effect at the next restart."},
     {"spool", "Read when source is \"spool\": the same events without Kafka. Write a file "
               "elsewhere on the same file system, then rename it into the folder."},
     {"media", "Where media may be, and how large one may be."},
@@ -70,7 +71,8 @@ static const struct {
     {"training",
      "How the model is trained again from the interactions in the store, beside the "
      "live service."},
-    {"interactions", "What an interaction is, and what ends them."},
+    {"interactions",
+     "What each kind of interaction counts, and what a null value on their topics does."},
     {"refresh", "Between two trainings: users and items with new interactions get new vectors "
                 "within moments."},
     {"http", "/livez, /readyz and /metrics. Keep it on loopback: there is no authentication."},

@@ -191,7 +191,7 @@ const struct settings_key settings_table[] = {
     TEXT(SETTINGS_STRINGS, kafka.video_topics, 1, 249, settings_topic_fault, "videos",
          "The topics of video.published, video.updated and video.deleted events."),
     TEXT(SETTINGS_STRINGS, kafka.interaction_topics, 1, 249, settings_topic_fault, "interactions",
-         "The topics of interaction events."),
+         "The topics of interaction and user.deleted events."),
     ROW(SETTINGS_INTS, "kafka.partitions", kafka.partitions, 0, INT32_MAX, "",
         .offset_n = offsetof(struct settings, kafka.n_partitions), .unit = "",
         .help = "The partitions of each topic that mode assign reads. An empty list means all."),
@@ -232,8 +232,8 @@ const struct settings_key settings_table[] = {
         "anything and a dot before them, as in com.site.video.published."),
     TEXT(SETTINGS_POINTERS, events.deleted, 1, 1024, check_pointer, "",
          "Where a mark of deletion is, if there is one. The video is deleted when it is true, a number "
-         "but 0, or a time, and not when it is null, false, 0 or empty. As a text it may also be true, "
-         "t, yes, y or on, and false, f, no, n or off; anything else is a dead letter."),
+         "other than 0, or a time, and not when it is null, false, 0 or empty. As a text it may also "
+         "be true, t, yes, y or on, and false, f, no, n or off; anything else is a dead letter."),
 
     ROW(SETTINGS_NUMBERS, "interactions.kinds", interactions.kinds, -1000, 1000, DEFAULT_KINDS,
         .unit = "", .help =
@@ -248,8 +248,8 @@ const struct settings_key settings_table[] = {
     ROW(SETTINGS_REAL, "interactions.default", interactions.fallback, 0, 1000, "1.0", .unit = "",
         .help = "The factor of the kinds that interactions.kinds does not have. 0 leaves them out."),
     WORD(interactions.tombstones, tombstones_words, 0, "refuse",
-         "What a null value on a topic of interactions does, whose key is a user's id. refuse: it is "
-         "a dead letter. forget: the user is forgotten, as by user.deleted and metammf forget."),
+         "What a null value on a topic of interactions does; its key is a user's id. refuse: it is a "
+         "dead letter. forget: the user is forgotten, as by user.deleted and metammf forget."),
 
     TEXT(SETTINGS_PATH, spool.directory, 1, PATH_BYTES, NULL, "/var/spool/metammfd",
          "The folder into which event files (NDJSON) are renamed."),

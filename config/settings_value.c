@@ -45,7 +45,7 @@ const char *settings_value_range(const struct settings_key *k, char *text, size_
     } else if (k->type == SETTINGS_POINTERS) {
         snprintf(text, bytes, "a JSON Pointer or a list of them");
     } else if (k->type == SETTINGS_NUMBERS) {
-        snprintf(text, bytes, "each name = number; of %" PRId64 " … %" PRId64, k->min, k->max);
+        snprintf(text, bytes, "each name = number, %" PRId64 " … %" PRId64, k->min, k->max);
     } else {
         bool is_list = k->type == SETTINGS_STRINGS || k->type == SETTINGS_PATHS;
 

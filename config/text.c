@@ -49,9 +49,9 @@ size_t text_cut(const char *s, size_t n, size_t max)
 {
     if (n <= max)
         return n;
-    while (max > 0 && ((unsigned char)s[max] & 0xc0) == 0x80)
-        max--;
-    return max;
+    for (n = max; n > 0 && max - n < 3 && ((unsigned char)s[n] & 0xc0) == 0x80;)
+        n--;
+    return n;
 }
 
 size_t text_control(const char *s)
@@ -102,18 +102,16 @@ void text_print_bytes(FILE *out, const void *data, size_t n)
 {
     const char *s = data;
 
-    for (size_t i = 0, step; i < n; i += step) {
-        char one[5] = ""; /* a character, and the NUL that ends a broken one */
-        size_t left = n - i;
+    for (size_t i = 0; i < n;) {
+        size_t step = text_utf8_bytes(s + i, n - i);
 
-        memcpy(one, s + i, left < 4 ? left : 4);
-        step = utf8_sequence((const unsigned char *)one);
-        if (step == 0 || step > left || one[0] == '\0' || text_control(one)) {
-            fputc(step == 0 || step > left ? '?' : ' ', out);
-            step = step == 0 || step > left ? 1 : step;
-            continue;
-        }
-        fwrite(s + i, 1, step, out);
+        if (step == 0)
+            fputc('?', out);
+        else if (s[i] == '\0' || text_control(s + i))
+            fputc(' ', out);
+        else
+            fwrite(s + i, 1, step, out);
+        i += step == 0 ? 1 : step;
     }
 }
 

@@ -23,7 +23,8 @@ void text_vformat(char *to, size_t bytes, const char *fmt, va_list ap)
 
 /* Bytes of the character at s, of at most n: 1 to 4, 0 when it is no valid UTF-8 (RFC 3629). */
 size_t text_utf8_bytes(const char *s, size_t n);
-/* So many of the first n bytes that they are at most max and end between two characters of UTF-8. */
+/* So many of the first n bytes that they are at most max and end between two characters, where they are
+ * UTF-8. */
 size_t text_cut(const char *s, size_t n, size_t max);
 /* What others wrote, on its way to a terminal, by the same rule: control characters become spaces,
  * bytes that are no UTF-8 '?'. */

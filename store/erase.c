@@ -371,8 +371,7 @@ static int report(struct store *st, const struct job *j, struct store_erased *re
                                  .n_vectors = row.n_vectors,
                                  .n_pairs = row.n_pairs,
                                  .n_letters = row.n_letters};
-    for (size_t i = 0; i < 8; i++)
-        (void)snprintf(ret->hash + 2 * i, 3, "%02x", j->hash[i]);
+    digest_print(j->hash, STORE_HASH_SHOWN, ret->hash);
     return status == ERR_NONE ? ERR_OK : status;
 }
 

@@ -53,8 +53,7 @@ static int put_key(struct store *st, struct err *err)
     if (getrandom(key, sizeof key, 0) != (ssize_t)sizeof key)
         return err_retry(err, EX_OSERR, "store %s: random bytes: %s", st->path,
                          strerror(errno));
-    for (size_t i = 0; i < sizeof key; i++)
-        (void)snprintf(hex + 2 * i, 3, "%02x", key[i]);
+    digest_print(key, sizeof key, hex);
     struct query q = query_begin(st, SQL_META_INSERT);
     query_text(&q, META_KEY);
     query_text(&q, hex);
@@ -74,14 +73,8 @@ static int read_key(struct store *st, struct err *err)
     char hex[DIGEST_HEX_BYTES] = "";
     int status = meta_text(st, META_KEY, hex, sizeof hex, err);
 
-    for (size_t i = 0; status == ERR_OK && i < DIGEST_BYTES; i++) {
-        unsigned byte;
-
-        if (sscanf(hex + 2 * i, "%2x", &byte) != 1)
-            status = ERR_NONE;
-        else
-            st->forget_key[i] = (unsigned char)byte;
-    }
+    if (status == ERR_OK && !digest_parse(hex, st->forget_key))
+        status = ERR_NONE;
     return status == ERR_NONE
                ? err_fatal(err, EX_DATAERR,
                            "store %s: meta has no forget_key; put a snapshot back", st->path)
@@ -116,7 +109,7 @@ void store_forget_hash(const struct store *st, const char *user_id, size_t n,
     digest_keyed(st->forget_key, sizeof st->forget_key, user_id, n, ret_hash);
 }
 
-int store_forget_key_name(struct store *st, char ret_name[17], struct err *err)
+int store_forget_key_name(struct store *st, char ret_name[STORE_HASH_TEXT], struct err *err)
 {
     unsigned char hash[DIGEST_BYTES];
     int status = read_key(st, err);
@@ -124,8 +117,7 @@ int store_forget_key_name(struct store *st, char ret_name[17], struct err *err)
     if (status != ERR_OK)
         return status;
     store_forget_hash(st, "", 0, hash);
-    for (size_t i = 0; i < 8; i++)
-        (void)snprintf(ret_name + 2 * i, 3, "%02x", hash[i]);
+    digest_print(hash, STORE_HASH_SHOWN, ret_name);
     return ERR_OK;
 }
 

@@ -368,12 +368,13 @@ int store_replace_features(struct store *st, int64_t rid,
 int store_put_item_state(struct store *st, int64_t rid, bool warm, struct err *err);
 /* The row of an item, made without features when it is unknown. */
 int store_item_rid(struct store *st, const char *item_id, int64_t *ret_rid, struct err *err);
+
 /* ---- forget.c ---------------------------------------------------------------------------- */
 
 /* Inside the transaction under way, as one of its operations. */
 int store_write_forget(struct store *st, const struct store_forget *f,
                        struct store_batch_result *r, struct err *err);
-/* Everything that is told of one user by its hash; ERR_NONE when that is nobody. */
+/* By which a user (n bytes) is known once forgotten. After store_forget_know. */
 void store_forget_hash(const struct store *st, const char *user_id, size_t n,
                        unsigned char ret_hash[DIGEST_BYTES]);
 /* The key, and until when anybody is forgotten: what the following need. */

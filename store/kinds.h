@@ -36,7 +36,7 @@ struct store_factors_result {
  * have other factors by it, all interactions are looked at, about a second of CPU a million. */
 int store_set_factors(struct store *st, const struct store_factors *f,
                       struct store_factors_result *ret_result, struct err *err);
-/* Whether anybody has set them: a store that is new, or came from before schema 7, has none, and
+/* Whether anybody has set them: a store that is new, or came from before schema 10, has none, and
  * every kind counts 1. */
 int store_has_factors(struct store *st, bool *ret_has, struct err *err);
 

@@ -71,9 +71,8 @@ int store_get_curve(struct store *st, int64_t model_id, struct store_metric **re
 
 /* What a training reads, as one moment of the store: items that are not deleted in rid order,
  * users in uid order, the pairs that are edges (kinds.h) in that order, and those whose strength is
- * below 0. Of each modality the
- * vectors of ONE encoder (the newest feature's) and one dimension; an item with another one's has
- * that modality missing. */
+ * below 0. Of each modality the vectors of ONE encoder (the newest feature's) and one dimension; an item
+ * with another one's has that modality missing. */
 struct store_dataset {
     size_t n_items, n_users, n_pairs;
     int64_t *item_rid, *user_uid; /* ascending */

@@ -77,10 +77,10 @@ int store_read_features(struct store *st, int64_t rid, struct store_features *re
 
 /* Recomputed vectors of the active model and the touches that they settle, in ONE transaction.
  * A row that would not change keeps its seq; an item that is deleted or was never published, or that
- * has changed after snapshot_n, is left alone: its own touch is still to come. So is an
- * edgeless item that is not warm: it keeps what ingest gave it, to the byte. gone: nodes without an edge and
- * without anything else to make a vector of; users and warm items lose theirs. ERR_STALE: model_id is no longer the
- * active model, nothing was written. items and users: their model_id is this one. */
+ * has changed after snapshot_n, is left alone: its own touch is still to come. So is an edgeless item that
+ * is not warm: it keeps what ingest gave it, to the byte. gone: nodes without an edge and without anything
+ * else to make a vector of; users and warm items lose theirs. ERR_STALE: model_id is no longer the active
+ * model, nothing was written. items and users: their model_id is this one. */
 struct store_recomputed {
     int64_t model_id;
     int64_t done_n, snapshot_n; /* touches settled; touches known when the vectors were made */

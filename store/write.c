@@ -20,9 +20,6 @@
 #include <string.h>
 #include <sysexits.h>
 
-/* Of an interaction that names none. */
-#define STORE_KIND_DEFAULT "watch"
-
 static int validate_vectors(const struct store_vector feature[MODALITY_COUNT],
                             const struct store_vector *embedding, const char *item_id,
                             struct err *err)

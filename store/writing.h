@@ -65,10 +65,13 @@ struct store_reextraction {
     int64_t model_id;
 };
 
+/* The kind of an interaction that names none. */
+#define STORE_KIND_DEFAULT "watch"
+
 /* An unknown item gets a row without features, state no_features. */
 struct store_interaction {
     struct store_position pos;
-    const char *user_id, *item_id, *kind; /* kind NULL = "watch" */
+    const char *user_id, *item_id, *kind; /* kind NULL = STORE_KIND_DEFAULT */
     double weight;
     int64_t ts_us;
     int64_t said_us; /* when it was said, at the latest; 0 = ts_us. See store_forget */
@@ -113,8 +116,7 @@ struct store_offset {
     const char *topic;
     int32_t partition;
     int64_t next_offset;
-    int64_t record_offset,
-        record_digest; /* of the last record before it; digest 0 = as before */
+    int64_t record_offset, record_digest; /* the last record before it; digest 0 = as before */
 };
 
 enum store_op_kind {
@@ -228,9 +230,12 @@ int store_retain(struct store *st, const struct store_retention *r, int64_t now_
 int store_forget(struct store *st, const char *user_id, unsigned char ret_hash[DIGEST_BYTES],
                  struct err *err);
 
+/* Of a hash so many bytes are shown, as digits with a NUL. */
+enum { STORE_HASH_SHOWN = 8, STORE_HASH_TEXT = 2 * STORE_HASH_SHOWN + 1 };
+
 struct store_erased {
-    bool done;     /* all of one user has gone with this piece; then: */
-    char hash[17]; /* the first 16 digits */
+    bool done; /* all of one user has gone with this piece; then: */
+    char hash[STORE_HASH_TEXT];
     int64_t n_interactions, n_vectors, n_pairs, n_letters;
 };
 /* One transaction of at most max_rows rows, or one model's training pairs, or some megabytes of dead
@@ -258,7 +263,7 @@ int store_forgotten_find(struct store *st, const unsigned char hash[DIGEST_BYTES
 int store_forgotten_list(struct store *st, struct store_forgotten **ret_rows, size_t *ret_n,
                          struct err *err);
 /* A name of the key that the hashes are made with: 16 digits. A reader too. */
-int store_forget_key_name(struct store *st, char ret_name[17], struct err *err);
+int store_forget_key_name(struct store *st, char ret_name[STORE_HASH_TEXT], struct err *err);
 /* Rows of another copy of this store (the same key): whoever of them is not forgotten here, or was
  * earlier, is forgotten now. *ret_n: how many of them the store knew. */
 int store_forget_listed(struct store *st, const struct store_forgotten *rows, size_t n,

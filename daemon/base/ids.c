@@ -18,3 +18,9 @@ bool id_is_usable(const char *text)
 
     return n_bytes >= 1 && n_bytes <= ID_BYTES_MAX && !id_has_control(text);
 }
+
+bool id_is_word(const char *text)
+{
+    return strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                        "0123456789-_.") == strlen(text);
+}

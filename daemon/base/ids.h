@@ -11,5 +11,7 @@
 bool id_has_control(const char *text);
 /* 1 to ID_BYTES_MAX bytes without control characters; that text is UTF-8 is the caller's. */
 bool id_is_usable(const char *text);
+/* A kind, a language: letters, digits, "-", "_" and "." only; an empty one too. */
+bool id_is_word(const char *text);
 
 #endif

@@ -185,10 +185,8 @@ static const char *field_fault(const struct table *t, const struct table_field *
         return "begins or ends with a blank: remove it";
     if (t->separator == '\t' && field->text[0] == '"')
         return "begins with a quotation mark, which means nothing in a file of tabs: remove "
-               "the "
-               "quotation marks, or name the file .csv or say --separator comma if that is "
-               "what "
-               "it is";
+               "the quotation marks, or name the file .csv or say --separator comma if that is "
+               "what it is";
     return NULL;
 }
 
@@ -270,9 +268,7 @@ static int read_kind(const struct interaction_file *f, const char **ret_kind, st
     *ret_kind = NULL;
     if (!field || !field->text[0])
         return ERR_OK;
-    size_t n = strspn(field->text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                   "0123456789-_.");
-    if (field->text[n] || n > KIND_BYTES_MAX)
+    if (!id_is_word(field->text) || strlen(field->text) > KIND_BYTES_MAX)
         return table_fault(&f->table, err,
                            "the kind \"%.64s\" is not a word of letters, digits, \"-\", \"_\" "
                            "and \".\" of 1 to %d bytes, such as \"watch\"",

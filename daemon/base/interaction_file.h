@@ -12,9 +12,10 @@
  * A first line that names one of the two only is refused, unless --columns says what it is.
  *
  * A time is a number since 1970: seconds below 1e11, milliseconds below 1e14, microseconds below
- * 1e17; or a text that `parse_time` takes. In a third column that nobody has named a number must be from 1e8 (March 1973) on: what is smaller
- * may be a rating, and is refused. Blanks at the ends of a field that is not quoted are refused, and
- * in a file with tabs a quotation mark at the beginning of one. Empty lines are left out.
+ * 1e17; or a text that `parse_time` takes. In a third column that nobody has named a number must be from
+ * 1e8 (March 1973) on: what is smaller may be a rating, and is refused. Blanks at the ends of a field that
+ * is not quoted are refused, and in a file with tabs a quotation mark at the beginning of one. Empty lines
+ * are left out.
  *
  * Errors as table.h; one that the bytes are at fault for says what to do. */
 

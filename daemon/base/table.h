@@ -24,8 +24,7 @@ struct table_field {
 };
 
 struct table {
-    struct table_field
-        field[TABLE_FIELDS_MAX]; /* (n_fields) of the record, until the next one */
+    struct table_field field[TABLE_FIELDS_MAX]; /* (n_fields) of the record, until the next */
     size_t n_fields;
     int64_t line; /* the record's first, from 1 */
     const char *name;

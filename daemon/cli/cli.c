@@ -258,3 +258,19 @@ void cli_time(int64_t us, char *ret_text, size_t text_bytes)
         strftime(ret_text, text_bytes, "%Y-%m-%d %H:%M:%S", &tm) == 0)
         snprintf(ret_text, text_bytes, "-");
 }
+
+void cli_states(const struct json_t *states, char *ret_text, size_t text_bytes)
+{
+    const char *state;
+    json_t *n;
+    size_t at = 0;
+
+    ret_text[0] = '\0';
+    json_object_foreach((json_t *)(uintptr_t)states, state, n)
+    {
+        if (json_integer_value(n) != 0 && at < text_bytes)
+            at += (size_t)snprintf(ret_text + at, text_bytes - at,
+                                   "%s%" JSON_INTEGER_FORMAT " %s", at > 0 ? ", " : "",
+                                   json_integer_value(n), state);
+    }
+}

@@ -93,11 +93,13 @@ struct cli_paint {
     const char *good, *bad, *dim, *bold, *off;
 };
 struct cli_paint cli_paint(int fd);
-/* "1.4 GB", "12 KB" */
+/* "1.4 GB", "12 kB" */
 void cli_bytes(int64_t bytes, char *ret_text, size_t text_bytes);
 /* "40 s", "12 min", "5 h", "3 days" */
 void cli_age(double seconds, char *ret_text, size_t text_bytes);
 /* UTC, "2026-01-02 03:04:05", "-" for 0 */
 void cli_time(int64_t us, char *ret_text, size_t text_bytes);
+/* Of the object `states` of the daemon's source: "6 caught_up, 1 denied", "" when there is none. */
+void cli_states(const struct json_t *states, char *ret_text, size_t text_bytes);
 
 #endif

@@ -127,12 +127,11 @@ static const struct argp argp = {
     "Lists, shows, retries or purges dead letters: events that could not become rows, with the "
     "reason and the original bytes.\v"
     "list and show only read. show cuts a value of more than 2,000 bytes, unless --full or "
-    "--json "
-    "is given. retry sends events through the pipeline again, for use after the "
-    "cause was mended; its exit code is 65 when every one of them failed again. purge deletes "
-    "them; a dead letter that still has to be published is "
-    "published all the same, unless --damaged is given. With --json, list prints [{id, topic, "
-    "partition, offset, reason, error, item_id, key_b64, value_b64, …}].\n\n"
+    "--json is given. retry sends events through the pipeline again, for use after the cause "
+    "was mended; its exit code is 65 when every one of them failed again. purge deletes them; "
+    "a dead letter that still has to be published is published all the same, unless --damaged "
+    "is given. With --json, list prints [{id, topic, partition, offset, reason, error, "
+    "item_id, key_b64, value_b64, …}].\n\n"
     "Examples:\n"
     "  metammf dlq list --reason media\n"
     "  metammf dlq retry 17\n"
@@ -175,14 +174,8 @@ static int print_list_json(const struct store_letter *rows, size_t n)
 /* At most max bytes, cut between two characters; how many were shown. */
 static size_t print_cut(const void *data, size_t bytes, size_t max)
 {
-    const unsigned char *c = data;
-    size_t n = bytes;
+    size_t n = text_cut(data, bytes, max);
 
-    if (bytes > max) {
-        n = max;
-        while (n > 0 && max - n < 3 && (c[n] & 0xc0) == 0x80)
-            n--;
-    }
     text_print_bytes(stdout, data, n);
     return n;
 }

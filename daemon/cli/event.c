@@ -4,6 +4,7 @@
 #include "config/text.h"
 #include "daemon/event/event.h"
 #include "daemon/source/ndjson.h"
+#include "store/writing.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,8 +28,7 @@ enum { OPTION_ROLE = 256 };
 static const struct argp_option options[] = {
     {"role", OPTION_ROLE, "ROLE", 0,
      "Read the events as from a topic of this kind: videos or interactions (a file, where the "
-     "fields "
-     "tell)",
+     "fields tell)",
      0},
     {0}};
 
@@ -80,19 +80,15 @@ static const struct argp argp = {
     parse_event,
     "explain FILE.ndjson|-",
     "Shows how each line of a file is understood as an event, by the settings' group events. "
-    "Nothing "
-    "is stored, and no daemon is needed: a site tries its mapping with it before anything "
-    "runs.\v"
+    "Nothing is stored, and no daemon is needed: a site tries its mapping with it before "
+    "anything runs.\v"
     "With --json there is one object for each line: line, meaning (published, updated, "
-    "deleted, "
-    "interaction, user_deleted or dead), item_id, user_id, reason and error of a dead letter, "
-    "warnings, and the fields that were found. Exit code 0 means that the file was read, "
-    "whatever "
-    "is in it.\n\n"
+    "deleted, interaction, user_deleted or dead), item_id, user_id, reason and error of a dead "
+    "letter, warnings, and the fields that were found. Exit code 0 means that the file was "
+    "read, whatever is in it.\n\n"
     "Example:\n"
     "  kcat -b localhost -t cdc.videos -C -e -c 20 | metammf --config site.conf event explain "
-    "- "
-    "--role videos",
+    "- --role videos",
     cli_common,
     NULL,
     NULL};
@@ -159,7 +155,7 @@ static json_t *fields_json(const struct item *item)
     } else if (item->kind == ITEM_INTERACTION) {
         json_object_set_new(
             fields, "kind",
-            json_string(item->interaction_kind ? item->interaction_kind : "watch"));
+            json_string(item->interaction_kind ? item->interaction_kind : STORE_KIND_DEFAULT));
         json_object_set_new(fields, "weight", json_real(item->weight));
         add_time(fields, "ts", item->event_us);
     }

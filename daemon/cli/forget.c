@@ -72,16 +72,12 @@ static const struct argp argp = {
     parse_forget,
     "USER",
     "Erases a person from the store and from the folders of its models: interactions, vectors "
-    "of "
-    "every model, training pairs, what dead letters say of them, the id.\v"
+    "of every model, training pairs, what dead letters say of them, the id.\v"
     "What was said of the user until now is dropped when it comes again, from a log that is "
-    "read "
-    "anew or from a file; what is said later counts. Of the user stay a keyed hash of the id "
-    "and "
-    "the time. Snapshots, Kafka's topics (the DLQ topic too), exported files and the journal "
-    "are "
-    "yours to clear; an older copy of the store that is put back learns by --from what was "
-    "forgotten since.\n\n"
+    "read anew or from a file; what is said later counts. Of the user, a keyed hash of the id "
+    "and the time are kept. Snapshots, Kafka's topics (the DLQ topic too), exported files and "
+    "the journal are yours to clear; an older copy of the store that is put back learns by "
+    "--from what was forgotten since.\n\n"
     "Examples:\n"
     "  metammf forget u1\n"
     "  metammf forget --list > /backup/forgotten.txt\n"
@@ -191,19 +187,13 @@ static int forget_one(struct cli *cli, const char *user_id)
 
 /* ---- lists --------------------------------------------------------------------------------- */
 
-static void hex_of(const struct store_forgotten *f, char ret_hex[DIGEST_HEX_BYTES])
-{
-    for (size_t i = 0; i < DIGEST_BYTES; i++)
-        (void)snprintf(ret_hex + 2 * i, 3, "%02x", f->hash[i]);
-}
-
 static json_t *list_json(const char *key, const struct store_forgotten *rows, size_t n)
 {
     json_t *list = json_array();
     char hex[DIGEST_HEX_BYTES];
 
     for (size_t i = 0; list && i < n; i++) {
-        hex_of(&rows[i], hex);
+        digest_print(rows[i].hash, DIGEST_BYTES, hex);
         json_array_append_new(list,
                               json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "hash", hex,
                                         "forgotten_us", (json_int_t)rows[i].forgotten_us,
@@ -225,7 +215,7 @@ static int print_list(const struct cli *cli, const char *key,
         return cli_print_json(list_json(key, rows, n));
     printf(LIST_HEAD "%s\n", key);
     for (size_t i = 0; i < n; i++) {
-        hex_of(&rows[i], hex);
+        digest_print(rows[i].hash, DIGEST_BYTES, hex);
         cli_time(rows[i].forgotten_us, when, sizeof(when));
         printf("%s %" PRId64 " %s UTC\n", hex, rows[i].forgotten_us, when);
     }
@@ -237,7 +227,7 @@ static int list(struct cli *cli)
     struct store_forgotten *rows = NULL;
     struct store *st;
     struct err err;
-    char key[17];
+    char key[STORE_HASH_TEXT];
     size_t n = 0;
 
     err_clear(&err);
@@ -258,14 +248,9 @@ static bool parse_line(const char *line, struct store_forgotten *ret)
     int64_t us;
 
     *ret = (struct store_forgotten){0};
-    if (sscanf(line, "%64[0-9a-f] %" SCNd64, hex, &us) != 2 || strlen(hex) != 64 || us <= 0)
+    if (sscanf(line, "%64[0-9a-f] %" SCNd64, hex, &us) != 2 || us <= 0 ||
+        !digest_parse(hex, ret->hash))
         return false;
-    for (size_t i = 0; i < DIGEST_BYTES; i++) {
-        unsigned byte;
-
-        (void)sscanf(hex + 2 * i, "%2x", &byte);
-        ret->hash[i] = (unsigned char)byte;
-    }
     ret->forgotten_us = us;
     return true;
 }
@@ -309,7 +294,7 @@ static int apply(const struct cli *cli, struct store *st, const char *path, int6
     struct store_forgotten *rows = NULL;
     int64_t n_folders;
     bool more = true, clean;
-    char key[17];
+    char key[STORE_HASH_TEXT];
     int r = store_forget_key_name(st, key, err);
 
     if (r == ERR_OK)

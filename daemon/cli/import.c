@@ -3,7 +3,6 @@
 #include "daemon/import/import.h"
 #include "config/infile.h"
 #include "daemon/base/progress.h"
-#include "daemon/base/table.h"
 #include "daemon/cli/bulk.h"
 #include "daemon/cli/cli.h"
 #include "daemon/model/factors.h"
@@ -42,8 +41,7 @@ static const struct argp_option options[] = {
      0},
     {"separator", OPTION_SEPARATOR, "tab|comma|semicolon", 0,
      "What parts the fields (comma for a *.csv, else tab); comma and semicolon make it CSV "
-     "with "
-     "quotation marks",
+     "with quotation marks",
      0},
     {0}};
 

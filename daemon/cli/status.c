@@ -44,9 +44,8 @@ static const struct argp argp = {
     "Shows the daemon, its source and lag, the queue, the store's counts, the model, the dead "
     "letters and the disk.\v"
     "Works while the daemon is down, too. With --json one object: store, daemon (null when it "
-    "is down or cannot answer: see daemon_error), counts, interactions, last_commit_us, model, "
-    "dead_letters, "
-    "offsets, disk.\n\n"
+    "is down or cannot answer: see daemon_error), counts, interactions, forgotten, "
+    "last_commit_us, model, models, refresh, dead_letters, offsets, disk.\n\n"
     "Example:\n"
     "  metammf --store /var/lib/metammfd/metammf.db status",
     cli_common,
@@ -315,20 +314,11 @@ static void print_parts(const json_t *parts)
 
 static void print_source_doing(const json_t *s)
 {
-    const char *state;
-    json_t *n;
-    bool any = false;
+    char states[256];
 
-    json_object_foreach((json_t *)(uintptr_t)json_field(s, "states"), state, n)
-    {
-        if (json_integer_value(n) == 0)
-            continue;
-        printf("%s%" JSON_INTEGER_FORMAT " %s", any ? ", " : "             ",
-               json_integer_value(n), state);
-        any = true;
-    }
-    if (any)
-        putchar('\n');
+    cli_states(json_field(s, "states"), states, sizeof(states));
+    if (states[0] != '\0')
+        printf("             %s\n", states);
     print_parts(json_field(s, "parts"));
     if (*json_field_text(s, "detail"))
         printf("             %s\n", json_field_text(s, "detail"));

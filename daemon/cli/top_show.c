@@ -53,30 +53,11 @@ static void end(bool redraw)
     fputs(redraw ? "\033[K\n" : "\n", stdout);
 }
 
-/* "6 caught_up, 1 denied" */
-static void print_states(const json_t *states, bool redraw)
-{
-    const char *state;
-    json_t *n;
-    bool any = false;
-
-    json_object_foreach((json_t *)(uintptr_t)states, state, n)
-    {
-        if (json_integer_value(n) == 0)
-            continue;
-        printf("%s%" JSON_INTEGER_FORMAT " %s", any ? ", " : "         ", json_integer_value(n),
-               state);
-        any = true;
-    }
-    if (any)
-        end(redraw);
-}
-
 static void print_head(const json_t *sample, const json_t *d, bool redraw)
 {
     const struct cli_paint p = cli_paint(STDOUT_FILENO);
     const json_t *s = json_field(d, "source"), *m = json_field(d, "model");
-    char now[32], up[32], lag[32];
+    char now[32], up[32], lag[32], states[256];
 
     cli_time(clock_real_us(), now, sizeof(now));
     cli_age(json_field_real(d, "uptime_s"), up, sizeof(up));
@@ -91,7 +72,11 @@ static void print_head(const json_t *sample, const json_t *d, bool redraw)
            json_field_int(s, "partitions"), lag,
            json_field_true(s, "paused") ? ", paused" : "");
     end(redraw);
-    print_states(json_field(s, "states"), redraw);
+    cli_states(json_field(s, "states"), states, sizeof(states));
+    if (states[0] != '\0') {
+        printf("         %s", states);
+        end(redraw);
+    }
     if (*json_field_text(s, "detail")) {
         printf("         %.160s", json_field_text(s, "detail"));
         end(redraw);

@@ -6,7 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
-bool envelope_header_is(const struct item_header *header, const char *text)
+/* header may be NULL. */
+static bool is_header(const struct item_header *header, const char *text)
 {
     return header && header->value && header->value_bytes == strlen(text) &&
            memcmp(header->value, text, header->value_bytes) == 0;
@@ -40,7 +41,7 @@ static bool is_json_type(const char *type)
 static int open_binary(struct item *item, struct field root, struct envelope *e,
                        struct err *err)
 {
-    if (!envelope_header_is(envelope_header(item, "ce_specversion"), "1.0"))
+    if (!is_header(envelope_header(item, "ce_specversion"), "1.0"))
         return field_expected(err, "header ce_specversion", "\"1.0\"");
     if (!envelope_header_text(item, "ce_id"))
         return field_expected(err, "header ce_id", "1 to 256 bytes");
@@ -132,7 +133,7 @@ static bool is_change(struct field payload)
             field_get(payload, "after").type != FIELD_ABSENT);
 }
 
-/* When the row was changed; of when Debezium saw it, if that is all. */
+/* When the row was changed, or when Debezium saw it, if that is all. */
 static struct field change_time(struct field payload)
 {
     struct field time = field_get(field_get(payload, "source"), "ts_ms");

@@ -19,8 +19,8 @@ struct envelope {
     const char *type; /* NULL = none */
     enum envelope_change change;
     struct field time; /* the envelope's own; FIELD_ABSENT = none */
-    struct field row; /* FIELD_OBJECT: where the fields are; FIELD_ABSENT of a deletion that has
-                              only a key */
+    struct field row;  /* FIELD_OBJECT: where the fields are; FIELD_ABSENT: only a key says what
+                        * is deleted */
     struct document inner; /* when the row was a text */
 };
 
@@ -35,6 +35,5 @@ struct field envelope_payload(struct field root);
 const struct item_header *envelope_header(const struct item *item, const char *name);
 /* Its text in the arena; NULL when it is absent, empty, longer than an id, or holds a NUL. */
 const char *envelope_header_text(struct item *item, const char *name);
-bool envelope_header_is(const struct item_header *header, const char *text); /* takes NULL */
 
 #endif

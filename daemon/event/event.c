@@ -1,7 +1,7 @@
 #include "daemon/event/event.h"
 
-#include "daemon/event/envelope.h"
 #include "config/text.h"
+#include "daemon/event/envelope.h"
 #include "daemon/event/json.h"
 #include "daemon/event/kind.h"
 #include "daemon/event/meaning.h"

@@ -19,8 +19,8 @@ enum item_kind {
     ITEM_INTERACTION,
     ITEM_USER_DELETED, /* user.deleted, or a null value: a person is forgotten; without an item_id */
     ITEM_DEAD,         /* cannot be processed: err says why; becomes a dead letter */
-    ITEM_GAP, /* offsets [gap_from, gap_to) were gone, or are never delivered when that is
-                  empty; its own offset is gap_to - 1 */
+    ITEM_GAP,          /* offsets [gap_from, gap_to) were gone, or, when that is empty, are
+                        * never delivered; its own offset is gap_to - 1 */
 };
 
 /* What comes from where the event comes from. It says what a bare event is and whose id a key is. */
@@ -77,9 +77,8 @@ struct item {
                            change; 0 = unknown */
     uint32_t epoch;    /* of the partition's assignment; a stale one is dropped by the sink */
     int64_t letter_id; /* the dead letter that this is another try of, 0 = of none */
-    const char
-        *lane; /* what the ledger follows it by when it is not read at its own position: another
-                           try, a re-extraction; NULL = its position */
+    const char *lane;  /* what the ledger follows it by when it is not read at its own place:
+                        * another try, a re-extraction; NULL = its place */
     int64_t lane_offset;
     const void *key, *value; /* as received, for dead letters; value NULL = tombstone */
     size_t key_bytes, value_bytes;

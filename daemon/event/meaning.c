@@ -248,8 +248,7 @@ static int check_sha256(struct item *item, struct err *err)
 
 static bool is_word(const char *text)
 {
-    return !text || strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                 "0123456789-_.") == strlen(text);
+    return !text || id_is_word(text);
 }
 
 /* An empty tag, the time 0: named, and yet nothing that an upload says. */

@@ -8,8 +8,8 @@
 
 #include <stddef.h>
 
-/* *ret_text: malloc'ed, the text with U+FFFD for what is no character; NULL when nothing was to mend, and
- * then the status is ERR_SKIP and *err is left as it was. A whole number above 2^63 - 1, which the parser
+/* *ret_text: malloc'ed, the text with U+FFFD for what is no character. ERR_SKIP when there was nothing to
+ * mend: then *ret_text and *err are left as they were. A whole number above 2^63 - 1, which the parser
  * would refuse with the whole event, gets an exponent, so that it is a fraction. ERR_RETRY without
  * memory. Sets *ret_warnings (enum item_warning). */
 int mend_text(const char *text, size_t n_bytes, char **ret_text, size_t *ret_bytes,

@@ -29,7 +29,7 @@ const struct event_rules event_rules_plain = {
 
 /* ---- from the settings -------------------------------------------------------------------- */
 
-/* Copies the list; its strings go to the rules' own text. Returns how many. */
+/* *ret: a copy of the text, which the rules own. */
 static int keep(struct event_rules *rules, const char *text, const char **ret, struct err *err)
 {
     char *copy = strdup(text);
@@ -179,7 +179,7 @@ static struct field follow(struct field at, const char *pointer)
     return pointer ? at : (struct field){.type = FIELD_ABSENT};
 }
 
-struct field event_rules_find(const struct event_pointers *pointers, struct field root)
+static struct field find(const struct event_pointers *pointers, struct field root)
 {
     struct field found = {.type = FIELD_ABSENT};
 
@@ -190,7 +190,7 @@ struct field event_rules_find(const struct event_pointers *pointers, struct fiel
 
 struct field event_rules_find_key(const struct event_pointers *pointers, struct field root)
 {
-    struct field found = event_rules_find(pointers, root);
+    struct field found = find(pointers, root);
 
     for (size_t i = 0; i < pointers->n && found.type == FIELD_ABSENT; i++)
         found = follow(root, strrchr(pointers->at[i], '/'));
@@ -222,7 +222,7 @@ static bool is_unavailable(struct field f)
 struct field event_rules_get(const struct event_rules *rules,
                              const struct event_pointers *pointers, struct field row)
 {
-    struct field f = event_rules_find(pointers, row);
+    struct field f = find(pointers, row);
 
     if (rules->preset == SETTINGS_PRESET_DEBEZIUM && is_unavailable(f))
         return (struct field){.type = FIELD_ABSENT};

@@ -1,8 +1,9 @@
 #ifndef MMF_DAEMON_EVENT_RULES_H
 #define MMF_DAEMON_EVENT_RULES_H
 
-/* How a site writes its events, settings `events` and interactions.tombstones: in which envelope, and where in it the fields, the
- * type and a mark of deletion are. Made once from the settings; read by any thread. */
+/* How a site writes its events, settings `events` and interactions.tombstones: in which envelope, and
+ * where in it the fields, the type and a mark of deletion are. Made once from the settings; read by any
+ * thread. */
 
 #include "config/err.h"
 #include "config/settings.h"
@@ -64,9 +65,7 @@ void event_rules_done(struct event_rules *rules);
 /* FIELD_ABSENT when none of the pointers leads to anything, or to what Debezium has not seen. */
 struct field event_rules_get(const struct event_rules *rules,
                              const struct event_pointers *pointers, struct field row);
-/* The same whatever the preset. */
-struct field event_rules_find(const struct event_pointers *pointers, struct field root);
-/* The same in the key of a null value: a pointer, or its last step alone, since a key holds nothing
+/* In the key of a null value: a pointer, or its last step alone, since a key holds nothing
  * but the id: "/payload/after/id" finds {"id": 77} too. */
 struct field event_rules_find_key(const struct event_pointers *pointers, struct field root);
 

@@ -26,8 +26,7 @@ struct kafka_client {
     unsigned n_brokers; /* known, and of these connected or idle, from the statistics */
     unsigned n_down;
     char last_error[256]; /* of the broker connections, cleaned; "" when all is well */
-    int64_t
-        too_large_us; /* monotonic: when an answer was more than receive.message.max.bytes */
+    int64_t too_large_us; /* monotonic: an answer was more than receive.message.max.bytes */
     int64_t quiet_until_us;
     /* The owner's, or NULL: librdkafka's statistics, each second. */
     void (*on_stats)(struct kafka_client *c, const struct json_t *stats);

@@ -99,8 +99,7 @@ struct kafka_source {
     char group_why[160];
     bool reads_committed; /* isolation.level */
 
-    pthread_mutex_t
-        lock; /* guards parts' rows, status, shown; the thread writes, others read */
+    pthread_mutex_t lock; /* parts' rows, status, shown: the thread writes, others read */
     struct kafka_parts parts;
     struct source_status status;
     struct source_part shown[SOURCE_PARTS_SHOWN];

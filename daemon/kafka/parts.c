@@ -103,7 +103,8 @@ void kafka_parts_resync(struct kafka_part *part, bool out_of_range, int64_t dela
     part->resync_at_us = clock_mono_us() + delay_us;
 }
 
-int64_t kafka_part_end(const struct kafka_part *part)
+/* Of what can be read; -1 = unknown. */
+static int64_t end_of(const struct kafka_part *part)
 {
     int64_t end = part->stable >= 0 && part->stable < part->high ? part->stable : part->high;
     return part->asked_end > end ? part->asked_end : end;
@@ -126,7 +127,7 @@ void kafka_part_check(struct kafka_part *part)
 int64_t kafka_part_lag(const struct kafka_part *part)
 {
     int64_t next = part->stored_next >= 0 ? part->stored_next : part->position;
-    int64_t end = kafka_part_end(part);
+    int64_t end = end_of(part);
     if (next < part->low)
         next = part->low;
     if (next < 0 || end < 0)
@@ -156,7 +157,7 @@ void kafka_part_hear(struct kafka_part *part)
 static bool is_too_large(const struct kafka_part *part, int64_t too_large_us, int64_t now_us)
 {
     return too_large_us != 0 && now_us - too_large_us < KAFKA_TOO_LARGE_US && !part->paused &&
-           now_us - part->moved_us > KAFKA_STILL_US && kafka_part_end(part) > part->position &&
+           now_us - part->moved_us > KAFKA_STILL_US && end_of(part) > part->position &&
            too_large_us > part->moved_us;
 }
 
@@ -177,7 +178,7 @@ enum source_part_state kafka_part_state(const struct kafka_part *part, int64_t t
         return SOURCE_PART_ASSIGNED;
     if (kafka_part_lag(part) != 0)
         return SOURCE_PART_READING;
-    return part->high > kafka_part_end(part) ? SOURCE_PART_TRANSACTION : SOURCE_PART_CAUGHT_UP;
+    return part->high > end_of(part) ? SOURCE_PART_TRANSACTION : SOURCE_PART_CAUGHT_UP;
 }
 
 void kafka_parts_clear(struct kafka_parts *parts)

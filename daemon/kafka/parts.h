@@ -63,8 +63,6 @@ void kafka_parts_remove(struct kafka_parts *parts, const char *topic, int32_t pa
 /* The partition's messages are ignored from now on, until a seek to its position has worked; the first
  * try is delay_us from now. */
 void kafka_parts_resync(struct kafka_part *part, bool out_of_range, int64_t delay_us);
-/* The end of what can be read; -1 = unknown. */
-int64_t kafka_part_end(const struct kafka_part *part);
 /* Where to fetch from: position (-1 = the beginning), or the last stored record to be checked. */
 int64_t kafka_part_fetch_at(const struct kafka_part *part);
 /* The log may be another one from here on: it is fetched anew, from the last stored record. */

@@ -96,7 +96,7 @@ static const char *why_of(const struct kafka_part *part, enum source_part_state 
 {
     switch (state) {
     case SOURCE_PART_DENIED:
-        return "the broker lets us not read the topic: give our user READ and DESCRIBE";
+        return "the broker does not let us read the topic: give our user READ and DESCRIBE";
     case SOURCE_PART_TOO_LARGE:
         return "the next message is more than receive_message_max_bytes: raise it in "
                "kafka.properties, or delete the record";

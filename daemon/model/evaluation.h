@@ -7,7 +7,8 @@
  * Who counts how: a user that the model does not know, or that has no training pair, is ranked by
  * the no-history vector; an item without a vector is a miss and counted as unknown; an item
  * without a training pair of the model is cold. Masked are the pairs that the model was trained on and
- * those whose strength is below 0 (store/kinds.h), which no list has; nothing else. Ties: the item that came first. Legend: I items, U users, D width. */
+ * those whose strength is below 0 (store/kinds.h), which no list has; nothing else. Ties: the item that
+ * came first. Legend: I items, U users, D width. */
 
 #include "config/err.h"
 #include "daemon/base/tsv.h"

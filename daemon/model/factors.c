@@ -38,7 +38,7 @@ int factors_apply(struct store *st, const struct settings *s, struct err *err)
     return r;
 }
 
-bool factors_name(const struct settings *s, const char *kind)
+bool factors_has(const struct settings *s, const char *kind)
 {
     for (size_t i = 0; i < s->interactions.kinds.n; i++)
         if (strcmp(s->interactions.kinds.items[i].name, kind) == 0)

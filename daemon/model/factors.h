@@ -11,6 +11,6 @@
  * was told a store and nothing else, leave those alone that are there. A change is logged. */
 int factors_apply(struct store *st, const struct settings *s, struct err *err);
 /* Whether the settings have a factor for this very kind. */
-bool factors_name(const struct settings *s, const char *kind);
+bool factors_has(const struct settings *s, const char *kind);
 
 #endif

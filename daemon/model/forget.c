@@ -364,8 +364,7 @@ int forget_user(const struct candidate_target *t, const char *user_id, bool (*go
         r = store_forgotten_find(t->reader, b.hash, &row, err);
     if (r != ERR_OK)
         return r;
-    for (size_t i = 0; i < 8; i++)
-        (void)snprintf(x.hash + 2 * i, 3, "%02x", b.hash[i]);
+    digest_print(b.hash, STORE_HASH_SHOWN, x.hash);
     x.n_interactions = row.n_interactions;
     x.n_vectors = row.n_vectors;
     x.n_pairs = row.n_pairs;

@@ -6,6 +6,7 @@
  * crash: the store knows what is left to do. */
 
 #include "daemon/model/candidate.h"
+#include "store/writing.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,10 +16,9 @@
 int forget_piece(struct store *st, void *arg, struct err *err);
 
 struct forget_result {
-    char hash[17];
+    char hash[STORE_HASH_TEXT];
     bool known; /* the store held something of them */
-    bool
-        clean; /* false: a reader holds the log of writes up, where bytes of the id still are */
+    bool clean; /* false: a reader holds up the log of writes, which has bytes of the id */
     int64_t n_interactions, n_vectors, n_pairs, n_letters, n_folders;
 };
 /* Now, and until all has gone. Waits for a publication under way, as long as go_on says so; t->progress

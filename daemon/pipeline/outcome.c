@@ -4,6 +4,7 @@
 #include "daemon/base/metrics.h"
 #include "daemon/event/ticket.h"
 #include "daemon/model/factors.h"
+#include "store/writing.h"
 
 #include <stdio.h>
 
@@ -33,12 +34,11 @@ static void count_warnings(const struct item *item)
             metrics_event_warning(item_warning_names[i], 1);
 }
 
-/* An interaction that names no kind is stored as a watch. */
 static void count_interaction(const char *kind, const struct settings *s)
 {
-    const char *stored = kind ? kind : "watch";
+    const char *stored = kind ? kind : STORE_KIND_DEFAULT;
 
-    metrics_interaction_kind(stored, factors_name(s, stored));
+    metrics_interaction_kind(stored, factors_has(s, stored));
 }
 
 void outcome_committed(const struct item *item, const struct settings *s, int64_t queryable_us)

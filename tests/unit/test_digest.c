@@ -26,6 +26,24 @@ static void digest_hex_known_messages_match(void **state)
     assert_string_equal(hex, EMPTY);
 }
 
+static void digest_parse_takes_what_print_gives(void **state)
+{
+    unsigned char bytes[DIGEST_BYTES], again[DIGEST_BYTES];
+    char hex[DIGEST_HEX_BYTES];
+
+    (void)state;
+    assert_true(digest_parse(ABC, bytes));
+    digest_print(bytes, sizeof(bytes), hex);
+    assert_string_equal(hex, ABC);
+    digest_print(bytes, 8, hex);
+    assert_string_equal(hex, "ba7816bf8f01cfea");
+    assert_false(digest_parse(hex, again));
+    assert_false(digest_parse(ABC "0", again));
+    assert_false(digest_parse("", again));
+    assert_false(digest_parse(
+        "ga7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", again));
+}
+
 static void digest_checksum_is_first_eight_bytes_big_endian(void **state)
 {
     (void)state;
@@ -85,6 +103,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digest_hex_known_messages_match),
+        cmocka_unit_test(digest_parse_takes_what_print_gives),
         cmocka_unit_test(digest_checksum_is_first_eight_bytes_big_endian),
         cmocka_unit_test(digest_keyed_known_messages_match),
         cmocka_unit_test(digest_fd_hex_large_file_matches_and_keeps_position),

@@ -1,28 +1,10 @@
 /* Events as sites write them: their own field names, Debezium, the outbox router, CloudEvents' names of
  * types; ids, times, tags and texts that are nearly right; and what is not read. */
 
-#include "daemon/event/event.h"
+#include "event_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-static struct event_rules rules_of(const char *conf)
-{
-    struct settings s = {0};
-    struct event_rules rules;
-    struct err err;
-
-    if (settings_load_text("test.conf", conf, strlen(conf), &s, &err) != ERR_OK)
-        fail_msg("%s: %s", conf, err.text);
-    assert_int_equal(event_rules_open(&s, &rules, NULL), ERR_OK);
-    settings_done(&s);
-    return rules;
-}
 
 /* With the headers and key that a test gives it. */
 static struct item *item_of(enum item_role role, const char *value)

@@ -1,28 +1,10 @@
 /* Events that were read as something else in silence: marks of deletion that say no, uploads that would
  * replace an item with nothing, types that were not looked at, settings that mean something else. */
 
-#include "daemon/event/event.h"
+#include "event_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-static struct event_rules rules_of(const char *conf)
-{
-    struct settings s = {0};
-    struct event_rules rules;
-    struct err err;
-
-    if (settings_load_text("test.conf", conf, strlen(conf), &s, &err) != ERR_OK)
-        fail_msg("%s: %s", conf, err.text);
-    assert_int_equal(event_rules_open(&s, &rules, NULL), ERR_OK);
-    settings_done(&s);
-    return rules;
-}
 
 /* NULL: it is read as kind. */
 static void check(const struct event_rules *rules, const struct item_header *header,

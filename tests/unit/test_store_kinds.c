@@ -177,25 +177,13 @@ static void first_time_is_that_of_what_counts(void **state)
 
 /* ---- all readers agree ---------------------------------------------------------------------- */
 
-static void check_user(struct fixture *f, int64_t uid, size_t n_edges)
+static void check_edges(struct fixture *f, enum store_side side, int64_t id, size_t n_edges)
 {
     struct store_ids ids = {0};
     uint32_t degree;
 
-    assert_ok(f, store_read_neighbours(f->st, STORE_SIDE_USERS, uid, &ids, &f->err));
-    assert_ok(f, store_read_degree(f->st, STORE_SIDE_USERS, uid, &degree, &f->err));
-    assert_int_equal(ids.n, n_edges);
-    assert_int_equal(degree, n_edges);
-    free(ids.ids);
-}
-
-static void check_item(struct fixture *f, int64_t rid, size_t n_edges)
-{
-    struct store_ids ids = {0};
-    uint32_t degree;
-
-    assert_ok(f, store_read_neighbours(f->st, STORE_SIDE_ITEMS, rid, &ids, &f->err));
-    assert_ok(f, store_read_degree(f->st, STORE_SIDE_ITEMS, rid, &degree, &f->err));
+    assert_ok(f, store_read_neighbours(f->st, side, id, &ids, &f->err));
+    assert_ok(f, store_read_degree(f->st, side, id, &degree, &f->err));
     assert_int_equal(ids.n, n_edges);
     assert_int_equal(degree, n_edges);
     free(ids.ids);
@@ -221,11 +209,11 @@ static void check_all(struct fixture *f, double strength[USERS][ITEMS])
             of_item[i] += strength[u][i] > 0;
             n_against += strength[u][i] < 0;
         }
-        check_user(f, u + 1, of_user);
+        check_edges(f, STORE_SIDE_USERS, u + 1, of_user);
         n += of_user;
     }
     for (int i = 0; i < ITEMS; i++)
-        check_item(f, i + 1, of_item[i]);
+        check_edges(f, STORE_SIDE_ITEMS, i + 1, of_item[i]);
     assert_ok(f, store_read_dataset(f->st, &d, &f->err));
     assert_int_equal(d.n_pairs, n);
     assert_int_equal(d.n_against, n_against);

@@ -303,8 +303,7 @@ static void print_gaps(FILE *out, const json_t *r)
         return;
     }
     fputs("<p>Offsets that the broker no longer had when they were asked for. An empty one, "
-          "from = "
-          "to: the topic was made anew, and this is how far the old one was read.</p>\n",
+          "from = to: the topic was made anew, and this is how far the old one was read.</p>\n",
           out);
     report_table_open(out, false,
                       "<th>topic</th><th class=\"n\">partition</th><th class=\"n\">from</th>"

@@ -9,11 +9,15 @@
  *                             stores events twice
  *   MMF_FAULT=gap-memory      no control, but a fault of the machine: no memory for the ledger's
  *                             entry of the first gap; it must be recorded all the same
+ *   MMF_FAULT=assign          no control either: librdkafka refuses the first incremental assignment.
+ *                             A simulation, since 2.0.2 cannot do these: behind it stands an eager one
  *
  * Between the transactions lie 60 ms, so that a random kill often finds the gap. */
 
 #include "daemon/pipeline/ledger.h"
 #include "store/writing.h"
+
+#include <librdkafka/rdkafka.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,4 +187,43 @@ bool __wrap_ledger_begin(struct ledger *l, const char *topic, int32_t partition,
         return false;
     }
     return __real_ledger_begin(l, topic, partition, offset, ret_epoch);
+}
+
+/* ---- librdkafka's assignments ------------------------------------------------------------------ */
+
+const char *__real_rd_kafka_rebalance_protocol(rd_kafka_t *rk);
+const char *__wrap_rd_kafka_rebalance_protocol(rd_kafka_t *rk);
+rd_kafka_error_t *
+__wrap_rd_kafka_incremental_assign(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list);
+rd_kafka_error_t *
+__wrap_rd_kafka_incremental_unassign(rd_kafka_t *rk,
+                                     const rd_kafka_topic_partition_list_t *list);
+
+const char *__wrap_rd_kafka_rebalance_protocol(rd_kafka_t *rk)
+{
+    const char *fault = getenv("MMF_FAULT");
+    return fault != NULL && strcmp(fault, "assign") == 0
+               ? "COOPERATIVE"
+               : __real_rd_kafka_rebalance_protocol(rk);
+}
+
+rd_kafka_error_t *
+__wrap_rd_kafka_incremental_assign(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list)
+{
+    static bool refused;
+    if (!refused) {
+        refused = true;
+        return rd_kafka_error_new(RD_KAFKA_RESP_ERR__STATE, "refused by the test");
+    }
+    (void)rd_kafka_assign(rk, list);
+    return NULL;
+}
+
+rd_kafka_error_t *
+__wrap_rd_kafka_incremental_unassign(rd_kafka_t *rk,
+                                     const rd_kafka_topic_partition_list_t *list)
+{
+    (void)list;
+    (void)rd_kafka_assign(rk, NULL);
+    return NULL;
 }

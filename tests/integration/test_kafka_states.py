@@ -3,7 +3,8 @@
 
     test_kafka_states.py TOOLS CASE [--seed N]
 
-Mock cluster (a simulation): empty_partitions, group_denied, topic_denied, killed_member, no_broker
+Mock cluster (a simulation): empty_partitions, group_denied, topic_denied, killed_member, no_broker,
+                             assign_refused
 Real broker:                 late_topic_assign, late_topic_group, no_dlq_topic, transactions,
                              anew_stopped, anew_running, anew_shorter, not_anew
 """
@@ -107,6 +108,21 @@ def no_broker(options, folder):
         watch.until(bootstrap, lambda l: not l.ready and "no broker" in l.why and
                     reason in l.why.lower())
         daemon.stop()
+    return 0
+
+
+def assign_refused(options, folder):
+    """librdkafka refuses an incremental assignment (faked: 2.0.2 cannot do these): it is tried again."""
+    case, watch = watched(options, folder, "mock", "group")
+    feed(case, clicks(40))
+    case.daemon.executable = options.tools / "metammfd-faulty"
+    case.daemon.env["MMF_FAULT"] = "assign"
+    case.daemon.start()
+    case.daemon.wait_log("refused by the test")
+    watch.until("all read", lambda l: l.ready and l.states == {"caught_up": N} and l.lag == 0, 60)
+    with case.daemon.database() as db:
+        assert db.execute("SELECT count(*) FROM interaction").fetchone()[0] == 40
+    case.daemon.stop()
     return 0
 
 
@@ -310,7 +326,7 @@ def not_anew(options, folder):
 
 
 CASES = {f.__name__: f for f in (empty_partitions, group_denied, topic_denied, killed_member,
-                                 no_broker, late_topic_assign, late_topic_group, no_dlq_topic,
+                                 no_broker, assign_refused, late_topic_assign, late_topic_group, no_dlq_topic,
                                  transactions, anew_stopped, anew_running, anew_shorter,
                                  not_anew)}
 

@@ -114,8 +114,7 @@ void kafka_state_wait(struct kafka_source *ks, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* Brings the status up to date, and health and the log when what we wait for has changed. */
 void kafka_state_update(struct kafka_source *ks);
-/* The group's own error, which rkt-less errors of librdkafka's are: shown while we have no
- * assignment. */
+/* An error of librdkafka's that names no topic is the group's. Shown while we have no assignment. */
 void kafka_state_group(struct kafka_source *ks, int code, const char *text);
 /* An assignment, which ends that. */
 void kafka_state_joined(struct kafka_source *ks);

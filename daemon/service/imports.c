@@ -68,9 +68,9 @@ static int take_request(const struct control_call *call, struct import_request *
     const char *kind = control_string(call, "kind"), *s = control_string(call, "separator");
     const char *encoder = control_string(call, "encoder");
 
-    if (!kind || (strcmp(kind, "items") != 0 && strcmp(kind, "interactions") != 0))
+    q->items = kind && strcmp(kind, "items") == 0;
+    if (!q->items && !(kind && strcmp(kind, "interactions") == 0))
         return bad(err, "kind: items or interactions");
-    q->items = kind[1] == 't';
     q->encoder = encoder ? encoder : "npy";
     q->columns = control_string(call, "columns");
     q->separator = s ? s[0] : '\0';

@@ -45,7 +45,10 @@ static const struct argp argp = {
     "letters and the disk.\v"
     "Works while the daemon is down, too. With --json one object: store, daemon (null when it "
     "is down or cannot answer: see daemon_error), counts, interactions, forgotten, "
-    "last_commit_us, model, models, refresh, dead_letters, offsets, disk.\n\n"
+    "last_commit_us, model, models, pinned, last_training, refresh, dead_letters, offsets, "
+    "disk. interactions has kinds [{kind, n, factor, known}], default, and pairs {all, edges, "
+    "against, estimated}; forgotten has users, erasing and dropped; counts.unpublished are the "
+    "items known from interactions alone.\n\n"
     "Example:\n"
     "  metammf --store /var/lib/metammfd/metammf.db status",
     cli_common,

@@ -169,6 +169,7 @@ static int keep_letter(struct store *st, const struct store_dead_letter *d,
 
     query_text(&q, d->item_id);
     query_text(&q, d->role);
+    query_us(&q, d->said_us);
     return query_run(&q, "insert a dead letter", err);
 }
 

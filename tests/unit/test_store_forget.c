@@ -290,6 +290,7 @@ static void naming_forms_that_name_a_user(void **state)
     assert_true(names(NULL, NULL, "{\"a\":\"\\ud83d\\ude00\"}", NULL, "😀"));
     assert_true(names(NULL, NULL, "{\"userId\" : 77}", NULL, "77"));
     assert_true(names(NULL, NULL, "{\"UID\":[76, 77]}", NULL, "77"));
+    assert_true(names(NULL, NULL, "{\"viewer\":{\"id\":47110}}", NULL, "47110"));
     assert_true(names(NULL, NULL, "{}", "anna", "anna"));
     assert_true(names(NULL, NULL, "4711;anna-4711;v1", NULL, "anna-4711"));
 }
@@ -301,6 +302,8 @@ static void naming_forms_that_do_not(void **state)
     assert_false(names(NULL, NULL, "{\"user_id\":\"annabel\"}", NULL, "anna"));
     assert_false(names(NULL, NULL, "{\"weight\":77,\"duration\":1.77}", NULL, "77"));
     assert_false(names(NULL, NULL, "{\"user_id\":770}", NULL, "77"));
+    assert_false(names(NULL, NULL, "{\"item_id\":47110}", NULL, "47110"));
+    assert_false(names(NULL, NULL, "{\"weight\":471103}", NULL, "47110"));
     assert_false(names(NULL, NULL, "{\"user_id\":\"anna", NULL, "anna"));
     assert_false(names(NULL, NULL, "\\u12", NULL, "anna"));
     assert_false(names(NULL, NULL, "\"\\u12\"\\", NULL, "anna"));

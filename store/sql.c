@@ -108,7 +108,8 @@ const char *const store_sql[SQL_ID_COUNT] = {
                                "ON CONFLICT DO NOTHING",
     [SQL_DEAD_LETTER_RENEW] = "UPDATE dead_letter SET said_ms = coalesce(said_ms, ts_ms), "
                               "(reason, error, stage, ts_ms, item_id) = "
-                              "(?2, ?3, ?4, ?5, ?6) WHERE id = ?1",
+                              "(?2, ?3, ?4, ?5, ?6) WHERE id = ?1 "
+                              "AND NOT (value IS x'' AND error = '" STORE_LETTER_ERASED "')",
     [SQL_OUTBOX_INSERT] = "INSERT INTO dlq_outbox(" LETTER_COLUMNS ", checksum, dlq_topic) "
                           "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
     [SQL_GAP_INSERT] = "INSERT INTO data_gap(topic, partition, from_offset, to_offset, ts_ms) "

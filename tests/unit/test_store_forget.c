@@ -346,6 +346,29 @@ static void forget_letter_that_comes_again_names_nobody(void **state)
     assert_int_equal(fixture_query(f, "SELECT count(*) FROM dead_letter WHERE key IS NULL"), 1);
 }
 
+/* A try was under way when the letter was erased: what it says of the failure may name somebody. */
+static void forget_erased_letter_is_not_renewed(void **state)
+{
+    struct fixture *f = *state;
+    struct store_dead_letter again = {.pos = {"clicks", 1, 1},
+                                      .reason = "bad_json",
+                                      .error = "expected near 'anna-4711'",
+                                      .stage = "parse",
+                                      .item_id = "anna-4711",
+                                      .value = "anna-4711;v1",
+                                      .value_bytes = 12,
+                                      .said_us = now_us()};
+    struct store_op op = {.kind = STORE_OP_DEAD_LETTER, .letter_id = 1, .dead_letter = &again};
+
+    bury(f, 1, "interactions", NULL, "anna-4711;v1", NULL, again.said_us);
+    forget_at(f, "anna-4711", now_us());
+    erase_all(f, 1000, NULL);
+    fixture_write(f, &op, 1, -1);
+    assert_int_equal(fixture_query(f, "SELECT count(*) FROM dead_letter WHERE value = x'' AND "
+                                      "item_id IS NULL AND error LIKE 'erased%'"),
+                     1);
+}
+
 /* ---- the bytes ----------------------------------------------------------------------------- */
 
 /* The bytes of the store and of its log of writes. */
@@ -572,6 +595,7 @@ int main(void)
         cmocka_unit_test(naming_forms_that_do_not),
         CASE(forget_dead_letters_keep_reason_and_position_alone),
         CASE(forget_letter_that_comes_again_names_nobody),
+        CASE(forget_erased_letter_is_not_renewed),
         CASE(wipe_no_byte_of_an_id_is_left),
         CASE(wipe_says_when_a_reader_holds_it_up),
         CASE(list_of_a_newer_copy_is_applied_to_an_older_one),

@@ -6,7 +6,8 @@
  *
  *   key      all of it (not on a topic of videos, whose keys are items), a text or a whole number in it
  *   value    all of it, any text in it but that of item_id, a whole number of a member whose name holds
- *            "user" or "uid": {"user_id": 77}, {"userIds": [76, 77]}
+ *            "user" or "uid": {"user_id": 77}, {"userIds": [76, 77]}; one of LONG_NUMBER digits or more of
+ *            any member but item_id, since a site may call it otherwise: {"viewer": {"id": 47110}}
  *   headers  a value, as the letter's value
  *   error    any text in it
  *
@@ -21,7 +22,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { ID_BYTES = 256, LONG_ID = 8 };
+enum { ID_BYTES = 256, LONG_ID = 8, LONG_NUMBER = 5 };
 
 struct text {
     const char *at;
@@ -172,7 +173,10 @@ static bool walk_number(const struct walk *w, struct text t, size_t *i)
     *i = first + n - 1;
     bool alone = (first == 0 || (t.at[first - 1] && strchr(before, t.at[first - 1]))) &&
                  (first + n == t.n || (t.at[first + n] && strchr(after, t.at[first + n])));
-    return alone && n <= ID_BYTES && (w->any_number || is_of_user(member_of(t, first, true))) &&
+    if (!alone || n > ID_BYTES)
+        return false;
+    struct text member = member_of(t, first, true);
+    return (w->any_number || is_of_user(member) || (n >= LONG_NUMBER && !is_of_item(member))) &&
            w->fn(w->ctx, t.at + first, n);
 }
 

@@ -201,6 +201,7 @@ static int letter_read(const struct query *q, struct store_letter *l, struct err
         .offset = query_column_int(q, 5),
         .ts_us = (int64_t)(query_column_real(q, 6) * 1000.0 + 0.5),
         .id = query_column_int(q, 11),
+        .said_us = (int64_t)(query_column_real(q, 15) * 1000.0 + 0.5),
     };
     for (int i = 0; status == ERR_OK && i < 4; i++)
         status = query_column_text(q, i, texts[i], err);

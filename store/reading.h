@@ -121,6 +121,7 @@ struct store_letter {
     char *dlq_topic; /* of the outbox */
     int32_t partition;
     int64_t offset, ts_us;
+    int64_t said_us;   /* of dead_letter: as in store_dead_letter; 0 = unknown */
     void *key, *value; /* key NULL = none */
     size_t key_bytes, value_bytes;
     struct store_header *headers;

@@ -239,8 +239,13 @@ static const char version_10[] =
     "UPDATE item SET state = 'no_features' WHERE topic_id IS NULL;"
     "DELETE FROM embedding WHERE rid IN (SELECT rid FROM item WHERE topic_id IS NULL);";
 
-const char *const store_migrations[] = {version_1, version_2, version_3, version_4, version_5,
-                                        version_6, version_7, version_8, version_9, version_10};
+/* When what a dead letter holds was said at the latest: another try goes by that, whenever it failed.
+ * NULL = unknown; ts_ms, when it became one, stands in. */
+static const char version_11[] = "ALTER TABLE dead_letter ADD COLUMN said_ms REAL;";
+
+const char *const store_migrations[] = {version_1, version_2,  version_3, version_4,
+                                        version_5, version_6,  version_7, version_8,
+                                        version_9, version_10, version_11};
 const int store_n_migrations = sizeof(store_migrations) / sizeof(store_migrations[0]);
 
 static int first_int(struct store *st, const char *sql, int64_t *ret, struct err *err)

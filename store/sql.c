@@ -103,10 +103,13 @@ const char *const store_sql[SQL_ID_COUNT] = {
                                "kind, weight, ts_ms) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) "
                                "ON CONFLICT DO NOTHING",
     [SQL_DEAD_LETTER_INSERT] = "INSERT INTO dead_letter(" LETTER_COLUMNS ", checksum, item_id, "
-                               "role) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13) "
+                               "role, said_ms) "
+                               "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14) "
                                "ON CONFLICT DO NOTHING",
-    [SQL_DEAD_LETTER_RENEW] = "UPDATE dead_letter SET (reason, error, stage, ts_ms, item_id) = "
-                              "(?2, ?3, ?4, ?5, ?6) WHERE id = ?1",
+    [SQL_DEAD_LETTER_RENEW] = "UPDATE dead_letter SET said_ms = coalesce(said_ms, ts_ms), "
+                              "(reason, error, stage, ts_ms, item_id) = "
+                              "(?2, ?3, ?4, ?5, ?6) WHERE id = ?1 "
+                              "AND NOT (value IS x'' AND error = '" STORE_LETTER_ERASED "')",
     [SQL_OUTBOX_INSERT] = "INSERT INTO dlq_outbox(" LETTER_COLUMNS ", checksum, dlq_topic) "
                           "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
     [SQL_GAP_INSERT] = "INSERT INTO data_gap(topic, partition, from_offset, to_offset, ts_ms) "
@@ -138,13 +141,13 @@ const char *const store_sql[SQL_ID_COUNT] = {
     [SQL_META_INSERT] = "INSERT INTO meta(name, value) VALUES(?1, ?2)",
 
     [SQL_OUTBOX_LIST] =
-        "SELECT " LETTER_COLUMNS ", checksum, id, NULL, dlq_topic, NULL FROM dlq_outbox "
+        "SELECT " LETTER_COLUMNS ", checksum, id, NULL, dlq_topic, NULL, NULL FROM dlq_outbox "
         "WHERE id > ?1 ORDER BY id LIMIT ?2",
     [SQL_OUTBOX_DELETE] = "DELETE FROM dlq_outbox WHERE id = ?1",
-    [SQL_DEAD_LETTER_LIST] =
-        "SELECT " LETTER_COLUMNS ", checksum, id, item_id, NULL, role FROM dead_letter "
-        "WHERE (?1 = 0 OR id = ?1) AND (?2 IS NULL OR reason = ?2) "
-        "ORDER BY id DESC LIMIT ?3",
+    [SQL_DEAD_LETTER_LIST] = "SELECT " LETTER_COLUMNS
+                             ", checksum, id, item_id, NULL, role, said_ms FROM dead_letter "
+                             "WHERE (?1 = 0 OR id = ?1) AND (?2 IS NULL OR reason = ?2) "
+                             "ORDER BY id DESC LIMIT ?3",
     [SQL_DEAD_LETTER_PURGE] = "DELETE FROM dead_letter WHERE CASE WHEN ?1 <> 0 THEN id = ?1 "
                               "ELSE (?2 IS NULL OR reason = ?2) AND (?3 IS NULL OR ts_ms < ?3) "
                               "END",

@@ -166,6 +166,7 @@ static int keep_letter(struct store *st, const struct store_dead_letter *d,
 
     query_text(&q, d->item_id);
     query_text(&q, d->role);
+    query_us(&q, d->said_us);
     return query_run(&q, "insert a dead letter", err);
 }
 
@@ -178,7 +179,7 @@ static int put_in_outbox(struct store *st, const struct store_dead_letter *d,
     return query_run(&q, "put a dead letter into the outbox", err);
 }
 
-/* Another try failed: the row says why it did now. ERR_NONE: it was purged meanwhile. */
+/* Another try failed: the row says why it did now. ERR_NONE: it was purged or erased meanwhile. */
 static int renew_letter(struct store *st, const struct store_dead_letter *letter, int64_t id,
                         struct err *err)
 {

@@ -1,5 +1,6 @@
 /* What items and interactions share: telling, digests, one block into the store. */
 #include "config/clock.h"
+#include "daemon/base/metrics.h"
 #include "daemon/import/internal.h"
 #include "store/models.h"
 
@@ -88,6 +89,7 @@ int import_write(struct import *im, const struct store_op *ops, size_t n, int64_
     im->result.n_stored += b.result.n_inserted + b.result.n_updated + b.result.n_interactions;
     im->result.n_already += b.result.n_stale;
     im->result.n_dropped += b.result.n_dropped;
+    metrics_forgotten(0, b.result.n_dropped);
     im->result.n_new_items += b.result.n_new_items + b.result.n_inserted;
     im->result.n_new_users += b.result.n_new_users;
     return ERR_OK;

@@ -101,6 +101,11 @@ const struct encoder_identity *pipeline_encoders(const struct pipeline *p)
     return pool_encoders(p->pool);
 }
 
+int pipeline_parse(const struct pipeline *p, struct item *item, struct err *err)
+{
+    return event_parse(&p->rules, item, err);
+}
+
 void pipeline_submit(struct pipeline *p, struct item *item)
 {
     struct err err;

@@ -67,6 +67,8 @@ void pipeline_attach(struct pipeline *p, struct source *src);
 struct ledger *pipeline_ledger(struct pipeline *p);
 /* (MODALITY_COUNT) by modality: of the workers, as long as the pipeline lives. Any thread. */
 const struct encoder_identity *pipeline_encoders(const struct pipeline *p);
+/* What an item whose raw part is filled says, by the rules in force (event_parse). Any thread. */
+int pipeline_parse(const struct pipeline *p, struct item *item, struct err *err);
 /* Takes ownership of an item whose raw part is filled (topic … headers, epoch, received_us);
  * parses it and queues it. Never blocks. */
 void pipeline_submit(struct pipeline *p, struct item *item);

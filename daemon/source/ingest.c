@@ -254,59 +254,6 @@ static const char *lane_of(const struct store_letter *row, char lane[32])
     return lane;
 }
 
-static int is_superseded(struct store *st, const struct store_letter *row, bool *ret_superseded,
-                         struct err *err)
-{
-    struct store_item item = {0};
-    int r;
-
-    *ret_superseded = store_letter_is_erased(row);
-    if (!row->item_id)
-        return ERR_OK;
-    r = store_get_item(st, row->item_id, &item, err);
-    if (r == ERR_NONE)
-        return ERR_OK;
-    if (r)
-        return r;
-    *ret_superseded = item.topic && item.partition == row->partition &&
-                      strcmp(item.topic, row->topic) == 0 && item.offset >= row->offset;
-    store_item_done(&item);
-    return ERR_OK;
-}
-
-static int retry_load(const char *store_path, const struct ingest_which *which,
-                      struct retry_job *job, int64_t *ret_superseded, struct err *err)
-{
-    struct store *st;
-    int r = store_open(store_path, STORE_READ, &st, err);
-
-    if (r)
-        return r;
-    r = store_dead_letters(st, which->id, which->reason, INGEST_RETRY_MAX, &job->rows, &job->n,
-                           err);
-    if (r == ERR_OK && job->n == 0)
-        r = err_fatal(err, EX_NOINPUT, "no such dead letter: see metammf dlq list");
-    if (r == ERR_OK && !(job->is_taken = calloc(job->n, sizeof(*job->is_taken))))
-        r = err_oom(err, "dead letters");
-    for (size_t i = 0; r == ERR_OK && i < job->n; i++) {
-        const struct store_letter *row = &job->rows[i];
-        bool superseded;
-
-        r = is_superseded(st, row, &superseded, err);
-        job->is_taken[i] = r == ERR_OK && !superseded;
-        *ret_superseded += r == ERR_OK && superseded;
-    }
-    store_close(st);
-    return r;
-}
-
-static void retry_free(struct retry_job *job)
-{
-    if (job->rows)
-        store_letters_free(job->rows, job->n);
-    free(job->is_taken);
-}
-
 static int copy_headers(struct item *item, const struct store_letter *row)
 {
     struct item_header *headers = arena_array(&item->arena, row->n_headers, sizeof(*headers));
@@ -346,7 +293,7 @@ static int copy_letter(struct item *item, const struct store_letter *row,
     item->value = row->value ? arena_copy(a, row->value, row->value_bytes) : NULL;
     item->value_bytes = row->value_bytes;
     item->received_us = clock_real_us();
-    item->record_us = row->ts_us; /* no later than it was buried */
+    item->record_us = row->said_us ? row->said_us : row->ts_us;
     item->media_root = media_root ? arena_strdup(a, media_root) : NULL;
     if (!item->topic || !item->lane || (!item->media_root && media_root) ||
         (!item->key && row->key) || (!item->value && row->value))
@@ -362,6 +309,83 @@ static struct item *retry_item(const struct store_letter *row, const char *media
         return item;
     item_free(item);
     return NULL;
+}
+
+static bool is_overtaken(const struct store_item *item, const struct store_letter *row)
+{
+    return item->topic && item->partition == row->partition &&
+           strcmp(item->topic, row->topic) == 0 && item->offset >= row->offset;
+}
+
+/* A file has videos and interactions: what a user did stays what it is, whatever came of the video. */
+static int is_of_video(const struct pipeline *p, const struct store_letter *row,
+                       bool *ret_of_video, struct err *err)
+{
+    struct item *item = retry_item(row, NULL);
+
+    if (!item)
+        return err_oom(err, "dead letter");
+    if (pipeline_parse(p, item, err) == ERR_RETRY) {
+        item_free(item);
+        return ERR_RETRY;
+    }
+    *ret_of_video = item->kind != ITEM_INTERACTION && item->kind != ITEM_USER_DELETED;
+    item_free(item);
+    return ERR_OK;
+}
+
+static int is_superseded(const struct pipeline *p, struct store *st,
+                         const struct store_letter *row, bool *ret_superseded, struct err *err)
+{
+    struct store_item item = {0};
+    int r;
+
+    *ret_superseded = store_letter_is_erased(row);
+    if (*ret_superseded || !row->item_id)
+        return ERR_OK;
+    r = store_get_item(st, row->item_id, &item, err);
+    if (r == ERR_NONE)
+        return ERR_OK;
+    if (r)
+        return r;
+    if (is_overtaken(&item, row))
+        r = is_of_video(p, row, ret_superseded, err);
+    store_item_done(&item);
+    return r;
+}
+
+static int retry_load(const struct pipeline *p, const char *store_path,
+                      const struct ingest_which *which, struct retry_job *job,
+                      int64_t *ret_superseded, struct err *err)
+{
+    struct store *st;
+    int r = store_open(store_path, STORE_READ, &st, err);
+
+    if (r)
+        return r;
+    r = store_dead_letters(st, which->id, which->reason, INGEST_RETRY_MAX, &job->rows, &job->n,
+                           err);
+    if (r == ERR_OK && job->n == 0)
+        r = err_fatal(err, EX_NOINPUT, "no such dead letter: see metammf dlq list");
+    if (r == ERR_OK && !(job->is_taken = calloc(job->n, sizeof(*job->is_taken))))
+        r = err_oom(err, "dead letters");
+    for (size_t i = 0; r == ERR_OK && i < job->n; i++) {
+        const struct store_letter *row = &job->rows[i];
+        bool superseded;
+
+        r = is_superseded(p, st, row, &superseded, err);
+        job->is_taken[i] = r == ERR_OK && !superseded;
+        *ret_superseded += r == ERR_OK && superseded;
+    }
+    store_close(st);
+    return r;
+}
+
+static void retry_free(struct retry_job *job)
+{
+    if (job->rows)
+        store_letters_free(job->rows, job->n);
+    free(job->is_taken);
 }
 
 static int retry_submit(struct pipeline *p, const struct retry_job *job, size_t i,
@@ -475,7 +499,7 @@ int ingest_retry(struct pipeline *p, const char *store_path, const struct ingest
 
     if (pthread_mutex_trylock(&one_at_a_time) != 0)
         return busy(err);
-    r = retry_load(store_path, which, &job, &result.n_superseded, err);
+    r = retry_load(p, store_path, which, &job, &result.n_superseded, err);
     if (r == ERR_OK)
         r = retry_locked(p, store_path, &job, watch, &result, err);
     pthread_mutex_unlock(&one_at_a_time);

@@ -10,6 +10,7 @@ See processtest.py.
 
 import contextlib
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -131,6 +132,29 @@ class Alone(WithSite):
         retried = self.json("dlq", "retry", x["id"], store=self.store)
         self.assertEqual((retried["superseded"], retried["dead_letters"]), (1, 0))
         self.assertIn("erased", self.verb(0, "dlq", "show", x["id"], store=self.store).stdout)
+
+    def test_a_letter_is_no_younger_for_being_retried(self):
+        """What names nobody that can be found, of an event without a time: neither a try that fails nor a
+        try that succeeds after the forgetting brings the user back."""
+        bad = self.dir / "bad.ndjson"
+        bad.write_text("\n".join(json.dumps({"viewer": {"id": u}, "clip": "v1", "heft": "a"})
+                                 for u in (7, 8)))
+        os.utime(bad, (1750000000, 1750000000))
+        site = [self.mapped("heft"), *self.store]
+        self.verb(0, "ingest", bad, store=site)
+        self.verb(0, "forget", 7, store=site)
+        self.verb(65, "dlq", "retry", "--all", store=site)
+        site[0] = self.mapped("none")
+        self.verb(0, "dlq", "retry", "--all", store=site)
+        with database(self.dir / "s.db") as db:
+            self.assertEqual(db.execute("SELECT user_id, ts_ms FROM interaction_log WHERE user_id "
+                                        "IN ('7', '8')").fetchall(), [("8", 1750000000000)])
+
+    def mapped(self, weight):
+        conf = self.dir / "mapped.conf"
+        conf.write_text('events = { interaction = { user_id = "/viewer/id"; item_id = "/clip"; '
+                        f'weight = "/{weight}"; }}; }};')
+        return f"--config={conf}"
 
     def test_a_reader_that_holds_the_log_up_is_told_of(self):
         with database(self.dir / "s.db") as db:

@@ -131,6 +131,15 @@ class ImportBesideDaemon(WithSite):
         self.assertEqual(p.returncode, 0, errors)
         self.assertIn(f"{N_BIG} lines, {N_BIG} stored, 0 were there already", out)
 
+    def test_2_what_is_dropped_is_counted(self):
+        self.site.start()
+        self.verb(0, "forget", "gone")
+        path = self.dir / "gone.csv"
+        path.write_text("user_id,item_id,ts\ngone,v1,1700000000\n")
+        self.assertEqual(self.json("import", "interactions", path)["dropped"], 1)
+        self.assertEqual(self.site.metric("metammf_interactions_dropped_total"), 1)
+        self.assertEqual(self.json("status")["forgotten"]["dropped"], 1)
+
     def test_3_interrupted_says_how_far(self):
         self.site.start()
         path = self.big("b.tsv", "b")

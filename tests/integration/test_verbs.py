@@ -151,6 +151,18 @@ class Verbs(WithSite):
         self.assertIn("1 dead letters", failed.stdout)
         self.assertIn("every retry failed", failed.stderr)
 
+    def test_a_click_is_not_overtaken_by_its_video(self):
+        store = ["--store", self.site.dir / "clicks.db"]
+        mended, events = self.site.dir / "mended.conf", self.site.dir / "clicks.ndjson"
+        mended.write_text('events = { interaction = { weight = "/none"; }; };')
+        events.write_text('{"user_id": "u", "item_id": "v", "weight": "2"}\n'
+                          '{"type": "video.published", "item_id": "v", "lang": "no way"}\n'
+                          '{"item_id": "v", "title": "a cat"}\n')
+        self.verb(0, "ingest", events, store=store)
+        retried = self.json("dlq", "retry", "--all", store=[f"--config={mended}", *store])
+        self.assertEqual((retried["stored"], retried["superseded"], retried["dead_letters"]),
+                         (1, 1, 0))
+
     def test_extract(self):
         clip = self.site.media / self.site.clips[0]["file"]
         one = self.json("extract", clip, "--title", "a cat", store=self.config())

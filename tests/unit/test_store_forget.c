@@ -290,6 +290,7 @@ static void naming_forms_that_name_a_user(void **state)
     assert_true(names(NULL, NULL, "{\"a\":\"\\ud83d\\ude00\"}", NULL, "😀"));
     assert_true(names(NULL, NULL, "{\"userId\" : 77}", NULL, "77"));
     assert_true(names(NULL, NULL, "{\"UID\":[76, 77]}", NULL, "77"));
+    assert_true(names(NULL, NULL, "{\"viewer\":{\"id\":47110}}", NULL, "47110"));
     assert_true(names(NULL, NULL, "{}", "anna", "anna"));
     assert_true(names(NULL, NULL, "4711;anna-4711;v1", NULL, "anna-4711"));
 }
@@ -301,6 +302,8 @@ static void naming_forms_that_do_not(void **state)
     assert_false(names(NULL, NULL, "{\"user_id\":\"annabel\"}", NULL, "anna"));
     assert_false(names(NULL, NULL, "{\"weight\":77,\"duration\":1.77}", NULL, "77"));
     assert_false(names(NULL, NULL, "{\"user_id\":770}", NULL, "77"));
+    assert_false(names(NULL, NULL, "{\"item_id\":47110}", NULL, "47110"));
+    assert_false(names(NULL, NULL, "{\"weight\":471103}", NULL, "47110"));
     assert_false(names(NULL, NULL, "{\"user_id\":\"anna", NULL, "anna"));
     assert_false(names(NULL, NULL, "\\u12", NULL, "anna"));
     assert_false(names(NULL, NULL, "\"\\u12\"\\", NULL, "anna"));
@@ -341,6 +344,29 @@ static void forget_letter_that_comes_again_names_nobody(void **state)
     bury(f, 2, "interactions", "anna", "{\"user_id\":\"anna\"", NULL, at + MINUTE);
     assert_int_equal(fixture_query(f, "SELECT count(*) FROM dead_letter WHERE value = x''"), 1);
     assert_int_equal(fixture_query(f, "SELECT count(*) FROM dead_letter WHERE key IS NULL"), 1);
+}
+
+/* A try was under way when the letter was erased: what it says of the failure may name somebody. */
+static void forget_erased_letter_is_not_renewed(void **state)
+{
+    struct fixture *f = *state;
+    struct store_dead_letter again = {.pos = {"clicks", 1, 1},
+                                      .reason = "bad_json",
+                                      .error = "expected near 'anna-4711'",
+                                      .stage = "parse",
+                                      .item_id = "anna-4711",
+                                      .value = "anna-4711;v1",
+                                      .value_bytes = 12,
+                                      .said_us = now_us()};
+    struct store_op op = {.kind = STORE_OP_DEAD_LETTER, .letter_id = 1, .dead_letter = &again};
+
+    bury(f, 1, "interactions", NULL, "anna-4711;v1", NULL, again.said_us);
+    forget_at(f, "anna-4711", now_us());
+    erase_all(f, 1000, NULL);
+    fixture_write(f, &op, 1, -1);
+    assert_int_equal(fixture_query(f, "SELECT count(*) FROM dead_letter WHERE value = x'' AND "
+                                      "item_id IS NULL AND error LIKE 'erased%'"),
+                     1);
 }
 
 /* ---- the bytes ----------------------------------------------------------------------------- */
@@ -569,6 +595,7 @@ int main(void)
         cmocka_unit_test(naming_forms_that_do_not),
         CASE(forget_dead_letters_keep_reason_and_position_alone),
         CASE(forget_letter_that_comes_again_names_nobody),
+        CASE(forget_erased_letter_is_not_renewed),
         CASE(wipe_no_byte_of_an_id_is_left),
         CASE(wipe_says_when_a_reader_holds_it_up),
         CASE(list_of_a_newer_copy_is_applied_to_an_older_one),

@@ -11,8 +11,9 @@
  *   headers  a value, as the letter's value
  *   error    any text in it
  *
- * and an id of LONG_ID bytes or more by its bytes, wherever they stand. An id that is shorter and stands
- * in a format that is neither JSON nor text is not found.
+ * and an id of LONG_ID bytes or more by its bytes, wherever they stand; where the id is known by its hash
+ * alone, by its words. An id that is shorter and stands in a format that is neither JSON nor text is not
+ * found.
  *
  * Example: {"user_id":"\u00fc1","item_id":"v1"} names ü1, and not v1. */
 
@@ -194,6 +195,20 @@ static bool walk_whole(const struct walk *w, struct text t)
     return t.n > 0 && t.n <= ID_BYTES && w->fn(w->ctx, t.at, t.n);
 }
 
+/* What is not JSON: words of LONG_ID bytes or more. */
+static bool walk_words(const struct walk *w, struct text t)
+{
+    static const char between[] = " \t\r\n,;|\"'=&<>(){}[]";
+
+    for (size_t i = 0, n; i < t.n; i += n + 1) {
+        for (n = 0; i + n < t.n && !(t.at[i + n] && strchr(between, t.at[i + n]));)
+            n++;
+        if (n >= LONG_ID && n <= ID_BYTES && w->fn(w->ctx, t.at + i, n))
+            return true;
+    }
+    return false;
+}
+
 static struct text text_of(const void *data, size_t bytes)
 {
     return (struct text){data, data ? bytes : 0};
@@ -206,7 +221,7 @@ bool naming_walk(const struct naming *x, naming_fn *fn, void *ctx)
 
     if (!x->key_is_item && (walk_whole(&w, key) || walk_text(&of_key, key)))
         return true;
-    if (walk_whole(&w, value) || walk_text(&w, value))
+    if (walk_whole(&w, value) || walk_text(&w, value) || walk_words(&w, value))
         return true;
     for (size_t i = 0; i < x->n_headers; i++) {
         struct text h = text_of(x->headers[i].value, x->headers[i].value_bytes);

@@ -122,21 +122,22 @@ static int dead_letter_row(struct item *item, const char *dlq_topic,
     for (size_t i = 0; i < item->n_headers; i++)
         headers[i] = (struct store_header){item->headers[i].name, item->headers[i].value,
                                            item->headers[i].value_bytes};
-    *ret_letter = (struct store_dead_letter){.pos = position(item),
-                                             .reason = item->err.reason,
-                                             .error = item->err.text,
-                                             .stage = item->stage,
-                                             .item_id = item->item_id,
-                                             .role = item_role_name(item->role),
-                                             .key = item->key,
-                                             .key_bytes = item->key_bytes,
-                                             .value = item->value,
-                                             .value_bytes = item->value_bytes,
-                                             .headers = headers,
-                                             .n_headers = item->n_headers,
-                                             .ts_us = clock_real_us(),
-                                             .said_us = item->record_us,
-                                             .dlq_topic = dlq_topic};
+    *ret_letter = (struct store_dead_letter){
+        .pos = position(item),
+        .reason = item->err.reason,
+        .error = item->err.text,
+        .stage = item->stage,
+        .item_id = item->item_id,
+        .role = item_role_name(item->role),
+        .key = item->key,
+        .key_bytes = item->key_bytes,
+        .value = item->value,
+        .value_bytes = item->value_bytes,
+        .headers = headers,
+        .n_headers = item->n_headers,
+        .ts_us = clock_real_us(),
+        .said_us = item->record_us < item->received_us ? item->record_us : item->received_us,
+        .dlq_topic = dlq_topic};
     return ERR_OK;
 }
 

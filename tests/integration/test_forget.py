@@ -140,15 +140,20 @@ class Alone(WithSite):
         bad.write_text("\n".join(json.dumps({"viewer": {"id": u}, "clip": "v1", "heft": "a"})
                                  for u in (7, 8)))
         os.utime(bad, (1750000000, 1750000000))
+        ahead = self.dir / "ahead.ndjson"
+        ahead.write_text(json.dumps({"viewer": {"id": 6}, "clip": "v1", "heft": "a"}))
+        os.utime(ahead, (time.time() + 3600,) * 2)  # written by a clock that runs ahead
         site = [self.mapped("heft"), *self.store]
-        self.verb(0, "ingest", bad, store=site)
-        self.verb(0, "forget", 7, store=site)
+        for path in (bad, ahead):
+            self.verb(0, "ingest", path, store=site)
+        for user in (6, 7):
+            self.verb(0, "forget", user, store=site)
         self.verb(65, "dlq", "retry", "--all", store=site)
         site[0] = self.mapped("none")
         self.verb(0, "dlq", "retry", "--all", store=site)
         with database(self.dir / "s.db") as db:
             self.assertEqual(db.execute("SELECT user_id, ts_ms FROM interaction_log WHERE user_id "
-                                        "IN ('7', '8')").fetchall(), [("8", 1750000000000)])
+                                        "IN ('6', '7', '8')").fetchall(), [("8", 1750000000000)])
 
     def mapped(self, weight):
         conf = self.dir / "mapped.conf"

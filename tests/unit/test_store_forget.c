@@ -344,6 +344,10 @@ static void forget_letter_that_comes_again_names_nobody(void **state)
     bury(f, 2, "interactions", "anna", "{\"user_id\":\"anna\"", NULL, at + MINUTE);
     assert_int_equal(fixture_query(f, "SELECT count(*) FROM dead_letter WHERE value = x''"), 1);
     assert_int_equal(fixture_query(f, "SELECT count(*) FROM dead_letter WHERE key IS NULL"), 1);
+    forget_at(f, "anna-4711", at);
+    bury(f, 3, "interactions", NULL, "v1;anna-4711;watch", NULL, at - MINUTE);
+    bury(f, 4, "interactions", NULL, "v1;anna-47110;watch", NULL, at - MINUTE);
+    assert_int_equal(fixture_query(f, "SELECT count(*) FROM dead_letter WHERE value = x''"), 2);
 }
 
 /* A try was under way when the letter was erased: what it says of the failure may name somebody. */

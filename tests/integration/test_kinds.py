@@ -192,6 +192,7 @@ class Daemon(WithSite):
                               "ts": "2026-01-01T00:00:00Z"})]
         site.drop("first.ndjson", lines)
         self.wait_pairs("all of them", edges=19, against=0)
+        wait_for("the clips", lambda: self.json("status")["counts"]["embeddings"] == len(names))
         self.json("train", "--epochs", 2, "--dim", 16, "--threads", 1)
         self.assertEqual(self.state(names[1]), "warm")
         metrics = site.http("/metrics")[1]

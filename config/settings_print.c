@@ -75,36 +75,36 @@ static void print_properties(const struct settings_strings *list, const char *in
     fprintf(out, "%s%s}", list->n == 0 ? " " : "\n", list->n == 0 ? "" : indent);
 }
 
-/* The pointers of one word, which stand together. */
-static void print_pointers(const struct settings_strings *list, const char *word, FILE *out)
-{
-    size_t bytes = strlen(word), n = 0;
-    const char *last = NULL;
-
-    for (size_t i = 0; i < list->n; i++) {
-        if (strncmp(list->items[i], word, bytes) != 0 || list->items[i][bytes] != '=')
-            continue;
-        if (last != NULL)
-            fputs(n == 1 ? "[" : ", ", out);
-        if (last != NULL)
-            print_string(last, out);
-        last = list->items[i] + bytes + 1;
-        n++;
-    }
-    fputs(n > 1 ? ", " : "", out);
-    print_string(last, out);
-    fputs(n > 1 ? "]" : "", out);
-}
-
-static bool has_word(const struct settings_strings *list, const char *word)
+static bool is_of_word(const char *pair, const char *word)
 {
     size_t bytes = strlen(word);
 
+    return strncmp(pair, word, bytes) == 0 && pair[bytes] == '=';
+}
+
+/* "/a", or ["/a", "/b"]: the n pointers of one word. */
+static void print_pointers(const struct settings_strings *list, const char *word, size_t n,
+                           FILE *out)
+{
+    const char *before = n > 1 ? "[" : "";
+
     for (size_t i = 0; i < list->n; i++) {
-        if (strncmp(list->items[i], word, bytes) == 0 && list->items[i][bytes] == '=')
-            return true;
+        if (!is_of_word(list->items[i], word))
+            continue;
+        fputs(before, out);
+        print_string(list->items[i] + strlen(word) + 1, out);
+        before = ", ";
     }
-    return false;
+    fputs(n > 1 ? "]" : "", out);
+}
+
+static size_t count_word(const struct settings_strings *list, const char *word)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < list->n; i++)
+        n += is_of_word(list->items[i], word);
+    return n;
 }
 
 static void print_mapping(const struct settings_strings *list, const char *const *words,
@@ -112,10 +112,12 @@ static void print_mapping(const struct settings_strings *list, const char *const
 {
     fputs("{", out);
     for (size_t i = 0; words[i] != NULL; i++) {
-        if (!has_word(list, words[i]))
+        size_t n = count_word(list, words[i]);
+
+        if (n == 0)
             continue;
         fprintf(out, "\n%s    %s = ", indent, words[i]);
-        print_pointers(list, words[i], out);
+        print_pointers(list, words[i], n, out);
         fputc(';', out);
     }
     fprintf(out, "%s%s}", list->n == 0 ? " " : "\n", list->n == 0 ? "" : indent);

@@ -40,7 +40,7 @@ static int by_hash(const void *a, const void *b)
 static const struct store_forgotten *
 find_listed(struct store *st, const struct store_forgotten *rows, size_t n, const char *user_id)
 {
-    struct store_forgotten key;
+    struct store_forgotten key = {.forgotten_us = 0};
 
     store_forget_hash(st, user_id, strlen(user_id), key.hash);
     return n ? bsearch(&key, rows, n, sizeof *rows, by_hash) : NULL;

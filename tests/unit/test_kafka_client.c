@@ -1,4 +1,5 @@
-/* The end of a Kafka client: its owner is freed once librdkafka has ended, in time or later. */
+/* The end of a Kafka client: its owner is freed once librdkafka has ended, in time or later. And its words:
+ * no part of a secret is left where they are cut. */
 
 #include "config/clock.h"
 #include "daemon/kafka/client.h"
@@ -8,7 +9,9 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -82,9 +85,33 @@ static void test_never_opened(void **state)
     assert_int_equal(atomic_load(&n_freed), 1);
 }
 
+/* What librdkafka says, longer than there is room for, with a secret around the place of the cut. */
+static void says_no_part_of_a_secret(void **state)
+{
+    (void)state;
+    char secret[] = "s3cret-word", *values[] = {secret}, text[512];
+    for (size_t before = 180; before < sizeof(((struct kafka_client *)0)->last_error);
+         before += 4) {
+        struct owner *owner = open_owner(0);
+        owner->client.secrets = (struct kafka_secrets){values, 1};
+        memset(text, 'x', before);
+        (void)snprintf(text + before, sizeof(text) - before, "%s and more", secret);
+        assert_int_equal(
+            rd_kafka_test_fatal_error(owner->client.rk,
+                                      RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, text),
+            RD_KAFKA_RESP_ERR_NO_ERROR);
+        rd_kafka_poll(owner->client.rk, 1000);
+        assert_non_null(strstr(owner->client.last_error, "xxxx"));
+        assert_null(strstr(owner->client.last_error, "s3"));
+        owner->client.secrets = (struct kafka_secrets){NULL, 0};
+        kafka_client_close(&owner->client, 5000, free_owner, owner);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(says_no_part_of_a_secret),
         cmocka_unit_test(test_in_time),
         cmocka_unit_test(test_late),
         cmocka_unit_test(test_never_opened),

@@ -13,9 +13,34 @@
 
 #include <librdkafka/rdkafka.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define DLQ     "videos.dlq"
 #define WAIT_US (INT64_C(60) * 1000000)
+
+/* The last producer that was made; whether making another fails, and how often it has. */
+static _Atomic(rd_kafka_t *) producer;
+static atomic_bool refuse;
+static atomic_int n_refused;
+
+rd_kafka_t *__real_rd_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, char *why,
+                                size_t n);
+rd_kafka_t *__wrap_rd_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, char *why,
+                                size_t n);
+
+rd_kafka_t *__wrap_rd_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, char *why,
+                                size_t n)
+{
+    if (atomic_load(&refuse)) {
+        (void)snprintf(why, n, "refused by the test");
+        atomic_fetch_add(&n_refused, 1);
+        return NULL;
+    }
+    rd_kafka_t *rk = __real_rd_kafka_new(type, conf, why, n);
+    if (type == RD_KAFKA_PRODUCER)
+        atomic_store(&producer, rk);
+    return rk;
+}
 
 struct site {
     struct fixture *store;
@@ -275,6 +300,39 @@ static void letters_wait_for_a_broker(void **state)
     assert_int_equal(publish_count(site->letters), 1);
 }
 
+/* While the publisher runs, which writes too. */
+static void bury_beside(struct site *site, int64_t offset)
+{
+    pthread_mutex_lock(&site->lock);
+    (void)fixture_bury(site->store, offset, "bad_json", DLQ);
+    pthread_mutex_unlock(&site->lock);
+}
+
+/* A fatal error, and no other producer to be had: letters wait, the end is in time, nothing is lost. */
+static void letters_wait_for_another_producer(void **state)
+{
+    struct site *site = *state;
+    start(site);
+    bury_beside(site, 5);
+    wait_for_outbox(site, 0);
+    atomic_store(&refuse, true);
+    assert_int_equal(rd_kafka_test_fatal_error(atomic_load(&producer),
+                                               RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+                                               "by the test"),
+                     RD_KAFKA_RESP_ERR_NO_ERROR);
+    bury_beside(site, 6);
+    for (int64_t until_us = clock_mono_us() + WAIT_US;
+         atomic_load(&n_refused) < 2 && clock_mono_us() < until_us;)
+        usleep(10000);
+    assert_true(atomic_load(&n_refused) >= 2);
+    publish_close(site->letters);
+    site->letters = NULL;
+    assert_int_equal(count_waiting(site), 1);
+    atomic_store(&refuse, false);
+    start(site);
+    wait_for_outbox(site, 0);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, make_site, free_site)
 
 int main(void)
@@ -283,6 +341,7 @@ int main(void)
         CASE(letters_arrive_as_they_were),
         CASE(letters_too_large_are_cut),
         CASE(letters_wait_for_a_broker),
+        CASE(letters_wait_for_another_producer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

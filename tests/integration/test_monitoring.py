@@ -17,9 +17,12 @@ import pathlib
 import random
 import re
 import shutil
+import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -160,6 +163,57 @@ class Metrics(unittest.TestCase):
         self.assertGreater(value("process_cpu_seconds_total"), 0)
         started = time.time() - value("process_start_time_seconds")
         self.assertTrue(0 < started < 3600, started)
+
+    def took_ms(self, path, n):
+        """Of n requests, sorted."""
+        times = []
+        for _ in range(n):
+            start = time.perf_counter()
+            self.assertEqual(self.site.http(path)[0], 200)
+            times.append(1e3 * (time.perf_counter() - start))
+        return sorted(times)
+
+    def test_probes_are_answered_beside_slow_clients(self):
+        """Figures are told, not judged: the answer has to come within the client's 10 s."""
+        times = self.took_ms("/metrics", 50)
+        print(f"a scrape: {len(self.text) / 1e3:.1f} kB, median {times[25]:.1f} ms", flush=True)
+        stop = threading.Event()
+        slow = [socket.create_connection(("127.0.0.1", self.site.port)) for _ in range(40)]
+
+        def feed():
+            while not stop.wait(0.1):
+                for s in slow:
+                    try:
+                        s.send(b"G")
+                    except OSError:
+                        pass  # it has been cut
+
+        thread = threading.Thread(target=feed)
+        thread.start()
+        try:
+            times = self.took_ms("/livez", 50)
+        finally:
+            stop.set()
+            thread.join()
+            for s in slow:
+                s.close()
+        print(f"/livez beside 40 slow clients: median {times[25]:.1f} ms, "
+              f"slowest {times[-1]:.1f} ms", flush=True)
+
+    def test_commits_that_fail_show(self):
+        db = sqlite3.connect(self.site.store, timeout=60, isolation_level=None)
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            feed = threading.Thread(target=self.site.ingest, args=([{"item_id": "late", "title": "t"}],))
+            feed.start()
+            wait_for("failing", lambda: self.site.metric("metammf_commit_failing_seconds") > 0)
+            self.assertEqual(self.site.metric("metammf_ready"), 0)
+        finally:
+            db.execute("ROLLBACK")
+            db.close()
+        wait_for("commits", lambda: self.site.metric("metammf_commit_failing_seconds") == 0 and
+                 self.site.metric("metammf_ready") == 1)
+        feed.join()
 
     def test_counters_are_there_from_the_start(self):
         counters = {n for n, kind in self.types.items() if kind == "counter"}

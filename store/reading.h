@@ -93,6 +93,14 @@ struct store_counts {
 };
 int store_count(struct store *st, struct store_counts *ret_counts, struct err *err);
 
+/* What an alert needs of the rows, without a walk over items or interactions. */
+struct store_letter_counts {
+    int64_t n_letters, n_outbox;
+    int64_t committed_us; /* wall clock: when an offset last moved; 0 = never */
+};
+int store_count_letters(struct store *st, struct store_letter_counts *ret_counts,
+                        struct err *err);
+
 struct store_count_by {
     char name[64];
     int64_t n;

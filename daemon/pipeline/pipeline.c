@@ -201,8 +201,15 @@ static void name_frozen(const struct settings *old, const struct settings *s)
             log_warning("reload: %s stays as it was until a restart", frozen[i].name);
 }
 
+static void expect_kinds(const struct settings *s)
+{
+    for (size_t i = 0; i < s->interactions.kinds.n; i++)
+        metrics_expect_kind(s->interactions.kinds.items[i].name);
+}
+
 void pipeline_reload(struct pipeline *p, const struct settings *s)
 {
+    expect_kinds(s);
     name_frozen(atomic_load(&p->settings), s);
     atomic_store(&p->settings, s);
     dispatch_reload(p->dispatch, s);
@@ -217,10 +224,13 @@ void pipeline_status(struct pipeline *p, struct pipeline_status *ret_status)
     *ret_status = (struct pipeline_status){.n_work = queue_length(p->work),
                                            .n_done = queue_length(p->done),
                                            .n_in_flight = ledger_in_flight(p->ledger),
+                                           .committed_us = sink.committed_us,
                                            .model_id = sink.model_id,
                                            .model_trained = sink.model_trained,
                                            .dim = sink.dim};
     memcpy(ret_status->wait, sink.wait, sizeof(ret_status->wait));
+    if (sink.failing_since_us > 0)
+        ret_status->failing_us = clock_mono_us() - sink.failing_since_us;
     dispatch_stats(p->dispatch, &ret_status->pool);
     refresh_status(p->refresh, &ret_status->refresh);
     pthread_mutex_lock(&p->lock);
@@ -313,14 +323,28 @@ static void init_locks(struct pipeline *p)
     pthread_mutex_init(&p->source_lock, NULL);
 }
 
+/* What will be counted, from the start with 0. */
+static void expect_series(const struct settings *s)
+{
+    const struct settings_strings *topics[] = {&s->kafka.video_topics,
+                                               &s->kafka.interaction_topics};
+
+    for (int i = 0; i < ITEM_WARNINGS; i++)
+        metrics_event_warning(item_warning_names[i], 0);
+    metrics_expect_topic("file");
+    for (int i = 0; i < 2 && s->source == SETTINGS_SOURCE_KAFKA; i++)
+        for (size_t j = 0; j < topics[i]->n; j++)
+            metrics_expect_topic(topics[i]->items[j]);
+    expect_kinds(s);
+}
+
 int pipeline_open(const struct settings *s, const char *dlq_topic, struct pipeline **ret_p,
                   struct err *err)
 {
     struct pipeline *p = calloc(1, sizeof(*p));
     if (!p)
         return err_oom(err, "pipeline");
-    for (int i = 0; i < ITEM_WARNINGS; i++)
-        metrics_event_warning(item_warning_names[i], 0);
+    expect_series(s);
     atomic_init(&p->settings, s);
     init_locks(p);
     p->dlq_topic = dlq_topic ? strdup(dlq_topic) : NULL;

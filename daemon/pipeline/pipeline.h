@@ -95,7 +95,9 @@ struct pipeline_status {
     size_t n_work, n_done, n_in_flight; /* queue lengths, offsets in flight */
     bool failed;                        /* err says why; the daemon must exit */
     struct err err;
-    char wait[96]; /* "disk full since 12:01:03", "" = none */
+    char wait[96];        /* "disk full since 12:01:03", "" = none */
+    int64_t failing_us;   /* for how long commits have failed, 0 = they do not */
+    int64_t committed_us; /* the last commit, wall clock, 0 = none since the start */
     int64_t model_id;
     bool model_trained;
     int32_t dim;

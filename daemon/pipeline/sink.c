@@ -156,6 +156,13 @@ static int prepare_items(struct sink *k, struct item **items, size_t n, struct e
     return status == ERR_OK ? build_rows(k, items, n, err) : status;
 }
 
+static void show_commit(struct sink *k)
+{
+    pthread_mutex_lock(&k->lock);
+    k->status.committed_us = clock_real_us();
+    pthread_mutex_unlock(&k->lock);
+}
+
 static int write_once(struct sink *k, struct item **items, size_t n, struct err *err)
 {
     struct store_batch_result result = {0};
@@ -176,6 +183,7 @@ static int write_once(struct sink *k, struct item **items, size_t n, struct err 
     if (n_ops > 0) {
         ledger_finish(k->o.ledger, k->marks, n_ops);
         metrics_stage_us(METRICS_COMMIT, result.commit_us);
+        show_commit(k);
         k->o.committed(k->o.arg, k->next, n_offsets);
     }
     for (size_t i = 0; i < n; i++)
@@ -189,6 +197,7 @@ static void set_wait(struct sink *k, const char *text)
 {
     pthread_mutex_lock(&k->lock);
     text_format(k->status.wait, sizeof(k->status.wait), "%s", text);
+    k->status.failing_since_us = text[0] ? clock_mono_us() : 0;
     pthread_mutex_unlock(&k->lock);
     health_wait(HEALTH_SINK, text[0] ? text : NULL);
 }

@@ -42,6 +42,9 @@ struct sink_options {
 
 struct sink_status {
     char wait[96]; /* "" = none */
+    int64_t
+        failing_since_us; /* monotonic: since when no batch could be written; 0 = they can */
+    int64_t committed_us; /* wall clock: the last batch; 0 = none yet */
     int64_t model_id;
     bool model_trained;
     int32_t dim;

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 enum { TICK_MS = 1000, HEALTH_LIMIT_MS = 30000, N_RESULTS = 4, N_VERDICTS = 5 };
+enum { N_CAUSES = TRAINER_STOPPED + 1 };
 enum { FORGET_REST = 20, FORGET_AGAIN_US = 60000000 };
 
 static const char *const result_names[N_RESULTS] = {"published", "rejected", "failed",
@@ -50,7 +51,8 @@ struct retrain {
     bool has_last;
     double ndcg_10, ndcg_20; /* of the active model when it was accepted, < 0 = unknown */
     double cold_ndcg_20;
-    uint64_t n_results[N_RESULTS], n_rejected[N_VERDICTS];
+    uint64_t n_results[N_RESULTS], n_rejected[N_VERDICTS], n_failed[N_CAUSES];
+    int64_t ended_us[N_RESULTS]; /* the last that ended so, wall clock, 0 = none */
 };
 
 /* ---- what others see ---------------------------------------------------------------------- */
@@ -125,6 +127,25 @@ static void print_ndcg(FILE *out, const char *k, const char *split, double value
         fprintf(out, "metammf_eval_ndcg{k=\"%s\",split=\"%s\"} %.9g\n", k, split, value);
 }
 
+static void print_ends(const struct retrain *t, FILE *out)
+{
+    metrics_head(
+        out, "metammf_retrain_failures_total", "counter",
+        "Retrainings that failed, by how their child process ended; daemon: by a fault of "
+        "disk, store or settings around it.");
+    for (int i = 0; i < N_CAUSES; i++)
+        fprintf(out, "metammf_retrain_failures_total{cause=\"%s\"} %" PRIu64 "\n",
+                i == TRAINER_DONE ? "daemon" : trainer_end_name((enum trainer_end)i),
+                t->n_failed[i]);
+    metrics_head(
+        out, "metammf_retrain_timestamp_seconds", "gauge",
+        "When the last retraining with this result ended, since the epoch; 0 = none since "
+        "the start.");
+    for (int i = 0; i < N_RESULTS; i++)
+        fprintf(out, "metammf_retrain_timestamp_seconds{result=\"%s\"} %.3f\n", result_names[i],
+                (double)t->ended_us[i] / 1e6);
+}
+
 void retrain_metrics(struct retrain *t, FILE *out)
 {
     if (!t)
@@ -139,6 +160,7 @@ void retrain_metrics(struct retrain *t, FILE *out)
     for (int i = GATE_OVERALL; i < N_VERDICTS; i++)
         fprintf(out, "metammf_model_rejected_total{reason=\"%s\"} %" PRIu64 "\n",
                 gate_verdict_name((enum gate_verdict)i), t->n_rejected[i]);
+    print_ends(t, out);
     metrics_head(out, "metammf_eval_ndcg", "gauge",
                  "NDCG of the active model on held-out interactions when it was accepted.");
     print_ndcg(out, "10", "overall", t->ndcg_10);
@@ -396,6 +418,9 @@ static void take_outcome(struct retrain *t, const struct retrain_outcome *o)
     t->last = *o;
     t->has_last = true;
     t->n_results[o->end]++;
+    t->ended_us[o->end] = clock_real_us();
+    if (o->end == RETRAIN_FAILED)
+        t->n_failed[o->trainer]++;
     if (o->end == RETRAIN_REJECTED)
         t->n_rejected[o->decision.verdict]++;
     if (o->end == RETRAIN_PUBLISHED) {

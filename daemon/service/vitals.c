@@ -5,6 +5,7 @@
 #include "daemon/base/health.h"
 #include "daemon/base/json_field.h"
 #include "daemon/base/metrics.h"
+#include "daemon/base/process.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/publish/publish.h"
 #include "daemon/retrain/retrain.h"
@@ -70,6 +71,7 @@ void vitals_init(struct vitals *v, const struct settings *s, struct pipeline *p)
     v->store_path = s->store.path;
     v->started_us = clock_real_us();
     v->stale_at_us = -STALE_EVERY_US;
+    store_vitals_init(&v->rows, s->store.path);
 }
 
 void vitals_tick(struct vitals *v)
@@ -127,11 +129,7 @@ bool vitals_ready(struct vitals *v, char *ret_why, size_t why_bytes)
 
 static void gauge(FILE *out, const char *name, const char *help, double value)
 {
-    metrics_head(out, name, "gauge", help);
-    if (isnan(value)) /* printf's spelling is not Prometheus' */
-        fprintf(out, "%s NaN\n", name);
-    else
-        fprintf(out, "%s %.15g\n", name, value);
+    metrics_gauge(out, name, help, value);
 }
 
 static void counter(FILE *out, const char *name, const char *help, uint64_t value)
@@ -156,6 +154,10 @@ static void print_pipeline(FILE *out, const struct pipeline_status *p)
     fprintf(out, "metammf_worker_deaths_total{cause=\"deadline\"} %" PRIu64 "\n",
             p->pool.n_killed_deadline);
     fprintf(out, "metammf_worker_deaths_total{cause=\"died\"} %" PRIu64 "\n", p->pool.n_died);
+    gauge(out, "metammf_commit_failing_seconds",
+          "For how long commits have failed: disk full, store locked, no memory; 0 = they do "
+          "not.",
+          (double)p->failing_us / 1e6);
     gauge(out, "metammf_sandboxed", "1 when seccomp is in force in every worker.",
           p->pool.sandboxed ? 1 : 0);
 }
@@ -190,6 +192,8 @@ static void print_parts(FILE *out, const struct look *l)
         "Records that can be read and are not stored, over all assigned partitions; NaN while "
         "nothing is known.",
         l->s.lag_records >= 0 ? (double)l->s.lag_records : (double)NAN);
+    gauge(out, "metammf_assigned_partitions", "Partitions that this daemon reads.",
+          l->s.n_partitions);
     metrics_head(out, "metammf_partitions", "gauge", "Partitions, by what each is doing.");
     for (int i = 0; i < SOURCE_PART_STATES; i++)
         fprintf(out, "metammf_partitions{state=\"%s\"} %u\n",
@@ -259,24 +263,27 @@ static void print_identity(FILE *out, struct vitals *v, const struct pipeline_st
           (double)count_stale(v));
     metrics_head(out, "metammf_build_info", "gauge", "The running build.");
     fputs("metammf_build_info{version=\"" MMF_VERSION "\"} 1\n", out);
-    gauge(out, "process_start_time_seconds", "Start of the process since the epoch.",
-          (double)v->started_us / 1e6);
 }
 
 void vitals_metrics(struct vitals *v, FILE *out)
 {
     struct look l;
+    char why[256];
 
     look_at(v, &l);
     if (metrics_print(out) != 0)
         return;
+    gauge(out, "metammf_ready", "1 while /readyz answers 200.",
+          vitals_ready(v, why, sizeof(why)) ? 1 : 0);
     look_at_parts(v, &l);
     print_pipeline(out, &l.p);
     print_refresh(out, &l.p.refresh);
     print_source(out, &l);
+    store_vitals_print(&v->rows, l.p.committed_us, out);
     free(l.parts);
     print_identity(out, v, &l.p);
     retrain_metrics(atomic_load(&v->retrain), out);
+    process_metrics(out, v->started_us);
 }
 
 void vitals_line(struct vitals *v, char *ret_text, size_t bytes)

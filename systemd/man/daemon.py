@@ -12,7 +12,8 @@ import sys
 
 HEAD, NEXT = ".SH METRICS\n", ".SH ENVIRONMENT\n"
 TEXTS = r'((?:"(?:[^"\\]|\\.)*"\s*)+)'
-METRIC = re.compile(r'\b(?:gauge|counter|metrics_head)\(\s*out,\s*"(metammf_\w+)",\s*'
+METRIC = re.compile(r'\b(?:gauge|counter|metrics_head|metrics_gauge)\('
+                    r'\s*out,\s*"((?:metammf|process)_\w+)",\s*'
                     r'(?:"(?:gauge|counter|histogram)",\s*)?' + TEXTS)
 LABELS = re.compile(r'(metammf_\w+)\{(\w+=.*?)\}|'
                     r'print_labelled\(out, &\w+, "(metammf_\w+)", "(\w+)"\)', re.S)

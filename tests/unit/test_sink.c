@@ -326,11 +326,15 @@ static void full_disk_keeps_the_batch_and_answers_requests(void **state)
     struct sink_status status;
     sink_status(b->k, &status);
     assert_memory_equal(status.wait, "disk full", 9);
+    assert_true(status.failing_since_us > 0);
+    assert_int_equal(status.committed_us, 0);
     wait_for(&fake.n_settled, 1);
     assert_int_equal(fake.n_calls, 6);
     assert_string_equal(fake.order, "a ");
     while (sink_status(b->k, &status), status.wait[0])
         poll(NULL, 0, 1);
+    assert_int_equal(status.failing_since_us, 0);
+    assert_true(status.committed_us > 0);
 }
 
 static int request(struct store *st, void *arg, struct err *err)

@@ -51,6 +51,7 @@ static const char *const result_names[] = {"stored", "deleted", "no_signal", "st
 static struct labelled events = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct labelled warnings = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct labelled dead_letters = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+static struct labelled retained = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct labelled known_kinds = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct labelled unknown_kinds = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct histogram stages[METRICS_STAGES];
@@ -116,6 +117,11 @@ void metrics_event(const char *topic)
 void metrics_event_warning(const char *warning, unsigned n)
 {
     labelled_add(&warnings, warning, strlen(warning), n);
+}
+
+void metrics_retained(const char *kind, uint64_t n)
+{
+    labelled_add(&retained, kind, strlen(kind), n);
 }
 
 void metrics_item(enum metrics_result result)
@@ -252,6 +258,9 @@ static void print_counters(FILE *out)
     metrics_head(out, "metammf_event_warnings_total", "counter",
                  "Events that were read although something was not as it should be, by what.");
     print_labelled(out, &warnings, "metammf_event_warnings_total", "warning");
+    metrics_head(out, "metammf_retention_removed_total", "counter",
+                 "What retention removed for good, by kind.");
+    print_labelled(out, &retained, "metammf_retention_removed_total", "kind");
     metrics_head(out, "metammf_missing_modality_total", "counter",
                  "Items stored without a modality.");
     for (int m = 0; m < MODALITY_COUNT; m++)

@@ -139,14 +139,6 @@ int store_retain(struct store *st, const struct store_retention *r, int64_t now_
     return ERR_OK;
 }
 
-const char *store_retained_name(enum store_retained kind)
-{
-    static const char *const names[STORE_RETAINED] = {"interactions", "dead_letters", "vectors",
-                                                      "trainings"};
-
-    return names[kind];
-}
-
 /* The same way as a model's id is kept (model.c): digits of a number. */
 int store_clock(struct store *st, int64_t *ret_us, struct err *err)
 {

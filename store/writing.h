@@ -223,7 +223,6 @@ enum store_retained {
     STORE_RETAINED_TRAININGS, /* the pairs that such a model was trained on, a row a model */
     STORE_RETAINED
 };
-const char *store_retained_name(enum store_retained kind);
 
 struct store_retention {
     int64_t interactions_days, dead_letters_days, model_versions; /* 0 = keep */

@@ -45,13 +45,14 @@ struct labelled {
 
 static const char *const stage_names[] = {"queue", "extract", "fuse", "commit"};
 static const char *const result_names[] = {"stored", "deleted", "no_signal", "stale", "dead"};
+static const char *const retained_names[METRICS_RETAINED] = {
+    "interactions", "dead_letters", "vectors", "trainings", "model_folders", "spool_files"};
 #define METRICS_STAGES  (sizeof(stage_names) / sizeof(stage_names[0]))
 #define METRICS_RESULTS (sizeof(result_names) / sizeof(result_names[0]))
 
 static struct labelled events = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct labelled warnings = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct labelled dead_letters = {.mutex = PTHREAD_MUTEX_INITIALIZER};
-static struct labelled retained = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct labelled known_kinds = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct labelled unknown_kinds = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 static struct histogram stages[METRICS_STAGES];
@@ -59,6 +60,7 @@ static struct histogram queryable;
 static atomic_uint_least64_t results[METRICS_RESULTS];
 static atomic_uint_least64_t interactions, users_forgotten, interactions_dropped;
 static atomic_uint_least64_t missing[MODALITY_COUNT];
+static atomic_uint_least64_t retained[METRICS_RETAINED];
 
 static void count(atomic_uint_least64_t *counter, uint64_t n)
 {
@@ -119,9 +121,9 @@ void metrics_event_warning(const char *warning, unsigned n)
     labelled_add(&warnings, warning, strlen(warning), n);
 }
 
-void metrics_retained(const char *kind, uint64_t n)
+void metrics_retained(enum metrics_retained kind, uint64_t n)
 {
-    labelled_add(&retained, kind, strlen(kind), n);
+    count(&retained[kind], n);
 }
 
 void metrics_item(enum metrics_result result)
@@ -260,7 +262,9 @@ static void print_counters(FILE *out)
     print_labelled(out, &warnings, "metammf_event_warnings_total", "warning");
     metrics_head(out, "metammf_retention_removed_total", "counter",
                  "What retention removed for good, by kind.");
-    print_labelled(out, &retained, "metammf_retention_removed_total", "kind");
+    for (size_t i = 0; i < METRICS_RETAINED; i++)
+        fprintf(out, "metammf_retention_removed_total{kind=\"%s\"} %" PRIu64 "\n",
+                retained_names[i], value_of(&retained[i]));
     metrics_head(out, "metammf_missing_modality_total", "counter",
                  "Items stored without a modality.");
     for (int m = 0; m < MODALITY_COUNT; m++)

@@ -35,8 +35,17 @@ void metrics_stage_us(enum metrics_stage stage, int64_t us);
 void metrics_queryable_us(int64_t us); /* upload (received) to committed */
 void metrics_dead_letter(const char *reason);
 void metrics_missing_modality(int modality);
-/* metammf_retention_removed_total{kind}: n more were removed for good; 0 = it is there from now on. */
-void metrics_retained(const char *kind, uint64_t n);
+/* metammf_retention_removed_total{kind}: n more were removed for good. */
+enum metrics_retained {
+    METRICS_RETAINED_INTERACTIONS,
+    METRICS_RETAINED_DEAD_LETTERS,
+    METRICS_RETAINED_VECTORS,
+    METRICS_RETAINED_TRAININGS,
+    METRICS_RETAINED_MODEL_FOLDERS,
+    METRICS_RETAINED_SPOOL_FILES,
+    METRICS_RETAINED
+};
+void metrics_retained(enum metrics_retained kind, uint64_t n);
 /* metammf_event_warnings_total{warning}: n more events were read with it; 0 = it is there from now on. */
 void metrics_event_warning(const char *warning, unsigned n);
 uint64_t metrics_items(enum metrics_result result); /* so far */

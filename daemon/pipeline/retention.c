@@ -36,8 +36,6 @@ int retention_begin(struct store *st, struct err *err)
     int64_t noted_us = 0;
     bool fresh = false;
 
-    for (int i = 0; i < STORE_RETAINED; i++)
-        metrics_retained(store_retained_name((enum store_retained)i), 0);
     int status = store_clock(st, &noted_us, err);
     if (status == ERR_OK && noted_us == 0)
         status = is_new(st, &fresh, err);
@@ -121,8 +119,14 @@ static void tell(struct retention *r)
 
 static void count(struct retention *r, const int64_t removed[STORE_RETAINED])
 {
+    static const enum metrics_retained kinds[STORE_RETAINED] = {
+        [STORE_RETAINED_INTERACTIONS] = METRICS_RETAINED_INTERACTIONS,
+        [STORE_RETAINED_DEAD_LETTERS] = METRICS_RETAINED_DEAD_LETTERS,
+        [STORE_RETAINED_VECTORS] = METRICS_RETAINED_VECTORS,
+        [STORE_RETAINED_TRAININGS] = METRICS_RETAINED_TRAININGS};
+
     for (int i = 0; i < STORE_RETAINED; i++) {
-        metrics_retained(store_retained_name((enum store_retained)i), (uint64_t)removed[i]);
+        metrics_retained(kinds[i], (uint64_t)removed[i]);
         r->removed[i] += removed[i];
     }
 }

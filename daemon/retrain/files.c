@@ -278,7 +278,7 @@ static void collect(DIR *d, const struct store_model *models, size_t n, int64_t 
         else if (strncmp(name, RETRAIN_BY_HAND, strlen(RETRAIN_BY_HAND)) == 0)
             goes = !is_younger(dirfd(d), name, OLD_S);
         if (goes && remove_flat(dirfd(d), name)) {
-            metrics_retained(RETRAIN_FOLDERS, 1);
+            metrics_retained(METRICS_RETAINED_MODEL_FOLDERS, 1);
             log_notice("retraining: removed %s, files of a model that nobody needs any more",
                        name);
         } else if (goes)

@@ -24,7 +24,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RETRAIN_FOLDERS "model_folders"   /* as metrics_retained counts them */
 #define RETRAIN_BY_HAND ".metammf-train-" /* and six characters */
 
 struct retrain_paths {

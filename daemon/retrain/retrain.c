@@ -485,7 +485,6 @@ int retrain_open(const struct settings *(*settings)(void *arg), void *arg, struc
     t->arg = arg;
     t->pipeline = p;
     t->ndcg_10 = t->ndcg_20 = t->cold_ndcg_20 = -1;
-    metrics_retained(RETRAIN_FOLDERS, 0);
     t->n_counted = metrics_interactions();
     t->n_forgotten = UINT64_MAX; /* what was left when the daemon stopped */
     struct retrain_now now = look_at_clocks();

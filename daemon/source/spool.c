@@ -45,7 +45,6 @@ enum {
 
 #define DAY_US          INT64_C(86400000000)
 #define RETAIN_EVERY_US INT64_C(3600000000)
-#define RETAIN_KIND     "spool_files" /* as metrics_retained counts them */
 
 struct spool_file {
     struct event_file *file;
@@ -222,7 +221,7 @@ static void retain(struct spool *s)
         return;
     int status = spool_folder_retain(&s->folder, now_us - s->keep_done_days * DAY_US, &n, &err);
     s->retain_due_us = clock_mono_us() + (n < SPOOL_FOLDER_RETAIN ? RETAIN_EVERY_US : 0);
-    metrics_retained(RETAIN_KIND, n);
+    metrics_retained(METRICS_RETAINED_SPOOL_FILES, n);
     if (n > 0)
         log_info("retention: removed %zu files from %s/done that were there for %lld days", n,
                  s->folder.path, (long long)s->keep_done_days);
@@ -348,7 +347,6 @@ int spool_open(const struct settings *settings, struct pipeline *p, struct sourc
     s->p = p;
     s->keep_files = settings->spool.keep_files;
     s->keep_done_days = settings->spool.keep_done_days;
-    metrics_retained(RETAIN_KIND, 0);
     s->status.lag_records = -1;
     pthread_mutex_init(&s->lock, NULL);
     spool_folder_init(&s->folder);

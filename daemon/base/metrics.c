@@ -15,6 +15,7 @@
 
 #include "config/modality.h"
 #include "config/text.h"
+#include "daemon/base/reasons.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -52,18 +53,12 @@ struct labelled {
 
 static const char *const stage_names[] = {"queue", "extract", "fuse", "commit"};
 static const char *const result_names[] = {"stored", "deleted", "no_signal", "stale", "dead"};
-/* Every reason that there is (err_skip, item_kill): integration.monitoring compares. */
-static const char *const reasons[] = {
-    "bad_json",      "bad_schema",      "internal",      "media",           "media_codec",
-    "media_denied",  "media_encrypted", "media_missing", "media_no_frames", "media_not_file",
-    "media_path",    "media_sha256",    "media_too_big", "no_item",         "no_media",
-    "scheme",        "too_big",         "worker_cpu",    "worker_crash",    "worker_deadline",
-    "worker_memory", "worker_reply"};
 static const char *const flag_names[] = {"partial", "degraded", "capped", "retimed"};
+static const char *const retained_names[METRICS_RETAINED] = {
+    "interactions", "dead_letters", "vectors", "trainings", "model_folders", "spool_files"};
 #define METRICS_STAGES  (sizeof(stage_names) / sizeof(stage_names[0]))
 #define METRICS_RESULTS (sizeof(result_names) / sizeof(result_names[0]))
 #define METRICS_FLAGS   (sizeof(flag_names) / sizeof(flag_names[0]))
-#define METRICS_REASONS (sizeof(reasons) / sizeof(reasons[0]))
 
 static struct labelled events = LABELLED(METRICS_LABELS);
 static struct labelled warnings = LABELLED(METRICS_LABELS);
@@ -75,6 +70,7 @@ static struct histogram queryable;
 static atomic_uint_least64_t results[METRICS_RESULTS];
 static atomic_uint_least64_t interactions, users_forgotten, interactions_dropped;
 static atomic_uint_least64_t missing[MODALITY_COUNT], flagged[METRICS_FLAGS];
+static atomic_uint_least64_t retained[METRICS_RETAINED];
 
 static void count(atomic_uint_least64_t *counter, uint64_t n)
 {
@@ -135,6 +131,11 @@ void metrics_event(const char *topic)
 void metrics_event_warning(const char *warning, unsigned n)
 {
     labelled_add(&warnings, warning, strlen(warning), n);
+}
+
+void metrics_retained(enum metrics_retained kind, uint64_t n)
+{
+    count(&retained[kind], n);
 }
 
 void metrics_item(enum metrics_result result)
@@ -270,8 +271,8 @@ static void print_histogram(FILE *out, struct histogram *h, const char *name, co
 
 static void print_counters(FILE *out)
 {
-    for (size_t i = 0; i < METRICS_REASONS; i++)
-        labelled_add(&dead_letters, reasons[i], strlen(reasons[i]), 0);
+    for (size_t i = 0; i < n_reasons; i++)
+        labelled_add(&dead_letters, reasons[i].name, strlen(reasons[i].name), 0);
     metrics_head(out, "metammf_events_total", "counter", "Events received, by topic.");
     print_labelled(out, &events, "metammf_events_total", "topic");
     metrics_head(out, "metammf_items_total", "counter", "Video events finished, by result.");
@@ -299,6 +300,11 @@ static void print_counters(FILE *out)
     metrics_head(out, "metammf_event_warnings_total", "counter",
                  "Events that were read although something was not as it should be, by what.");
     print_labelled(out, &warnings, "metammf_event_warnings_total", "warning");
+    metrics_head(out, "metammf_retention_removed_total", "counter",
+                 "What retention removed for good, by kind.");
+    for (size_t i = 0; i < METRICS_RETAINED; i++)
+        fprintf(out, "metammf_retention_removed_total{kind=\"%s\"} %" PRIu64 "\n",
+                retained_names[i], value_of(&retained[i]));
     metrics_head(out, "metammf_missing_modality_total", "counter",
                  "Items stored without a modality.");
     for (int m = 0; m < MODALITY_COUNT; m++)

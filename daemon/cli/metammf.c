@@ -75,7 +75,8 @@ static char *help_filter(int key, const char *text, void *input)
     fputs(
         "\nEach has its own help, with an example: metammf VERB --help\n\n"
         "Exit codes: 0 done, 64 usage, 65 bad data, 66 no such input or item, 69 broker away, "
-        "70 bug, 74 input/output, 75 try again, 78 settings.\n\n"
+        "70 bug, 71 short of memory or processes, 73 a file cannot be made, 74 input/output, "
+        "75 try again, 77 not permitted, 78 settings.\n\n"
         "Example:\n  metammf demo",
         f);
     return fclose(f) == 0 ? out : NULL;

@@ -429,6 +429,7 @@ static void *sink_main(void *arg)
         if (!k->broken && !more)
             wait_for_news(k);
     }
+    retention_end(&k->retention);
     health_stop(HEALTH_SINK);
     requests_stop(&k->requests);
     return NULL;

@@ -4,6 +4,7 @@
 #include "daemon/cli/cli.h"
 
 #include <argp.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,8 +138,11 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of printf, told by cli_finish */
     log_set_level(LOG_LEVEL_WARNING);
     log_set_writer(write_log);
-    if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &top) != 0)
-        return EX_USAGE;
+    code = argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &top);
+    if (code != 0) {
+        fprintf(stderr, "metammf: %s\n", strerror(code));
+        return code == ENOMEM ? EX_OSERR : EX_USAGE;
+    }
     if (top.verb_at == 0) {
         argp_help(&argp, stderr, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, argv[0]);
         return EX_USAGE;

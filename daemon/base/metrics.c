@@ -51,7 +51,7 @@ struct labelled {
 
 static const char *const stage_names[] = {"queue", "extract", "fuse", "commit"};
 static const char *const result_names[] = {"stored", "deleted", "no_signal", "stale", "dead"};
-/* Every reason that there is (err_skip, item_kill): integration.monitoring compares. */
+/* Every reason that there is (err_skip, item_kill): integration.monitoring_metrics compares. */
 static const char *const reasons[] = {
     "bad_json",      "bad_schema",      "internal",      "media",           "media_codec",
     "media_denied",  "media_encrypted", "media_missing", "media_no_frames", "media_not_file",

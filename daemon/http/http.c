@@ -240,11 +240,11 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
 /* Until the next connection is late, or libmicrohttpd wants to go on; -1 = for ever. */
 static int patience_ms(struct http *http)
 {
-    MHD_UNSIGNED_LONG_LONG mhd_ms;
+    unsigned long long mhd_ms;
     int64_t now_us = clock_mono_us(), wait_us = HTTP_TIMEOUT_US;
     bool waits = MHD_get_timeout(http->mhd, &mhd_ms) == MHD_YES;
 
-    if (waits && mhd_ms < (MHD_UNSIGNED_LONG_LONG)(HTTP_TIMEOUT_US / 1000))
+    if (waits && mhd_ms < (unsigned long long)(HTTP_TIMEOUT_US / 1000))
         wait_us = (int64_t)mhd_ms * 1000;
     for (size_t i = 0; i < HTTP_ROOM; i++) {
         const struct client *c = &http->clients[i];
@@ -314,8 +314,10 @@ static int start_thread(struct http *http, struct err *err)
     if (r)
         return r;
     code = pthread_create(&http->thread, NULL, http_main, http);
-    return code ? err_retry(err, EX_OSERR, "http: start its thread: %s", strerror(code))
-                : ERR_OK;
+    if (code)
+        return err_retry(err, EX_OSERR, "http: start its thread: %s", strerror(code));
+    pthread_setname_np(http->thread, "http");
+    return ERR_OK;
 }
 
 static void http_free(struct http *http)

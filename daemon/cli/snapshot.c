@@ -2,6 +2,7 @@
  * asked for it, and the daemon goes on writing meanwhile. */
 #include "daemon/cli/cli.h"
 
+#include "store/copy.h"
 #include "store/reading.h"
 
 #include <jansson.h>

@@ -367,7 +367,10 @@ static int set_aside(const char *path, const char *aside, const char *suffix, bo
 
     (void)snprintf(from, sizeof from, "%s%s", path, suffix);
     (void)snprintf(to, sizeof to, "%s%s", aside, suffix);
-    if (rename(from, to) == 0) {
+    int moved = renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+    if (moved != 0 && errno == EINVAL) /* a file system that has no such rename */
+        moved = access(to, F_OK) != 0 ? rename(from, to) : -1;
+    if (moved == 0) {
         *any = true;
         return ERR_OK;
     }

@@ -35,7 +35,8 @@ static const struct argp argp = {
     parse_snapshot,
     "FILE",
     "Writes a consistent, compact copy of the store into a new file, whether or not the daemon "
-    "runs.\v"
+    "runs. It is no backup: the models that the store names are files beside it, and not in the copy; a "
+    "daemon has no model on it, and no rollback. metammf backup copies both.\v"
     "Nobody writes to the copy, so it can be opened as it is: sqlite3 "
     "'file:FILE?immutable=1'.\n\n"
     "Example:\n"
@@ -55,7 +56,8 @@ static int report(const struct cli *cli, const char *path)
         return cli_print_json(
             json_pack("{s:s, s:I}", "path", path, "bytes", (json_int_t)info.st_size));
     cli_bytes(info.st_size, size, sizeof(size));
-    printf("%s: %s\n", path, size);
+    printf("%s: %s; the store alone, without its models: metammf backup copies both\n", path,
+           size);
     return cli_finish();
 }
 

@@ -236,14 +236,14 @@ static int is_needed(struct backup *b, const struct store_model *m, bool *ret_ne
 }
 
 /* The words for a file that is not what the row says; NULL = it is. */
-static const char *fault_of(const struct backup *b, const struct store_model *m, int status)
+static const char *fault_of(const struct backup *b, const struct store_model *m, int status,
+                            int *ret_code)
 {
     char name[PATH_MAX];
 
-    if (status == ERR_NONE)
-        return "it is not there";
     (void)snprintf(name, sizeof name, "%s/%s", BACKUP_MODELS, m->file);
     const char *digest = listed_digest(b, name);
+    *ret_code = digest ? EX_DATAERR : EX_NOINPUT;
     if (!digest)
         return "it is not there";
     if (strcmp(digest, m->sha256) != 0)
@@ -265,6 +265,7 @@ static bool models_moved(const struct backup *b)
 static int copy_model(struct backup *b, const struct store_model *m, struct err *err)
 {
     bool needed = false;
+    int code = 0;
 
     if (!m->file[0] || strcmp(m->state, "rejected") == 0)
         return ERR_OK;
@@ -273,7 +274,7 @@ static int copy_model(struct backup *b, const struct store_model *m, struct err 
         r = copy_model_files(b, m, err);
     if (r != ERR_OK && r != ERR_NONE && r != ERR_STALE)
         return r;
-    const char *fault = fault_of(b, m, r);
+    const char *fault = fault_of(b, m, r, &code);
     if (!fault)
         return json_array_append_new(b->kept, json_integer((json_int_t)m->model_id)) == 0
                    ? ERR_OK
@@ -281,7 +282,7 @@ static int copy_model(struct backup *b, const struct store_model *m, struct err 
     if (needed && models_moved(b))
         return ERR_STALE;
     if (m->model_id == b->active_id)
-        return err_fatal(err, r == ERR_NONE ? EX_NOINPUT : EX_DATAERR,
+        return err_fatal(err, code,
                          "active model %lld: %s/%s: %s: put it back, or train a new one; "
                          "`metammf snapshot` copies the store alone",
                          (long long)m->model_id, b->model_dir, m->file, fault);

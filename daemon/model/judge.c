@@ -387,7 +387,8 @@ static int weigh_chance(const struct judge *j, struct gate_case *g, struct err *
 /* ---- the whole ---------------------------------------------------------------------------- */
 
 /* The active model's id, and its files. ERR_NONE comes twice and is no fault: of the model, when
- * there is none yet, and of its folder, when it was not trained here; j->active stays empty. It is
+ * there is none yet, and of its folder, when it was not trained here; j->active stays empty, as for one
+ * whose file is lost, so that nobody can be compared with it. It is
  * judged as it was trained, not as refresh has moved it: refreshed vectors have absorbed the
  * held-out pairs. That favours the candidate a little where refresh helps. */
 static int open_active(struct judge *j, struct store *st, const struct settings *s,
@@ -400,8 +401,9 @@ static int open_active(struct judge *j, struct store *st, const struct settings 
         return r == ERR_NONE ? ERR_OK : r;
     *ret_id = m.model_id;
     r = candidate_of_model(s, &m, &j->active, err);
+    bool lost = r == ERR_FATAL && active_model_is_lost(&m, s);
     store_model_done(&m);
-    return r == ERR_NONE ? ERR_OK : r;
+    return r == ERR_NONE || lost ? ERR_OK : r;
 }
 
 static int index_names(struct judge *j, struct err *err)

@@ -59,10 +59,13 @@ static int follow_model(struct refresh *r, struct err *err)
     return status;
 }
 
+/* ERR_NONE: there is still no model. */
 static int turn(struct refresh *r, struct err *err)
 {
     int status = follow_model(r, err);
 
+    if (status == ERR_OK && !r->world && r->told) /* refused, which was told: nothing goes on yet */
+        return ERR_NONE;
     if (status != ERR_OK || !r->world)
         return status;
     if (!r->rebased)
@@ -112,6 +115,8 @@ static void rest(struct refresh *r)
 
 static void tell(struct refresh *r, int status, const struct err *err)
 {
+    if (status == ERR_NONE)
+        return;
     if (status != ERR_OK && !r->told)
         log_warning("refresh: %s: tried again every %lld ms", err->text,
                     (long long)refresh_settings(r)->store.retry_ms);

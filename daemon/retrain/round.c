@@ -152,10 +152,13 @@ static void conclude(struct round *r, enum retrain_end end, const char *text)
 }
 
 /* Every pair that the active model was trained on or judged by. ERR_NONE comes twice, of the pairs
- * and of the folder, and both mean that it was not trained here: then it knows none. */
+ * and of the folder, and both mean that it was not trained here: then it knows none, like one that is lost. */
 static int read_known(struct round *r, struct store_pair **pairs, size_t *n, struct err *err)
 {
     char dir[PATH_MAX], path[PATH_MAX];
+
+    if (r->r->lost)
+        return ERR_OK;
     int status = store_get_training(r->st, r->active.model_id, pairs, n, err);
 
     if (status == ERR_OK)

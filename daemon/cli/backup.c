@@ -33,12 +33,12 @@ static const struct argp argp = {
     NULL,
     parse_backup,
     "DIR",
-    "Copies the store and the models that it needs into a new folder, whether or not the daemon "
-    "runs.\v"
-    "The active model and those that a rollback can go back to are in it, and a list of all "
-    "files with their SHA-256. DIR appears when it is whole; what fails leaves nothing. It needs "
-    "the right to read the store and the model folder, and no daemon. Settings, credentials and "
-    "media are not in it.\n\n"
+    "Copies the store and the models that it needs into a new folder, whether or not the "
+    "daemon runs.\v"
+    "The active model and those that a rollback can go back to are in it, and a "
+    "list of all files with their SHA-256. DIR appears when it is whole; what fails leaves "
+    "nothing. It needs the right to read the store and the model folder, and no daemon. "
+    "Settings, credentials and media are not in it.\n\n"
     "Example:\n"
     "  metammf backup /backup/metammf-$(date +%F)",
     cli_common,
@@ -64,11 +64,11 @@ static void warn_missing(const json_t *manifest)
     const json_t *row;
     size_t i;
 
-    json_array_foreach(json_object_get(manifest, "missing"), i, row) fprintf(
-        stderr, "metammf: model %" PRId64 " is not in the backup: %s: %s\n",
-        (int64_t)json_integer_value(json_object_get(row, "model_id")),
-        json_string_value(json_object_get(row, "file")),
-        json_string_value(json_object_get(row, "why")));
+    json_array_foreach(json_object_get(manifest, "missing"), i, row)
+        fprintf(stderr, "metammf: model %" PRId64 " is not in the backup: %s: %s\n",
+                (int64_t)json_integer_value(json_object_get(row, "model_id")),
+                json_string_value(json_object_get(row, "file")),
+                json_string_value(json_object_get(row, "why")));
 }
 
 static int report(const struct cli *cli, const char *dir, json_t *manifest)
@@ -83,7 +83,8 @@ static int report(const struct cli *cli, const char *dir, json_t *manifest)
         return cli_print_json(manifest);
     }
     cli_bytes(sum_bytes(manifest), size, sizeof(size));
-    printf("%s: %s, %" PRId64 " items, %" PRId64 " interactions, %zu models; back with: metammf "
+    printf("%s: %s, %" PRId64 " items, %" PRId64
+           " interactions, %zu models; back with: metammf "
            "restore %s\n",
            dir, size, (int64_t)json_integer_value(json_object_get(counts, "items")),
            (int64_t)json_integer_value(json_object_get(counts, "interactions")),

@@ -46,13 +46,13 @@ static const struct argp argp = {
     "DIR",
     "Puts the store and the models of a backup where the settings, or --store, want them. The "
     "daemon must be stopped.\v"
-    "All of DIR is checked before anything is changed. A store that is there is refused; with "
-    "--force it is set aside as NAME.before-TIME, with all that it holds. Run as root, the files "
-    "belong to the owner of the store's folder.\n\n"
-    "The daemon reads on from the offsets of the backup: what came later and is still in Kafka is "
-    "read again; what Kafka no longer has is a gap (metammf status). Readers of the view change "
-    "see another generation (store_generation) and read everything anew. Who was forgotten since "
-    "then: metammf forget --from.\n\n"
+    "All of DIR is checked before anything is changed. A store that "
+    "is there is refused; with --force it is set aside as NAME.before-TIME, with all that it "
+    "holds. Run as root, the files belong to the owner of the store's folder.\n\n"
+    "The daemon reads on from the offsets of the backup: what came later and is still in Kafka "
+    "is read again; what Kafka no longer has is a gap (metammf status). Readers of the view "
+    "change see another generation (store_generation) and read everything anew. Who was "
+    "forgotten since then: metammf forget --from.\n\n"
     "Example:\n"
     "  systemctl stop metammfd\n"
     "  metammf -c /etc/metammfd/metammfd.conf restore /backup/metammf",
@@ -76,10 +76,11 @@ static void print_offsets(const json_t *report)
     size_t n = json_array_size(json_object_get(report, "offsets"));
 
     if (n > 0)
-        printf("offsets of %zu partitions%s%s go back to %s: what Kafka still has since then is "
-               "read again\n",
-               n, cluster && cluster[0] ? " of Kafka cluster " : "", cluster ? cluster : "",
-               made ? made : "?");
+        printf(
+            "offsets of %zu partitions%s%s go back to %s: what Kafka still has since then is "
+            "read again\n",
+            n, cluster && cluster[0] ? " of Kafka cluster " : "", cluster ? cluster : "",
+            made ? made : "?");
 }
 
 static int print(const struct cli *cli, json_t *report)

@@ -35,8 +35,9 @@ static const struct argp argp = {
     parse_snapshot,
     "FILE",
     "Writes a consistent, compact copy of the store into a new file, whether or not the daemon "
-    "runs. It is no backup: the models that the store names are files beside it, and not in the copy; a "
-    "daemon has no model on it, and no rollback. metammf backup copies both.\v"
+    "runs. It is no backup: the models that the store names are files beside it, and not in "
+    "the copy; a daemon has no model on it, and no rollback. metammf backup copies "
+    "both.\v"
     "Nobody writes to the copy, so it can be opened as it is: sqlite3 "
     "'file:FILE?immutable=1'.\n\n"
     "Example:\n"

@@ -65,15 +65,17 @@ int active_model_load(const struct store_model *row, const struct settings *s,
     if (status == ERR_RETRY)
         return err_wrap(err, "model %lld", (long long)row->model_id);
     if (status != ERR_OK)
-        return err_wrap(err, "model %lld: put its file back, roll back to another model, or train a new one",
-                        (long long)row->model_id);
+        return err_wrap(
+            err,
+            "model %lld: put its file back, roll back to another model, or train a new one",
+            (long long)row->model_id);
     digest_hex(file, bytes, hex);
     if (strcmp(hex, row->sha256) != 0)
-        status =
-            err_fatal(err, EX_DATAERR,
-                      "model %lld: %s: sha256 is %.12s…, the store says %.12s…: put the file back, "
-                      "roll back to another model, or train a new one",
-                      (long long)row->model_id, path, hex, row->sha256);
+        status = err_fatal(
+            err, EX_DATAERR,
+            "model %lld: %s: sha256 is %.12s…, the store says %.12s…: put the file back, "
+            "roll back to another model, or train a new one",
+            (long long)row->model_id, path, hex, row->sha256);
     else if ((status = model_load_bytes(file, bytes, path, ret_model, err)) != ERR_OK)
         status = err_wrap(err, "model %lld", (long long)row->model_id);
     else
@@ -244,9 +246,10 @@ static int open_lost(struct store *st, const struct settings *s,
 
     store_model_done(&row);
     if (again && active_model_newer(&none, st, s, ret_m, NULL) == ERR_OK) {
-        log_warning("model %lld, untrained: its file was missing or damaged and has been written "
-                    "again, the same bytes",
-                    (long long)model_id);
+        log_warning(
+            "model %lld, untrained: its file was missing or damaged and has been written "
+            "again, the same bytes",
+            (long long)model_id);
         return ERR_OK;
     }
     *ret_m = (struct active_model){.refused_id = model_id};

@@ -387,8 +387,7 @@ static int weigh_chance(const struct judge *j, struct gate_case *g, struct err *
 /* ---- the whole ---------------------------------------------------------------------------- */
 
 /* The active model's id, and its files. ERR_NONE comes twice and is no fault: of the model, when
- * there is none yet, and of its folder, when it was not trained here; j->active stays empty, as for one
- * whose file is lost, so that nobody can be compared with it. It is
+ * there is none yet, and of its folder, when it was not trained here; j->active stays empty. It is
  * judged as it was trained, not as refresh has moved it: refreshed vectors have absorbed the
  * held-out pairs. That favours the candidate a little where refresh helps. */
 static int open_active(struct judge *j, struct store *st, const struct settings *s,
@@ -401,9 +400,8 @@ static int open_active(struct judge *j, struct store *st, const struct settings 
         return r == ERR_NONE ? ERR_OK : r;
     *ret_id = m.model_id;
     r = candidate_of_model(s, &m, &j->active, err);
-    bool lost = r == ERR_FATAL && active_model_is_lost(&m, s);
     store_model_done(&m);
-    return r == ERR_NONE || lost ? ERR_OK : r;
+    return r == ERR_NONE ? ERR_OK : r;
 }
 
 static int index_names(struct judge *j, struct err *err)
@@ -476,15 +474,35 @@ static void judge_done(struct judge *j)
         free(j->position[i / 2][i % 2]);
 }
 
-int judge_run(struct store *st, const struct settings *s, const char *candidate_dir,
-              const char *holdout, void (*beat)(const char *what), struct gate_case *ret_case,
-              struct err *err)
+/* Instead of that, when there is nothing to compare with. */
+static int open_lost(struct store *st, const struct settings *s, int64_t *ret_id,
+                     struct err *err)
+{
+    struct store_model m = {0};
+    int r = store_model_active(st, &m, err);
+
+    if (r != ERR_OK)
+        return r == ERR_NONE ? ERR_OK : r;
+    *ret_id = m.model_id;
+    bool lost = active_model_is_lost(&m, s);
+    store_model_done(&m);
+    return lost ? ERR_OK
+                : err_fatal(err, EX_DATAERR,
+                            "model %lld is active and its file is there: compare with it",
+                            (long long)*ret_id);
+}
+
+static int judge_it(struct store *st, const struct settings *s, const char *candidate_dir,
+                    const char *holdout, bool alone, void (*beat)(const char *what),
+                    struct gate_case *ret_case, struct err *err)
 {
     struct judge j = {.beat = beat};
     struct gate_case g = {0};
     int r = candidate_look(candidate_dir, &j.candidate, err);
 
-    if (r == ERR_OK && (r = open_active(&j, st, s, &g.active_id, err)) == ERR_OK &&
+    if (r == ERR_OK &&
+        (r = alone ? open_lost(st, s, &g.active_id, err)
+                   : open_active(&j, st, s, &g.active_id, err)) == ERR_OK &&
         (r = store_read_dataset(st, &j.d, err)) == ERR_OK &&
         (r = index_names(&j, err)) == ERR_OK && (r = find_warm(&j, err)) == ERR_OK &&
         (r = read_holdout(&j, holdout, err)) == ERR_OK && (r = mask_seen(&j, err)) == ERR_OK &&
@@ -502,4 +520,18 @@ int judge_run(struct store *st, const struct settings *s, const char *candidate_
     if (r == ERR_OK)
         *ret_case = g;
     return r;
+}
+
+int judge_run(struct store *st, const struct settings *s, const char *candidate_dir,
+              const char *holdout, void (*beat)(const char *what), struct gate_case *ret_case,
+              struct err *err)
+{
+    return judge_it(st, s, candidate_dir, holdout, false, beat, ret_case, err);
+}
+
+int judge_alone(struct store *st, const struct settings *s, const char *candidate_dir,
+                const char *holdout, void (*beat)(const char *what), struct gate_case *ret_case,
+                struct err *err)
+{
+    return judge_it(st, s, candidate_dir, holdout, true, beat, ret_case, err);
 }

@@ -25,7 +25,7 @@
 
 struct restore {
     const struct restore_options *o;
-    json_t *manifest, *files, *aside; /* files: of the manifest */
+    json_t *manifest, *files, *aside;                       /* files: of the manifest */
     char folder[PATH_MAX], model_dir[PATH_MAX], suffix[48]; /* folder: of the store */
     uid_t uid;                                              /* whose the folders are */
     gid_t gid;
@@ -51,13 +51,14 @@ static int check_version(const json_t *manifest, struct err *err)
     json_int_t schema = json_integer_value(json_object_get(manifest, "schema_version"));
     const char *version = json_string_value(json_object_get(manifest, "version"));
 
-    if (json_integer_value(json_object_get(manifest, "format")) == BACKUP_FORMAT && schema > 0 &&
-        schema <= store_schema_version())
+    if (json_integer_value(json_object_get(manifest, "format")) == BACKUP_FORMAT &&
+        schema > 0 && schema <= store_schema_version())
         return ERR_OK;
-    return err_fatal(err, EX_CONFIG,
-                     "schema version %lld is newer than this program's %d: install metammfd %s, "
-                     "which wrote it, or a later one",
-                     (long long)schema, store_schema_version(), version ? version : "?");
+    return err_fatal(
+        err, EX_CONFIG,
+        "schema version %lld is newer than this program's %d: install metammfd %s, "
+        "which wrote it, or a later one",
+        (long long)schema, store_schema_version(), version ? version : "?");
 }
 
 static int read_manifest(struct restore *r, struct err *err)
@@ -79,7 +80,8 @@ static int read_manifest(struct restore *r, struct err *err)
     r->files = json_object_get(r->manifest, "files");
     free(text);
     if (!json_is_object(r->files) || !json_object_get(r->files, BACKUP_STORE))
-        return err_fatal(err, EX_DATAERR, "%s is damaged: take another backup", BACKUP_MANIFEST);
+        return err_fatal(err, EX_DATAERR, "%s is damaged: take another backup",
+                         BACKUP_MANIFEST);
     return check_version(r->manifest, err);
 }
 
@@ -322,7 +324,8 @@ static void give_lock(const struct restore *r)
     char path[PATH_MAX];
 
     (void)snprintf(path, sizeof path, "%s.lock", r->o->settings->store.path);
-    (void)backup_give(path, BACKUP_FILE_MODE, r->uid, r->gid, NULL); /* made by us, or as it was */
+    (void)backup_give(path, BACKUP_FILE_MODE, r->uid, r->gid,
+                      NULL); /* made by us, or as it was */
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */

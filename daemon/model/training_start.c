@@ -39,7 +39,8 @@ static int load_warm(struct training_start *s, const struct settings *settings,
         r = active_model_load(&s->row, settings, &s->model, err);
     }
     if (r == ERR_FATAL && active_model_is_lost(&s->row, settings)) {
-        log_warning("%s: the training starts from nothing", err ? err->text : "no active model");
+        log_warning("%s: the training starts from nothing",
+                    err ? err->text : "no active model");
         return ERR_OK;
     }
     if (r != ERR_OK)

@@ -95,7 +95,7 @@ struct pipeline_status {
     size_t n_work, n_done, n_in_flight; /* queue lengths, offsets in flight */
     bool failed;                        /* err says why; the daemon must exit */
     struct err err;
-    char wait[96];       /* "disk full since 12:01:03", "" = none */
+    char wait[96];        /* "disk full since 12:01:03", "" = none */
     char model_lost[256]; /* why the active model's file is not accepted, "" = it serves */
     int64_t model_id;     /* 0 = lost */
     bool model_trained;

@@ -42,8 +42,9 @@ struct sink_options {
 };
 
 struct sink_status {
-    char wait[96];  /* "" = none */
-    char lost[256]; /* why the active model is not there: items are stored without vectors; "" = it is */
+    char wait[96]; /* "" = none */
+    char lost
+        [256]; /* why the active model is not there: items are stored without vectors; "" = it is */
     int64_t model_id; /* 0 = lost */
     bool model_trained;
     int32_t dim;

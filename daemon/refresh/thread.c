@@ -64,7 +64,8 @@ static int turn(struct refresh *r, struct err *err)
 {
     int status = follow_model(r, err);
 
-    if (status == ERR_OK && !r->world && r->told) /* refused, which was told: nothing goes on yet */
+    if (status == ERR_OK && !r->world &&
+        r->told) /* refused, which was told: nothing goes on yet */
         return ERR_NONE;
     if (status != ERR_OK || !r->world)
         return status;

@@ -46,7 +46,7 @@ struct retrain {
     int64_t forget_due_us; /* monotonic: not before */
     int64_t model_id, newest_us; /* the active one; when the newest of those was made */
     bool unfused;                /* items may have been stored while there was no model */
-    bool lost;                   /* there is none now; the next: the file that was looked at last */
+    bool lost; /* there is none now; the next: the file that was looked at last */
     struct stat lost_file;
     int64_t mend_due_us; /* monotonic: not before */
 
@@ -320,8 +320,7 @@ static void look_at_forgotten(struct retrain *t)
     else
         t->n_forgotten = n;
     int64_t now_us = clock_mono_us(), rest_us = FORGET_REST * (now_us - start_us);
-    t->forget_due_us =
-        now_us + (r != ERR_OK && rest_us < AGAIN_US ? AGAIN_US : rest_us);
+    t->forget_due_us = now_us + (r != ERR_OK && rest_us < AGAIN_US ? AGAIN_US : rest_us);
 }
 
 /* ---- a model whose file was lost ----------------------------------------------------------- */
@@ -351,11 +350,10 @@ static int clear_unfused(struct store *st, void *arg, struct err *err)
 }
 
 /* With the file, or another model, what was stored without vectors gets them. */
-static void mend(struct retrain *t, struct store *st)
+static void mend(struct retrain *t, struct store *st, bool tells)
 {
-    struct candidate_target target = {.settings = t->settings(t->arg),
-                                      .reader = st,
-                                      .writer = pipeline_writer(t->pipeline)};
+    struct candidate_target target = {
+        .settings = t->settings(t->arg), .reader = st, .writer = pipeline_writer(t->pipeline)};
     struct err err;
 
     if (!models_lock(is_going_on, t))
@@ -366,7 +364,7 @@ static void mend(struct retrain *t, struct store *st)
     models_unlock();
     t->unfused = r != ERR_OK && r != ERR_NONE;
     t->mend_due_us = t->unfused ? clock_mono_us() + AGAIN_US : 0;
-    if (t->unfused)
+    if (t->unfused && tells)
         log_warning("a model's file that is back: %s", err.text);
 }
 
@@ -395,8 +393,8 @@ static void look_at_lost(struct retrain *t)
     t->unfused = true;
     if (t->lost)
         ask_for_a_new_one(t);
-    if (t->lost ? file_changed(t, st) && was_lost : clock_mono_us() >= t->mend_due_us)
-        mend(t, st);
+    if (t->lost ? file_changed(t, st) : clock_mono_us() >= t->mend_due_us)
+        mend(t, st, was_lost || !t->lost); /* the first look: the start has told it */
     store_close(st);
 }
 

@@ -274,8 +274,13 @@ static int train(struct round *r, const char *trainer, struct err *err)
 
 static int judge(struct round *r, const char *trainer, struct err *err)
 {
-    const char *const argv[] = {trainer, "--config",         r->paths.settings,
-                                "judge", r->paths.candidate, r->paths.holdout,
+    const char *const argv[] = {trainer,
+                                "--config",
+                                r->paths.settings,
+                                "judge",
+                                r->paths.candidate,
+                                r->paths.holdout,
+                                r->r->lost ? "--alone" : NULL,
                                 NULL};
 
     r->r->show(r->r->arg, "judging");

@@ -162,10 +162,11 @@ static int tell_restored(struct service *svc, struct err *err)
     int status = pipeline_write(svc->pipeline, take_restored, &r, err);
 
     if (status == ERR_OK && r.made[0])
-        log_notice("this store is a backup of %s, restored: offsets go back to then, and what the "
-                   "source still has since then is read again; readers of changes see another "
-                   "generation",
-                   r.made);
+        log_notice(
+            "this store is a backup of %s, restored: offsets go back to then, and what the "
+            "source still has since then is read again; readers of changes see another "
+            "generation",
+            r.made);
     return status == ERR_RETRY ? ERR_OK : status; /* a disk that is full is told elsewhere */
 }
 

@@ -376,6 +376,5 @@ struct json_t *vitals_json(struct vitals *v)
         (json_int_t)l.p.n_work, "done", (json_int_t)l.p.n_done, "in_flight",
         (json_int_t)l.p.n_in_flight, "workers", json_workers(&l.p.pool), "model", "id",
         (json_int_t)l.p.model_id, "trained", l.p.model_trained, "dim", (int)l.p.dim, "lost",
-        l.p.model_lost, "training",
-        retrain_json(atomic_load(&v->retrain)));
+        l.p.model_lost, "training", retrain_json(atomic_load(&v->retrain)));
 }

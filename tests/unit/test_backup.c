@@ -136,7 +136,8 @@ static void backup_while_a_model_goes_copies_again(void **state)
     json_t *manifest;
 
     assert_ok(&s.b->f, take(&s, &manifest));
-    assert_int_equal(json_array_size(json_object_get(manifest, "missing")), 2); /* gone for good */
+    assert_int_equal(json_array_size(json_object_get(manifest, "missing")),
+                     2); /* gone for good */
     json_decref(manifest);
     assert_int_equal(s.n_copies, 3);
     assert_restores(&s, active_id(s.b->f.st));

@@ -118,7 +118,9 @@ static void check_contents(struct doctor *d, struct store *st)
         doctor_add(d, "contents", DOCTOR_GOOD, "",
                    "quick_check is clean, %" PRId64 " checksums fit", n_blobs);
     else
-        add_err(d, "contents", "put the last backup back: metammf restore DIR; metammf backup makes them", &err);
+        add_err(d, "contents",
+                "put the last backup back: metammf restore DIR; metammf backup makes them",
+                &err);
 }
 
 /* What the daemon opens at its start. */

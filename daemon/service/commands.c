@@ -167,15 +167,16 @@ static int media_root(const struct control_call *call, char **ret_root, struct e
     if (!asked)
         return ERR_OK;
     *ret_root = realpath(asked, NULL);
-    if (!*ret_root)
+    if (*ret_root && (control_is_owner(call) || is_under_roots(*ret_root, s)))
+        return ERR_OK;
+    if (!*ret_root && control_is_owner(call))
         return err_fatal(err, EX_NOINPUT, "media root %s: %s, as seen by the daemon", asked,
                          strerror(errno));
-    if (control_is_owner(call) || is_under_roots(*ret_root, s))
-        return ERR_OK;
     free(*ret_root);
     *ret_root = NULL;
+    /* the same words whether it is there: where others may not look, it says nothing */
     return err_fatal(err, EX_CONFIG,
-                     "media root %s is outside media.roots of the running daemon: add it "
+                     "media root %s is not below media.roots of the running daemon: add it "
                      "there and reload, or ask as the daemon's user",
                      asked);
 }

@@ -255,9 +255,12 @@ static int check_file(int fd, const char *uri, int64_t max_bytes, struct err *er
 static int open_under(const struct media_roots *roots, const char *root, const char *rest,
                       const char *uri, int *ret_fd, struct err *err)
 {
-    int root_fd = openat2_fd(AT_FDCWD, root, O_PATH | O_DIRECTORY | O_CLOEXEC,
-                             root == roots->relative ? RESOLVE_NO_SYMLINKS : 0);
-    if (root_fd < 0 && errno == ELOOP && root == roots->relative)
+    const int flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+    bool is_canonical = root == roots->relative;
+    int root_fd =
+        is_canonical ? openat2_fd(AT_FDCWD, root, (uint64_t)flags, RESOLVE_NO_SYMLINKS)
+                     : open(root, flags);
+    if (root_fd < 0 && errno == ELOOP && is_canonical)
         return err_skip(err, "media_denied", "media root %s: it has become a link", root);
     if (root_fd < 0 && err_is_shortage(errno))
         return shortage(root, "open the root", errno, err);

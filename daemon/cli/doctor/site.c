@@ -35,8 +35,7 @@ static void check_writer(struct doctor *d)
     d->daemon_up = r == ERR_OK;
     if (r == ERR_OK) {
         close(fd);
-        doctor_add(d, "daemon", DOCTOR_GOOD, "", "up, pid %ld, answers on its control socket",
-                   pid);
+        doctor_add(d, "daemon", DOCTOR_GOOD, "", "up, answers on its control socket");
     } else if (pid != 0 && pid != -2 && r == ERR_NONE) {
         doctor_add(d, "daemon", DOCTOR_BAD,
                    "set control.socket in its settings, or stop that process before writing",
@@ -47,6 +46,7 @@ static void check_writer(struct doctor *d)
                    pid == 0 ? "not running: nobody holds the store's lock"
                             : "not known: the store's lock cannot be looked at");
     } else if (err.exit_code == EX_NOPERM) { /* a reader's part: no fault of the site */
+        d->daemon_up = pid > 0;
         doctor_add(d, "daemon", DOCTOR_NOTE, "who operates the daemon is of that group",
                    pid > 0 ? "up, pid %ld holds the store; not asked: %s"
                            : "nobody holds the store (%ld); not asked: %s",
@@ -104,6 +104,13 @@ static void check_store(struct doctor *d)
     struct err err;
 
     err_clear(&err);
+    if (access(d->s->store.path, F_OK) != 0 && errno == EACCES) {
+        doctor_add(d, "store", DOCTOR_BAD,
+                   "run as the daemon's user, as root, or as a member of the readers' group",
+                   "%s: %s", d->s->store.path, strerror(EACCES));
+        doctor_code(d, EX_NOPERM);
+        return;
+    }
     if (access(d->s->store.path, F_OK) != 0) {
         check_folder_of_store(d);
         return;
@@ -125,13 +132,19 @@ static void check_store(struct doctor *d)
 
 static void check_spool(struct doctor *d)
 {
-    if (access(d->s->spool.directory, R_OK | W_OK | X_OK) == 0)
+    struct stat info;
+    int code = access(d->s->spool.directory, R_OK | W_OK | X_OK) == 0 ? 0 : errno;
+
+    if (code == EACCES && stat(d->s->spool.directory, &info) == 0 && info.st_uid != geteuid())
+        doctor_add(d, "spool", DOCTOR_NOTE, "run doctor as the daemon's user, or as root",
+                   "%s: it is there, and not for us to look into", d->s->spool.directory);
+    else if (code == 0)
         doctor_add(d, "spool", DOCTOR_GOOD, "", "%s: readable and writable",
                    d->s->spool.directory);
     else
         doctor_add(d, "spool", DOCTOR_BAD,
                    "make the folder and let the daemon's user write to it", "%s: %s",
-                   d->s->spool.directory, strerror(errno));
+                   d->s->spool.directory, strerror(code));
 }
 
 static void take_finding(void *arg, const struct kafka_probe_finding *f)

@@ -61,10 +61,11 @@ int store_denied(const char *what, const char *path, int code, struct err *err)
     if (!is_there)
         is_there = stat(dirname(folder), &info) == 0;
     if (code != EACCES || !is_there)
-        return err_fatal(err, err_exit_code(code, EX_IOERR),
-                         "%s %s: open: %s; its folder must exist, and the folder and what is in "
-                         "it must belong to uid %u, which runs this",
-                         what, path, strerror(code), (unsigned)geteuid());
+        return err_fatal(
+            err, err_exit_code(code, EX_IOERR),
+            "%s %s: open: %s; its folder must exist, and the folder and what is in "
+            "it must belong to uid %u, which runs this",
+            what, path, strerror(code), (unsigned)geteuid());
     if (info.st_uid == geteuid())
         return err_fatal(err, EX_NOPERM, "%s %s: open: %s: mode %04o of %s: chmod u+rw", what,
                          path, strerror(code), info.st_mode & 07777u, folder);

@@ -34,6 +34,7 @@ static const struct cli_verb verbs[] = {
     {"forget", "erase a person: interactions, vectors, what names them", cli_forget},
     {"judge", "a trained model against the active one, on held-out interactions", cli_judge},
     {"fuse", "the forward pass of a model over an array", cli_fuse},
+    {"settings", "what runs, what the file says, what waits for a restart", cli_settings},
     {"snapshot", "a consistent copy of the store", cli_snapshot},
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))

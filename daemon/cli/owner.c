@@ -67,11 +67,11 @@ int cli_become_owner(const struct cli *cli, struct err *err)
         return ERR_OK;
     if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || set_groups(&folder) != 0 ||
         setresuid(folder.st_uid, folder.st_uid, folder.st_uid) != 0 || keep_reading() != 0)
-        return err_fatal(err, EX_NOPERM,
-                         "store %s: its folder belongs to %s, and root cannot become that user: "
-                         "%s: run this as the owner",
-                         cli->settings.store.path, account_user(folder.st_uid, name),
-                         strerror(errno));
+        return err_fatal(
+            err, EX_NOPERM,
+            "store %s: its folder belongs to %s, and root cannot become that user: "
+            "%s: run this as the owner",
+            cli->settings.store.path, account_user(folder.st_uid, name), strerror(errno));
     (void)umask(0027); /* as the unit has it */
     return ERR_OK;
 }

@@ -357,7 +357,8 @@ static void print_source_doing(const json_t *s)
 static void print_daemon(const json_t *root, const struct err *err)
 {
     struct cli_paint paint = cli_paint(1);
-    const json_t *d = json_field(root, "daemon"), *s = json_field(d, "source"), *w = json_field(d, "workers");
+    const json_t *d = json_field(root, "daemon"), *s = json_field(d, "source"),
+                 *w = json_field(d, "workers");
     const json_t *q = json_field(d, "queue");
     char lag[32] = "unknown", up[32];
 

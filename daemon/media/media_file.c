@@ -257,9 +257,9 @@ static int open_under(const struct media_roots *roots, const char *root, const c
 {
     const int flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
     bool is_canonical = root == roots->relative;
-    int root_fd =
-        is_canonical ? openat2_fd(AT_FDCWD, root, (uint64_t)flags, RESOLVE_NO_SYMLINKS)
-                     : open(root, flags);
+    int root_fd = is_canonical
+                      ? openat2_fd(AT_FDCWD, root, (uint64_t)flags, RESOLVE_NO_SYMLINKS)
+                      : open(root, flags);
     if (root_fd < 0 && errno == ELOOP && is_canonical)
         return err_skip(err, "media_denied", "media root %s: it has become a link", root);
     if (root_fd < 0 && err_is_shortage(errno))

@@ -2,6 +2,7 @@
  *
  *   status                             → the object of vitals_json
  *   metrics                            → {"text"}: what /metrics serves
+ *   settings                           → the object of service_settings_json (reload.h)
  *   ingest {"media_root": PATH} + file → {"events", "already", "stored", "dead_letters", …}
  *   import {"kind": K, …} + files      → {"lines", "stored", …} (imports.c)
  *   dlq_retry {"id": N, "reason": R, "media_root": PATH} → the same, with "superseded"
@@ -32,6 +33,7 @@
 #include "daemon/service/control.h"
 #include "daemon/service/imports.h"
 #include "daemon/service/models.h"
+#include "daemon/service/reload.h"
 #include "daemon/service/service.h"
 #include "daemon/source/ingest.h"
 #include "daemon/source/reextract.h"
@@ -65,6 +67,12 @@ static int serve_status(struct control_call *call, struct json_t **ret_result, s
     struct service *svc = call->ctx;
 
     return give(vitals_json(&svc->vitals), ret_result, err);
+}
+
+static int serve_settings(struct control_call *call, struct json_t **ret_result,
+                          struct err *err)
+{
+    return service_settings_json(call->ctx, ret_result, err);
 }
 
 static int serve_metrics(struct control_call *call, struct json_t **ret_result, struct err *err)
@@ -349,6 +357,7 @@ static int serve_snapshot(struct control_call *call, struct json_t **ret_result,
 const struct control_command service_commands[] = {
     {"status", serve_status},
     {"metrics", serve_metrics},
+    {"settings", serve_settings},
     {"ingest", serve_ingest},
     {"import", service_import},
     {"dlq_retry", serve_retry},

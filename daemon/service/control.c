@@ -147,7 +147,8 @@ static const struct control_command *find(const struct control *c, const char *n
 /* What a monitor asks every second is no news. */
 static bool reads_only(const char *name)
 {
-    return strcmp(name, "status") == 0 || strcmp(name, "metrics") == 0;
+    return strcmp(name, "status") == 0 || strcmp(name, "metrics") == 0 ||
+           strcmp(name, "settings") == 0;
 }
 
 static int serve(struct client *cl, json_t *request, const struct handed *handed,

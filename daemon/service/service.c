@@ -62,6 +62,7 @@ int service_init(struct service *svc, const char *config_path, struct err *err)
     r = settings_load(config_path, &svc->settings->s, err);
     if (r)
         return r;
+    svc->started = svc->settings;
     log_set_level((enum log_level)svc->settings->s.log_level);
     return ERR_OK;
 }

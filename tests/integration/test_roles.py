@@ -184,8 +184,12 @@ class Root(OfOthers):
     def test_files_of_root(self):
         secret = self.site.dir / "only-root.ndjson"
         self.events(secret, 3)
-        os.chmod(secret, 0o600)
+        with secret.open("a") as f:  # and a clip that root alone may read
+            f.write(json.dumps(self.site.event(self.site.clips[0], "clip")) + "\n")
+        for path in (secret, self.site.media / self.site.clips[0]["file"]):
+            os.chmod(path, 0o600)
         self.as_root("ingest", secret)
+        self.as_root("get", "clip")
         rows = self.site.dir / "rows.tsv"
         rows.write_text("".join(f"u{u}\tv{(u + i) % 3}\n" for u in range(6) for i in range(2)))
         self.as_root("import", "interactions", rows)

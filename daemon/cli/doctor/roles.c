@@ -88,7 +88,11 @@ static void check_writing(struct doctor *d)
     o.uid = info.st_uid;
     (void)account_user(o.uid, o.name);
     look_at_all(&o, d->s);
-    if ((info.st_mode & S_IWUSR) == 0 && o.uid != 0) {
+    if (access(d->s->store.path, F_OK) != 0 && errno == EACCES) {
+        doctor_add(d, "writing", DOCTOR_NOTE, "run doctor as the daemon's user, or as root",
+                   "%s, who owns the folder, writes it; what is in it is not for us to see",
+                   o.name);
+    } else if ((info.st_mode & S_IWUSR) == 0 && o.uid != 0) {
         doctor_add(d, "writing", DOCTOR_BAD, "chmod u+rwx", "%s: its owner, %s, may not write",
                    folder, o.name);
         doctor_code(d, EX_NOPERM);

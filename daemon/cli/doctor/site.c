@@ -46,11 +46,14 @@ static void check_writer(struct doctor *d)
                    pid == 0 ? "not running: nobody holds the store's lock"
                             : "not known: the store's lock cannot be looked at");
     } else if (err.exit_code == EX_NOPERM) { /* a reader's part: no fault of the site */
-        d->daemon_up = pid > 0;
+        char holder[64] = "nobody holds the store";
+        d->daemon_up = pid != 0;
+        if (pid == -2)
+            snprintf(holder, sizeof(holder), "not known whether it runs");
+        else if (pid != 0)
+            snprintf(holder, sizeof(holder), "up, pid %ld holds the store", pid);
         doctor_add(d, "daemon", DOCTOR_NOTE, "who operates the daemon is of that group",
-                   pid > 0 ? "up, pid %ld holds the store; not asked: %s"
-                           : "nobody holds the store (%ld); not asked: %s",
-                   pid, err.text);
+                   "%s; not asked: %s", holder, err.text);
     } else {
         add_err(d, "daemon", "see the message, and try again", &err);
     }

@@ -504,6 +504,8 @@ static int read_file(const char *path, char **ret_text, size_t *ret_bytes, struc
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 
+    if (fd < 0 && err_is_shortage(errno))
+        return err_open(err, EX_CONFIG, path, errno);
     if (fd < 0)
         return err_fatal(err, EX_CONFIG, "%s: open: %s; see metammfd.conf(5)", path,
                          strerror(errno));

@@ -230,7 +230,7 @@ struct store {
 /* ---- lock.c ------------------------------------------------------------------------- */
 
 /* ERR_FATAL: a file of the store that cannot be opened for writing. Says whose it is, or whose its
- * folder. */
+ * folder. ERR_RETRY for want of descriptors or memory. */
 int store_denied(const char *what, const char *path, int code, struct err *err);
 /* ERR_FATAL EX_TEMPFAIL names the pid of the writer that has it. *ret_as_left: the last writer
  * ended in good order and the file is as it left it. */

@@ -56,6 +56,8 @@ int store_denied(const char *what, const char *path, int code, struct err *err)
     char folder[PATH_MAX], owner[ACCOUNT_BYTES], self[ACCOUNT_BYTES];
     struct stat info;
 
+    if (err_is_shortage(code))
+        return err_retry(err, EX_OSERR, "%s %s: open: %s", what, path, strerror(code));
     (void)snprintf(folder, sizeof(folder), "%s", path);
     bool is_there = lstat(folder, &info) == 0;
     if (!is_there)

@@ -97,8 +97,9 @@ static int unknown_verb(const char *name)
     for (size_t i = 0; i < N_VERBS; i++)
         names[i] = verbs[i].name;
     near = settings_nearest(name, names, N_VERBS);
-    fprintf(stderr, "metammf: no verb \"%s\"%s%s%s; metammf --help lists them\n", name,
-            near ? ": did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    fprintf(stderr, "metammf: no verb \"%s\"%s%s%s; metammf --help lists them\n",
+            cli_text(name), near ? ": did you mean \"" : "", near ? near : "",
+            near ? "\"?" : "");
     return EX_USAGE;
 }
 

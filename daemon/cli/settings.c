@@ -151,9 +151,8 @@ static json_t *gather(struct cli *cli, const char *file_error, struct err *err)
 
 static void print_head(const json_t *root)
 {
-    const char *fault = json_field_text(root, "file_error");
-    const char *silent = json_field_text(root, "daemon_error");
-    const char *path = json_field_text(root, "file");
+    const char *path = cli_field(root, "file"), *fault = cli_field(root, "file_error");
+    const char *silent = cli_field(root, "daemon_error");
 
     printf("file     %s\n", path[0] ? path : "none given: the defaults");
     if (fault[0])
@@ -174,11 +173,11 @@ static const char *advice(const char *waits)
 /* Returns whether it waits. */
 static bool print_row(const char *key, const json_t *row, bool all)
 {
-    const char *running = json_field_text(row, "running"), *file = json_field_text(row, "file");
+    const char *running = cli_field(row, "running"), *file = cli_field(row, "file");
     const char *waits = json_field_text(row, "waits");
     const char *value = running[0] ? running : file;
 
-    if (!all && !waits[0] && strcmp(value, json_field_text(row, "default")) == 0)
+    if (!all && !waits[0] && strcmp(value, cli_field(row, "default")) == 0)
         return false;
     printf("%-32s %s\n", key, value[0] ? value : "not known");
     if (waits[0])

@@ -155,8 +155,11 @@ int kafka_client_open(struct kafka_client *c, enum kafka_role role, const char *
     c->rk = rd_kafka_new(role == KAFKA_CONSUMER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf,
                          why, sizeof(why));
     if (c->rk == NULL) {
+        bool is_short = rd_kafka_last_error() == RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
         rd_kafka_conf_destroy(conf);
         kafka_secrets_redact(&c->secrets, why);
+        if (is_short)
+            return err_retry(err, EX_OSERR, "Kafka %s: %s", name, why);
         return err_fatal(err, EX_CONFIG, "Kafka %s: %s; check kafka.properties", name, why);
     }
     if (role == KAFKA_CONSUMER)

@@ -184,10 +184,14 @@ int active_model_newer(struct active_model *m, struct store *st, const struct se
     if (status != ERR_OK)
         return status;
     struct model *model;
+    m->active_id = row.model_id;
+    if (m->refused_id != row.model_id) /* it may have been put right meanwhile */
+        m->refused_id = 0;
     bool known = row.model_id == m->model_id || row.model_id == m->refused_id;
     status = known ? ERR_NONE : share(&row, s, &model, err);
     if (status == ERR_OK)
-        *ret_m = (struct active_model){.model_id = row.model_id, .model = model};
+        *ret_m = (struct active_model){
+            .model_id = row.model_id, .model = model, .active_id = row.model_id};
     else if (status == ERR_FATAL)
         m->refused_id = row.model_id;
     store_model_done(&row);

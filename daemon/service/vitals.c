@@ -111,10 +111,11 @@ bool vitals_ready(struct vitals *v, char *ret_why, size_t why_bytes)
     else if (!l.source_name)
         text_format(ret_why, why_bytes, "starting: the source is not open yet");
     else if (l.s.failed)
-        text_format(ret_why, why_bytes, "source %s failed: %s", l.source_name, l.s.detail);
+        text_format(ret_why, why_bytes, "source %s failed%s%s", l.source_name,
+                    l.s.detail[0] ? ": " : "", l.s.detail);
     else if (!l.s.connected)
-        text_format(ret_why, why_bytes, "source %s not connected: %s", l.source_name,
-                    l.s.detail);
+        text_format(ret_why, why_bytes, "source %s not connected%s%s", l.source_name,
+                    l.s.detail[0] ? ": " : "", l.s.detail);
     else if (waits[0])
         text_format(ret_why, why_bytes, "waiting: %s", waits);
     else if (l.p.wait[0])

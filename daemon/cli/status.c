@@ -299,17 +299,17 @@ static void print_absent(const json_t *root, const struct err *err)
     const json_t *writer = json_field(root, "writer_pid");
     json_int_t pid = json_is_integer(writer) ? json_integer_value(writer) : -1;
     bool is_mute = err->status != ERR_OK && err->exit_code == EX_NOPERM;
-    const char *word = "unknown";
+    const char *word = "unknown", *colour = paint.bad;
 
     if (err->status == ERR_OK) /* control_find found none, and left *err as it was */
         word = "down";
     else if (err->exit_code == EX_TEMPFAIL)
         word = "busy";
     else if (is_mute && pid > 0)
-        word = "up";
+        word = "up", colour = paint.dim;
     else if (is_mute && pid == 0)
         word = "down";
-    printf("daemon       %s%s%s", paint.bad, word, paint.off);
+    printf("daemon       %s%s%s", colour, word, paint.off);
     if (is_mute && pid > 0)
         printf(", pid %" JSON_INTEGER_FORMAT " holds the store", pid);
     printf("%s%s\n", err->text[0] ? ": " : "", cli_text(err->text));

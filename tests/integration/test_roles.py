@@ -41,6 +41,7 @@ VERBS = [  # arguments; reader, operator, hand, stranger (None = any fault)
     (["dlq", "show", "1"], *YES),
     (["verify"], *YES),
     (["doctor"], 0, 0, 77, 77),
+    (["settings"], 0, 0, 0, 0),  # the file, which all may read
     (["top", "--once"], *NO),
     (["ingest", "@/events.ndjson"], *NO),
     (["import", "interactions", "@/clicks.tsv"], *NO),
@@ -122,10 +123,13 @@ class Roles(OfOthers):
                          (ADMIN_GROUP, 0o660))
         self.as_root("ingest", self.site.dir / "first.ndjson")
         folders = {role: self.own_folder(role) for role in USERS}
+        print("\nexit codes".ljust(52), *(role.rjust(8) for role in USERS))
         for args, *expected in VERBS:
+            got = []
             for role, code in zip(USERS, expected):
                 with self.subTest(verb=" ".join(args), role=role):
                     r = self.of(role, *(a.replace("@", str(folders[role])) for a in args))
+                    got.append(r.returncode)
                     said = f"{args} {role}: {r.returncode}, {r.stdout}{r.stderr}"
                     if code is None:
                         self.assertNotEqual(r.returncode, 0, said)
@@ -133,6 +137,7 @@ class Roles(OfOthers):
                         self.assertEqual(r.returncode, code, said)
                     if code == 77 and args != ["doctor"]:
                         self.assertIn(f"member of group {ADMIN_GROUP}", r.stderr)
+            print(" ".join(args).ljust(51), *(str(code).rjust(8) for code in got))
         self.what_a_reader_sees()
         self.what_a_reader_may_not_write()
         self.busy()

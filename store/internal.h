@@ -231,6 +231,10 @@ struct store {
 
 /* ---- lock.c ------------------------------------------------------------------------- */
 
+/* ERR_FATAL: a file of the store that cannot be opened for writing. Says whose it is, or whose its
+ * folder. ERR_RETRY for want of descriptors or memory. */
+int store_denied(const char *what, const char *path, int code, struct err *err);
+
 struct store_lock {
     int fd;
     bool as_left; /* the last writer ended in good order and the file is as it left it */

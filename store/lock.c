@@ -13,10 +13,13 @@
  * another file is known for what it is.
  */
 
+#include "config/account.h"
 #include "store/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +29,58 @@
 
 #define MARK_BYTES 128
 #define GENERATION "generation "
+
+long store_writer_pid(const char *path)
+{
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+    char *real = realpath(path, NULL), *name = NULL, text[32];
+    long pid = -2;
+
+    if (asprintf(&name, "%s.lock", real ? real : path) < 0)
+        name = NULL;
+    free(real);
+    int fd = name ? open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    if (fd < 0 && name && errno == ENOENT)
+        pid = 0;
+    free(name);
+    if (fd < 0)
+        return pid;
+    if (fcntl(fd, F_OFD_GETLK, &lock) == 0) {
+        ssize_t n = lock.l_type == F_UNLCK ? 0 : pread(fd, text, sizeof(text) - 1, 0);
+        text[n > 0 ? n : 0] = '\0';
+        pid = lock.l_type == F_UNLCK ? 0 : strtol(text, NULL, 10);
+        pid = lock.l_type != F_UNLCK && pid <= 0 ? -1 : pid;
+    }
+    (void)close(fd);
+    return pid;
+}
+
+int store_denied(const char *what, const char *path, int code, struct err *err)
+{
+    char folder[PATH_MAX], owner[ACCOUNT_BYTES], self[ACCOUNT_BYTES];
+    struct stat info;
+
+    if (err_is_shortage(code))
+        return err_retry(err, EX_OSERR, "%s %s: open: %s", what, path, strerror(code));
+    (void)snprintf(folder, sizeof(folder), "%s", path);
+    bool is_there = lstat(folder, &info) == 0;
+    if (!is_there)
+        is_there = stat(dirname(folder), &info) == 0;
+    if (code != EACCES || !is_there)
+        return err_fatal(
+            err, err_exit_code(code, EX_IOERR),
+            "%s %s: open: %s; its folder must exist, and the folder and what is in "
+            "it must belong to uid %u, which runs this",
+            what, path, strerror(code), (unsigned)geteuid());
+    if (info.st_uid == geteuid())
+        return err_fatal(err, EX_NOPERM, "%s %s: open: %s: mode %04o of %s: chmod u+rw", what,
+                         path, strerror(code), info.st_mode & 07777u, folder);
+    return err_fatal(err, EX_NOPERM,
+                     "%s %s: open: %s: %s belongs to %s, and this runs as %s: run it as the "
+                     "former, or chown what is there to the latter",
+                     what, path, strerror(code), folder, account_user(info.st_uid, owner),
+                     account_user(geteuid(), self));
+}
 
 static int lock_held(const char *path, int fd, struct err *err)
 {
@@ -127,18 +182,12 @@ int store_lock_take(const char *path, struct store_lock *ret_lock, struct err *e
     if (asprintf(&name, "%s.lock", path) < 0)
         return err_oom(err, "store: name the lock file");
     int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    int open_errno = errno;
-    free(name);
-    if (fd < 0 && err_is_shortage(open_errno))
-        return err_retry(err, EX_OSERR, "store lock %s.lock: open: %s", path,
-                         strerror(open_errno));
+    int open_errno = errno, status = ERR_OK;
     if (fd < 0)
-        return err_fatal(
-            err, err_exit_code(open_errno, EX_IOERR),
-            "store lock %s.lock: open: %s; its folder must exist, and the folder and what "
-            "is in it must belong to uid %u, which runs this",
-            path, strerror(open_errno), (unsigned)geteuid());
-    int status = ERR_OK;
+        status = store_denied("store lock", name, open_errno, err);
+    free(name);
+    if (fd < 0)
+        return status;
     if (fcntl(fd, F_OFD_SETLK, &lock) != 0)
         status = errno == EAGAIN || errno == EACCES
                      ? lock_held(path, fd, err)

@@ -58,9 +58,7 @@ static int check_writable(const struct store *st, struct err *err)
     for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
         (void)snprintf(path, sizeof(path), "%s%s", st->path, suffixes[i]);
         if (faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) != 0 && errno != ENOENT)
-            return err_fatal(err, err_exit_code(errno, EX_IOERR),
-                             "store %s: %s; it must belong to uid %u, which runs this", path,
-                             strerror(errno), (unsigned)geteuid());
+            return store_denied("store", path, errno, err);
     }
     return ERR_OK;
 }

@@ -33,6 +33,10 @@ enum store_mode { STORE_READ, STORE_WRITE };
 int store_open(const char *path, enum store_mode mode, struct store **ret_st, struct err *err);
 void store_close(struct store *st); /* takes NULL; leaves -wal and -shm for readers */
 
+/* Who writes to the store at `path`, by its lock, which whoever may read the store may look at: a process
+ * id, 0 = nobody, -1 = somebody unknown, -2 = the lock cannot be looked at. */
+long store_writer_pid(const char *path);
+
 /* A header of a Kafka message, of a dead letter. */
 struct store_header {
     const char *name;

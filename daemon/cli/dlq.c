@@ -6,6 +6,7 @@
 #include "daemon/base/progress.h"
 #include "daemon/base/reasons.h"
 #include "daemon/cli/bulk.h"
+#include "daemon/cli/owner.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/service/control_client.h"
 #include "store/reading.h"
@@ -396,7 +397,9 @@ static int purge_ourselves(struct cli *cli, const struct dlq *d, int64_t before_
 
     if (r)
         return r;
-    r = store_open(cli->settings.store.path, STORE_WRITE, &st, err);
+    r = cli_become_owner(cli, err);
+    if (r == ERR_OK)
+        r = store_open(cli->settings.store.path, STORE_WRITE, &st, err);
     if (r)
         return r;
     r = d->damaged ? store_outbox_purge_damaged(st, ret_n, err)

@@ -37,6 +37,7 @@ static const struct cli_verb verbs[] = {
     {"fuse", "the forward pass of a model over an array", cli_fuse},
     {"backup", "store and models into a folder, while the daemon runs", cli_backup},
     {"restore", "store and models back from such a folder", cli_restore},
+    {"settings", "what runs, what the file says, what waits for a restart", cli_settings},
     {"snapshot", "a consistent copy of the store alone, without models", cli_snapshot},
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))

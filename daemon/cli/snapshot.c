@@ -58,8 +58,8 @@ static int report(const struct cli *cli, const char *path)
         return cli_print_json(json_pack("{s:o, s:I}", "path", json_field_path(path), "bytes",
                                         (json_int_t)info.st_size));
     cli_bytes(info.st_size, size, sizeof(size));
-        printf("%s: %s; the store alone, without its models: metammf backup copies both\n",
-               cli_text(path), size);
+    printf("%s: %s; the store alone, without its models: metammf backup copies both\n",
+           cli_text(path), size);
     return cli_finish();
 }
 

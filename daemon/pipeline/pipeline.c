@@ -178,32 +178,6 @@ bool pipeline_refresh(struct pipeline *p, int64_t timeout_ms)
     return refresh_drain(p->refresh, timeout_ms);
 }
 
-static void name_frozen(const struct settings *old, const struct settings *s)
-{
-    const struct {
-        bool changed;
-        const char *name;
-    } frozen[] = {
-        {strcmp(old->store.path, s->store.path) != 0, "store.path"},
-        {strcmp(old->store.model_dir, s->store.model_dir) != 0, "store.model_dir"},
-        {old->store.batch_rows < s->store.batch_rows, "store.batch_rows (more)"},
-        {old->media.max_bytes < s->media.max_bytes, "media.max_bytes (more)"},
-        {memcmp(&old->queue, &s->queue, sizeof(s->queue)) != 0, "queue"},
-        {old->extract.workers != s->extract.workers ||
-             old->extract.deadline_ms != s->extract.deadline_ms ||
-             old->extract.cpu_seconds != s->extract.cpu_seconds ||
-             old->extract.recycle_jobs != s->extract.recycle_jobs ||
-             old->extract.recycle_rss_bytes != s->extract.recycle_rss_bytes ||
-             old->extract.address_space_bytes != s->extract.address_space_bytes ||
-             old->extract.require_sandbox != s->extract.require_sandbox ||
-             strcmp(old->extract.worker_path, s->extract.worker_path) != 0,
-         "extract"},
-    };
-    for (size_t i = 0; i < sizeof(frozen) / sizeof(frozen[0]); i++)
-        if (frozen[i].changed)
-            log_warning("reload: %s stays as it was until a restart", frozen[i].name);
-}
-
 static void expect_kinds(const struct settings *s)
 {
     for (size_t i = 0; i < s->interactions.kinds.n; i++)
@@ -213,7 +187,6 @@ static void expect_kinds(const struct settings *s)
 void pipeline_reload(struct pipeline *p, const struct settings *s)
 {
     expect_kinds(s);
-    name_frozen(atomic_load(&p->settings), s);
     atomic_store(&p->settings, s);
     dispatch_reload(p->dispatch, s);
     refresh_reload(p->refresh, s);

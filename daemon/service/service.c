@@ -1,5 +1,6 @@
 #include "daemon/service/service.h"
 
+#include "config/account.h"
 #include "config/clock.h"
 #include "config/log_limit.h"
 #include "config/wake.h"
@@ -21,12 +22,15 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <libgen.h>
+#include <limits.h>
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -63,6 +67,7 @@ int service_init(struct service *svc, const char *config_path, struct err *err)
     r = settings_load(config_path, &svc->settings->s, err);
     if (r)
         return r;
+    svc->started = svc->settings;
     log_set_level((enum log_level)svc->settings->s.log_level);
     return ERR_OK;
 }
@@ -130,12 +135,27 @@ static int start_timer(struct service *svc, struct err *err)
     return ERR_OK;
 }
 
+/* Its files would be root's, and the daemon of that user could not use them. */
+static void warn_of_root(const struct settings *s)
+{
+    char folder[PATH_MAX], owner[ACCOUNT_BYTES];
+    struct stat info;
+
+    snprintf(folder, sizeof(folder), "%s", s->store.path);
+    if (geteuid() == 0 && stat(dirname(folder), &info) == 0 && info.st_uid != 0)
+        log_warning(
+            "this runs as root, and %s belongs to %s: run it as that user, who cannot use "
+            "what is left there otherwise",
+            folder, account_user(info.st_uid, owner));
+}
+
 static int start_pipeline(struct service *svc, struct err *err)
 {
     const struct settings *s = &svc->settings->s;
     char topic[SETTINGS_DLQ_TOPIC_BYTES] = "";
     int r;
 
+    warn_of_root(s);
     if (s->source == SETTINGS_SOURCE_KAFKA)
         settings_dlq_topic(s, topic, sizeof(topic));
     r = pipeline_open(s, topic[0] ? topic : NULL, &svc->pipeline, err);

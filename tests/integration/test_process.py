@@ -189,7 +189,8 @@ class Daemon(WithSite):
         text = self.site.config.read_text().replace("media = {", "media = { max_bytes = 1073741824;")
         self.site.config.write_text(text)
         self.site.daemon.send_signal(signal.SIGHUP)
-        wait_for("log", lambda: "media.max_bytes (more) stays as it was" in self.site.read_log())
+        wait_for("log", lambda: re.search(r"next restart only: media\.max_bytes",
+                                          self.site.read_log()))
         self.site.write_config()
         self.assertEqual(self.site.http("/livez")[0], 200)
 

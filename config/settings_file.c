@@ -481,6 +481,8 @@ int settings_load(const char *path, struct settings *s, struct err *err)
     int fd, status;
 
     fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0 && err_is_shortage(errno))
+        return err_open(err, EX_CONFIG, path, errno);
     if (fd < 0)
         return err_fatal(err, EX_CONFIG, "%s: open: %s; see metammfd.conf(5)", path,
                          strerror(errno));

@@ -93,6 +93,9 @@ int store_lock_take(const char *path, int *ret_fd, bool *ret_as_left, struct err
     int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     int open_errno = errno;
     free(name);
+    if (fd < 0 && err_is_shortage(open_errno))
+        return err_retry(err, EX_OSERR, "store lock %s.lock: open: %s", path,
+                         strerror(open_errno));
     if (fd < 0)
         return err_fatal(
             err, err_exit_code(open_errno, EX_IOERR),

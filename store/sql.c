@@ -163,7 +163,9 @@ const char *const store_sql[SQL_ID_COUNT] = {
                          "ON m.model_id = a.model_id",
     [SQL_MODEL_LIST] =
         "SELECT " MODEL_COLUMNS " FROM model m ORDER BY m.model_id DESC LIMIT ?1",
-    [SQL_MODEL_RETIRE] = "UPDATE model SET state = 'retired', retired_ms = ?2 "
+    /* The last one is the newest also when the clock went back: retention and rollback go by it. */
+    [SQL_MODEL_RETIRE] = "UPDATE model SET state = 'retired', retired_ms = max(?2, "
+                         "coalesce((SELECT max(retired_ms) FROM model) + 0.001, 0)) "
                          "WHERE state = 'active' AND model_id <> ?1",
     [SQL_MODEL_SET_ACTIVE] = "UPDATE model SET state = 'active', retired_ms = NULL "
                              "WHERE model_id = ?1",

@@ -19,26 +19,29 @@
 #include <unistd.h>
 
 #define US_PER_DAY (INT64_C(86400) * 1000000)
+#define META_CLOCK "clock_us"
 
-/* Runs one bounded DELETE and takes what it removed off *left. */
-static int retain_run(struct query *q, size_t *left, struct err *err)
+/* Runs one bounded DELETE, takes what it removed off *left and counts it in *n. */
+static int retain_run(struct query *q, size_t *left, int64_t *n, struct err *err)
 {
     int status = query_run(q, "remove old rows", err);
 
-    if (status == ERR_OK)
+    if (status == ERR_OK) {
         *left -= (size_t)store_changes(q->st);
+        *n += store_changes(q->st);
+    }
     return status;
 }
 
 static int retain_older(struct store *st, enum sql_id id, int64_t days, int64_t now_us,
-                        size_t *left, struct err *err)
+                        size_t *left, int64_t *n, struct err *err)
 {
     if (days <= 0 || *left == 0)
         return ERR_OK;
     struct query q = query_begin(st, id);
     query_us(&q, now_us - days * US_PER_DAY);
     query_int(&q, (int64_t)*left);
-    return retain_run(&q, left, err);
+    return retain_run(&q, left, n, err);
 }
 
 /* Before they go: whoever keeps edges in memory has to hear of it (touch.h). */
@@ -54,14 +57,14 @@ static int touch_ends(struct store *st, int64_t days, int64_t now_us, size_t n, 
 }
 
 static int retain_of_model(struct store *st, enum sql_id id, int64_t model_id, size_t *left,
-                           struct err *err)
+                           int64_t *n, struct err *err)
 {
     if (*left == 0)
         return ERR_OK;
     struct query q = query_begin(st, id);
     query_int(&q, model_id);
     query_int(&q, (int64_t)*left);
-    return retain_run(&q, left, err);
+    return retain_run(&q, left, n, err);
 }
 
 void store_keep_model(struct store *st, int64_t model_id)
@@ -86,17 +89,22 @@ static int retain_find(struct store *st, int64_t model_versions, int64_t *ret_mo
 }
 
 static int retain_models(struct store *st, int64_t model_versions, size_t *left,
-                         struct err *err)
+                         int64_t removed[STORE_RETAINED], struct err *err)
 {
-    static const enum sql_id ids[] = {SQL_RETAIN_EMBEDDING, SQL_RETAIN_USER_EMBEDDING,
-                                      SQL_RETAIN_TRAINING};
+    static const struct {
+        enum sql_id id;
+        enum store_retained kind;
+    } steps[] = {{SQL_RETAIN_EMBEDDING, STORE_RETAINED_VECTORS},
+                 {SQL_RETAIN_USER_EMBEDDING, STORE_RETAINED_VECTORS},
+                 {SQL_RETAIN_TRAINING, STORE_RETAINED_TRAININGS}};
     int64_t model_id = 0;
     int status = ERR_OK;
 
     while (status == ERR_OK && model_versions > 0 && *left > 0) {
         status = retain_find(st, model_versions, &model_id, err);
-        for (size_t i = 0; status == ERR_OK && i < sizeof ids / sizeof ids[0]; i++)
-            status = retain_of_model(st, ids[i], model_id, left, err);
+        for (size_t i = 0; status == ERR_OK && i < sizeof steps / sizeof steps[0]; i++)
+            status =
+                retain_of_model(st, steps[i].id, model_id, left, &removed[steps[i].kind], err);
     }
     return status == ERR_NONE ? ERR_OK : status;
 }
@@ -104,6 +112,7 @@ static int retain_models(struct store *st, int64_t model_versions, size_t *left,
 int store_retain(struct store *st, const struct store_retention *r, int64_t now_us,
                  size_t max_rows, bool *ret_more, struct err *err)
 {
+    int64_t n[STORE_RETAINED] = {0};
     size_t left = max_rows;
     int status = store_begin(st, err);
 
@@ -111,21 +120,35 @@ int store_retain(struct store *st, const struct store_retention *r, int64_t now_
         return status;
     status = touch_ends(st, r->interactions_days, now_us, left, err);
     if (status == ERR_OK)
-        status =
-            retain_older(st, SQL_RETAIN_INTERACTION, r->interactions_days, now_us, &left, err);
+        status = retain_older(st, SQL_RETAIN_INTERACTION, r->interactions_days, now_us, &left,
+                              &n[STORE_RETAINED_INTERACTIONS], err);
     if (status == ERR_OK)
-        status =
-            retain_older(st, SQL_RETAIN_DEAD_LETTER, r->dead_letters_days, now_us, &left, err);
+        status = retain_older(st, SQL_RETAIN_DEAD_LETTER, r->dead_letters_days, now_us, &left,
+                              &n[STORE_RETAINED_DEAD_LETTERS], err);
     if (status == ERR_OK)
-        status = retain_models(st, r->model_versions, &left, err);
+        status = retain_models(st, r->model_versions, &left, n, err);
     if (status == ERR_OK)
         status = store_commit(st, err);
     if (status != ERR_OK) {
         store_rollback(st);
         return status;
     }
+    for (int i = 0; r->removed && i < STORE_RETAINED; i++)
+        r->removed[i] += n[i];
     *ret_more = left == 0;
     return ERR_OK;
+}
+
+/* The same way as a model's id is kept (model.c): digits of a number. */
+int store_clock(struct store *st, int64_t *ret_us, struct err *err)
+{
+    return store_get_model_note(st, META_CLOCK, ret_us, err);
+}
+
+int store_put_clock(struct store *st, int64_t us, struct err *err)
+{
+    assert(st->mode == STORE_WRITE);
+    return store_put_model_note(st, META_CLOCK, us, err);
 }
 
 /* The directory's entry as well as the bytes. */

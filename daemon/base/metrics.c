@@ -14,6 +14,8 @@
 #include "daemon/base/metrics.h"
 
 #include "config/modality.h"
+#include "config/text.h"
+#include "daemon/base/reasons.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -25,7 +27,7 @@
 #define METRICS_BUCKETS     16
 #define METRICS_LABELS      32  /* of those that strangers choose */
 #define METRICS_KINDS       128 /* of those that the settings name */
-#define METRICS_LABEL_BYTES 64
+#define METRICS_LABEL_BYTES 256 /* the longest name of a topic has 249 */
 
 /* Upper bounds; everything above is +Inf. The design's goal, 20 ms besides extraction, and the
  * deadline of an item, some 10 s, both fall on a bound. */
@@ -51,18 +53,12 @@ struct labelled {
 
 static const char *const stage_names[] = {"queue", "extract", "fuse", "commit"};
 static const char *const result_names[] = {"stored", "deleted", "no_signal", "stale", "dead"};
-/* Every reason that there is (err_skip, item_kill): integration.monitoring_metrics compares. */
-static const char *const reasons[] = {
-    "bad_json",      "bad_schema",      "internal",      "media",           "media_codec",
-    "media_denied",  "media_encrypted", "media_missing", "media_no_frames", "media_not_file",
-    "media_path",    "media_sha256",    "media_too_big", "no_item",         "no_media",
-    "scheme",        "too_big",         "worker_cpu",    "worker_crash",    "worker_deadline",
-    "worker_memory", "worker_reply"};
 static const char *const flag_names[] = {"partial", "degraded", "capped", "retimed"};
+static const char *const retained_names[METRICS_RETAINED] = {
+    "interactions", "dead_letters", "vectors", "trainings", "model_folders", "spool_files"};
 #define METRICS_STAGES  (sizeof(stage_names) / sizeof(stage_names[0]))
 #define METRICS_RESULTS (sizeof(result_names) / sizeof(result_names[0]))
 #define METRICS_FLAGS   (sizeof(flag_names) / sizeof(flag_names[0]))
-#define METRICS_REASONS (sizeof(reasons) / sizeof(reasons[0]))
 
 static struct labelled events = LABELLED(METRICS_LABELS);
 static struct labelled warnings = LABELLED(METRICS_LABELS);
@@ -74,6 +70,7 @@ static struct histogram queryable;
 static atomic_uint_least64_t results[METRICS_RESULTS];
 static atomic_uint_least64_t interactions, users_forgotten, interactions_dropped;
 static atomic_uint_least64_t missing[MODALITY_COUNT], flagged[METRICS_FLAGS];
+static atomic_uint_least64_t retained[METRICS_RETAINED];
 
 static void count(atomic_uint_least64_t *counter, uint64_t n)
 {
@@ -117,10 +114,12 @@ static size_t labelled_slot(struct labelled *l, const char *name, size_t name_by
 
 static void labelled_add(struct labelled *l, const char *name, size_t name_bytes, uint64_t n)
 {
-    if (name_bytes >= METRICS_LABEL_BYTES)
-        name_bytes = METRICS_LABEL_BYTES - 1;
+    /* Made fit here, so that no two slots print the same series. */
+    char value[METRICS_LABEL_BYTES];
+
+    text_format(value, sizeof(value), "%.*s", (int)name_bytes, name);
     pthread_mutex_lock(&l->mutex);
-    l->value[labelled_slot(l, name, name_bytes)] += n;
+    l->value[labelled_slot(l, value, strlen(value))] += n;
     pthread_mutex_unlock(&l->mutex);
 }
 
@@ -132,6 +131,11 @@ void metrics_event(const char *topic)
 void metrics_event_warning(const char *warning, unsigned n)
 {
     labelled_add(&warnings, warning, strlen(warning), n);
+}
+
+void metrics_retained(enum metrics_retained kind, uint64_t n)
+{
+    count(&retained[kind], n);
 }
 
 void metrics_item(enum metrics_result result)
@@ -225,16 +229,13 @@ void metrics_gauge(FILE *out, const char *name, const char *help, double value)
     metrics_value(out, name, value);
 }
 
-/* A label's value, escaped. */
+/* A label's value, one line already, escaped. */
 static void print_label(FILE *out, const char *value)
 {
     for (const char *c = value; *c; c++) {
         if (*c == '\\' || *c == '"')
-            fprintf(out, "\\%c", *c);
-        else if (*c == '\n')
-            fputs("\\n", out);
-        else
-            fputc(*c, out);
+            fputc('\\', out);
+        fputc(*c, out);
     }
 }
 
@@ -270,8 +271,8 @@ static void print_histogram(FILE *out, struct histogram *h, const char *name, co
 
 static void print_counters(FILE *out)
 {
-    for (size_t i = 0; i < METRICS_REASONS; i++)
-        labelled_add(&dead_letters, reasons[i], strlen(reasons[i]), 0);
+    for (size_t i = 0; i < n_reasons; i++)
+        labelled_add(&dead_letters, reasons[i].name, strlen(reasons[i].name), 0);
     metrics_head(out, "metammf_events_total", "counter", "Events received, by topic.");
     print_labelled(out, &events, "metammf_events_total", "topic");
     metrics_head(out, "metammf_items_total", "counter", "Video events finished, by result.");
@@ -299,6 +300,11 @@ static void print_counters(FILE *out)
     metrics_head(out, "metammf_event_warnings_total", "counter",
                  "Events that were read although something was not as it should be, by what.");
     print_labelled(out, &warnings, "metammf_event_warnings_total", "warning");
+    metrics_head(out, "metammf_retention_removed_total", "counter",
+                 "What retention removed for good, by kind.");
+    for (size_t i = 0; i < METRICS_RETAINED; i++)
+        fprintf(out, "metammf_retention_removed_total{kind=\"%s\"} %" PRIu64 "\n",
+                retained_names[i], value_of(&retained[i]));
     metrics_head(out, "metammf_missing_modality_total", "counter",
                  "Items stored without a modality.");
     for (int m = 0; m < MODALITY_COUNT; m++)

@@ -42,6 +42,17 @@ void metrics_missing_modality(int modality);
  * metammf_flagged_items_total{flag} */
 enum metrics_flag { METRICS_PARTIAL, METRICS_DEGRADED, METRICS_CAPPED, METRICS_RETIMED };
 void metrics_item_flag(enum metrics_flag flag);
+/* metammf_retention_removed_total{kind}: n more were removed for good. */
+enum metrics_retained {
+    METRICS_RETAINED_INTERACTIONS,
+    METRICS_RETAINED_DEAD_LETTERS,
+    METRICS_RETAINED_VECTORS,
+    METRICS_RETAINED_TRAININGS,
+    METRICS_RETAINED_MODEL_FOLDERS,
+    METRICS_RETAINED_SPOOL_FILES,
+    METRICS_RETAINED
+};
+void metrics_retained(enum metrics_retained kind, uint64_t n);
 /* metammf_event_warnings_total{warning}: n more events were read with it; 0 = it is there from now on. */
 void metrics_event_warning(const char *warning, unsigned n);
 uint64_t metrics_items(enum metrics_result result); /* so far */

@@ -80,8 +80,8 @@ int cli_print_bulk(const struct cli *cli, const char *what, const struct ingest_
                       "already", (json_int_t)r->n_already, "stored", (json_int_t)r->n_stored,
                       "dead_letters", (json_int_t)r->n_dead_letters, "superseded",
                       (json_int_t)r->n_superseded, "seconds", r->seconds));
-    printf("%s: %" PRId64 " events, %" PRId64 " stored, %" PRId64 " dead letters", what,
-           r->n_events, r->n_stored, r->n_dead_letters);
+    printf("%s: %" PRId64 " events, %" PRId64 " stored, %" PRId64 " dead letters",
+           cli_text(what), r->n_events, r->n_stored, r->n_dead_letters);
     if (r->n_already)
         printf(", %" PRId64 " were there already", r->n_already);
     if (r->n_superseded)

@@ -1,5 +1,8 @@
 #include "daemon/cli/cli.h"
 
+#include "config/text.h"
+#include "daemon/base/json_field.h"
+#include "daemon/base/json_memory.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -145,25 +148,98 @@ int cli_fail(const struct err *err)
     return err->exit_code ? err->exit_code : EX_SOFTWARE;
 }
 
+static bool lost_text; /* for want of memory */
+
+static int out_of_memory(void)
+{
+    fputs("metammf: out of memory: what is said is not all\n", stderr);
+    return EX_OSERR;
+}
+
 int cli_finish(void)
 {
+    if (lost_text || json_memory_failures() > 0)
+        return out_of_memory();
     if (fflush(stdout) == 0 && !ferror(stdout))
         return 0;
     fprintf(stderr, "metammf: standard output: %s\n", strerror(errno));
     return EX_IOERR;
 }
 
+const char *cli_text(const char *text)
+{
+    static char *shown[CLI_TEXTS];
+    static size_t n;
+    size_t left = strlen(text), step;
+    char *to = malloc(left + 1), **slot = &shown[n++ % CLI_TEXTS];
+
+    free(*slot);
+    *slot = to;
+    if (!to) {
+        lost_text = true;
+        return "?";
+    }
+    for (; left > 0; text += step, left -= step) {
+        char instead;
+
+        step = text_step(text, left, &instead);
+        if (instead)
+            *to++ = instead;
+        else
+            to = (char *)memcpy(to, text, step) + step;
+    }
+    *to = '\0';
+    return *slot;
+}
+
+const char *cli_field(const struct json_t *object, const char *name)
+{
+    return cli_text(json_field_text(object, name));
+}
+
+/* All of them are below U+10000; jansson has escaped C0 in strings, and outside of them there are blanks. */
+static unsigned code_point(const unsigned char *u, size_t bytes)
+{
+    return bytes == 1   ? u[0]
+           : bytes == 2 ? (u[0] & 0x1fu) << 6 | (u[1] & 0x3fu)
+                        : (u[0] & 0x0fu) << 12 | (u[1] & 0x3fu) << 6 | (u[2] & 0x3fu);
+}
+
+char *cli_json_text(const struct json_t *value, size_t flags)
+{
+    char *plain = json_dumps(value, flags | JSON_ENCODE_ANY), *text = NULL;
+    size_t bytes = 0, step;
+    FILE *out = plain ? open_memstream(&text, &bytes) : NULL;
+
+    for (const char *c = plain; out && *c; c += step) {
+        step = (unsigned char)*c < 0x20 ? 0 : text_unseen(c);
+        if (step > 0) {
+            fprintf(out, "\\u%04x", code_point((const unsigned char *)c, step));
+            continue;
+        }
+        step = 1 + strcspn(c + 1, "\x7f\xc2\xd8\xe2"); /* first bytes of what may be unseen */
+        fwrite(c, 1, step, out);
+    }
+    free(plain);
+    bool failed = !out || ferror(out) != 0;
+    if (out && fclose(out) == 0 && !failed)
+        return text;
+    lost_text = true;
+    free(text);
+    return NULL;
+}
+
 static int print_json(json_t *value, size_t flags)
 {
-    int r;
+    char *text = value ? cli_json_text(value, flags | JSON_REAL_PRECISION(9)) : NULL;
+    bool good;
 
-    if (!value) {
-        fputs("metammf: out of memory\n", stderr);
-        return EX_OSERR;
-    }
-    r = json_dumpf(value, stdout, flags | JSON_REAL_PRECISION(9) | JSON_ENCODE_ANY);
     json_decref(value);
-    if (r != 0 || putchar('\n') == EOF) {
+    if (!text)
+        return out_of_memory();
+    good = puts(text) != EOF;
+    free(text);
+    if (!good) {
         fprintf(stderr, "metammf: standard output: %s\n", strerror(errno));
         return EX_IOERR;
     }
@@ -210,6 +286,7 @@ char *cli_base64(const void *data, size_t bytes)
         *o++ = n > 1 ? digits[three >> 6 & 63] : '=';
         *o++ = n > 2 ? digits[three & 63] : '=';
     }
+    lost_text |= out == NULL;
     if (o)
         *o = '\0';
     return out;

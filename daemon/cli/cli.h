@@ -76,6 +76,14 @@ int cli_open_store(struct cli *cli, struct store **ret_st, struct err *err); /* 
 
 /* "metammf: text" on standard error; returns the exit code, never 0. */
 int cli_fail(const struct err *err);
+enum { CLI_TEXTS = 16 };
+/* What others wrote (ids, titles, names of files, words of libraries), as text_print would print it, for
+ * printf. It lasts for CLI_TEXTS - 1 further calls. In daemon/cli no such text gets to a stream otherwise. */
+const char *cli_text(const char *text);
+/* The same of a field of a JSON object, "" when it has no such text. */
+const char *cli_field(const struct json_t *object, const char *name);
+/* JSON as it is printed, malloc'ed: what is unseen (config/text.h) stands in it as \uXXXX. NULL = no memory. */
+char *cli_json_text(const struct json_t *value, size_t flags);
 /* Prints one JSON value and a newline, drops the reference; returns the exit code. NULL = out of
  * memory. Floats with 9 digits: every float32 reads back as it was. */
 int cli_print_json(struct json_t *value);

@@ -157,22 +157,21 @@ static int print_result(const struct cli *cli, json_t *result)
             stderr,
             "metammf: a reader holds %s-wal open, where bytes of the id still are: the daemon "
             "empties it when that reader has ended; without a daemon, forget again then\n",
-            cli->settings.store.path);
+            cli_text(cli->settings.store.path));
     if (cli->json)
         return cli_print_json(json_incref(result));
     if (!json_is_true(json_object_get(result, "known")))
         printf(
             "nothing was known of this user (hash %s); what is said of them until now will be "
             "dropped\n",
-            json_string_value(json_object_get(result, "hash")));
+            cli_field(result, "hash"));
     else
         printf("forgotten (hash %s): %" PRId64 " interactions, %" PRId64 " vectors, %" PRId64
                " training pairs, %" PRId64 " dead letters that named them, %" PRId64
                " folders of models\n",
-               json_string_value(json_object_get(result, "hash")),
-               count_of(result, "interactions"), count_of(result, "vectors"),
-               count_of(result, "training_pairs"), count_of(result, "dead_letters"),
-               count_of(result, "folders"));
+               cli_field(result, "hash"), count_of(result, "interactions"),
+               count_of(result, "vectors"), count_of(result, "training_pairs"),
+               count_of(result, "dead_letters"), count_of(result, "folders"));
     return cli_finish();
 }
 

@@ -75,8 +75,8 @@ static int print_text(const struct store_embedding *e)
     char updated[32];
 
     cli_time((int64_t)(e->updated_ms * 1000), updated, sizeof(updated));
-    printf("%s: %d numbers, %s, model %" PRId64 ", seq %" PRId64 ", updated %s\n", e->item_id,
-           e->dim, e->state, e->model_id, e->seq, updated);
+    printf("%s: %d numbers, %s, model %" PRId64 ", seq %" PRId64 ", updated %s\n",
+           cli_text(e->item_id), e->dim, e->state, e->model_id, e->seq, updated);
     for (int32_t i = 0; i < e->dim; i++)
         printf("%s% .6f", i == 0 ? "" : i % 8 ? " " : "\n", (double)e->vec[i]);
     putchar('\n');

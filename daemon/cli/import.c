@@ -241,7 +241,7 @@ static void print_text(const struct import_result *r, const char *kind)
         printf("  left out: %" PRId64 " header, %" PRId64 " empty lines\n", r->n_header,
                r->n_blank);
     if (r->unread[0])
-        printf("  columns not read: %s\n", r->unread);
+        printf("  columns not read: %s\n", cli_text(r->unread));
     if (r->n_ts && r->n_old_ts == r->n_ts)
         fputs("metammf: warning: every time in the file is before the year 2000\n", stderr);
 }

@@ -2,6 +2,7 @@
  * asked for it, and the daemon goes on writing meanwhile. */
 #include "daemon/cli/cli.h"
 
+#include "daemon/base/json_field.h"
 #include "store/reading.h"
 
 #include <jansson.h>
@@ -51,10 +52,10 @@ static int report(const struct cli *cli, const char *path)
     if (stat(path, &info) != 0)
         info.st_size = 0;
     if (cli->json)
-        return cli_print_json(
-            json_pack("{s:s, s:I}", "path", path, "bytes", (json_int_t)info.st_size));
+        return cli_print_json(json_pack("{s:o, s:I}", "path", json_field_path(path), "bytes",
+                                        (json_int_t)info.st_size));
     cli_bytes(info.st_size, size, sizeof(size));
-    printf("%s: %s\n", path, size);
+    printf("%s: %s\n", cli_text(path), size);
     return cli_finish();
 }
 

@@ -302,14 +302,14 @@ static void print_parts(const json_t *parts)
 
     for (size_t i = 0; i < json_array_size(parts); i++) {
         const json_t *p = json_array_get(parts, i);
-        const char *why = json_field_text(p, "why");
+        const char *why = cli_field(p, "why");
 
         if (is_well(json_field_text(p, "state")) || n++ >= PARTS_SHOWN)
             continue;
-        printf("             %s", json_field_text(p, "topic"));
+        printf("             %s", cli_field(p, "topic"));
         if (json_field_int(p, "partition") >= 0)
             printf("/%" PRId64, json_field_int(p, "partition"));
-        printf(": %s%s%s\n", json_field_text(p, "state"), *why ? ": " : "", why);
+        printf(": %s%s%s\n", cli_field(p, "state"), *why ? ": " : "", why);
     }
     if (n > PARTS_SHOWN)
         printf("             … and %d more: metammf status --json\n", n - PARTS_SHOWN);
@@ -324,9 +324,9 @@ static void print_source_doing(const json_t *s)
         printf("             %s\n", states);
     print_parts(json_field(s, "parts"));
     if (*json_field_text(s, "detail"))
-        printf("             %s\n", json_field_text(s, "detail"));
+        printf("             %s\n", cli_field(s, "detail"));
     if (*json_field_text(s, "warning"))
-        printf("             warning: %s\n", json_field_text(s, "warning"));
+        printf("             warning: %s\n", cli_field(s, "warning"));
 }
 
 static void print_daemon(const json_t *d, const struct err *err)
@@ -347,10 +347,9 @@ static void print_daemon(const json_t *d, const struct err *err)
     printf("daemon       %s%s%s, pid %" PRId64 ", version %s, up %s%s%s\n",
            json_field_true(d, "ready") ? paint.good : paint.bad,
            json_field_true(d, "ready") ? "ready" : "not ready", paint.off,
-           json_field_int(d, "pid"), json_field_text(d, "version"), up,
-           *json_field_text(d, "why") ? ": " : "", json_field_text(d, "why"));
-    printf("source       %s, %s, %" PRId64 " partitions, lag %s%s%s\n",
-           json_field_text(s, "name"),
+           json_field_int(d, "pid"), cli_field(d, "version"), up,
+           *json_field_text(d, "why") ? ": " : "", cli_field(d, "why"));
+    printf("source       %s, %s, %" PRId64 " partitions, lag %s%s%s\n", cli_field(s, "name"),
            json_field_true(s, "connected") ? "connected" : "not connected",
            json_field_int(s, "partitions"), lag, json_field_true(s, "paused") ? ", paused" : "",
            json_field_true(s, "failed") ? ", failed" : "");
@@ -372,11 +371,11 @@ static void print_training(const json_t *d)
 
     if (!json_is_object(t))
         return;
-    printf("training     %s, %" PRId64 " new interactions\n", json_field_text(t, "state"),
+    printf("training     %s, %" PRId64 " new interactions\n", cli_field(t, "state"),
            json_field_int(t, "new_interactions"));
     if (json_is_object(last))
-        printf("             last: %s, %s\n", json_field_text(last, "result"),
-               json_field_text(last, "why"));
+        printf("             last: %s, %s\n", cli_field(last, "result"),
+               cli_field(last, "why"));
 }
 
 static void since(const json_t *object, char *ret_text, size_t bytes)
@@ -406,8 +405,7 @@ static void print_model(const json_t *root, const json_t *m)
     }
     since(m, age, sizeof(age));
     printf("model        %" PRId64 ", %s, %s fusion, %s, %s old", json_field_int(m, "id"),
-           json_field_text(m, "origin"), json_field_text(m, "fusion"),
-           json_field_text(m, "backbone"), age);
+           cli_field(m, "origin"), cli_field(m, "fusion"), cli_field(m, "backbone"), age);
     print_figure(m);
     printf("%s\n", json_is_integer(json_field(root, "pinned")) ? ", pinned" : "");
     if (json_object_size(states) > 1)
@@ -420,7 +418,7 @@ static void print_model(const json_t *root, const json_t *m)
         return;
     since(last, age, sizeof(age));
     printf("trained      %s ago: model %" PRId64 ", %s", age, json_field_int(last, "model_id"),
-           json_field_text(last, "state"));
+           cli_field(last, "state"));
     print_figure(last);
     puts("");
 }
@@ -454,7 +452,7 @@ static void print_interactions(const json_t *root)
             printf(", … (--json has all)");
             break;
         }
-        printf("%s %s %" PRId64 " (×%g%s)", i == 0 ? ":" : ",", json_field_text(kind, "kind"),
+        printf("%s %s %" PRId64 " (×%g%s)", i == 0 ? ":" : ",", cli_field(kind, "kind"),
                json_field_int(kind, "n"), json_field_real(kind, "factor"),
                json_field_true(kind, "known") ? "" : ", a kind without a setting");
     }
@@ -520,9 +518,11 @@ static void print_rest(const json_t *root)
 
 static int print_text(const json_t *root, const struct err *daemon_err)
 {
-    printf("store        %s\n", json_field_text(root, "store"));
+    printf("store        %s\n", cli_field(root, "store"));
     print_daemon(json_field(root, "daemon"), daemon_err);
     print_counts(root);
+    if (*json_field_text(json_field(root, "daemon"), "retention_wait"))
+        printf("retention    waits: %s\n", cli_field(json_field(root, "daemon"), "retention_wait"));
     print_training(json_field(root, "daemon"));
     print_rest(root);
     return cli_finish();

@@ -3,6 +3,7 @@
 #include "daemon/cli/train.h"
 
 #include "config/clock.h"
+#include "daemon/base/json_field.h"
 #include "daemon/base/paths.h"
 #include "daemon/cli/bulk.h"
 #include "daemon/cli/model_write.h"
@@ -251,14 +252,13 @@ static int print_text(const struct train *t, const json_t *metrics, int64_t mode
     const json_t *o = json_object_get(metrics, "options");
 
     if (t->a.out)
-        printf("files in %s", t->a.out);
+        printf("files in %s", cli_text(t->a.out));
     else
         printf("model %" PRId64 " %s", model_id,
                t->a.no_promote ? "added as a candidate" : "is active");
     printf(": %s, %s, item graph %s, %" JSON_INTEGER_FORMAT " numbers\n",
-           json_string_value(json_object_get(o, "fusion")),
-           json_string_value(json_object_get(o, "backbone")),
-           json_string_value(json_object_get(o, "item_graph")), integer(o, "dim"));
+           cli_field(o, "fusion"), cli_field(o, "backbone"), cli_field(o, "item_graph"),
+           integer(o, "dim"));
     printf("%" JSON_INTEGER_FORMAT " pairs of %" JSON_INTEGER_FORMAT
            " users and %" JSON_INTEGER_FORMAT " items, ",
            integer(metrics, "n_pairs"), integer(metrics, "n_users"),
@@ -277,7 +277,7 @@ static int print_result(const struct train *t, json_t *metrics, int64_t model_id
     (void)json_object_del(metrics, "files");
     (void)json_object_del(metrics, "no_history");
     if (t->a.out)
-        (void)json_object_set_new(metrics, "dir", json_string(t->a.out));
+        (void)json_object_set_new(metrics, "dir", json_field_path(t->a.out));
     else
         (void)json_object_update_new(metrics,
                                      json_pack("{s:I, s:b}", "model_id", (json_int_t)model_id,
@@ -301,7 +301,7 @@ static int ask_daemon(struct cli *cli, struct err *err)
     if (r == ERR_OK && cli->json)
         return cli_print_json(result);
     if (r == ERR_OK)
-        printf("asked; %s\n", json_string_value(json_object_get(result, "state")));
+        printf("asked; %s\n", cli_field(result, "state"));
     json_decref(result);
     return r;
 }

@@ -3,6 +3,7 @@
 #include "config/clock.h"
 #include "config/log.h"
 #include "config/log_limit.h"
+#include "config/text.h"
 #include "config/wake.h"
 
 #include <errno.h>
@@ -63,10 +64,11 @@ static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, const ch
 static enum MHD_Result reply_text(struct MHD_Connection *c, unsigned status, const char *text)
 {
     char line[512];
-    int n = snprintf(line, sizeof(line), "%s\n", text);
-    size_t bytes = n < 0 ? 0 : (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1;
 
-    return reply(c, status, "text/plain; charset=utf-8", line, bytes, MHD_RESPMEM_MUST_COPY);
+    text_format(line, sizeof(line) - 1, "%s", text);
+    strcat(line, "\n");
+    return reply(c, status, "text/plain; charset=utf-8", line, strlen(line),
+                 MHD_RESPMEM_MUST_COPY);
 }
 
 static enum MHD_Result reply_probe(struct MHD_Connection *c, const struct http_handlers *h,

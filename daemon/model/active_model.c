@@ -2,6 +2,7 @@
 
 #include "config/digest.h"
 #include "config/infile.h"
+#include "daemon/base/json_memory.h"
 #include "daemon/base/paths.h"
 #include "daemon/model/loaded.h"
 #include "fusion/file/outfile.h"
@@ -15,8 +16,9 @@
 enum { SEED = 20230610 }; /* of the untrained model: the same projection everywhere */
 
 /* What the import found out about the columns of a file that does not name them. */
-static void bind_columns(const struct store_model *row, struct model *model)
+static int bind_columns(const struct store_model *row, struct model *model, struct err *err)
 {
+    unsigned long n_failures = json_memory_failures();
     json_t *encoders = row->encoder_ids ? json_loads(row->encoder_ids, 0, NULL) : NULL;
     json_t *metrics = row->metrics ? json_loads(row->metrics, 0, NULL) : NULL;
     const json_t *dims = json_object_get(metrics, "modality_dim");
@@ -34,10 +36,12 @@ static void bind_columns(const struct store_model *row, struct model *model)
         F += dim[m];
         named = named || shape->encoder_id[m][0];
     }
-    if (!named && row->origin == STORE_MODEL_IMPORTED && F == shape->F)
+    bool is_short = json_memory_failures() != n_failures;
+    if (!is_short && !named && row->origin == STORE_MODEL_IMPORTED && F == shape->F)
         model_bind(model, dim, (const char(*)[64])encoder_id);
     json_decref(encoders);
     json_decref(metrics);
+    return is_short ? err_oom(err, "the columns of a model") : ERR_OK;
 }
 
 int active_model_has_file(const struct store_model *row, struct err *err)
@@ -55,6 +59,7 @@ int active_model_load(const struct store_model *row, const struct settings *s,
 {
     char path[PATH_MAX], hex[DIGEST_HEX_BYTES], *file;
     size_t bytes;
+    struct model *model;
     int status;
     if ((status = active_model_has_file(row, err)) != ERR_OK ||
         (status = paths_model_file(s, row->file, path, err)) != ERR_OK)
@@ -72,10 +77,12 @@ int active_model_load(const struct store_model *row, const struct settings *s,
                       "model %lld: %s: sha256 is %s, the store says %s: put the file back, or "
                       "roll back to another model",
                       (long long)row->model_id, path, hex, row->sha256);
-    else if ((status = model_load_bytes(file, bytes, path, ret_model, err)) != ERR_OK)
+    else if ((status = model_load_bytes(file, bytes, path, &model, err)) != ERR_OK)
         status = err_wrap(err, "model %lld", (long long)row->model_id);
+    else if ((status = bind_columns(row, model, err)) != ERR_OK)
+        model_free(model);
     else
-        bind_columns(row, *ret_model);
+        *ret_model = model;
     free(file);
     return status;
 }
@@ -184,10 +191,14 @@ int active_model_newer(struct active_model *m, struct store *st, const struct se
     if (status != ERR_OK)
         return status;
     struct model *model;
+    m->active_id = row.model_id;
+    if (m->refused_id != row.model_id) /* it may have been put right meanwhile */
+        m->refused_id = 0;
     bool known = row.model_id == m->model_id || row.model_id == m->refused_id;
     status = known ? ERR_NONE : share(&row, s, &model, err);
     if (status == ERR_OK)
-        *ret_m = (struct active_model){.model_id = row.model_id, .model = model};
+        *ret_m = (struct active_model){
+            .model_id = row.model_id, .model = model, .active_id = row.model_id};
     else if (status == ERR_FATAL)
         m->refused_id = row.model_id;
     store_model_done(&row);

@@ -16,7 +16,8 @@
 struct active_model {
     int64_t model_id;    /* 0 = none loaded */
     struct model *model; /* shared; active_model_done */
-    int64_t refused_id;  /* active in the store, but its file was not accepted; 0 = none */
+    int64_t active_id;   /* in the store, when it was last asked for a newer one */
+    int64_t refused_id;  /* that one, when its file was not accepted; 0 = it was */
 };
 
 /* Loads the active model, after seeding one for these encoders (MODALITY_COUNT, by modality) where

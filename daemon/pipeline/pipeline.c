@@ -8,6 +8,7 @@
 #include "daemon/model/factors.h"
 #include "daemon/pipeline/dispatch.h"
 #include "daemon/pipeline/queue.h"
+#include "daemon/pipeline/retention.h"
 #include "daemon/pipeline/sink.h"
 #include "daemon/pipeline/source.h"
 #include "daemon/pipeline/workers.h"
@@ -303,6 +304,7 @@ static int open_parts(struct pipeline *p, const struct settings *s, struct err *
     if ((status = media_file_probe(err)) != ERR_OK ||
         (status = workers_open(s, 0, &p->pool, err)) != ERR_OK ||
         (status = store_open(s->store.path, STORE_WRITE, &p->st, err)) != ERR_OK ||
+        (status = retention_begin(p->st, err)) != ERR_OK ||
         (status = factors_apply(p->st, s, err)) != ERR_OK ||
         (status = active_model_open(p->st, s, pool_encoders(p->pool), &p->model, err)) !=
             ERR_OK ||

@@ -82,8 +82,13 @@ static int build_rows(struct sink *k, struct item **items, size_t n, struct err 
     int status = ERR_OK;
     for (size_t i = first; status == ERR_OK && i < first + n; i++) {
         struct built *b = &k->built[i];
-        if (!b->is_there)
-            status = row_from_item(k->items[i], k->o.dlq_topic, &b->row, &b->op, err);
+        struct item_mark before;
+        if (b->is_there)
+            continue;
+        item_mark(k->items[i], &before);
+        status = row_from_item(k->items[i], k->o.dlq_topic, &b->row, &b->op, err);
+        if (status == ERR_RETRY)
+            item_rewind(k->items[i], &before);
         b->is_there = status == ERR_OK;
     }
     return status;
@@ -424,6 +429,7 @@ static void *sink_main(void *arg)
         if (!k->broken && !more)
             wait_for_news(k);
     }
+    retention_end(&k->retention);
     health_stop(HEALTH_SINK);
     requests_stop(&k->requests);
     return NULL;

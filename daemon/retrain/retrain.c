@@ -42,7 +42,7 @@ struct retrain {
     int64_t seed_offset;
     uint64_t n_forgotten;  /* of metrics_users_forgotten: folders have been looked through */
     int64_t forget_due_us; /* monotonic: not before */
-    int64_t model_id, newest_us; /* the active one; when the newest of those was made */
+    int64_t model_id, newest_id; /* the active one; the newest of those that were */
 
     pthread_mutex_t lock; /* around all that follows */
     struct retrain_schedule schedule;
@@ -261,9 +261,9 @@ static void take_past(struct retrain *t, const struct past *past)
     t->ndcg_10 = past->ndcg_10;
     t->ndcg_20 = past->ndcg_20;
     t->cold_ndcg_20 = past->cold_ndcg_20;
-    if (past->m.created_us <= t->newest_us)
+    if (past->m.model_id <= t->newest_id) /* not by their times: the clock may have gone back */
         return;
-    t->newest_us = past->m.created_us;
+    t->newest_id = past->m.model_id;
     t->seed_offset = past->m.model_id; /* so that a seed is not taken twice */
     retrain_schedule_init(&t->schedule, &now, past->m.origin == STORE_MODEL_TRAINED,
                           age_us > 0 ? age_us : 0, past->n_new);
@@ -428,7 +428,7 @@ static void take_outcome(struct retrain *t, const struct retrain_outcome *o)
         t->ndcg_20 = o->figures.candidate.ndcg_20;
         t->cold_ndcg_20 = o->figures.candidate.cold_ndcg_20;
         t->model_id = o->model_id;
-        t->newest_us = clock_real_us();
+        t->newest_id = o->model_id;
     }
     retrain_schedule_end(&t->schedule, t->settings(t->arg), &now, o->end);
 }

@@ -88,6 +88,7 @@ void service_reload_unchangeable(const struct settings *old, const struct settin
          old->interactions.tombstones == now->interactions.tombstones},
         {"spool.directory", same_text(old->spool.directory, now->spool.directory)},
         {"spool.keep_files", old->spool.keep_files == now->spool.keep_files},
+        {"spool.keep_done_days", old->spool.keep_done_days == now->spool.keep_done_days},
         {"http.address", same_text(old->http.address, now->http.address)},
         {"http.port", old->http.port == now->http.port},
         {"control.socket", same_text(old->control.socket, now->control.socket)},

@@ -6,6 +6,7 @@
 #include "daemon/base/json_field.h"
 #include "daemon/base/metrics.h"
 #include "daemon/base/process.h"
+#include "daemon/base/steady.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/publish/publish.h"
 #include "daemon/retrain/retrain.h"
@@ -70,6 +71,7 @@ void vitals_init(struct vitals *v, const struct settings *s, struct pipeline *p)
     v->pipeline = p;
     v->store_path = s->store.path;
     v->started_us = clock_real_us();
+    v->started_mono_us = clock_mono_us();
     v->stale_at_us = -STALE_EVERY_US;
     store_vitals_init(&v->rows, s->store.path);
 }
@@ -113,10 +115,11 @@ bool vitals_ready(struct vitals *v, char *ret_why, size_t why_bytes)
     else if (!l.source_name)
         text_format(ret_why, why_bytes, "starting: the source is not open yet");
     else if (l.s.failed)
-        text_format(ret_why, why_bytes, "source %s failed: %s", l.source_name, l.s.detail);
+        text_format(ret_why, why_bytes, "source %s failed%s%s", l.source_name,
+                    l.s.detail[0] ? ": " : "", l.s.detail);
     else if (!l.s.connected)
-        text_format(ret_why, why_bytes, "source %s not connected: %s", l.source_name,
-                    l.s.detail);
+        text_format(ret_why, why_bytes, "source %s not connected%s%s", l.source_name,
+                    l.s.detail[0] ? ": " : "", l.s.detail);
     else if (waits[0])
         text_format(ret_why, why_bytes, "waiting: %s", waits);
     else if (l.p.wait[0])
@@ -264,6 +267,16 @@ static void print_identity(FILE *out, struct vitals *v, const struct pipeline_st
     fputs("metammf_build_info{version=\"" MMF_VERSION "\"} 1\n", out);
 }
 
+static void print_retention(FILE *out)
+{
+    char why[128];
+
+    steady_wait(why, sizeof(why));
+    gauge(out, "metammf_retention_waits",
+          "1 while age cannot be told because the clock jumped: metammf status says more.",
+          why[0] ? 1 : 0);
+}
+
 void vitals_metrics(struct vitals *v, FILE *out)
 {
     struct look l;
@@ -281,6 +294,7 @@ void vitals_metrics(struct vitals *v, FILE *out)
     store_vitals_print(&v->rows, l.p.committed_us, out);
     free(l.parts);
     print_identity(out, v, &l.p);
+    print_retention(out);
     retrain_metrics(atomic_load(&v->retrain), out);
     process_metrics(out, v->started_us);
 }
@@ -353,26 +367,27 @@ static json_t *json_workers(const struct pool_stats *p)
 struct json_t *vitals_json(struct vitals *v)
 {
     struct look l;
-    char why[256] = "", waits[256];
+    char why[256] = "", waits[256], retention[128];
     bool live = health_ok(why, sizeof(why));
     bool ready = live && vitals_ready(v, why, sizeof(why));
 
     look_at(v, &l);
     look_at_parts(v, &l);
     health_waits(waits, sizeof(waits));
+    steady_wait(retention, sizeof(retention));
     struct stat store = {.st_ino = 0};
     (void)stat(v->store_path, &store);
     json_t *source = json_source(&l);
     free(l.parts);
     return json_pack(
         "{s:s, s:o, s:[I, I], s:i, s:f, s:b, s:b, s:s, s:s, s:o, s:{s:I, s:I, s:I}, s:o,"
-        " s:{s:I, s:b, s:i}, s:o}",
+        " s:{s:I, s:b, s:i}, s:o, s:s}",
         "version", MMF_VERSION, "store", json_field_path(v->store_path), "store_file",
         (json_int_t)store.st_dev, (json_int_t)store.st_ino, "pid", (int)getpid(), "uptime_s",
-        (double)(clock_real_us() - v->started_us) / 1e6, "live", live, "ready", ready, "why",
-        why, "wait", waits[0] ? waits : l.p.wait, "source", source, "queue", "work",
+        (double)(clock_mono_us() - v->started_mono_us) / 1e6, "live", live, "ready", ready,
+        "why", why, "wait", waits[0] ? waits : l.p.wait, "source", source, "queue", "work",
         (json_int_t)l.p.n_work, "done", (json_int_t)l.p.n_done, "in_flight",
         (json_int_t)l.p.n_in_flight, "workers", json_workers(&l.p.pool), "model", "id",
         (json_int_t)l.p.model_id, "trained", l.p.model_trained, "dim", (int)l.p.dim, "training",
-        retrain_json(atomic_load(&v->retrain)));
+        retrain_json(atomic_load(&v->retrain)), "retention_wait", retention);
 }

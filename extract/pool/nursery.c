@@ -239,6 +239,20 @@ static int hear(struct nursery *n, const struct protocol_control *ready, struct 
     return ERR_OK;
 }
 
+static int not_ready(const struct nursery *n, int cause, struct err *err)
+{
+    if (cause != ETIMEDOUT && n->was_killed)
+        return err_fatal(
+            err, EX_OSERR,
+            "worker pool: %s was killed before it was ready, most likely for want of "
+            "memory",
+            n->path);
+    return err_fatal(err, cause == ETIMEDOUT ? EX_OSERR : EX_CONFIG,
+                     "worker pool: %s ended or hung before it was ready (%s); run it with "
+                     "--version to see whether it starts",
+                     n->path, strerror(cause));
+}
+
 int nursery_start(struct nursery *n, struct err *err)
 {
     assert(n->pid == 0);
@@ -248,10 +262,7 @@ int nursery_start(struct nursery *n, struct err *err)
     struct protocol_control answer = {0};
     int fds[2] = {-1, -1};
     if (ask(n, &n->config, n->start_ms, &answer, fds) != 0)
-        return err_fatal(err, errno == ETIMEDOUT ? EX_OSERR : EX_CONFIG,
-                         "worker pool: %s ended or hung before it was ready (%s); run it with "
-                         "--version to see whether it starts",
-                         n->path, strerror(errno));
+        return not_ready(n, errno, err);
     close_fd(&fds[0]);
     close_fd(&fds[1]);
     if (answer.kind == PROTOCOL_READY)
@@ -330,10 +341,13 @@ void nursery_stop(struct nursery *n)
 {
     close_fd(&n->sock); /* it collects its workers and exits when it reads the end */
     if (n->pid > 0) {
-        if (n->pidfd < 0 || !wait_readable(n, n->pidfd, STOP_MS))
+        bool ended = n->pidfd >= 0 && wait_readable(n, n->pidfd, STOP_MS);
+        int status = 0;
+        if (!ended)
             kill(n->pid, SIGKILL);
-        while (waitpid(n->pid, NULL, 0) < 0 && errno == EINTR)
+        while (waitpid(n->pid, &status, 0) < 0 && errno == EINTR)
             ;
+        n->was_killed = ended && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
     }
     n->pid = 0;
     close_fd(&n->pidfd);

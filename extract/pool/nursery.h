@@ -22,6 +22,7 @@ struct nursery {
     bool changed;                 /* a later one announced others: it was ended */
     pid_t pid;                    /* 0 = none runs */
     int pidfd, sock;              /* -1 */
+    bool was_killed;              /* the last one, and not by us */
     unsigned generation;          /* counts the processes started */
     int64_t not_before_us;        /* of the next start, after one that failed */
     struct err start_err;         /* of that */

@@ -15,9 +15,8 @@
 #include <unistd.h>
 
 #define WORKERS_MAX 256
-#define START_MS    10000             /* dynamic linking and warm-up take 60 ms */
-#define OPEN_US     INT64_C(20000000) /* all hellos are there by then */
-#define DOWN_STARTS 3                 /* that failed in a row: no passing mishap */
+#define START_MS    10000 /* dynamic linking and warm-up take 60 ms */
+#define DOWN_STARTS 3     /* that failed in a row: no passing mishap */
 
 struct pool {
     struct slot_context context;
@@ -136,7 +135,7 @@ static bool turn(struct pool *p, int wake_fd, int64_t end_us)
 /* Runs the loop until every worker has said hello. */
 static int await_hellos(struct pool *p, struct err *err)
 {
-    int64_t end_us = clock_mono_us() + OPEN_US;
+    int64_t end_us = clock_mono_us() + 2 * p->context.nursery.start_ms * 1000;
     for (;;) {
         unsigned n_ready = 0;
         for (unsigned i = 0; i < p->n_slots; i++) {
@@ -149,7 +148,7 @@ static int await_hellos(struct pool *p, struct err *err)
         if (n_ready == p->n_slots)
             return ERR_OK;
         if (clock_mono_us() >= end_us)
-            return err_fatal(err, EX_CONFIG, "worker pool: %s: only %u of %u workers came up",
+            return err_fatal(err, EX_OSERR, "worker pool: %s: only %u of %u workers came up",
                              p->worker_path, n_ready, p->n_slots);
         turn(p, -1, end_us);
     }

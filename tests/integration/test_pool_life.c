@@ -239,6 +239,24 @@ static void pool_open_short_of_memory_is_no_configuration_error(void **state)
     assert_int_equal(pool_open(&options, &pool, &err), ERR_FATAL);
     assert_int_equal(err.exit_code, EX_OSERR);
     assert_non_null(strstr(err.text, "memory"));
+    options.encoder[MODALITY_VISUAL] = "killed";
+    assert_int_equal(pool_open(&options, &pool, &err), ERR_FATAL);
+    assert_int_equal(err.exit_code, EX_OSERR);
+    assert_non_null(strstr(err.text, "killed"));
+}
+
+/* A machine that is too busy for the workers' hellos is no fault of the settings either. */
+static void pool_open_too_slow_is_no_configuration_error(void **state)
+{
+    struct pool_options options = default_options();
+    struct pool *pool = NULL;
+    struct err err = {0};
+    (void)state;
+    options.encoder[MODALITY_VISUAL] = "mute";
+    options.start_ms = 500;
+    assert_int_equal(pool_open(&options, &pool, &err), ERR_FATAL);
+    assert_int_equal(err.exit_code, EX_OSERR);
+    assert_non_null(strstr(err.text, "workers came up"));
 }
 
 /* Of this process: whatever it is that makes another one fails, as beyond TasksMax= of the unit. */
@@ -509,6 +527,7 @@ int main(void)
         cmocka_unit_test(pool_daemon_killed_takes_its_workers_along),
         cmocka_unit_test(pool_open_bad_executable_is_a_configuration_error),
         cmocka_unit_test(pool_open_short_of_memory_is_no_configuration_error),
+        cmocka_unit_test(pool_open_too_slow_is_no_configuration_error),
         cmocka_unit_test(pool_open_short_of_processes_is_no_configuration_error),
         cmocka_unit_test(pool_open_takes_what_the_worker_announces),
         cmocka_unit_test(pool_open_refuses_an_unsound_announcement),

@@ -8,6 +8,7 @@ What is checked: the daemon's own command line, sd_notify messages on a socket o
 SIGTERM, kill -9. See processtest.py.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ import resource
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 import unittest
@@ -287,6 +289,42 @@ class ShortOfDescriptors(WithSite):
         self.assertEqual(client.returncode, 0, complaint)
         self.assertIn("ready", out)
         self.assertLess(cpu_s, 0.25)
+        self.assertEqual(site.stop()[0], 0)
+
+
+class ClockAhead(WithSite):
+    """A start with the clock two years ahead: the same as a store that lies two years behind it."""
+
+    JUMP_US = 730 * 86400 * 10 ** 6
+
+    def test_what_is_old_waits(self):
+        site = self.site
+        site.write_config("store = { keep_interactions_days = 365; };")
+        site.start()
+        site.drop("one.ndjson", ['{"user_id": "u1", "item_id": "clip-000"}', "rubbish"])
+        wait_for("both", lambda: self.json("status")["counts"]["dead_letters"] == 1 and
+                 self.json("status")["counts"]["interactions"] == 1)
+        self.assertEqual(self.json("status")["daemon"]["retention_wait"], "")
+        for kind in ("interactions", "dead_letters", "vectors", "trainings"):
+            self.assertEqual(
+                site.metric(f'metammf_retention_removed_total{{kind="{kind}"}}'), 0)
+        self.assertEqual(site.stop()[0], 0)
+        with contextlib.closing(sqlite3.connect(site.store)) as db, db:
+            for table in ("interaction", "dead_letter"):
+                db.execute(f"UPDATE {table} SET ts_ms = ts_ms - ?", (self.JUMP_US / 1000,))
+            db.execute("UPDATE meta SET value = CAST(value AS INTEGER) - ? WHERE name = 'clock_us'",
+                       (self.JUMP_US,))
+        site.start()
+        wait_for("retention", lambda: "retention waits: the clock jumped ahead by 730 days"
+                 in site.read_log())
+        status = self.json("status")
+        self.assertEqual((status["counts"]["interactions"], status["counts"]["dead_letters"]), (1, 1))
+        self.assertIn("jumped ahead by 730 days", status["daemon"]["retention_wait"])
+        self.assertIn("\nretention    waits: the clock jumped", self.verb(0, "status").stdout)
+        self.assertEqual(site.metric("metammf_retention_waits"), 1)
+        said = self.verb(75, "dlq", "purge", "--all", "--older-than", "30").stderr
+        self.assertIn("jumped ahead by 730 days", said)
+        self.assertEqual(self.json("dlq", "purge", "--all")["purged"], 1)
         self.assertEqual(site.stop()[0], 0)
 
 

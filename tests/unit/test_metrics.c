@@ -130,8 +130,26 @@ static void event_many_topics_are_bounded(void **state)
 static void label_hostile_text_is_escaped(void **state)
 {
     (void)state;
-    metrics_dead_letter("a\"b\\c\nd");
-    assert_true(has_line("metammf_dead_letters_total{reason=\"a\\\"b\\\\c\\nd\"} 1"));
+    metrics_dead_letter("a\"b\\c\nd\xff");
+    assert_true(has_line("metammf_dead_letters_total{reason=\"a\\\"b\\\\c d?\"} 1"));
+    /* what is shown alike is one series: a scrape that has one twice is refused whole */
+    metrics_dead_letter("e\x01");
+    metrics_dead_letter("e\x02");
+    assert_true(has_line("metammf_dead_letters_total{reason=\"e\"} 2"));
+}
+
+static void label_of_the_longest_name_is_whole(void **state)
+{
+    char name[250], line[300]; /* of a topic */
+
+    (void)state;
+    memset(name, 't', sizeof(name));
+    name[sizeof(name) - 1] = '\0';
+    metrics_event_warning(name, 1);
+    name[sizeof(name) - 2] = 'u';
+    metrics_event_warning(name, 1);
+    (void)snprintf(line, sizeof(line), "metammf_event_warnings_total{warning=\"%s\"} 1", name);
+    assert_true(has_line(line));
 }
 
 /* However many kinds are invented, those of the settings keep their series. */
@@ -207,6 +225,7 @@ int main(void)
         cmocka_unit_test(settings_may_have_many_kinds),
         cmocka_unit_test(event_many_topics_are_bounded),
         cmocka_unit_test(label_hostile_text_is_escaped),
+        cmocka_unit_test(label_of_the_longest_name_is_whole),
         cmocka_unit_test(interaction_kinds_are_bounded),
         cmocka_unit_test(item_counts_are_read_back),
         cmocka_unit_test(counting_from_threads_loses_nothing),

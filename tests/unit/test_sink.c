@@ -4,6 +4,7 @@
 #include "daemon/base/metrics.h"
 #include "daemon/pipeline/erasure.h"
 #include "daemon/pipeline/fuser.h"
+#include "daemon/pipeline/retention.h"
 #include "daemon/pipeline/sink.h"
 #include "fusion/model/fuse.h"
 
@@ -87,16 +88,17 @@ int store_write_batch(struct store *st, const struct store_op *ops, size_t n_ops
     return status;
 }
 
-int store_retain(struct store *st, const struct store_retention *r, int64_t now_us,
-                 size_t max_rows, bool *ret_more, struct err *err)
+/* Nothing grows old here. */
+void retention_run(struct retention *r, struct store *st, const struct settings *s)
 {
-    (void)st;
     (void)r;
-    (void)now_us;
-    (void)max_rows;
-    (void)err;
-    *ret_more = false;
-    return ERR_OK;
+    (void)st;
+    (void)s;
+}
+
+void retention_end(struct retention *r)
+{
+    (void)r;
 }
 
 /* Nobody is forgotten here. */

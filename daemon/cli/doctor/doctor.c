@@ -74,9 +74,9 @@ static int print_text(const struct doctor *d, int code)
         const struct doctor_check *c = &d->checks[i];
 
         printf("%s%s%s %-9s %s\n", colours[c->verdict], marks[c->verdict], paint.off, c->name,
-               c->detail);
+               cli_text(c->detail));
         if (c->next[0])
-            printf("            → %s\n", c->next);
+            printf("            → %s\n", cli_text(c->next));
     }
     int printed = cli_finish();
     return printed ? printed : code;

@@ -2,7 +2,7 @@
 #define MMF_STORE_READING_H
 
 /* Reading what is there, by a reader or the writer: items and vectors of the active model, counts,
- * dead letters, what a report shows, a copy of the whole. */
+ * dead letters, what a report shows. */
 
 #include "config/modality.h"
 #include "store/store.h"
@@ -187,8 +187,6 @@ void store_gaps_free(struct store_gap_row *rows, size_t n);
 
 /* ---- the whole file --------------------------------------------------------------------- */
 
-/* VACUUM INTO, by a writer or a reader; the target must not exist; it appears whole or not. */
-int store_snapshot(struct store *st, const char *path, struct err *err);
 /* PRAGMA quick_check plus each BLOB's checksum. ERR_FATAL EX_DATAERR with the first fault. */
 int store_check(struct store *st, int64_t *ret_n_blobs, struct err *err);
 

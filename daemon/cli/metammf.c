@@ -35,7 +35,9 @@ static const struct cli_verb verbs[] = {
     {"forget", "erase a person: interactions, vectors, what names them", cli_forget},
     {"judge", "a trained model against the active one, on held-out interactions", cli_judge},
     {"fuse", "the forward pass of a model over an array", cli_fuse},
-    {"snapshot", "a consistent copy of the store", cli_snapshot},
+    {"backup", "store and models into a folder, while the daemon runs", cli_backup},
+    {"restore", "store and models back from such a folder", cli_restore},
+    {"snapshot", "a consistent copy of the store alone, without models", cli_snapshot},
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 

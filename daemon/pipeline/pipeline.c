@@ -2,6 +2,7 @@
 
 #include "config/clock.h"
 #include "config/log.h"
+#include "config/text.h"
 #include "daemon/base/metrics.h"
 #include "daemon/event/event.h"
 #include "daemon/media/media_file.h"
@@ -32,6 +33,7 @@ struct pipeline {
     struct queue *work, *done;
     struct pool *pool;
     struct active_model model; /* until the sink has it */
+    char lost[256];            /* why it has none, "" = it has */
     struct dispatch *dispatch;
     struct sink *sink;
     struct store_writer writer; /* the way to it */
@@ -232,6 +234,7 @@ void pipeline_status(struct pipeline *p, struct pipeline_status *ret_status)
     memcpy(ret_status->wait, sink.wait, sizeof(ret_status->wait));
     if (sink.failing_since_us > 0)
         ret_status->failing_us = clock_mono_us() - sink.failing_since_us;
+    memcpy(ret_status->model_lost, sink.lost, sizeof(ret_status->model_lost));
     dispatch_stats(p->dispatch, &ret_status->pool);
     refresh_status(p->refresh, &ret_status->refresh);
     pthread_mutex_lock(&p->lock);
@@ -275,7 +278,8 @@ static int open_threads(struct pipeline *p, const struct settings *s, struct err
                                 .settled = on_settled,
                                 .committed = on_committed,
                                 .failed = on_failed,
-                                .arg = p};
+                                .arg = p,
+                                .lost = p->lost};
     int status = dispatch_open(&dispatch, &p->dispatch, err);
     if (status == ERR_OK)
         status = sink_open(&sink, &p->model, &p->sink, err);
@@ -297,6 +301,25 @@ static int open_refresh(struct pipeline *p, const struct settings *s, struct err
     return ERR_OK;
 }
 
+/* Without the file of its model a store still takes events: what they give is kept, and fused when there is a
+ * model. The store notes that, for the next start. */
+static int open_model(struct pipeline *p, const struct settings *s, struct err *err)
+{
+    struct err why = {0};
+    int status = active_model_open(p->st, s, pool_encoders(p->pool), &p->model, &why);
+
+    if (status != ERR_OK) {
+        *err = why;
+        return status;
+    }
+    if (p->model.model)
+        return ERR_OK;
+    text_format(p->lost, sizeof(p->lost), "%s", why.text);
+    log_error("%s; what is stored is served, and new items wait without vectors until then",
+              why.text);
+    return store_put_unfused(p->st, p->model.refused_id, err);
+}
+
 /* The workers before the first thread, the store before its reader. */
 static int open_parts(struct pipeline *p, const struct settings *s, struct err *err)
 {
@@ -306,8 +329,7 @@ static int open_parts(struct pipeline *p, const struct settings *s, struct err *
         (status = store_open(s->store.path, STORE_WRITE, &p->st, err)) != ERR_OK ||
         (status = retention_begin(p->st, err)) != ERR_OK ||
         (status = factors_apply(p->st, s, err)) != ERR_OK ||
-        (status = active_model_open(p->st, s, pool_encoders(p->pool), &p->model, err)) !=
-            ERR_OK ||
+        (status = open_model(p, s, err)) != ERR_OK ||
         (status = open_queues(p, s, err)) != ERR_OK)
         return status;
     status = open_threads(p, s, err);

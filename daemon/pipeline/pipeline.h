@@ -98,7 +98,8 @@ struct pipeline_status {
     char wait[96];        /* "disk full since 12:01:03", "" = none */
     int64_t failing_us;   /* for how long commits have failed, 0 = they do not */
     int64_t committed_us; /* the last commit, wall clock, 0 = none since the start */
-    int64_t model_id;
+    char model_lost[256]; /* why the active model's file is not accepted, "" = it serves */
+    int64_t model_id;     /* 0 = lost */
     bool model_trained;
     int32_t dim;
     struct pool_stats pool;

@@ -339,6 +339,7 @@ static void show_model(struct sink *k)
 {
     const struct model_shape *shape = model_shape(k->model.model);
     pthread_mutex_lock(&k->lock);
+    k->status.lost[0] = '\0';
     k->status.model_id = k->model.model_id;
     k->status.model_trained = shape->trained;
     k->status.dim = shape->D;
@@ -373,10 +374,17 @@ static int follow_model(struct sink *k, struct err *err)
         show_model(k);
         k->retention.due_us =
             0; /* the oldest of the models that it joins has something to lose */
-        log_notice("model %lld is active, after model %lld", (long long)k->model.model_id,
-                   (long long)old_id);
+        if (old_id)
+            log_notice("model %lld is active, after model %lld", (long long)k->model.model_id,
+                       (long long)old_id);
+        else
+            log_notice("model %lld is active: items have vectors again",
+                       (long long)k->model.model_id);
     } else if (status != ERR_NONE && status != ERR_RETRY) {
-        log_error("model %lld goes on serving: %s", (long long)old_id, err->text);
+        if (old_id)
+            log_error("model %lld goes on serving: %s", (long long)old_id, err->text);
+        else
+            log_error("still no model: %s", err->text);
     }
     return status;
 }
@@ -485,12 +493,16 @@ static void sink_free(struct sink *k)
 static int prepare(struct sink *k, const struct active_model *model, struct err *err)
 {
     int status = allocate(k, err);
-    if (status == ERR_OK)
+    if (status == ERR_OK && model->model_id)
         status = fuser_set_model(&k->fuser, model, err);
     if (status != ERR_OK)
         return status;
     k->model = *model;
-    show_model(k);
+    if (model->model_id)
+        show_model(k);
+    else
+        text_format(k->status.lost, sizeof(k->status.lost), "%s", k->o.lost);
+    k->o.lost = NULL;
     int code = pthread_create(&k->thread, NULL, sink_main, k);
     return code ? err_retry(err, EX_OSERR, "sink: start its thread: %s", strerror(code))
                 : ERR_OK;

@@ -36,6 +36,7 @@
 #include "daemon/service/service.h"
 #include "daemon/source/ingest.h"
 #include "daemon/source/reextract.h"
+#include "store/copy.h"
 #include "store/models.h"
 #include "store/reading.h"
 #include "store/writing.h"

@@ -124,6 +124,9 @@ bool vitals_ready(struct vitals *v, char *ret_why, size_t why_bytes)
         text_format(ret_why, why_bytes, "waiting: %s", waits);
     else if (l.p.wait[0])
         text_format(ret_why, why_bytes, "waiting: %s", l.p.wait);
+    else if (l.p.model_lost[0])
+        text_format(ret_why, why_bytes, "no model, new items wait without vectors: %s",
+                    l.p.model_lost);
     else
         return true;
     return false;
@@ -255,6 +258,9 @@ static void print_identity(FILE *out, struct vitals *v, const struct pipeline_st
 {
     int64_t created_us = atomic_load(&v->model_created_us);
 
+    gauge(out, "metammf_model_loaded",
+          "0 while the active model's file is missing or damaged: new items get no vectors.",
+          p->model_lost[0] ? 0 : 1);
     metrics_head(out, "metammf_model_info", "gauge", "The active model.");
     fprintf(out, "metammf_model_info{model_id=\"%" PRId64 "\",trained=\"%s\",dim=\"%d\"} 1\n",
             p->model_id, p->model_trained ? "true" : "false", p->dim);
@@ -308,7 +314,10 @@ void vitals_line(struct vitals *v, char *ret_text, size_t bytes)
     look_at(v, &l);
     health_waits(waits, sizeof(waits));
     if (!waits[0])
-        wait = l.p.wait[0] ? l.p.wait : l.s.connected ? "" : l.s.detail;
+        wait = l.p.wait[0]         ? l.p.wait
+               : !l.s.connected    ? l.s.detail
+               : l.p.model_lost[0] ? l.p.model_lost
+                                   : "";
     if (l.s.lag_records >= 0)
         snprintf(lag, sizeof(lag), "%" PRId64, l.s.lag_records);
     retrain_line(atomic_load(&v->retrain), retrain, sizeof(retrain));
@@ -381,13 +390,14 @@ struct json_t *vitals_json(struct vitals *v)
     free(l.parts);
     return json_pack(
         "{s:s, s:o, s:[I, I], s:i, s:f, s:b, s:b, s:s, s:s, s:o, s:{s:I, s:I, s:I}, s:o,"
-        " s:{s:I, s:b, s:i}, s:o, s:s}",
+        " s:{s:I, s:b, s:i, s:s}, s:o, s:s}",
         "version", MMF_VERSION, "store", json_field_path(v->store_path), "store_file",
         (json_int_t)store.st_dev, (json_int_t)store.st_ino, "pid", (int)getpid(), "uptime_s",
         (double)(clock_mono_us() - v->started_mono_us) / 1e6, "live", live, "ready", ready,
         "why", why, "wait", waits[0] ? waits : l.p.wait, "source", source, "queue", "work",
         (json_int_t)l.p.n_work, "done", (json_int_t)l.p.n_done, "in_flight",
         (json_int_t)l.p.n_in_flight, "workers", json_workers(&l.p.pool), "model", "id",
-        (json_int_t)l.p.model_id, "trained", l.p.model_trained, "dim", (int)l.p.dim, "training",
-        retrain_json(atomic_load(&v->retrain)), "retention_wait", retention);
+        (json_int_t)l.p.model_id, "trained", l.p.model_trained, "dim", (int)l.p.dim, "lost",
+        l.p.model_lost, "training", retrain_json(atomic_load(&v->retrain)), "retention_wait",
+        retention);
 }

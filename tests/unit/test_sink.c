@@ -223,18 +223,24 @@ static int set_up(void **state)
     return 0;
 }
 
-static void start(struct bench *b)
+static void start_with(struct bench *b, int64_t model_id, const char *lost)
 {
-    struct active_model model = {.model_id = 7};
+    struct active_model model = {.model_id = model_id};
     struct sink_options o = {.done = b->done,
                              .ledger = b->ledger,
                              .settings = &b->s,
                              .settled = on_settled,
                              .committed = on_committed,
                              .failed = on_failed,
-                             .arg = b};
+                             .arg = b,
+                             .lost = lost};
     assert_int_equal(sink_open(&o, &model, &b->k, NULL), ERR_OK);
     b->writer = sink_writer(b->k);
+}
+
+static void start(struct bench *b)
+{
+    start_with(b, 7, "");
 }
 
 static int tear_down(void **state)
@@ -419,6 +425,29 @@ static void flip_while_half_a_batch_waits_fuses_both_again(void **state)
     assert_int_equal(fake.oldest_model, 8);
 }
 
+/* What comes is written without a vector; as soon as there is a model, with one. */
+static void lost_model_keeps_items_without_vectors(void **state)
+{
+    struct bench *b = *state;
+    struct sink_status status;
+    int n_fuse_fail = 0;
+    push(b, "a", 1.0f);
+    start_with(b, 0, "its file is gone");
+    wait_for(&fake.n_settled, 1);
+    assert_int_equal(fake.oldest_model, 0);
+    sink_status(b->k, &status);
+    assert_string_equal(status.lost, "its file is gone");
+    assert_int_equal(status.model_id, 0);
+    assert_int_equal(store_work(&b->writer, flip, &n_fuse_fail, NULL), ERR_OK);
+    fake.oldest_model = INT64_MAX; /* the sink has nothing to write */
+    push(b, "b", 1.0f);
+    wait_for(&fake.n_settled, 2);
+    assert_int_equal(fake.oldest_model, 8);
+    sink_status(b->k, &status);
+    assert_string_equal(status.lost, "");
+    assert_int_equal(status.model_id, 8);
+}
+
 static void refused_row_becomes_a_dead_letter_alone(void **state)
 {
     struct bench *b = *state;
@@ -505,6 +534,7 @@ int main(void)
         CASE(flip_while_a_batch_waits_fuses_it_again),
         CASE(flip_without_memory_fuses_it_again),
         CASE(flip_while_half_a_batch_waits_fuses_both_again),
+        CASE(lost_model_keeps_items_without_vectors),
         CASE(refused_row_becomes_a_dead_letter_alone),
         CASE(row_that_cannot_be_fused_becomes_a_dead_letter_alone),
         CASE(fatal_error_stops_the_sink),

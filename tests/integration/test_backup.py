@@ -395,7 +395,7 @@ class Lost(Case):
         self.run_verb(66, "reextract", "--all", store=s.here(), text="no model to fuse new features with")
         self.put_back()
         wait_for("ready", s.ready)
-        self.assertEqual(s.count("current_embedding"), n + 5)
+        wait_for("their vectors", lambda: s.count("current_embedding") == n + 5)
         self.assertEqual(s.metric("metammf_model_loaded"), 1)
         s.load.put_items(1)
         wait_for("the next one", lambda: s.count("current_embedding") == n + 6)

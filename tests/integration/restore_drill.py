@@ -39,6 +39,7 @@ class Place:
     drop(name, lines)       a file into its spool, whole
     metammf(*args)          the command line for its store: a CompletedProcess
     ready()                 whether /readyz says so
+    rest()                  of the first one: stop, and start without training
     store                   the path of its store
     """
 
@@ -194,8 +195,8 @@ def roll_back(there, say):
 
 
 def drill(here, there, folder, items=1000, say=print):
-    """here runs with training_settings() and loses its settings of training with `rest`; `there` has
-    nothing yet, and does not train. Both are Places. At the end `there` runs."""
+    """here has nothing yet and trains by training_settings(); `there` has nothing yet and does not train. Both
+    are Places, both stopped. At the end both run."""
     load = Load(here)
     here.start()
     at = time.monotonic()

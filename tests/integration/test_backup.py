@@ -283,6 +283,24 @@ class Restores(Case):
         s.stop()
         self.assertEqual(s.read_log().count("this store is a backup of"), said)  # once
 
+    def test_a_disk_that_is_full_leaves_the_old_store(self):
+        if os.geteuid() != 0:
+            self.skipTest("only root can mount a small disk")
+        self.new.mkdir()
+        sizes = [-(-p.stat().st_size // 4096) * 4096 for p in self.folder.rglob("*")]
+        size = sum(sizes) + (self.folder / "metammf.db").stat().st_size // 2  # once, not twice
+        r = subprocess.run(["unshare", "-m", "sh", "-c",
+                            f"mount -t tmpfs -o size={size} none {self.new} && "
+                            f"{TOOLS}/metammf --store {self.new}/s.db restore {self.folder} || exit 9;"
+                            f"{TOOLS}/metammf --store {self.new}/s.db restore --force {self.folder};"
+                            f"code=$?; ls -A {self.new}; exit $code"], capture_output=True, text=True)
+        if r.returncode == 1 and "unshare" in r.stderr:
+            self.skipTest(r.stderr.strip())
+        self.assertEqual(r.returncode, 74, r.stderr)
+        self.assertIn("No space left on device", r.stderr)
+        left = {name for name in r.stdout.split() if name.startswith((".", "s.db"))}
+        self.assertEqual(left, {"s.db", "s.db.lock"})
+
     def test_a_damaged_store_is_set_aside(self):
         s = self.site
         s.store.write_bytes(b"rubbish" * 1000)
@@ -395,7 +413,7 @@ class Lost(Case):
         self.run_verb(66, "reextract", "--all", store=s.here(), text="no model to fuse new features with")
         self.put_back()
         wait_for("ready", s.ready)
-        self.assertEqual(s.count("current_embedding"), n + 5)
+        wait_for("their vectors", lambda: s.count("current_embedding") == n + 5)
         self.assertEqual(s.metric("metammf_model_loaded"), 1)
         s.load.put_items(1)
         wait_for("the next one", lambda: s.count("current_embedding") == n + 6)
@@ -436,6 +454,18 @@ class Lost(Case):
         self.json("train", "--epochs", 2, "--threads", 1, store=s.here())
         wait_for("ready", s.ready)
         self.assertEqual(active(s.store), 4)
+        s.stop()
+
+    def test_ingest_without_a_daemon(self):
+        s = self.site
+        self.damage("missing")
+        (s.dir / "more").write_text(json.dumps({"item_id": "late", "title": "a cat"}) + "\n")
+        self.run_verb(0, "ingest", s.dir / "more", text="new items wait without vectors until then")
+        self.run_verb(66, "get", "late", text="items of late wait for a model, since the file of model 3 is lost")
+        self.run_verb(66, "doctor", "--fast", text="✗ model")
+        self.put_back()
+        s.start()
+        wait_for("its vector", lambda: s.count("current_embedding") == 41)
         s.stop()
 
     def test_a_store_without_its_models(self):

@@ -67,8 +67,7 @@ static void warn_missing(const json_t *manifest)
     json_array_foreach(json_object_get(manifest, "missing"), i, row)
         fprintf(stderr, "metammf: model %" PRId64 " is not in the backup: %s: %s\n",
                 (int64_t)json_integer_value(json_object_get(row, "model_id")),
-                json_string_value(json_object_get(row, "file")),
-                json_string_value(json_object_get(row, "why")));
+                cli_field(row, "file"), cli_field(row, "why"));
 }
 
 static int report(const struct cli *cli, const char *dir, json_t *manifest)

@@ -66,27 +66,26 @@ static void print_aside(const json_t *report)
     size_t i;
 
     json_array_foreach(json_object_get(report, "aside"), i, name)
-        printf("what was there is now %s\n", json_string_value(name));
+        printf("what was there is now %s\n", cli_text(json_string_value(name)));
 }
 
 static void print_offsets(const json_t *report)
 {
-    const char *made = json_string_value(json_object_get(report, "made"));
-    const char *cluster = json_string_value(json_object_get(report, "cluster_id"));
+    const char *made = cli_field(report, "made");
+    const char *cluster = cli_field(report, "cluster_id");
     size_t n = json_array_size(json_object_get(report, "offsets"));
 
     if (n > 0)
         printf(
             "offsets of %zu partitions%s%s go back to %s: what Kafka still has since then is "
             "read again\n",
-            n, cluster && cluster[0] ? " of Kafka cluster " : "", cluster ? cluster : "",
-            made ? made : "?");
+            n, cluster[0] ? " of Kafka cluster " : "", cluster, made);
 }
 
 static int print(const struct cli *cli, json_t *report)
 {
     const json_t *counts = json_object_get(report, "counts");
-    const char *made = json_string_value(json_object_get(report, "made"));
+    const char *made = cli_field(report, "made");
 
     if (cli->json) {
         json_object_set_new(report, "store", json_string(cli->settings.store.path));
@@ -94,7 +93,7 @@ static int print(const struct cli *cli, json_t *report)
     }
     printf("%s: as of %s, %" PRId64 " items, %" PRId64 " interactions, active model %" PRId64
            " of %zu\n",
-           cli->settings.store.path, made ? made : "?",
+           cli->settings.store.path, made,
            (int64_t)json_integer_value(json_object_get(counts, "items")),
            (int64_t)json_integer_value(json_object_get(counts, "interactions")),
            (int64_t)json_integer_value(json_object_get(report, "active_model")),

@@ -1,6 +1,6 @@
 /* Preloaded: one allocation of the program, of libc, jansson or SQLite on its behalf finds no memory: the
  * $MMF_FAIL_AT-th after main began, and with $MMF_FAIL_ON all that follow. Their number goes to $MMF_FAIL_COUNT
- * at the end. */
+ * at the end. Or one in $MMF_FAIL_EVERY, without a period, while there is a file $MMF_FAIL_WHEN. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void *__libc_malloc(size_t bytes);
 void *__libc_calloc(size_t n, size_t bytes);
@@ -22,7 +23,8 @@ static struct {
 } ranges[RANGES];
 static size_t n_ranges;
 static atomic_ulong n_seen;
-static unsigned long fail_at;
+static unsigned long fail_at, fail_every;
+static const char *fail_when;
 static bool fail_on;
 static atomic_bool is_on;
 
@@ -63,6 +65,9 @@ __attribute__((constructor)) static void begin(void)
     const char *at = getenv("MMF_FAIL_AT");
     fail_at = at ? strtoul(at, NULL, 10) : 0;
     fail_on = getenv("MMF_FAIL_ON") != NULL;
+    const char *every = getenv("MMF_FAIL_EVERY");
+    fail_every = every ? strtoul(every, NULL, 10) : 0;
+    fail_when = getenv("MMF_FAIL_WHEN");
     dl_iterate_phdr(look, NULL);
     atexit(tell);
     atomic_store(&is_on, true);
@@ -78,6 +83,8 @@ static bool fails(const void *caller)
             continue;
         unsigned long n = atomic_fetch_add(&n_seen, 1) + 1;
         bool failing = fail_at > 0 && (n == fail_at || (fail_on && n > fail_at));
+        if (fail_every > 0 && (n * UINT64_C(0x9e3779b97f4a7c15) >> 24) % fail_every == 0)
+            failing = access(fail_when, F_OK) == 0;
         if (failing)
             errno = ENOMEM;
         return failing;

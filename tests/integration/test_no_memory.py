@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The command line while one allocation fails, or all from one on: nothing dies by a signal, what ends well has
-said all, and what fails has a text.
+said all, and what fails has a text. And a daemon while one in 10,000 fails: everything is stored once, nothing is
+a dead letter.
 
     test_no_memory.py TOOLS
 
@@ -14,7 +15,7 @@ import os
 import subprocess
 import unittest
 
-from processtest import TOOLS, WithSite
+from processtest import TOOLS, WithSite, wait_for
 
 VERBS = [
     ["status"], ["status", "--json"], ["explain", "a"], ["explain", "a", "--json"], ["get", "a", "--json"],
@@ -76,6 +77,30 @@ class NoMemory(WithSite):
                         for more in ({}, {"MMF_FAIL_ON": "1"})]
                 faults += [j.result() for j in jobs if j.result()]
         self.assertEqual(faults, [], f"{len(faults)} faults:\n" + "\n".join(faults[:60]))
+
+    def test_daemon(self):
+        site, n = self.site, 600
+        scarce = site.dir / "scarce"
+        site.store = site.dir / "daemon.db"
+        site.write_config("store = { retry_ms = 100; };")
+        site.start(LD_PRELOAD=str(TOOLS / "fail_alloc.so"), MMF_FAIL_EVERY="10000", MMF_FAIL_WHEN=str(scarce))
+        events = [{"item_id": f"v{i}", "title": f"title {i}", "tags": ["a", "b"]} for i in range(n)]
+        events += [{"type": "video.updated", "item_id": f"v{i}", "title": f"new {i}"} for i in range(0, n, 5)]
+        events += [{"user_id": f"u{i % 30}", "item_id": f"v{i}"} for i in range(n)]
+        scarce.touch()
+        site.drop("a.ndjson", map(json.dumps, events))
+
+        def done():
+            self.assertIsNone(site.daemon.poll(), site.read_log())
+            return not any(site.spool.glob("*.ndjson"))
+
+        wait_for("all events", done)
+        scarce.unlink()
+        status = json.loads(site.metammf("status", "--json").stdout)
+        self.assertEqual((status["counts"]["items"], status["counts"]["interactions"], status["dead_letters"]),
+                         (n, n, {}), site.read_log())
+        self.assertEqual(json.loads(site.metammf("explain", "v5", "--json").stdout)["title"], "new 5")
+        self.assertEqual(site.stop()[0], 0)
 
 
 if __name__ == "__main__":

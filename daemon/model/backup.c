@@ -113,26 +113,28 @@ static const char *listed_digest(const struct backup *b, const char *name)
     return json_string_value(json_object_get(json_object_get(b->files, name), "sha256"));
 }
 
-/* `file` as a row names it: "x.safetensors" or "trained-x/model.safetensors". ERR_NONE: it is not there. */
-static int copy_file(struct backup *b, const char *file, struct err *err)
+/* `name` of a folder that is open, as `file`: "x.safetensors" or "trained-x/model.safetensors". Not through
+ * a link: who writes there shall not choose what root copies. ERR_NONE: it is not there. */
+static int copy_file(struct backup *b, int dir_fd, const char *name, const char *file,
+                     struct err *err)
 {
-    char from[PATH_MAX], to[PATH_MAX], name[PATH_MAX];
-    struct err why;
-    int r = paths_join(b->model_dir, file, from, err);
+    char to[PATH_MAX], listed[PATH_MAX];
+    struct stat info;
+    int64_t bytes;
+    int in, r = paths_join(b->models, file, to, err);
 
     if (r == ERR_OK)
-        r = paths_join(b->models, file, to, err);
-    if (r == ERR_OK)
-        r = paths_join(BACKUP_MODELS, file, name, err);
+        r = paths_join(BACKUP_MODELS, file, listed, err);
     if (r != ERR_OK)
         return r;
-    r = outfile_copy(from, to, &why);
-    if (r == ERR_FATAL && why.exit_code == EX_NOINPUT && access(from, F_OK) != 0)
+    if (fstatat(dir_fd, name, &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode))
         return ERR_NONE;
-    if (r == ERR_OK)
-        return list_file(b, to, name, err);
-    *err = why;
-    return r;
+    r = infile_open_at(dir_fd, name, &in, &bytes, err);
+    if (r != ERR_OK)
+        return fstatat(dir_fd, name, &info, 0) != 0 && errno == ENOENT ? ERR_NONE : r;
+    r = outfile_copy_fd(in, file, to, err);
+    (void)close(in);
+    return r == ERR_OK ? list_file(b, to, listed, err) : r;
 }
 
 /* ---- a model --------------------------------------------------------------------------------- */
@@ -143,14 +145,14 @@ static int copy_folder_files(struct backup *b, DIR *d, const char *folder, struc
     char file[PATH_MAX];
     int r = ERR_OK;
 
-    while (r == ERR_OK && (entry = readdir(d))) {
+    while ((r == ERR_OK || r == ERR_NONE) && (entry = readdir(d))) {
         if (!is_plain(entry->d_name, strlen(entry->d_name)))
             continue;
         r = paths_join(folder, entry->d_name, file, err);
         if (r == ERR_OK)
-            r = copy_file(b, file, err);
+            r = copy_file(b, dirfd(d), entry->d_name, file, err);
     }
-    return r;
+    return r == ERR_NONE ? ERR_OK : r; /* what is missing is seen by its digest */
 }
 
 /* The folder's own list of digests against what was copied: it may have been written anew meanwhile
@@ -190,15 +192,27 @@ static int copy_folder(struct backup *b, const char *folder, struct err *err)
     if (r == ERR_OK)
         r = backup_mkdir(to, err);
     for (int i = 0; i < TRIES && (i == 0 || r == ERR_STALE); i++) {
-        DIR *d = opendir(from);
+        int fd = open(from, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+        if (!d && fd >= 0)
+            (void)close(fd);
         if (!d)
             return errno == ENOENT ? ERR_NONE : err_open(err, EX_IOERR, from, errno);
         r = copy_folder_files(b, d, folder, err);
         (void)closedir(d);
         if (r == ERR_OK)
             r = check_folder(b, folder, err);
-        r = r == ERR_NONE ? ERR_STALE : r;
     }
+    return r;
+}
+
+static int copy_model_file(struct backup *b, const char *file, struct err *err)
+{
+    int fd = open(b->model_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_open(err, EX_IOERR, b->model_dir, errno);
+    int r = copy_file(b, fd, file, file, err);
+    (void)close(fd);
     return r;
 }
 
@@ -206,10 +220,13 @@ static int copy_folder(struct backup *b, const char *folder, struct err *err)
 static int copy_model_files(struct backup *b, const struct store_model *m, struct err *err)
 {
     const char *slash = strchr(m->file, '/');
-    char folder[sizeof m->file];
+    char folder[sizeof m->file], name[PATH_MAX];
 
+    (void)snprintf(name, sizeof name, "%s/%s", BACKUP_MODELS, m->file);
+    if (!backup_is_name(name)) /* nor does a row choose a place outside */
+        return ERR_NONE;
     if (!slash)
-        return copy_file(b, m->file, err);
+        return copy_model_file(b, m->file, err);
     (void)snprintf(folder, sizeof folder, "%.*s", (int)(slash - m->file), m->file);
     return copy_folder(b, folder, err);
 }

@@ -192,6 +192,25 @@ static int is_there(const struct restore *r, const char *entry, bool *ret_same, 
     return status;
 }
 
+/* And is what was checked: whoever owns the backup may have changed it since. */
+static int copy_listed(const struct restore *r, const char *from, const char *to,
+                       const json_t *row, struct err *err)
+{
+    bool is = false;
+    int status = outfile_copy(from, to, err);
+
+    if (status == ERR_OK)
+        status = backup_give(to, BACKUP_FILE_MODE, (uid_t)-1, (gid_t)-1, err);
+    if (status == ERR_OK)
+        status = is_as_listed(to, row, &is, err);
+    if (status == ERR_OK && !is)
+        status =
+            err_fatal(err, EX_DATAERR, "%s was changed while it was copied: try again", from);
+    if (status == ERR_OK)
+        status = backup_give(to, BACKUP_FILE_MODE, r->uid, r->gid, err);
+    return status == ERR_NONE ? err_fatal(err, EX_IOERR, "%s: it is gone again", to) : status;
+}
+
 static int copy_entry(const struct restore *r, const char *entry, const char *base,
                       struct err *err)
 {
@@ -211,9 +230,7 @@ static int copy_entry(const struct restore *r, const char *entry, const char *ba
         if (status == ERR_OK)
             status = path_below(base, entry, name, to, err);
         if (status == ERR_OK)
-            status = outfile_copy(from, to, err);
-        if (status == ERR_OK)
-            status = backup_give(to, BACKUP_FILE_MODE, r->uid, r->gid, err);
+            status = copy_listed(r, from, to, row, err);
         if (status == ERR_OK && in_folder)
             status = backup_give(base, BACKUP_FOLDER_MODE, r->uid, r->gid, err);
     }
@@ -307,9 +324,7 @@ static int place_store(const struct restore *r, struct store_place *place, struc
     if ((size_t)snprintf(copy, sizeof copy, "%s.restoring", path) >= sizeof copy ||
         (size_t)snprintf(aside, sizeof aside, "%s%s", path, r->suffix) >= sizeof aside)
         return err_fatal(err, EX_CONFIG, "path %.200s…: too long", path);
-    status = outfile_copy(from, copy, err);
-    if (status == ERR_OK)
-        status = backup_give(copy, BACKUP_FILE_MODE, r->uid, r->gid, err);
+    status = copy_listed(r, from, copy, json_object_get(r->files, BACKUP_STORE), err);
     if (status == ERR_OK)
         status = store_place_put(place, copy, made ? made : "?", aside, &any, err);
     if (status != ERR_OK)

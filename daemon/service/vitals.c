@@ -262,8 +262,10 @@ static void print_identity(FILE *out, struct vitals *v, const struct pipeline_st
           "0 while the active model's file is missing or damaged: new items get no vectors.",
           p->model_lost[0] ? 0 : 1);
     metrics_head(out, "metammf_model_info", "gauge", "The active model.");
-    fprintf(out, "metammf_model_info{model_id=\"%" PRId64 "\",trained=\"%s\",dim=\"%d\"} 1\n",
-            p->model_id, p->model_trained ? "true" : "false", p->dim);
+    if (p->model_id)
+        fprintf(out,
+                "metammf_model_info{model_id=\"%" PRId64 "\",trained=\"%s\",dim=\"%d\"} 1\n",
+                p->model_id, p->model_trained ? "true" : "false", p->dim);
     if (created_us > 0)
         gauge(out, "metammf_model_age_seconds", "Since the active model was made.",
               (double)(clock_real_us() - created_us) / 1e6);
@@ -308,7 +310,7 @@ void vitals_metrics(struct vitals *v, FILE *out)
 void vitals_line(struct vitals *v, char *ret_text, size_t bytes)
 {
     struct look l;
-    char lag[32] = "unknown", waits[160], retrain[256];
+    char lag[32] = "unknown", waits[160], retrain[256], model[48] = "no model";
     const char *wait = waits;
 
     look_at(v, &l);
@@ -321,9 +323,11 @@ void vitals_line(struct vitals *v, char *ret_text, size_t bytes)
     if (l.s.lag_records >= 0)
         snprintf(lag, sizeof(lag), "%" PRId64, l.s.lag_records);
     retrain_line(atomic_load(&v->retrain), retrain, sizeof(retrain));
-    text_format(ret_text, bytes, "lag %s, %u decoding, model %" PRId64 "%s%s%s%s", lag,
-                l.p.pool.n_busy, l.p.model_id, l.p.model_trained ? "" : " untrained", retrain,
-                wait[0] ? "; " : "", wait);
+    if (l.p.model_id)
+        snprintf(model, sizeof(model), "model %" PRId64 "%s", l.p.model_id,
+                 l.p.model_trained ? "" : " untrained");
+    text_format(ret_text, bytes, "lag %s, %u decoding, %s%s%s%s", lag, l.p.pool.n_busy, model,
+                retrain, wait[0] ? "; " : "", wait);
 }
 
 static json_t *json_states(const struct source_status *s)

@@ -167,6 +167,24 @@ class Backups(Case):
                            "`metammf snapshot` copies the store alone")
         self.assertFalse((self.site.dir / "b").exists())
 
+    def test_a_link_is_not_followed(self):
+        """Who writes to the model folder does not choose what root copies."""
+        self.trained()
+        secret = self.site.dir / "secret"
+        secret.write_text("hunter2")
+        folder = self.files()[3].parent
+        (folder / "more").symlink_to(secret)
+        copy = self.backup()
+        self.assertFalse(any(b"hunter2" in p.read_bytes() for p in copy.rglob("*") if p.is_file()))
+        db = sqlite3.connect(self.site.store)
+        db.execute("UPDATE model SET file = '../' || file WHERE model_id = 2")
+        db.commit()
+        db.close()
+        self.run_verb(0, "backup", self.site.dir / "c", text="model 2 is not in the backup")
+        folder.rename(folder.with_name("elsewhere"))
+        folder.symlink_to("elsewhere")
+        self.run_verb(74, "backup", self.site.dir / "d", text="Not a directory|symbolic links")
+
     def files(self):
         return {m: self.site.dir / f for m, f in query(self.site.store, "SELECT model_id, file FROM model")}
 

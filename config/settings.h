@@ -129,6 +129,7 @@ struct settings {
     struct {
         char *directory; /* event files (NDJSON) are renamed into it */
         bool keep_files; /* true: move done files to <directory>/done; false: delete them */
+        int64_t keep_done_days; /* of what is in done; 0 = for ever */
     } spool;
 
     struct {

@@ -14,13 +14,16 @@
  *   models.h    models, what trains them, their vectors: the functions that write say so
  *   reading.h   items, vectors, counts, letters, reports: either handle
  *   touch.h     what incremental refresh asks and writes
- *   kinds.h     what interactions count */
+ *   kinds.h     what interactions count
+ *   copy.h      a copy of the whole, and a copy in the place of the store */
 
 #include "config/err.h"
 
 #include <stddef.h>
 
 struct store;
+
+#define STORE_GENERATION_BYTES 33 /* 32 digits and a NUL */
 
 enum store_mode { STORE_READ, STORE_WRITE };
 

@@ -2,6 +2,7 @@
 
 #include "config/text.h"
 #include "daemon/base/json_field.h"
+#include "daemon/base/json_memory.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -175,8 +176,18 @@ int cli_fail(const struct err *err)
     return err->exit_code ? err->exit_code : EX_SOFTWARE;
 }
 
+static bool lost_text; /* for want of memory */
+
+static int out_of_memory(void)
+{
+    fputs("metammf: out of memory: what is said is not all\n", stderr);
+    return EX_OSERR;
+}
+
 int cli_finish(void)
 {
+    if (lost_text || json_memory_failures() > 0)
+        return out_of_memory();
     if (fflush(stdout) == 0 && !ferror(stdout))
         return 0;
     fprintf(stderr, "metammf: standard output: %s\n", strerror(errno));
@@ -192,8 +203,10 @@ const char *cli_text(const char *text)
 
     free(*slot);
     *slot = to;
-    if (!to)
+    if (!to) {
+        lost_text = true;
         return "?";
+    }
     for (; left > 0; text += step, left -= step) {
         char instead;
 
@@ -236,8 +249,10 @@ char *cli_json_text(const struct json_t *value, size_t flags)
         fwrite(c, 1, step, out);
     }
     free(plain);
-    if (out && fclose(out) == 0)
+    bool failed = !out || ferror(out) != 0;
+    if (out && fclose(out) == 0 && !failed)
         return text;
+    lost_text = true;
     free(text);
     return NULL;
 }
@@ -248,10 +263,8 @@ static int print_json(json_t *value, size_t flags)
     bool good;
 
     json_decref(value);
-    if (!text) {
-        fputs("metammf: out of memory\n", stderr);
-        return EX_OSERR;
-    }
+    if (!text)
+        return out_of_memory();
     good = puts(text) != EOF;
     free(text);
     if (!good) {
@@ -301,6 +314,7 @@ char *cli_base64(const void *data, size_t bytes)
         *o++ = n > 1 ? digits[three >> 6 & 63] : '=';
         *o++ = n > 2 ? digits[three & 63] : '=';
     }
+    lost_text |= out == NULL;
     if (o)
         *o = '\0';
     return out;

@@ -31,6 +31,7 @@ struct cli_verb {
     int (*run)(struct cli *cli, int argc, char **argv);
 };
 
+int cli_backup(struct cli *cli, int argc, char **argv);
 int cli_demo(struct cli *cli, int argc, char **argv);
 int cli_dlq(struct cli *cli, int argc, char **argv);
 int cli_doctor(struct cli *cli, int argc, char **argv);
@@ -49,6 +50,7 @@ int cli_model(struct cli *cli, int argc, char **argv);
 int cli_recommend(struct cli *cli, int argc, char **argv);
 int cli_reextract(struct cli *cli, int argc, char **argv);
 int cli_report(struct cli *cli, int argc, char **argv);
+int cli_restore(struct cli *cli, int argc, char **argv);
 int cli_similar(struct cli *cli, int argc, char **argv);
 int cli_settings(struct cli *cli, int argc, char **argv);
 int cli_snapshot(struct cli *cli, int argc, char **argv);

@@ -546,6 +546,8 @@ static int print_text(const json_t *root, const struct err *daemon_err)
     printf("store        %s\n", cli_field(root, "store"));
     print_daemon(root, daemon_err);
     print_counts(root);
+    if (*json_field_text(json_field(root, "daemon"), "retention_wait"))
+        printf("retention    waits: %s\n", cli_field(json_field(root, "daemon"), "retention_wait"));
     print_training(json_field(root, "daemon"));
     print_rest(root);
     return cli_finish();

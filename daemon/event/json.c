@@ -1,26 +1,8 @@
 #include "daemon/event/json.h"
 
+#include "daemon/base/json_memory.h"
+
 #include <jansson.h>
-#include <stdbool.h>
-#include <stdlib.h>
-
-/* jansson says of some allocations that fail that the text is wrong, or nothing at all: an event would be a
- * dead letter for want of memory. So its allocations are watched. */
-static _Thread_local bool is_short;
-
-static void *allocate(size_t bytes)
-{
-    void *p = malloc(bytes);
-
-    is_short = is_short || !p;
-    return p;
-}
-
-/* Before any thread: jansson keeps these two in plain variables. */
-__attribute__((constructor)) static void watch_memory(void)
-{
-    json_set_alloc_funcs(allocate, free);
-}
 
 static struct field get(const void *object, const char *name);
 static struct field at(const void *list, size_t i);
@@ -77,7 +59,7 @@ static struct field at(const void *list, size_t i)
     return field_of(json_array_get(list, i));
 }
 
-static int bad_json(json_error_t *error, struct err *err)
+static int bad_json(json_error_t *error, bool is_short, struct err *err)
 {
     if (is_short || json_error_code(error) == json_error_out_of_memory)
         return err_oom(err, "event: parse JSON");
@@ -94,12 +76,12 @@ int json_document_open(const void *bytes, size_t n_bytes, bool takes_text,
                        struct document *ret_d, struct err *err)
 {
     json_error_t error;
-    is_short = false;
+    unsigned long n_failures = json_memory_failures();
     json_t *root = json_loadb(
         bytes, n_bytes, JSON_REJECT_DUPLICATES | (takes_text ? JSON_DECODE_ANY : 0), &error);
 
     if (!root)
-        return bad_json(&error, err);
+        return bad_json(&error, json_memory_failures() != n_failures, err);
     *ret_d = (struct document){field_of(root), close_document, root};
     return ERR_OK;
 }

@@ -34,8 +34,8 @@ static enum log_level level_of(int syslog_level)
     return syslog_level >= 7 ? LOG_LEVEL_DEBUG : (enum log_level)syslog_level;
 }
 
-static void clean_text(const struct kafka_client *c, const char *text, char *ret_text,
-                       size_t bytes)
+void kafka_client_words(const struct kafka_client *c, const char *text, char *ret_text,
+                        size_t bytes)
 {
     char *whole = strdup(text); /* a secret is found before it is cut, or its bytes replaced */
     if (whole != NULL)
@@ -68,7 +68,7 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
     struct kafka_client *c = rd_kafka_opaque(rk);
     char clean[ERR_TEXT_BYTES];
     note_too_large(c, text);
-    clean_text(c, text, clean, sizeof(clean));
+    kafka_client_words(c, text, clean, sizeof(clean));
     /* Both roles get all of the user's properties, so half of these remarks are noise. */
     if (strcmp(facility, "CONFWARN") == 0 && strstr(clean, "property and will be ignored"))
         return;
@@ -88,7 +88,7 @@ static void on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
     if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
         c->all_down = true; /* the reason came before */
     if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || c->last_error[0] == '\0')
-        clean_text(c, text, c->last_error, sizeof(c->last_error));
+        kafka_client_words(c, text, c->last_error, sizeof(c->last_error));
     note_too_large(c, text);
     if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR__SSL)
         log_error("Kafka %s: %s; check kafka.properties (security.protocol, sasl.*, ssl.*)",

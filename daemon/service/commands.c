@@ -27,6 +27,7 @@
 #include "config/settings.h"
 #include "daemon/base/ids.h"
 #include "daemon/base/metrics.h"
+#include "daemon/base/steady.h"
 #include "daemon/model/forget.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/retrain/retrain.h"
@@ -37,17 +38,21 @@
 #include "daemon/service/service.h"
 #include "daemon/source/ingest.h"
 #include "daemon/source/reextract.h"
+#include "store/copy.h"
 #include "store/models.h"
 #include "store/reading.h"
 #include "store/writing.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
+
+#define DAY_US INT64_C(86400000000)
 
 static int give(json_t *result, struct json_t **ret_result, struct err *err)
 {
@@ -294,6 +299,14 @@ static int serve_purge(struct control_call *call, struct json_t **ret_result, st
                       .id = number_of(call, "id"),
                       .before_us = number_of(call, "before_us"),
                       .damaged = json_is_true(json_object_get(call->args, "damaged"))};
+    struct steady now = steady_look();
+
+    if (p.before_us && now.ahead_us >= DAY_US)
+        return err_fatal(err, EX_TEMPFAIL,
+                         "the clock jumped ahead by %" PRId64
+                         " days: what is old cannot be told "
+                         "for %" PRId64 " min; wait, or purge without --older-than",
+                         now.ahead_us / DAY_US, now.settle_us / 60000000 + 1);
     int r = pipeline_write(svc->pipeline, purge_write, &p, err);
 
     return r ? r : give(json_pack("{s:I}", "purged", (json_int_t)p.n), ret_result, err);

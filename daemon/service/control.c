@@ -2,6 +2,7 @@
 
 #include "config/infile.h"
 #include "config/log.h"
+#include "daemon/base/json_memory.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -184,13 +185,19 @@ static int serve(struct client *cl, json_t *request, const struct handed *handed
 
 static bool answer(struct client *cl, const struct handed *handed)
 {
+    unsigned long n_failures = json_memory_failures();
     json_t *request = json_loads(cl->packet, JSON_REJECT_DUPLICATES, NULL);
     json_t *result = NULL;
     struct err err;
     bool sent;
 
     err_clear(&err);
-    if (serve(cl, request, handed, &result, &err) == ERR_OK)
+    int r = serve(cl, request, handed, &result, &err);
+    if (r == ERR_OK && json_memory_failures() != n_failures) { /* a field may be missing */
+        json_decref(result);
+        r = err_oom(&err, "control: answer");
+    }
+    if (r == ERR_OK)
         sent = send_json(cl->fd, json_pack("{s:b, s:o*}", "ok", 1, "result", result));
     else
         sent = send_json(cl->fd, json_pack("{s:b, s:s, s:i}", "ok", 0, "error", err.text,

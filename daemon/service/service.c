@@ -18,6 +18,7 @@
 #include "daemon/service/notify.h"
 #include "daemon/service/reload.h"
 #include "daemon/source/spool.h"
+#include "store/copy.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -163,6 +164,32 @@ static int start_pipeline(struct service *svc, struct err *err)
     return r;
 }
 
+struct restored {
+    char made[64];
+};
+
+static int take_restored(struct store *st, void *arg, struct err *err)
+{
+    struct restored *r = arg;
+
+    return store_take_restored(st, r->made, sizeof(r->made), err);
+}
+
+/* Once, by the first start on it. */
+static int tell_restored(struct service *svc, struct err *err)
+{
+    struct restored r = {{0}};
+    int status = pipeline_write(svc->pipeline, take_restored, &r, err);
+
+    if (status == ERR_OK && r.made[0])
+        log_notice(
+            "this store is a backup of %s, restored: offsets go back to then, and what the "
+            "source still has since then is read again; readers of changes see another "
+            "generation",
+            r.made);
+    return status == ERR_RETRY ? ERR_OK : status; /* a disk that is full is told elsewhere */
+}
+
 static bool http_live(void *ctx, char *ret_why, size_t why_bytes)
 {
     return vitals_live(ctx, ret_why, why_bytes);
@@ -289,8 +316,8 @@ static int start_source(struct service *svc, struct err *err)
 int service_start(struct service *svc, struct err *err)
 {
     int (*const steps[])(struct service *, struct err *) = {
-        start_signals, start_timer,   start_pipeline, start_http,
-        start_retrain, start_control, start_source};
+        start_signals, start_timer,   start_pipeline, tell_restored,
+        start_http,    start_retrain, start_control,  start_source};
     int r = ERR_OK;
 
     for (size_t i = 0; r == ERR_OK && i < sizeof(steps) / sizeof(steps[0]); i++)

@@ -189,6 +189,8 @@ static int open_video(struct maker *m)
         t->ctx->color_range = AVCOL_RANGE_JPEG;
     AVDictionary *d = NULL;
     encoder_options(codec->name, gop, o->quality, &d);
+    if (o->open_gop)
+        (void)av_dict_set(&d, "x264-params", "open-gop=1:bframes=3", 0);
     int status = open_track(m, t, codec, &d);
     if (status == ERR_OK)
         status = turn_track(m, t);
@@ -384,6 +386,8 @@ static int open_all(struct maker *m, const char *path)
     AVDictionary *d = NULL;
     if (o->faststart)
         (void)av_dict_set(&d, "movflags", "faststart", 0);
+    if (o->fragmented)
+        (void)av_dict_set(&d, "movflags", "frag_keyframe+delay_moov", 0);
     if (o->encrypted) {
         (void)av_dict_set(&d, "encryption_scheme", "cenc-aes-ctr", 0);
         (void)av_dict_set(&d, "encryption_key", "00112233445566778899aabbccddeeff", 0);

@@ -107,7 +107,7 @@ static void prepare(struct pool *p, const struct pool_options *o)
     c->options.worker_path = p->worker_path;
     c->next_seq = 1;
     nursery_init(&c->nursery, p->worker_path, p->argv, o->start_ms > 0 ? o->start_ms : START_MS,
-                 &config);
+                 o->waiting, &config);
 }
 
 /* Milliseconds until the next slot is due, at most until `end_us`; rounded up. */

@@ -27,8 +27,11 @@ struct pool_options {
     int64_t deadline_ms, cpu_seconds;
     int64_t recycle_jobs, recycle_rss_bytes, address_space_bytes, max_media_bytes;
     bool require_sandbox;
-    int64_t
-        start_ms; /* metammf-extract is ready by then, its workers in twice that; 0 = 10,000 */
+    /* metammf-extract is ready by then, its workers in twice that; 0 = 10,000 */
+    int64_t start_ms;
+    /* Called about twice a second while pool_open or pool_wait waits for metammf-extract itself,
+     * which may last start_ms: a caller that is watched says then that it is alive. NULL = none. */
+    void (*waiting)(void);
     const char
         *encoder[MODALITY_COUNT]; /* names of metammf-extract --encoder; NULL = built in */
 };

@@ -13,7 +13,9 @@ import tempfile
 
 SKIP = 77
 WANTED = {"bin/metammfd", "bin/metammf", "libexec/metammf-extract",
-          "lib/systemd/system/metammfd.service", "lib/sysusers.d/metammfd.conf"}
+          "lib/systemd/system/metammfd.service", "lib/sysusers.d/metammfd.conf",
+          # bash-completion loads the file that has the command's name
+          "share/bash-completion/completions/metammf", "share/bash-completion/completions/metammfd"}
 
 
 def run(*command, **kw):

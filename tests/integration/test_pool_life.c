@@ -477,7 +477,14 @@ static void pool_worker_that_cannot_start_again_gives_the_job_back(void **state)
     remove_copy(&worker);
 }
 
-/* Each of six would wait start_ms for it, one after the other. */
+static unsigned n_waited;
+
+static void count_waiting(void)
+{
+    n_waited++;
+}
+
+/* Each of six would wait start_ms for it, one after the other. Whoever waits hears of it. */
 static void pool_process_that_hangs_is_waited_for_once(void **state)
 {
     struct copy worker = copy_worker();
@@ -485,8 +492,10 @@ static void pool_process_that_hangs_is_waited_for_once(void **state)
     (void)state;
     options.worker_path = worker.path;
     options.n_workers = 6;
-    options.start_ms = 1000;
+    options.start_ms = 1200;
+    options.waiting = count_waiting;
     struct pool *pool = open_pool(&options);
+    n_waited = 0;
     assert_int_equal(unlink(worker.path), 0);
     FILE *script = fopen(worker.path, "w");
     assert_non_null(script);
@@ -498,6 +507,7 @@ static void pool_process_that_hangs_is_waited_for_once(void **state)
     while (pool_n_idle(pool) > 0)
         (void)pool_wait(pool, -1, 10, &result);
     assert_in_range(clock_mono_us() - start_us, 0, 4 * 1000 * 1000);
+    assert_true(n_waited >= 2);
     pool_close(pool);
     struct err err = {0}; /* a machine that is short of memory is slow, too */
     assert_int_equal(pool_open(&options, &pool, &err), ERR_FATAL);

@@ -2,7 +2,9 @@
 #include "daemon/cli/doctor/checks.h"
 
 #include "daemon/kafka/probe.h"
+#include "daemon/model/active_model.h"
 #include "daemon/service/control_client.h"
+#include "store/models.h"
 #include "store/reading.h"
 #include "store/store.h"
 
@@ -97,7 +99,35 @@ static void check_contents(struct doctor *d, struct store *st)
         doctor_add(d, "contents", DOCTOR_GOOD, "",
                    "quick_check is clean, %" PRId64 " checksums fit", n_blobs);
     else
-        add_err(d, "contents", "put the last snapshot back; metammf snapshot makes them", &err);
+        add_err(d, "contents",
+                "put the last backup back: metammf restore DIR; metammf backup makes them",
+                &err);
+}
+
+/* What the daemon opens at its start. */
+static void check_model(struct doctor *d, struct store *st)
+{
+    struct store_model row = {0};
+    struct model *model = NULL;
+    struct err err;
+
+    err_clear(&err);
+    int r = store_model_active(st, &row, &err);
+    if (r == ERR_OK)
+        r = active_model_load(&row, d->s, &model, &err);
+    if (r == ERR_OK)
+        doctor_add(d, "model", DOCTOR_GOOD, "", "model %" PRId64 ": %s read, its SHA-256 fits",
+                   row.model_id, row.file);
+    else if (r == ERR_NONE)
+        doctor_add(d, "model", DOCTOR_NOTE, "", "none yet: the daemon makes an untrained one");
+    else
+        add_err(d, "model",
+                "a backup has it (metammf restore); metammf model rollback; or metammf train; "
+                "until then the daemon serves what is stored, and new items have no vectors",
+                &err);
+    if (r == ERR_OK)
+        model_free(model);
+    store_model_done(&row);
 }
 
 static void check_store(struct doctor *d)
@@ -128,6 +158,7 @@ static void check_store(struct doctor *d)
                "%s: schema known, %" PRId64 " items, %" PRId64 " dead letters",
                d->s->store.path, c.n_items, c.n_dead_letters);
     check_contents(d, st);
+    check_model(d, st);
     store_close(st);
 }
 

@@ -204,6 +204,10 @@ class Root(OfOthers):
         self.as_root("forget", "u1")
         self.as_root("reextract", "v0")
         self.as_root("dlq", "purge", "--all")
+        copy = self.site.dir / "copy-of-root"
+        self.as_root("backup", copy)
+        self.assertEqual(copy.stat().st_uid, 0)  # a place of root's choice
+        self.as_root("restore", copy, "--force")
         found = self.owners()
         self.assertIn("s.db.lock", found)
         self.assertTrue(any(name.endswith("model.safetensors") for name in found), found)

@@ -379,10 +379,13 @@ const char *const store_sql[SQL_ID_COUNT] = {
     /* forgetting */
     [SQL_FORGOTTEN_LATEST] = "SELECT max(forgotten_ms) FROM forgotten",
     [SQL_FORGOTTEN_FIND] = "SELECT hash, forgotten_ms, in_files, interactions, vectors, pairs, "
-                           "letters, dropped FROM forgotten WHERE hash = ?1",
-    [SQL_FORGOTTEN_PUT] = "INSERT INTO forgotten(hash, forgotten_ms) VALUES(?1, ?2) "
+                           "letters, dropped, nth FROM forgotten WHERE hash = ?1",
+    [SQL_FORGOTTEN_PUT] = "INSERT INTO forgotten(hash, forgotten_ms, nth) VALUES(?1, ?2, "
+                          "coalesce((SELECT CAST(value AS INTEGER) FROM meta "
+                          "WHERE name = 'forgettings'), 0) + 1) "
                           "ON CONFLICT DO UPDATE SET forgotten_ms = excluded.forgotten_ms, "
-                          "in_files = 1, interactions = 0, vectors = 0, pairs = 0, letters = 0",
+                          "nth = excluded.nth, in_files = 1, interactions = 0, vectors = 0, "
+                          "pairs = 0, letters = 0",
     [SQL_FORGOTTEN_DROPPED] = "UPDATE forgotten SET dropped = dropped + 1 WHERE hash = ?1",
     [SQL_FORGOTTEN_ADD] = "UPDATE forgotten SET interactions = interactions + ?2, "
                           "vectors = vectors + ?3, pairs = pairs + ?4, letters = letters + ?5 "

@@ -291,8 +291,18 @@ int store_forgotten_sums(struct store *st, struct store_forgotten_sums *ret_sums
                          struct err *err);
 /* Grows with each forgetting. A reader too. */
 int store_forgettings(struct store *st, int64_t *ret_n, struct err *err);
-/* Of n names (NULL = none): ret_gone[i] = 1 for one forgotten at since_us or later. A reader too. */
-int store_find_forgotten(struct store *st, char *const *names, size_t n, int64_t since_us,
-                         unsigned char *ret_gone, bool *ret_any, struct err *err);
+/* When something was read of the store: before the reading. A forgetting that the store heard of later may be as
+ * old as its record, and the clock may have gone back, so that its time alone does not tell. */
+struct store_read_mark {
+    int64_t us;            /* wall clock */
+    int64_t n_forgettings; /* store_forgettings then; below 0 = not known */
+};
+/* Now. A reader too. */
+int store_read_mark(struct store *st, struct store_read_mark *ret_mark, struct err *err);
+/* Of n names (NULL = none): ret_gone[i] = 1 for one who was forgotten at that time or later, or whose
+ * forgetting the store heard of after it was read. A reader too. */
+int store_find_forgotten(struct store *st, char *const *names, size_t n,
+                         const struct store_read_mark *mark, unsigned char *ret_gone,
+                         bool *ret_any, struct err *err);
 
 #endif

@@ -67,6 +67,13 @@ int64_t steady_now_us(void)
     return steady_look().now_us;
 }
 
+int64_t steady_stamp_us(void)
+{
+    struct steady look = steady_look();
+
+    return look.known && look.ahead_us <= -DAY_US ? look.noted_us : clock_real_us();
+}
+
 void steady_wait(char *ret_text, size_t bytes)
 {
     struct steady look = steady_look();

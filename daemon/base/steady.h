@@ -35,6 +35,9 @@ void steady_begin(int64_t noted_us);
 struct steady steady_look(void);
 /* INT64_MIN while it is not known: nothing is old then. */
 int64_t steady_now_us(void);
+/* For what is removed by its age later: the wall clock, unless it is a day or more behind the second one, as after
+ * a start without a battery. What was stamped 1970 would be gone as soon as the time is right. */
+int64_t steady_stamp_us(void);
 /* Why what is old waits: "the clock jumped ahead by 730 days; it is believed in 58 min". "" while nothing
  * waits: a jump of less than a day goes without a word. */
 void steady_wait(char *ret_text, size_t bytes);

@@ -65,7 +65,8 @@ struct candidate {
     uint64_t *stamp;           /* (I) */
     uint8_t *warm;             /* (I) 1 = in a training pair; candidate_write ignores it */
     uint32_t (*pair)[2];       /* (n_pairs) user row, item row: what it was trained on */
-    /* An object: what was asked for (options, seed, parent), what was read and when (read_us, encoder_ids,
+    /* An object: what was asked for (options, seed, parent), what was read and when (read_us,
+     * read_forgettings, encoder_ids,
      * counts), what came of it (epochs, curve, valid, no_history (D)), files (their digests), and, once
      * judged, gate. training.c writes it. */
     struct json_t *metrics;
@@ -94,8 +95,8 @@ void candidate_done(struct candidate *c);
 /* The vector of a user without history (D), NULL when the metrics hold none. malloc'ed. */
 float *candidate_no_history(const struct json_t *metrics, int32_t dim);
 
-/* Wall clock when the store was read for it; 0 = not said. */
-int64_t candidate_read_us(const struct candidate *c);
+/* When the store was read for it; time 0 and no number of forgettings = not said. */
+struct store_read_mark candidate_read_mark(const struct candidate *c);
 
 /* What a model's row says of it: where it comes from, kinds, encoders, digest, and the metrics less
  * what has a place of its own in the store. */

@@ -25,8 +25,9 @@ struct round {
     struct retrain_outcome *o;
     struct store *st; /* a reader */
     struct retrain_paths paths;
-    struct store_model active; /* model_id 0 = none */
-    size_t n_known;            /* pairs that the next round's split will know */
+    struct store_read_mark split; /* before the store was read for it */
+    struct store_model active;    /* model_id 0 = none */
+    size_t n_known;               /* pairs that the next round's split will know */
     bool has_figures;
     bool is_concluded; /* the outcome says how it ended */
 };
@@ -203,8 +204,10 @@ static int split(struct round *r, struct err *err)
     struct store_pair *known = NULL;
     struct holdout h = {0};
     size_t n = 0, n_known = 0;
-    int status = store_read_timed_pairs(r->st, &timed, &n, err);
+    int status = store_read_mark(r->st, &r->split, err);
 
+    if (status == ERR_OK)
+        status = store_read_timed_pairs(r->st, &timed, &n, err);
     on_tick(r); /* each of these takes seconds when there are many interactions */
     if (status == ERR_OK)
         status = read_known(r, &known, &n_known, err);
@@ -357,7 +360,7 @@ static int publish(struct round *r, struct candidate *c, struct err *err)
         return err_retry(err, EX_TEMPFAIL, "publication of a model: stopped");
     int status = candidate_publish(c, &t, err);
     if (status == ERR_OK)
-        status = forget_in_pairs(r->paths.holdout, r->st, candidate_read_us(c), &changed, err);
+        status = forget_in_pairs(r->paths.holdout, r->st, &r->split, &changed, err);
     if (status == ERR_OK)
         status = retrain_files_keep(&r->paths, c->dir, err);
     if (status == ERR_OK)

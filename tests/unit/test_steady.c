@@ -149,6 +149,22 @@ static void a_start_without_network_time_keeps_what_was_noted(void **state)
     assert_int_equal(steady_look().noted_us, wall);
 }
 
+static void what_is_stamped_before_the_time_is_right_does_not_look_old(void **state)
+{
+    (void)state;
+    steady_begin(0);
+    assert_int_equal(steady_stamp_us(), wall);
+    steady_begin(T0);
+    wall += DAY / 2;
+    assert_int_equal(steady_stamp_us(), wall);
+    wall = T0 - DAY / 2;
+    assert_int_equal(steady_stamp_us(), wall);
+    wall = T0 + 730 * DAY;
+    assert_int_equal(steady_stamp_us(), wall);
+    wall = 0;
+    assert_int_equal(steady_stamp_us(), T0);
+}
+
 static void restarts_more_often_than_an_hour_do_not_stop_it(void **state)
 {
     int64_t noted = T0;
@@ -186,6 +202,7 @@ int main(void)
         CASE(a_jump_that_is_taken_back_leaves_no_trace),
         CASE(a_clock_that_goes_back_is_gone_by_at_once),
         CASE(a_start_without_network_time_keeps_what_was_noted),
+        CASE(what_is_stamped_before_the_time_is_right_does_not_look_old),
         CASE(restarts_more_often_than_an_hour_do_not_stop_it),
         CASE(a_slow_clock_is_followed),
     };

@@ -89,6 +89,8 @@ def leave_old_root():
     if libc.umount2(b".", MNT_DETACH) != 0:
         sys.exit(f"umount2: {os.strerror(ctypes.get_errno())}")
     os.chdir("/")
+    # As on a machine: a service's credentials are mounted by a helper, and have to come through.
+    subprocess.run(["mount", "--make-rshared", "/"], check=True)
 
 
 def main():

@@ -97,7 +97,7 @@ class Machine:
 
     def command(self, *words, user=None):
         inside = ["nsenter", f"--target={self.init}", "--mount", "--pid", "--uts", "--ipc", "--net",
-                  "--cgroup", "--wd=/", "env", "-i", *(f"{k}={v}" for k, v in ENVIRONMENT.items())]
+                  "--cgroup", "env", "-i", "-C", "/", *(f"{k}={v}" for k, v in ENVIRONMENT.items())]
         if user:
             inside += ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
         return inside + [str(word) for word in words]
@@ -118,6 +118,9 @@ class Machine:
 
     def output(self, *words, **kw):
         return self.run(*words, **kw).stdout.strip()
+
+    def version(self):
+        return self.output("systemctl", "--version").split()[1]
 
     def write(self, path, text, mode=0o644):
         self.run("sh", "-c", 'mkdir -p "$(dirname "$1")" && cat >"$1" && chmod "$2" "$1"', "sh",

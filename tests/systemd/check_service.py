@@ -3,8 +3,11 @@ import json
 import pathlib
 import stat
 
-from machine import wait_for
+from machine import HERE, wait_for
 from unit_site import CONF, N_CLIPS, N_ITEMS, STORE, UNIT, VIDEOS
+
+N_TRIALS = 25  # of probe.py
+WORKS = {"openat2", "write /var/lib/metammfd", "write /var/spool/metammfd"}
 
 
 def starts(site):
@@ -122,6 +125,31 @@ def confined(site):
         assert seen == ("2", "1", 0, 0), f"{status['Name']}: {seen}"
 
 
+def walls(site):
+    """probe.py as the service, in the unit: what the daemon needs works, the rest does not."""
+    m = site.machine
+    m.put(HERE / "probe.py", "/usr/local/lib/probe.py")
+    since = m.output("date", "+%s.%N")
+    site.drop_in("probe", "[Service]\nExecStartPre=/usr/bin/python3 -I /usr/local/lib/probe.py "
+                 f"/var/lib/metammfd\nExecPaths={m.output('realpath', '/usr/bin/python3')}\n")
+    m.run("systemctl", "restart", UNIT)
+    site.drop_in("probe", None)
+    said = dict(line.split(": ") for line in site.journal(
+        f"--since=@{since}", "--output=cat", "--identifier=python3").splitlines())
+    works = {name for name, what in said.items() if what == "ok"}
+    assert works == WORKS and len(said) == N_TRIALS, said
+
+
+def doctor(site):
+    """All good, where the daemon itself is."""
+    site.drop_in("doctor", "[Service]\nExecStartPre=/usr/bin/metammf doctor\n")
+    since = site.machine.output("date", "+%s.%N")
+    site.machine.run("systemctl", "restart", UNIT)
+    site.drop_in("doctor", None)
+    said = site.journal(f"--since=@{since}", "--output=cat", "--identifier=metammf")
+    assert "media" in said and "✗" not in said, said
+
+
 def without_openat2(site):
     """RestrictSUIDSGID=yes takes openat2 away (systemd 252): it says so, once. The unit must do
     without; were this to start, systemd would let the call through, and the unit could have it back."""
@@ -147,5 +175,7 @@ def checks(site):
         ("readers: the group reads, cannot write; others cannot read", readers),
         ("modes and owners of store, models and socket", modes),
         ("every process: filter, no new privileges, no capability", confined),
+        ("in the unit: openat2 works, no set-user-ID, no dropped program …", walls),
+        ("doctor in the unit: all good", doctor),
         ("with RestrictSUIDSGID=yes: refused with its reason, once", without_openat2),
     ]

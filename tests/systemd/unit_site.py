@@ -138,6 +138,7 @@ class Site:
         return float(found[1]) if found else 0.0
 
     def journal(self, *options):
+        self.machine.run("journalctl", "--sync")
         return self.machine.output("journalctl", "--unit", UNIT, "--no-pager", *options)
 
     def as_shipped(self):

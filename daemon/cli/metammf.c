@@ -1,6 +1,7 @@
 /* metammf: the command line. Finds the verb and runs it; the verbs are in cli_<verb>.c. */
 #include "config/log.h"
 #include "config/settings.h"
+#include "config/version.h"
 #include "daemon/cli/cli.h"
 
 #include <argp.h>
@@ -42,7 +43,13 @@ static const struct cli_verb verbs[] = {
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
-const char *argp_program_version = "metammf " MMF_VERSION;
+static void print_version(FILE *out, struct argp_state *state)
+{
+    (void)state;
+    fprintf(out, "metammf %s\n", version_text);
+}
+
+void (*argp_program_version_hook)(FILE *, struct argp_state *) = print_version;
 
 struct top {
     struct cli_input input;

@@ -2,6 +2,7 @@
 
 #include "config/clock.h"
 #include "config/infile.h"
+#include "config/version.h"
 #include "daemon/base/paths.h"
 #include "daemon/model/backup_internal.h"
 #include "daemon/model/candidate.h"
@@ -389,7 +390,7 @@ static int describe(struct backup *b, int64_t made_us, json_t **ret_manifest, st
     (void)strftime(made, sizeof made, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&s, &tm));
     *ret_manifest = json_pack(
         "{s:i, s:s, s:s, s:i, s:s, s:s, s:I, s:{s:I, s:I, s:I, s:I}, s:I, s:O, s:O, s:o, s:O}",
-        "format", BACKUP_FORMAT, "version", MMF_VERSION, "made", made, "schema_version",
+        "format", BACKUP_FORMAT, "version", version_text, "made", made, "schema_version",
         store_schema_version(), "generation", generation, "cluster_id", cluster, "seq",
         (json_int_t)c.last_seq, "counts", "items", (json_int_t)c.n_items, "embeddings",
         (json_int_t)c.n_embeddings, "interactions", (json_int_t)c.n_interactions, "users",

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/uio.h>
 #include <syslog.h>
+#define SD_JOURNAL_SUPPRESS_LOCATION /* it would be this file, by the builder's path, each time */
 #include <systemd/sd-journal.h>
 
 #define JOURNAL_FIELDS     16

@@ -4,6 +4,7 @@
 #include "config/log.h"
 #include "config/settings.h"
 #include "config/text.h"
+#include "config/version.h"
 #include "daemon/kafka/config.h"
 #include "daemon/service/journal.h"
 #include "daemon/service/service.h"
@@ -22,7 +23,13 @@ struct options {
     bool check, print, changed;
 };
 
-const char *argp_program_version = "metammfd " MMF_VERSION;
+static void print_version(FILE *out, struct argp_state *state)
+{
+    (void)state;
+    fprintf(out, "metammfd %s\n", version_text);
+}
+
+void (*argp_program_version_hook)(FILE *, struct argp_state *) = print_version;
 
 enum { OPTION_CHECK = 256, OPTION_PRINT, OPTION_CHANGED };
 

@@ -2,6 +2,7 @@
 
 #include "config/clock.h"
 #include "config/text.h"
+#include "config/version.h"
 #include "daemon/base/health.h"
 #include "daemon/base/json_field.h"
 #include "daemon/base/metrics.h"
@@ -272,7 +273,7 @@ static void print_identity(FILE *out, struct vitals *v, const struct pipeline_st
     gauge(out, "metammf_stale_items", "Items with features of another version of the encoders.",
           (double)count_stale(v));
     metrics_head(out, "metammf_build_info", "gauge", "The running build.");
-    fputs("metammf_build_info{version=\"" MMF_VERSION "\"} 1\n", out);
+    fprintf(out, "metammf_build_info{version=\"%s\"} 1\n", version_text);
 }
 
 static void print_retention(FILE *out)
@@ -395,7 +396,7 @@ struct json_t *vitals_json(struct vitals *v)
     return json_pack(
         "{s:s, s:o, s:[I, I], s:i, s:f, s:b, s:b, s:s, s:s, s:o, s:{s:I, s:I, s:I}, s:o,"
         " s:{s:I, s:b, s:i, s:s}, s:o, s:s}",
-        "version", MMF_VERSION, "store", json_field_path(v->store_path), "store_file",
+        "version", version_text, "store", json_field_path(v->store_path), "store_file",
         (json_int_t)store.st_dev, (json_int_t)store.st_ino, "pid", (int)getpid(), "uptime_s",
         (double)(clock_mono_us() - v->started_mono_us) / 1e6, "live", live, "ready", ready,
         "why", why, "wait", waits[0] ? waits : l.p.wait, "source", source, "queue", "work",

@@ -35,6 +35,7 @@ VERBS = [  # arguments; reader, operator, hand, stranger (None = any fault)
     (["export", "embeddings", "--out", "@/e.npy", "--ids", "@/e.txt"], *YES),
     (["report", "--out", "@/r.html"], *YES),
     (["snapshot", "@/copy.db"], *YES),
+    (["backup", "@/backup"], *YES),
     (["model", "list"], *YES),
     (["model", "show"], *YES),
     (["dlq", "list"], *YES),

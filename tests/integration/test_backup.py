@@ -356,6 +356,7 @@ class Restores(Case):
         self.assertIn(f"another file has been put here, but {s.store}-wal is of the old one: remove "
                       f"{s.store}-wal and {s.store}-shm", r.stderr)
         self.run_verb(65, "doctor", "--fast", store=s.here(), text="another file has been put here")
+        self.run_verb(65, "backup", s.dir / "mixed", text="another file has been put here")
         for end in "-wal", "-shm":
             os.unlink(f"{s.store}{end}")
         s.start()

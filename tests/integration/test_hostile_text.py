@@ -123,6 +123,15 @@ class Hostile(WithSite):
         self.both(0, "recommend", "nobody\u202e")
         self.both(0, "forget", "nobody\u202e")
 
+    def test_reextraction(self):
+        """A program finds the item by what is said of it."""
+        for i in ("r\u202e" + "é" * 126, "r\u2066", b"r\xff"):
+            r = self.run_raw("reextract", i, "--json")
+            self.assertEqual(r.returncode, 65, r)
+            (failure,) = json.loads(self.harmless("reextract", r.stdout))["failures"]
+            self.assertEqual(failure["item_id"], "r?" if isinstance(i, bytes) else i)
+            self.said(65, "reextract", i)
+
     def test_the_store(self):
         self.both(0, "status")
         self.both(0, "model", "list")

@@ -272,6 +272,22 @@ static int print_if_changed(struct printer *p, const struct settings *s,
     return status;
 }
 
+char *settings_key_text(const struct settings *s, size_t i)
+{
+    char *text = value_text(s, &settings_table[i]), *to = text;
+
+    for (const char *from = text; text != NULL && *from != '\0';) {
+        bool is_end = *from == '\n'; /* within a text it is an escape */
+
+        *to++ = is_end ? ' ' : *from;
+        from++;
+        from += is_end ? strspn(from, " ") : 0;
+    }
+    if (to != NULL)
+        *to = '\0';
+    return text;
+}
+
 int settings_print_changed(const struct settings *s, FILE *out)
 {
     struct printer p = {.out = out};

@@ -3,6 +3,7 @@
 #include "config/log.h"
 #include "daemon/base/json_field.h"
 #include "daemon/base/progress.h"
+#include "daemon/cli/owner.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/service/control_client.h"
 
@@ -69,6 +70,8 @@ int cli_open_pipeline(struct cli *cli, struct pipeline **ret_p, struct err *err)
     int r = cli_load(cli, err);
 
     log_set_level(LOG_LEVEL_ERROR); /* each dead letter is a warning; the summary counts them */
+    if (r == ERR_OK)
+        r = cli_become_owner(cli, err);
     return r ? r : pipeline_open(&cli->settings, NULL, ret_p, err);
 }
 

@@ -104,7 +104,21 @@ static int absolute(const char *path, char **ret_path, struct err *err)
     return ERR_OK;
 }
 
-int cli_load(struct cli *cli, struct err *err)
+/* A file with a fault in it is no reason not to look at the store. */
+static int load_readable(struct cli *cli, const char *config, struct err *err)
+{
+    int r = settings_load_readable(config, &cli->settings, err);
+
+    if (r == ERR_OK || !cli->settings.store.path) /* it cannot be read */
+        return r;
+    fprintf(stderr, "metammf: %s\nmetammf: reading on by what else the file says: store %s\n",
+            cli_text(err->text), cli_text(cli->store ? cli->store : cli->settings.store.path));
+    cli->file_error = *err;
+    err_clear(err);
+    return ERR_OK;
+}
+
+static int load(struct cli *cli, bool reads_only, struct err *err)
 {
     const char *config = cli->config ? cli->config : cli->store ? NULL : CLI_CONFIG;
     char *path = NULL;
@@ -116,9 +130,13 @@ int cli_load(struct cli *cli, struct err *err)
         return err_fatal(err, EX_CONFIG,
                          "%s: %s: say which store: --store PATH, or --config FILE", config,
                          strerror(errno));
-    r = config ? settings_load(config, &cli->settings, err) : settings_init(&cli->settings);
+    if (!config)
+        r = settings_init(&cli->settings) == ERR_OK ? ERR_OK : err_oom(err, "settings");
+    else
+        r = reads_only ? load_readable(cli, config, err)
+                       : settings_load(config, &cli->settings, err);
     if (r)
-        return config ? r : err_oom(err, "settings");
+        return r;
     cli->loaded = true;
     if (!cli->store)
         return ERR_OK;
@@ -129,9 +147,19 @@ int cli_load(struct cli *cli, struct err *err)
     return r;
 }
 
+int cli_load(struct cli *cli, struct err *err)
+{
+    return load(cli, false, err);
+}
+
+int cli_load_to_read(struct cli *cli, struct err *err)
+{
+    return load(cli, true, err);
+}
+
 int cli_open_store(struct cli *cli, struct store **ret_st, struct err *err)
 {
-    int r = cli_load(cli, err);
+    int r = cli_load_to_read(cli, err);
 
     return r ? r : store_open(cli->settings.store.path, STORE_READ, ret_st, err);
 }

@@ -23,6 +23,7 @@ struct cli {
     bool json;
     bool loaded;
     struct settings settings; /* cli_load */
+    struct err file_error;    /* cli_load_to_read: what is wrong with the file */
 };
 
 struct cli_verb {
@@ -30,6 +31,7 @@ struct cli_verb {
     int (*run)(struct cli *cli, int argc, char **argv);
 };
 
+int cli_backup(struct cli *cli, int argc, char **argv);
 int cli_demo(struct cli *cli, int argc, char **argv);
 int cli_dlq(struct cli *cli, int argc, char **argv);
 int cli_doctor(struct cli *cli, int argc, char **argv);
@@ -48,7 +50,9 @@ int cli_model(struct cli *cli, int argc, char **argv);
 int cli_recommend(struct cli *cli, int argc, char **argv);
 int cli_reextract(struct cli *cli, int argc, char **argv);
 int cli_report(struct cli *cli, int argc, char **argv);
+int cli_restore(struct cli *cli, int argc, char **argv);
 int cli_similar(struct cli *cli, int argc, char **argv);
+int cli_settings(struct cli *cli, int argc, char **argv);
 int cli_snapshot(struct cli *cli, int argc, char **argv);
 int cli_status(struct cli *cli, int argc, char **argv);
 int cli_top(struct cli *cli, int argc, char **argv);
@@ -72,7 +76,10 @@ int64_t cli_number(struct argp_state *state, const char *what, const char *text,
 
 /* The settings: --config's file, or defaults with --store's path, or both. */
 int cli_load(struct cli *cli, struct err *err);
-int cli_open_store(struct cli *cli, struct store **ret_st, struct err *err); /* STORE_READ */
+/* For who only reads: a fault in the file is told on standard error, and ends nothing. */
+int cli_load_to_read(struct cli *cli, struct err *err);
+/* STORE_READ, after cli_load_to_read. */
+int cli_open_store(struct cli *cli, struct store **ret_st, struct err *err);
 
 /* "metammf: text" on standard error; returns the exit code, never 0. */
 int cli_fail(const struct err *err);

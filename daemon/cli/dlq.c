@@ -5,7 +5,9 @@
 #include "config/text.h"
 #include "daemon/base/json_field.h"
 #include "daemon/base/progress.h"
+#include "daemon/base/reasons.h"
 #include "daemon/cli/bulk.h"
+#include "daemon/cli/owner.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/service/control_client.h"
 #include "store/reading.h"
@@ -121,6 +123,26 @@ static error_t parse_dlq(int key, char *arg, struct argp_state *state)
     }
 }
 
+#define REASONS_MARK "\001"
+
+/* The reasons, where the mark stands: "Reasons (metammfd(8) says what each means): bad_json, …". */
+static char *help_filter(int key, const char *text, void *input)
+{
+    const char *mark = key == ARGP_KEY_HELP_POST_DOC ? strstr(text, REASONS_MARK) : NULL;
+    char *out = NULL;
+    size_t bytes = 0;
+    FILE *f = mark ? open_memstream(&out, &bytes) : NULL;
+
+    (void)input;
+    if (!f)
+        return (char *)(uintptr_t)text; /* argp's signature: text itself when unchanged */
+    fprintf(f, "%.*sReasons, of which metammfd(8) says more: ", (int)(mark - text), text);
+    for (size_t i = 0; i < n_reasons; i++)
+        fprintf(f, "%s%s", i ? ", " : "", reasons[i].name);
+    fprintf(f, ".\n\n%s", mark + strlen(REASONS_MARK));
+    return fclose(f) == 0 ? out : NULL;
+}
+
 static const struct argp argp = {
     options,
     parse_dlq,
@@ -132,13 +154,12 @@ static const struct argp argp = {
     "was mended; its exit code is 65 when every one of them failed again. purge deletes them; "
     "a dead letter that still has to be published is published all the same, unless --damaged "
     "is given. With --json, list prints [{id, topic, partition, offset, reason, error, "
-    "item_id, key_b64, value_b64, …}].\n\n"
-    "Examples:\n"
+    "item_id, key_b64, value_b64, …}].\n\n" REASONS_MARK "Examples:\n"
     "  metammf dlq list --reason media\n"
     "  metammf dlq retry 17\n"
     "  metammf dlq purge --all --older-than 30",
     cli_common,
-    NULL,
+    help_filter,
     NULL};
 
 /* ---- reading ----------------------------------------------------------------------------- */
@@ -379,7 +400,9 @@ static int purge_ourselves(struct cli *cli, const struct dlq *d, int64_t before_
 
     if (r)
         return r;
-    r = store_open(cli->settings.store.path, STORE_WRITE, &st, err);
+    r = cli_become_owner(cli, err);
+    if (r == ERR_OK)
+        r = store_open(cli->settings.store.path, STORE_WRITE, &st, err);
     if (r)
         return r;
     r = d->damaged ? store_outbox_purge_damaged(st, ret_n, err)

@@ -26,7 +26,7 @@ struct explain {
 enum { OPTION_ROLE = 256 };
 
 static const struct argp_option options[] = {
-    {"role", OPTION_ROLE, "ROLE", 0,
+    {"role", OPTION_ROLE, "videos|interactions", 0,
      "Read the events as from a topic of this kind: videos or interactions (a file, where the "
      "fields tell)",
      0},

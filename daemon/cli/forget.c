@@ -4,6 +4,7 @@
 #include "daemon/base/ids.h"
 #include "daemon/base/tsv.h"
 #include "daemon/cli/bulk.h"
+#include "daemon/cli/owner.h"
 #include "daemon/model/forget.h"
 #include "daemon/service/control_client.h"
 
@@ -104,7 +105,8 @@ static int open_writer(const struct cli *cli, struct store **ret_st, struct err 
 
     if (access(path, F_OK) != 0)
         return err_fatal(err, EX_NOINPUT, "store %s: no such file", path);
-    return store_open(path, STORE_WRITE, ret_st, err);
+    int r = cli_become_owner(cli, err);
+    return r == ERR_OK ? store_open(path, STORE_WRITE, ret_st, err) : r;
 }
 
 static struct candidate_target target_of(const struct cli *cli, struct store *st)

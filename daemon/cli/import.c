@@ -5,6 +5,7 @@
 #include "daemon/base/progress.h"
 #include "daemon/cli/bulk.h"
 #include "daemon/cli/cli.h"
+#include "daemon/cli/owner.h"
 #include "daemon/model/factors.h"
 #include "daemon/service/imports.h"
 
@@ -165,7 +166,8 @@ static int write_ourselves(void *ctx, store_work_fn *work, void *arg, struct err
     int r = ERR_OK;
 
     if (!im->st) {
-        r = store_open(s->store.path, STORE_WRITE, &im->st, err);
+        r = cli_become_owner(im->input.cli, err);
+        r = r == ERR_OK ? store_open(s->store.path, STORE_WRITE, &im->st, err) : r;
         r = r == ERR_OK ? factors_apply(im->st, s, err) : r;
     }
     return r == ERR_OK ? work(im->st, arg, err) : r;

@@ -1,6 +1,7 @@
 /* metammf: the command line. Finds the verb and runs it; the verbs are in cli_<verb>.c. */
 #include "config/log.h"
 #include "config/settings.h"
+#include "config/version.h"
 #include "daemon/cli/cli.h"
 
 #include <argp.h>
@@ -35,11 +36,20 @@ static const struct cli_verb verbs[] = {
     {"forget", "erase a person: interactions, vectors, what names them", cli_forget},
     {"judge", "a trained model against the active one, on held-out interactions", cli_judge},
     {"fuse", "the forward pass of a model over an array", cli_fuse},
-    {"snapshot", "a consistent copy of the store", cli_snapshot},
+    {"backup", "store and models into a folder, while the daemon runs", cli_backup},
+    {"restore", "store and models back from such a folder", cli_restore},
+    {"settings", "what runs, what the file says, what waits for a restart", cli_settings},
+    {"snapshot", "a consistent copy of the store alone, without models", cli_snapshot},
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
-const char *argp_program_version = "metammf " MMF_VERSION;
+static void print_version(FILE *out, struct argp_state *state)
+{
+    (void)state;
+    fprintf(out, "metammf %s\n", version_text);
+}
+
+void (*argp_program_version_hook)(FILE *, struct argp_state *) = print_version;
 
 struct top {
     struct cli_input input;
@@ -76,7 +86,8 @@ static char *help_filter(int key, const char *text, void *input)
     fputs(
         "\nEach has its own help, with an example: metammf VERB --help\n\n"
         "Exit codes: 0 done, 64 usage, 65 bad data, 66 no such input or item, 69 broker away, "
-        "70 bug, 74 input/output, 75 try again, 78 settings.\n\n"
+        "70 bug, 71 short of memory or processes, 73 a file cannot be made, 74 input/output, "
+        "75 try again, 77 not permitted, 78 settings.\n\n"
         "Example:\n  metammf demo",
         f);
     return fclose(f) == 0 ? out : NULL;

@@ -7,6 +7,7 @@
 #include "daemon/base/paths.h"
 #include "daemon/cli/bulk.h"
 #include "daemon/cli/model_write.h"
+#include "daemon/cli/owner.h"
 #include "daemon/retrain/files.h"
 #include "daemon/service/control_client.h"
 #include "daemon/service/model_files.h"
@@ -19,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -139,15 +139,6 @@ static void catch_signals(void)
 
 /* ---- the folder of the files ---------------------------------------------------------------- */
 
-/* What root leaves behind, a daemon of another user removes only when it is that user's. */
-static void give_to_owner(const struct settings *s, const char *dir)
-{
-    struct stat info;
-
-    if (geteuid() == 0 && stat(s->store.path, &info) == 0)
-        (void)!chown(dir, info.st_uid, info.st_gid);
-}
-
 /* Beside the models, where the daemon clears up after us; elsewhere when we may not write there. */
 static int make_folder(const struct settings *s, char ret_dir[PATH_MAX], struct err *err)
 {
@@ -155,10 +146,8 @@ static int make_folder(const struct settings *s, char ret_dir[PATH_MAX], struct 
 
     if (r != ERR_OK)
         return r;
-    if (mkdtemp(ret_dir)) {
-        give_to_owner(s, ret_dir);
+    if (mkdtemp(ret_dir))
         return ERR_OK;
-    }
     const char *tmp = getenv("TMPDIR");
     r = paths_join(tmp ? tmp : "/tmp", "metammf-train-XXXXXX", ret_dir, err);
     if (r != ERR_OK)
@@ -198,8 +187,10 @@ static int train_and_publish(struct train *t, json_t **ret_metrics, int64_t *ret
                              struct err *err)
 {
     char dir[PATH_MAX];
-    int r = make_folder(&t->a.input.cli->settings, dir, err);
+    int r = cli_become_owner(t->a.input.cli, err);
 
+    if (r == ERR_OK)
+        r = make_folder(&t->a.input.cli->settings, dir, err);
     if (r != ERR_OK)
         return r;
     r = train_into(t, dir, ret_metrics, err);

@@ -1,7 +1,7 @@
 #include "daemon/pipeline/row.h"
 
-#include "config/clock.h"
 #include "daemon/base/json_memory.h"
+#include "daemon/base/steady.h"
 #include "daemon/event/event.h"
 
 #include <jansson.h>
@@ -138,7 +138,7 @@ static int dead_letter_row(struct item *item, const char *dlq_topic,
         .value_bytes = item->value_bytes,
         .headers = headers,
         .n_headers = item->n_headers,
-        .ts_us = clock_real_us(),
+        .ts_us = steady_stamp_us(),
         .said_us = item->record_us < item->received_us ? item->record_us : item->received_us,
         .dlq_topic = dlq_topic};
     return ERR_OK;

@@ -4,6 +4,7 @@
 #include "config/log.h"
 #include "config/settings.h"
 #include "config/text.h"
+#include "config/version.h"
 #include "daemon/kafka/config.h"
 #include "daemon/service/journal.h"
 #include "daemon/service/service.h"
@@ -22,7 +23,13 @@ struct options {
     bool check, print, changed;
 };
 
-const char *argp_program_version = "metammfd " MMF_VERSION;
+static void print_version(FILE *out, struct argp_state *state)
+{
+    (void)state;
+    fprintf(out, "metammfd %s\n", version_text);
+}
+
+void (*argp_program_version_hook)(FILE *, struct argp_state *) = print_version;
 
 enum { OPTION_CHECK = 256, OPTION_PRINT, OPTION_CHANGED };
 
@@ -73,8 +80,9 @@ static const struct argp argp = {
     "Signals: SIGTERM and SIGINT finish what is in flight and stop; SIGHUP reads the settings "
     "again.\n"
     "Exit codes: 0 stopped by a signal, 64 usage, 65 a damaged store or model, 66 a model's "
-    "file is missing, 75 try again, 77 files of another user, 78 settings or store refused, "
-    "others as in sysexits.h. After 64, 65, 66, 77 and 78 the unit stays down.\n\n"
+    "file is missing, 70 a bug, 71 short of memory or processes, 74 files cannot be read or "
+    "written, 75 try again, 77 files of another user, 78 settings or store refused, others as "
+    "in sysexits.h. After 64, 65, 66, 77 and 78 the unit stays down.\n\n"
     "Examples:\n"
     "  metammfd --config ./metammfd.conf --check-config && metammfd --config ./metammfd.conf\n"
     "  metammfd --print-config --changed",

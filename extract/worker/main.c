@@ -9,6 +9,7 @@
  * Example: `metammf-extract --make-clips /tmp/clips 2` prints
  * {"file": "clip-000.mp4", "title": "Harbour boats at dusk, take 1 #harbour #sea", "scene": 0} */
 #include "config/modality.h"
+#include "config/version.h"
 #include "extract/media/clipmaker.h"
 #include "extract/worker/zygote.h"
 
@@ -131,6 +132,12 @@ static int write_clip(const struct arguments *a, unsigned i)
     return EX_OK;
 }
 
+static void print_version(FILE *out, struct argp_state *state)
+{
+    (void)state;
+    fprintf(out, "metammf-extract %s\n", version_text);
+}
+
 static int make_clips(const struct arguments *a)
 {
     if (mkdir(a->clips_dir, 0755) != 0 && errno != EEXIST) {
@@ -168,7 +175,7 @@ int main(int argc, char **argv)
         .doc = "Decodes media for metammfd in sandboxed processes.\v"
                "Exit status as in sysexits.h: 64 usage, 73 cannot write, 78 configuration."};
     struct arguments arguments = {.seed = 1};
-    argp_program_version = "metammf-extract " MMF_VERSION;
+    argp_program_version_hook = print_version;
     argp_err_exit_status = EX_USAGE;
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
     return arguments.pool ? zygote_run(arguments.encoder) : make_clips(&arguments);

@@ -13,7 +13,11 @@ import tempfile
 
 SKIP = 77
 WANTED = {"bin/metammfd", "bin/metammf", "libexec/metammf-extract",
-          "lib/systemd/system/metammfd.service", "lib/sysusers.d/metammfd.conf"}
+          "lib/systemd/system/metammfd.service", "lib/sysusers.d/metammfd.conf",
+          "share/doc/metammfd/runbook.md", "share/metammfd/monitoring/metammfd.rules.yml",
+          "share/metammfd/monitoring/metammfd.dashboard.json",
+          # bash-completion loads the file that has the command's name
+          "share/bash-completion/completions/metammf", "share/bash-completion/completions/metammfd"}
 
 
 def run(*command, **kw):
@@ -32,6 +36,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         run("cpack", "-G", "DEB", "--config", build / "CPackConfig.cmake", "-B", folder, cwd=build)
         package, = pathlib.Path(folder).glob("metammfd_*.deb")
+        version = run("dpkg-deb", "-f", package, "Version").strip()
         root = pathlib.Path(folder) / "root"
         run("dpkg-deb", "-x", package, root)
         depends = run("dpkg-deb", "-f", package, "Depends")
@@ -44,6 +49,11 @@ def main():
             faults.append(f"the unit starts {started}, which is not in the package")
         faults += [f"Depends lacks {name}: {depends}" for name in ("librdkafka1", "libsqlite3-0")
                    if name not in depends]
+        for path in (prefix / "bin/metammfd", prefix / "bin/metammf",
+                     prefix / "libexec/metammf-extract"):
+            said = run(path, "--version").split()[-1]
+            if said != version:
+                faults.append(f"{path.name} says {said}, the package {version}")
         print("\n".join(faults) or f"{package.name}: good, Depends: {depends.strip()}")
         return 1 if faults else 0
 

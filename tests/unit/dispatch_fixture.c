@@ -100,6 +100,20 @@ bool pool_wait(struct pool *pool, int wake_fd, int timeout_ms, struct pool_resul
     return taken;
 }
 
+int pool_resize(struct pool *pool, unsigned n_workers, struct err *err)
+{
+    (void)pool;
+    (void)n_workers;
+    (void)err;
+    return ERR_OK;
+}
+
+unsigned pool_n_wanted(const struct pool *pool)
+{
+    (void)pool;
+    return FAKE_WORKERS;
+}
+
 void pool_stats(const struct pool *pool, struct pool_stats *ret_stats)
 {
     (void)pool;

@@ -79,6 +79,36 @@ static void event_warning_is_there_before_the_first(void **state)
     assert_true(has_line("metammf_event_warnings_total{warning=\"title_cut\"} 1"));
 }
 
+static void what_is_expected_is_there_with_0(void **state)
+{
+    (void)state;
+    metrics_expect_topic("clips");
+    metrics_expect_kind("watch");
+    assert_true(has_line("metammf_events_total{topic=\"clips\"} 0"));
+    assert_true(has_line("metammf_interactions_by_kind_total{kind=\"watch\"} 0"));
+    assert_true(has_line("metammf_dead_letters_total{reason=\"worker_reply\"} 0"));
+    assert_true(has_line("metammf_flagged_items_total{flag=\"capped\"} 0"));
+    metrics_expect_topic("clips");
+    metrics_event("clips");
+    metrics_item_flag(METRICS_CAPPED);
+    assert_true(has_line("metammf_events_total{topic=\"clips\"} 1"));
+    assert_true(has_line("metammf_flagged_items_total{flag=\"capped\"} 1"));
+}
+
+/* More kinds than strangers' labels may be many: each keeps its series. */
+static void settings_may_have_many_kinds(void **state)
+{
+    char kind[24];
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        (void)snprintf(kind, sizeof(kind), "kind-%d", i);
+        metrics_expect_kind(kind);
+    }
+    metrics_interaction_kind("kind-99", true);
+    assert_true(has_line("metammf_interactions_by_kind_total{kind=\"kind-99\"} 1"));
+}
+
 static void event_many_topics_are_bounded(void **state)
 {
     char topic[32], *text;
@@ -93,8 +123,8 @@ static void event_many_topics_are_bounded(void **state)
     for (const char *c = text; (c = strstr(c, "metammf_events_total{")) != NULL; c++)
         n++;
     free(text);
-    assert_int_equal(n, 32); /* file, retry, videos, 28 of these, other */
-    assert_true(has_line("metammf_events_total{topic=\"other\"} 171"));
+    assert_int_equal(n, 32); /* file, videos, clips, 28 of these, other */
+    assert_true(has_line("metammf_events_total{topic=\"other\"} 172"));
 }
 
 static void label_hostile_text_is_escaped(void **state)
@@ -191,6 +221,8 @@ int main(void)
         cmocka_unit_test(histogram_extreme_values_stay_inside),
         cmocka_unit_test(event_file_topics_share_one_label),
         cmocka_unit_test(event_warning_is_there_before_the_first),
+        cmocka_unit_test(what_is_expected_is_there_with_0),
+        cmocka_unit_test(settings_may_have_many_kinds),
         cmocka_unit_test(event_many_topics_are_bounded),
         cmocka_unit_test(label_hostile_text_is_escaped),
         cmocka_unit_test(label_of_the_longest_name_is_whole),

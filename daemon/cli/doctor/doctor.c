@@ -102,6 +102,7 @@ int cli_doctor(struct cli *cli, int argc, char **argv)
         doctor_add(d, "settings", DOCTOR_GOOD, "", "%s",
                    cli->settings.path ? cli->settings.path : "built-in defaults");
         doctor_store(d);
+        doctor_roles(d);
         doctor_host(d);
         doctor_source(d);
     } else {

@@ -83,6 +83,7 @@ class NoMemory(WithSite):
     def test_daemon(self):
         site, n = self.site, 600
         scarce = site.dir / "scarce"
+        self.addCleanup(setattr, site, "store", site.store)
         site.store = site.dir / "daemon.db"
         site.write_config("store = { retry_ms = 100; };")
         site.start(LD_PRELOAD=str(TOOLS / "fail_alloc.so"), MMF_FAIL_EVERY="10000", MMF_FAIL_WHEN=str(scarce))

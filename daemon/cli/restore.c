@@ -1,6 +1,7 @@
 /* metammf restore DIR: what `metammf backup` has written, in the place that the settings name. */
 #include "daemon/cli/cli.h"
 
+#include "daemon/base/json_field.h"
 #include "daemon/model/backup.h"
 
 #include <inttypes.h>
@@ -100,13 +101,13 @@ static int print(const struct cli *cli, json_t *report)
     const char *made = cli_field(report, "made");
 
     if (cli->json) {
-        json_object_set_new(report, "store", json_string(cli->settings.store.path));
+        json_object_set_new(report, "store", json_field_path(cli->settings.store.path));
         return cli_print_json(report);
     }
     char models[64];
     describe_models(report, models, sizeof(models));
     printf("%s: as of %s, %" PRId64 " items, %" PRId64 " interactions, %s\n",
-           cli->settings.store.path, made,
+           cli_text(cli->settings.store.path), made,
            (int64_t)json_integer_value(json_object_get(counts, "items")),
            (int64_t)json_integer_value(json_object_get(counts, "interactions")), models);
     print_aside(report);

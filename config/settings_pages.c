@@ -156,6 +156,18 @@ static void open_group(struct conf *c, const char *name, size_t bytes)
     c->is_first_of_open = true;
 }
 
+/* Of a key of the table. */
+static const char *effect_of(const struct settings_key *k)
+{
+    static const char *const texts[] = {
+        [SETTINGS_AT_RELOAD] = "",
+        [SETTINGS_AT_RESTART] = " A change needs a restart.",
+        [SETTINGS_GROWS_AT_RESTART] = " More needs a restart.",
+    };
+
+    return texts[settings_key_effect((size_t)(k - settings_table))];
+}
+
 static void print_setting(struct conf *c, const struct settings_key *k)
 {
     const char *dot = strchr(k->path, '.'), *indent = dot != NULL ? "    " : "";
@@ -169,6 +181,8 @@ static void print_setting(struct conf *c, const struct settings_key *k)
     fprintf(c->out, "%s# Range: %s. Default: ", indent,
             settings_value_range(k, range, sizeof(range)));
     print_default(c->defaults, k, c->out);
+    if (effect_of(k)[0] != '\0')
+        fprintf(c->out, ".%s", effect_of(k));
     fprintf(c->out, "\n%s#%s = ", indent, dot != NULL ? dot + 1 : k->path);
     settings_value_print(c->defaults, k, k->type == SETTINGS_NUMBERS ? "    #" : indent,
                          c->out);
@@ -256,7 +270,7 @@ static void print_entries(const struct settings *defaults, FILE *out)
             print_numbers(defaults, k, out);
         else
             print_default(defaults, k, out);
-        fputs(".\n", out);
+        fprintf(out, ".%s\n", effect_of(k));
     }
 }
 

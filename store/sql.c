@@ -217,6 +217,10 @@ const char *const store_sql[SQL_ID_COUNT] = {
                   "(SELECT count(*) FROM item WHERE deleted = 0 AND state = 'no_features' "
                   "AND topic_id IS NULL)",
 
+    [SQL_COUNT_LETTERS] = "SELECT (SELECT count(*) FROM dead_letter), "
+                          "(SELECT count(*) FROM dlq_outbox), "
+                          "(SELECT max(updated_ms) FROM kafka_offset)",
+
     [SQL_RETAIN_TOUCH] = "INSERT INTO touch(uid, rid, item_changed, ts_ms, edge_gone) "
                          "SELECT uid, rid, 0, ?3, 1 FROM interaction WHERE " OLDEST,
     [SQL_RETAIN_INTERACTION] = "DELETE FROM interaction WHERE (topic_id, partition, offset) IN "

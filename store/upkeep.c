@@ -1,4 +1,4 @@
-/* Retention, snapshots, checks.
+/* Retention, checks.
  *
  * Retention removes a bounded number of rows in one transaction, so that the writer is never
  * away for long; the caller comes again while there is more. Of the models, the newest
@@ -9,14 +9,9 @@
 #include "store/internal.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <sqlite3.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #define US_PER_DAY (INT64_C(86400) * 1000000)
 #define META_CLOCK "clock_us"
@@ -149,87 +144,6 @@ int store_put_clock(struct store *st, int64_t us, struct err *err)
 {
     assert(st->mode == STORE_WRITE);
     return store_put_model_note(st, META_CLOCK, us, err);
-}
-
-/* The directory's entry as well as the bytes. */
-static int sync_path(const char *path, int flags)
-{
-    int fd = open(path, flags | O_CLOEXEC);
-
-    if (fd < 0)
-        return -1;
-    int rc = fsync(fd);
-    (void)close(fd);
-    return rc;
-}
-
-static int sync_folder(const char *path)
-{
-    char *copy = strdup(path);
-    char *slash = copy ? strrchr(copy, '/') : NULL;
-
-    if (!copy)
-        return -1;
-    if (slash)
-        slash[slash == copy ? 1 : 0] = '\0';
-    int rc = sync_path(slash ? copy : ".", O_RDONLY | O_DIRECTORY);
-    free(copy);
-    return rc;
-}
-
-/* Under its final name the snapshot is complete or absent. */
-static int snapshot_publish(const char *part, const char *path, struct err *err)
-{
-    if (sync_path(part, O_RDONLY) != 0 ||
-        renameat2(AT_FDCWD, part, AT_FDCWD, path, RENAME_NOREPLACE) != 0 ||
-        sync_folder(path) != 0)
-        return err_fatal(err, EX_IOERR,
-                         "snapshot %s: write: %s; check the disk, or give a new "
-                         "name",
-                         path, strerror(errno));
-    return ERR_OK;
-}
-
-/* VACUUM INTO changes nothing in the store, but query_only refuses every VACUUM. The connection of
- * a reader stays read-only either way. */
-static int snapshot_write(struct store *st, const char *part, struct err *err)
-{
-    int status = ERR_OK;
-
-    if (st->mode == STORE_READ)
-        status = store_exec(st, "PRAGMA query_only=OFF", "set the pragmas", err);
-    if (status != ERR_OK)
-        return status;
-    struct query q = query_begin(st, SQL_SNAPSHOT);
-    query_text(&q, part);
-    status = query_run(&q, "write a snapshot", err);
-    if (st->mode == STORE_READ) {
-        int again = store_exec(st, "PRAGMA query_only=ON", "set the pragmas", NULL);
-
-        if (status == ERR_OK && again != ERR_OK)
-            status = store_fail(st, err, "set the pragmas");
-    }
-    return status;
-}
-
-int store_snapshot(struct store *st, const char *path, struct err *err)
-{
-    char *part = NULL;
-
-    if (access(path, F_OK) == 0)
-        return err_fatal(err, EX_IOERR, "snapshot %s: the file exists; give a new name", path);
-    if (asprintf(&part, "%s.part", path) < 0)
-        return err_oom(err, "store: name the snapshot");
-    (void)unlink(part); /* of a try that was killed */
-    int status = snapshot_write(st, part, err);
-    if (status == ERR_OK)
-        status = snapshot_publish(part, path, err);
-    else
-        (void)err_wrap(err, "snapshot %s", path);
-    if (status != ERR_OK)
-        (void)unlink(part);
-    free(part);
-    return status;
 }
 
 int store_quick_check(struct store *st, struct err *err)

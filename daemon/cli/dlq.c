@@ -6,6 +6,7 @@
 #include "daemon/base/progress.h"
 #include "daemon/base/reasons.h"
 #include "daemon/cli/bulk.h"
+#include "daemon/cli/owner.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/service/control_client.h"
 #include "store/reading.h"
@@ -226,8 +227,8 @@ static int print_list(const struct store_letter *rows, size_t n, size_t max)
 
         cli_time(rows[i].ts_us, when, sizeof(when));
         printf("%6" PRId64 "  %s  %-13s %.24s%s/%d@%" PRId64 "  ", rows[i].id, when,
-               rows[i].reason, rows[i].topic, strlen(rows[i].topic) > 24 ? "…" : "",
-               rows[i].partition, rows[i].offset);
+               cli_text(rows[i].reason), cli_text(rows[i].topic),
+               strlen(rows[i].topic) > 24 ? "…" : "", rows[i].partition, rows[i].offset);
         print_about(&rows[i]);
         text_print(stdout, rows[i].error);
         putchar('\n');
@@ -260,9 +261,9 @@ static int print_letter(const struct store_letter *row, bool full)
 
     cli_time(row->ts_us, when, sizeof(when));
     printf("id         %" PRId64 "\nwhen       %s UTC\nposition   %s/%d@%" PRId64 "\n", row->id,
-           when, row->topic, row->partition, row->offset);
-    printf("reason     %s, in stage %s\nerror      ", row->reason,
-           row->stage ? row->stage : "-");
+           when, cli_text(row->topic), row->partition, row->offset);
+    printf("reason     %s, in stage %s\nerror      ", cli_text(row->reason),
+           cli_text(row->stage ? row->stage : "-"));
     text_print(stdout, row->error);
     fputs("\nitem       ", stdout);
     text_print(stdout, row->item_id ? row->item_id : "unknown");
@@ -396,7 +397,9 @@ static int purge_ourselves(struct cli *cli, const struct dlq *d, int64_t before_
 
     if (r)
         return r;
-    r = store_open(cli->settings.store.path, STORE_WRITE, &st, err);
+    r = cli_become_owner(cli, err);
+    if (r == ERR_OK)
+        r = store_open(cli->settings.store.path, STORE_WRITE, &st, err);
     if (r)
         return r;
     r = d->damaged ? store_outbox_purge_damaged(st, ret_n, err)

@@ -127,6 +127,10 @@ int candidate_promote(struct candidate *c, const struct candidate_target *t, str
  * changes nothing. */
 int candidate_activate(const struct candidate_target *t, int64_t model_id, struct err *err);
 
+/* The active model once more, when its file was lost and is back: items that were stored meanwhile get
+ * their vectors, and whoever serves no model takes it (loaded.h). ERR_NONE: no model is active. */
+int candidate_mend(const struct candidate_target *t, struct err *err);
+
 /* The folder of a trained model, with its files; ERR_NONE for one without (seeded, imported). */
 int candidate_folder(const struct settings *s, const struct store_model *m,
                      char ret_dir[PATH_MAX], struct err *err);

@@ -1,5 +1,6 @@
 #include "daemon/pipeline/row.h"
 
+#include "daemon/base/json_memory.h"
 #include "daemon/base/steady.h"
 #include "daemon/event/event.h"
 
@@ -66,11 +67,13 @@ static int print_cut(const struct item *item, const json_t *stored, json_t *flag
 
 static int print_flags(struct item *item, const char **ret_json, struct err *err)
 {
+    unsigned long n_failures = json_memory_failures();
     json_t *stored = item->flags_json ? json_loads(item->flags_json, 0, NULL) : NULL;
     if (!stored) /* nothing, or what somebody else wrote there */
         stored = json_object();
     json_t *flags = stored ? sampling_flags(item, stored) : NULL;
-    bool failed = !flags || print_cut(item, stored, flags) != ERR_OK;
+    bool failed = !flags || print_cut(item, stored, flags) != ERR_OK ||
+                  json_memory_failures() != n_failures;
     char *text = NULL;
 
     *ret_json = NULL;

@@ -153,10 +153,13 @@ static void conclude(struct round *r, enum retrain_end end, const char *text)
 }
 
 /* Every pair that the active model was trained on or judged by. ERR_NONE comes twice, of the pairs
- * and of the folder, and both mean that it was not trained here: then it knows none. */
+ * and of the folder, and both mean that it was not trained here: then it knows none, like one that is lost. */
 static int read_known(struct round *r, struct store_pair **pairs, size_t *n, struct err *err)
 {
     char dir[PATH_MAX], path[PATH_MAX];
+
+    if (r->r->lost)
+        return ERR_OK;
     int status = store_get_training(r->st, r->active.model_id, pairs, n, err);
 
     if (status == ERR_OK)
@@ -274,8 +277,13 @@ static int train(struct round *r, const char *trainer, struct err *err)
 
 static int judge(struct round *r, const char *trainer, struct err *err)
 {
-    const char *const argv[] = {trainer, "--config",         r->paths.settings,
-                                "judge", r->paths.candidate, r->paths.holdout,
+    const char *const argv[] = {trainer,
+                                "--config",
+                                r->paths.settings,
+                                "judge",
+                                r->paths.candidate,
+                                r->paths.holdout,
+                                r->r->lost ? "--alone" : NULL,
                                 NULL};
 
     r->r->show(r->r->arg, "judging");

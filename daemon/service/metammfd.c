@@ -3,6 +3,7 @@
 #include "config/err.h"
 #include "config/log.h"
 #include "config/settings.h"
+#include "config/text.h"
 #include "daemon/kafka/config.h"
 #include "daemon/service/journal.h"
 #include "daemon/service/service.h"
@@ -90,7 +91,8 @@ static int complain(const struct err *err)
 
 static int print_verdict(const char *config, size_t n_unread)
 {
-    printf("%s: good\n", config);
+    text_print(stdout, config);
+    puts(": good");
     if (n_unread > 0)
         printf(
             "%zu credential%s not read: only the unit has $CREDENTIALS_DIRECTORY. Whether the "

@@ -14,6 +14,7 @@ import os
 import pathlib
 import re
 import resource
+import shutil
 import signal
 import socket
 import sqlite3
@@ -188,7 +189,8 @@ class Daemon(WithSite):
         text = self.site.config.read_text().replace("media = {", "media = { max_bytes = 1073741824;")
         self.site.config.write_text(text)
         self.site.daemon.send_signal(signal.SIGHUP)
-        wait_for("log", lambda: "media.max_bytes (more) stays as it was" in self.site.read_log())
+        wait_for("log", lambda: re.search(r"next restart only: media\.max_bytes",
+                                          self.site.read_log()))
         self.site.write_config()
         self.assertEqual(self.site.http("/livez")[0], 200)
 
@@ -345,6 +347,30 @@ class BrokerAway(WithSite):
         self.assertEqual(code, 0, site.read_log())
         self.assertLess(seconds, 10)
         print(f"stopped in {seconds:.2f} s with the broker away")
+
+
+class WorkersThatHang(WithSite):
+    def test_livez_is_answered_while_a_start_of_the_workers_hangs(self):
+        """It may last 10 s, and a part that is silent for 5 s counts as hung."""
+        site = self.site
+        worker = site.dir / "metammf-extract"
+        shutil.copy(TOOLS / "metammf-extract", worker)
+        site.write_config(f'extract = {{ worker_path = "{worker}"; workers = 1; }};')
+        site.start()
+        forks = [int(pid) for children in pathlib.Path(f"/proc/{site.daemon.pid}/task").glob("*/children")
+                 for pid in children.read_text().split()]
+        worker.unlink()
+        worker.write_text("#!/bin/sh\nexec sleep 1000\n")
+        worker.chmod(0o755)
+        for pid in forks:
+            os.kill(pid, signal.SIGKILL)
+
+        def told():
+            self.assertEqual(site.http("/livez"), (200, "ok\n"))
+            return site.http("/readyz") == (503, "waiting: no worker can be started\n")
+
+        wait_for("no worker can be started", told)
+        site.stop()
 
 
 if __name__ == "__main__":

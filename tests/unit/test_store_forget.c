@@ -1,6 +1,8 @@
 /* Forgetting a user: what goes, what stays, what does not come back, and that the bytes are gone. */
 #include "store_fixture.h"
 
+#include "store/copy.h"
+
 #include "config/clock.h"
 
 #include <fcntl.h>

@@ -4,6 +4,8 @@
 
 #include "store_fixture.h"
 
+#include "store/copy.h"
+
 #define DAY_US (INT64_C(86400) * 1000000)
 
 static void dead_letters_keep_the_original_bytes(void **state)

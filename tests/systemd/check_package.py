@@ -19,7 +19,7 @@ def lintian(deb):
 def install(site):
     """As a site does it; it asks nothing, and every dependency has a name."""
     site.install()
-    assert site.machine.output("dpkg-query", "-W", "-f=${db:Status-Status}", "metammfd") == "installed"
+    assert site.installed(), "it is not installed"
 
 
 def one_version(site):
@@ -79,7 +79,6 @@ def before_the_first_start(site):
 
 def checks(site):
     return [
-        ("lintian says nothing", lambda s: lintian(s.deb)),
         ("apt installs the package", install),
         ("one version: package and executables", one_version),
         ("the unit is neither enabled nor started", neither_enabled_nor_started),
@@ -88,4 +87,5 @@ def checks(site):
         ("systemd-analyze verify says nothing", verify),
         (f"exposure at most {EXPOSURE_MAX}", exposure),
         ("settings are checked before the first start", before_the_first_start),
+        ("lintian says nothing", lambda s: lintian(s.deb)),
     ]

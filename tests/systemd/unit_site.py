@@ -67,6 +67,10 @@ class Site:
         """As a site does it: apt, which asks nothing; there is no network, so all that it needs is there."""
         self.machine.run("apt-get", "install", "-y", self.deb_there)
 
+    def installed(self):
+        return self.machine.output("dpkg-query", "-W", "-f=${db:Status-Status}", "metammfd",
+                                   check=False) == "installed"
+
     def configure(self, properties=PROPERTIES, more=""):
         self.machine.write(CONF, SETTINGS.format(
             bootstrap=self.bootstrap, properties=properties, clicks=N_USERS * 6) + more)

@@ -36,6 +36,20 @@ install_packages() {
             apt-get install -q -y --no-install-recommends "${missing[@]}"
 }
 
+# Prometheus' promtool into build/tools, out of Debian's package: installing that would start a server here.
+fetch_promtool() {
+    local folder status=0
+    if command -v promtool >/dev/null || [ -x build/tools/promtool ]; then
+        echo "promtool: is there."
+        return 0
+    fi
+    folder=$(mktemp -d)
+    (cd "$folder" && apt-get download -q prometheus && dpkg-deb -x prometheus_*.deb .) &&
+        mkdir -p build/tools && cp "$folder/usr/bin/promtool" build/tools/ || status=1
+    rm -rf "$folder"
+    return "$status"
+}
+
 # build_preset NAME [cmake's arguments]: configures and builds build/NAME, quietly when all is well.
 build_preset() {
     local log="build/$1.log" start=$SECONDS

@@ -139,13 +139,40 @@ char *arena_strdup(struct arena *a, const char *s)
     return arena_strndup(a, s, strlen(s));
 }
 
-void arena_done(struct arena *a)
+struct arena_mark arena_mark(const struct arena *a)
+{
+    return (struct arena_mark){.head = a->head,
+                               .behind = a->head != NULL ? a->head->next : NULL,
+                               .head_used = a->head != NULL ? a->head->used : 0,
+                               .used_bytes = a->used_bytes};
+}
+
+/* The blocks from b to the one before `end`. */
+static void free_blocks(struct arena_block *b, const struct arena_block *end)
 {
     struct arena_block *next;
 
-    for (struct arena_block *b = a->head; b != NULL; b = next) {
+    for (; b != end; b = next) {
         next = b->next;
         free(b);
     }
+}
+
+/* Newer blocks are before the head of then, or directly behind it. */
+void arena_rewind(struct arena *a, struct arena_mark mark)
+{
+    free_blocks(a->head, mark.head);
+    if (mark.head != NULL) {
+        free_blocks(mark.head->next, mark.behind);
+        mark.head->next = mark.behind;
+        mark.head->used = mark.head_used;
+    }
+    a->head = mark.head;
+    a->used_bytes = mark.used_bytes;
+}
+
+void arena_done(struct arena *a)
+{
+    free_blocks(a->head, NULL);
     arena_init(a);
 }

@@ -23,6 +23,13 @@ void *arena_copy(struct arena *a, const void *src, size_t bytes);
 /* Copies n bytes and ends them with NUL. */
 char *arena_strndup(struct arena *a, const char *s, size_t n);
 char *arena_strdup(struct arena *a, const char *s);
+/* What is allocated after the mark is given back by the rewind; the mark stays good. */
+struct arena_mark {
+    struct arena_block *head, *behind;
+    size_t head_used, used_bytes;
+};
+struct arena_mark arena_mark(const struct arena *a);
+void arena_rewind(struct arena *a, struct arena_mark mark);
 void arena_done(struct arena *a);
 
 #endif

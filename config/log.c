@@ -1,13 +1,17 @@
 #include "config/log.h"
 
+#include "config/clock.h"
 #include "config/text.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
-#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TEXT_BYTES 2048
@@ -24,6 +28,18 @@ void log_set_level(enum log_level level)
 void log_set_writer(log_writer *writer)
 {
     atomic_store(&current_writer, writer);
+}
+
+bool log_stderr_is_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    char ours[64];
+    struct stat st;
+
+    if (!stream || fstat(STDERR_FILENO, &st) != 0)
+        return false;
+    (void)snprintf(ours, sizeof(ours), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    return strcmp(stream, ours) == 0;
 }
 
 /* A line under construction; what does not fit is left out. One byte stays free for '\n'. */
@@ -65,6 +81,29 @@ static void line_add_value(struct line *l, const char *raw)
     line_add(l, '"');
 }
 
+/* The journal knows the time and reads the level; nobody else does. */
+static void line_begin(struct line *l, enum log_level level)
+{
+    static const char *const words[] = {
+        [LOG_LEVEL_ERROR] = "error",   [LOG_LEVEL_WARNING] = "warning",
+        [LOG_LEVEL_NOTICE] = "notice", [LOG_LEVEL_INFO] = "info",
+        [LOG_LEVEL_DEBUG] = "debug",
+    };
+    char head[64], at[32];
+    int64_t now_us = clock_real_us();
+    time_t now_s = (time_t)(now_us / 1000000);
+    struct tm tm;
+
+    if (log_stderr_is_journal()) {
+        (void)snprintf(head, sizeof(head), "<%d>", (int)level);
+    } else {
+        (void)strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%S", gmtime_r(&now_s, &tm));
+        (void)snprintf(head, sizeof(head), "%s.%03dZ %s: ", at, (int)(now_us / 1000 % 1000),
+                       words[level]);
+    }
+    line_add_text(l, head);
+}
+
 /* One write a line, so that lines of two threads do not mix. There is nowhere to report that
  * the log itself cannot be written. */
 static void write_default(enum log_level level, const char *text,
@@ -73,9 +112,7 @@ static void write_default(enum log_level level, const char *text,
     struct line l = {.n = 0};
     size_t done = 0;
 
-    line_add(&l, '<');
-    line_add(&l, (char)('0' + (int)level));
-    line_add(&l, '>');
+    line_begin(&l, level);
     line_add_text(&l, text);
     for (size_t i = 0; i < n_fields; i++) {
         line_add(&l, ' ');

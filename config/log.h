@@ -3,9 +3,14 @@
 
 /* The log: levels as syslog's, one line a message, fields as journald's (ITEM_ID=,
  * KAFKA_OFFSET=, MODEL_ID=). Libraries return errors and do not log; daemon/ does. The default
- * writer prints "<6>message ITEM_ID=v1" to standard error, which systemd parses; daemon/
- * installs one that speaks to journald when standard error is the journal. Thread-safe. */
+ * writer prints to standard error:
+ *
+ *     2026-11-30T11:04:04.123Z info: message ITEM_ID=v1     a terminal, a file, a container's log
+ *     <6>message ITEM_ID=v1                                 the journal, which has the time
+ *
+ * daemon/ installs one that speaks to journald when standard error is the journal. Thread-safe. */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum log_level {
@@ -23,6 +28,9 @@ struct log_field {
 
 typedef void log_writer(enum log_level level, const char *text, const struct log_field *fields,
                         size_t n_fields);
+
+/* True when file descriptor 2 is the stream that $JOURNAL_STREAM ("device:inode") names. */
+bool log_stderr_is_journal(void);
 
 void log_set_level(enum log_level level);
 void log_set_writer(log_writer *writer); /* NULL = the default */

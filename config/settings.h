@@ -129,6 +129,7 @@ struct settings {
     struct {
         char *directory; /* event files (NDJSON) are renamed into it */
         bool keep_files; /* true: move done files to <directory>/done; false: delete them */
+        int64_t keep_done_days; /* of what is in done; 0 = for ever */
     } spool;
 
     struct {
@@ -192,6 +193,9 @@ int settings_load(const char *path, struct settings *s, struct err *err);
 /* The same from memory; `file` is what errors call it. */
 int settings_load_text(const char *file, const char *text, size_t bytes, struct settings *s,
                        struct err *err);
+/* The same for somebody who only reads the store: what is at fault in the file keeps its default, and the first
+ * fault is the error, with *s filled all the same. A file that cannot be read leaves *s untouched. */
+int settings_load_readable(const char *path, struct settings *s, struct err *err);
 /* One setting from text, for command lines and tests: settings_set(&s, "queue.items", "10",
  * err). A list is replaced, its elements separated by commas; "kafka.properties", "events.video",
  * "events.interaction", "events.types" and "interactions.kinds" take one name=value and add it. */
@@ -203,6 +207,27 @@ int settings_check(const struct settings *s, struct err *err);
 int settings_print(const struct settings *s, FILE *out);
 /* The same of the settings that differ from the defaults. Also ERR_RETRY without memory. */
 int settings_print_changed(const struct settings *s, FILE *out);
+
+/* ---- key by key: what runs, what a file says (settings_compare.c) ---- */
+
+enum settings_effect {
+    SETTINGS_AT_RELOAD,
+    SETTINGS_AT_RESTART,
+    SETTINGS_GROWS_AT_RESTART /* up to what it was at the start, at a reload */
+};
+size_t settings_n_keys(void);
+const char *settings_key_path(size_t i); /* "store.path" */
+enum settings_effect settings_key_effect(size_t i);
+/* As a file has it, in one line, secrets as settings_print has them; malloc'ed, NULL without memory. */
+char *settings_key_text(const struct settings *s, size_t i);
+bool settings_key_equal(const struct settings *a, const struct settings *b, size_t i);
+/* Whether the value in `now` waits for a restart of a process that was started with `started`. */
+bool settings_key_waits(const struct settings *started, const struct settings *now, size_t i);
+/* Puts `started`'s values in the place of those of *s that wait, so that *s is what runs after a reload.
+ * ret_keys: "kafka.mode, http.port", what waits, "" for nothing. On an error *s is only good to be freed. */
+int settings_hold(struct settings *s, const struct settings *started, char *ret_keys,
+                  size_t bytes, struct err *err);
+
 #define SETTINGS_TOPIC_MAX       249 /* bytes of a topic's name, by Kafka */
 #define SETTINGS_DLQ_TOPIC_BYTES 520 /* the longest made of topic and group, which is refused */
 /* The topic of the dead letters: the setting, or <first video topic>.<group>.dlq. */

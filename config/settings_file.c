@@ -22,6 +22,8 @@ struct walk {
     struct settings *s;
     int line;                /* of the node that is being read */
     bool is_given[KEYS_MAX]; /* by the place in settings_table */
+    struct err *fault;       /* NULL = ends with the first fault; else that is kept here */
+    const char *file;
     struct err *err;
 };
 
@@ -382,23 +384,58 @@ static int load_child(struct walk *w, const char *group, const config_setting_t 
     return load_group(w, name, node);
 }
 
+/* The first one counts: the others may come of it. */
+static void note_fault(struct walk *w)
+{
+    if (w->fault->status != ERR_OK)
+        return;
+    *w->fault = *w->err;
+    if (w->line > 0)
+        err_wrap(w->fault, "%s:%d", w->file, w->line);
+}
+
 /* Two levels deep at most: a group's name is only looked up at the top. */
 static int load_group(struct walk *w, const char *group, const config_setting_t *node)
 {
     int n = config_setting_length(node), status = ERR_OK;
 
-    for (int i = 0; i < n && status == ERR_OK; i++)
+    for (int i = 0; i < n && status == ERR_OK; i++) {
         status = load_child(w, group, config_setting_get_elem(node, (unsigned)i));
+        if (status != ERR_OK && w->fault != NULL) {
+            note_fault(w);
+            status = ERR_OK;
+        }
+    }
     return status;
 }
 
+/* The tree as far as libconfig read it: where it stopped, the rest is missing. */
+static int load_tree(struct walk *w, char *prepared)
+{
+    config_t tree;
+    int status = ERR_OK;
+
+    config_init(&tree);
+    if (config_read_string(&tree, prepared) != CONFIG_TRUE) {
+        status = err_fatal(w->err, EX_CONFIG, "%s:%d: %s; write `name = value;`", w->file,
+                           config_error_line(&tree), config_error_text(&tree));
+        if (w->fault != NULL)
+            note_fault(w);
+    }
+    if ((status == ERR_OK || w->fault != NULL) && config_root_setting(&tree) != NULL &&
+        (status = load_group(w, "", config_root_setting(&tree))) != ERR_OK)
+        err_wrap(w->err, "%s:%d", w->file, w->line);
+    config_destroy(&tree);
+    return status;
+}
+
+/* With `fault` it goes on after one, which stands there. */
 static int load_text(struct settings *s, const char *file, const char *text, size_t bytes,
-                     struct err *err)
+                     struct err *fault, struct err *err)
 {
     char *prepared;
     size_t line;
-    config_t tree;
-    struct walk w = {.s = s, .line = 0, .err = err};
+    struct walk w = {.s = s, .file = file, .fault = fault, .err = err};
     int status = settings_text_prepare(text, bytes, &prepared, &line, err);
 
     assert(settings_table_n <= KEYS_MAX);
@@ -406,13 +443,7 @@ static int load_text(struct settings *s, const char *file, const char *text, siz
         err_wrap(err, "%s:%zu", file, line);
         return status;
     }
-    config_init(&tree);
-    if (config_read_string(&tree, prepared) != CONFIG_TRUE)
-        status = err_fatal(err, EX_CONFIG, "%s:%d: %s; write `name = value;`", file,
-                           config_error_line(&tree), config_error_text(&tree));
-    else if ((status = load_group(&w, "", config_root_setting(&tree))) != ERR_OK)
-        err_wrap(err, "%s:%d", file, w.line);
-    config_destroy(&tree);
+    status = load_tree(&w, prepared);
     free(prepared);
     if (status == ERR_OK) {
         status = settings_check(s, err);
@@ -422,17 +453,23 @@ static int load_text(struct settings *s, const char *file, const char *text, siz
     return status;
 }
 
+/* Fresh settings with what is in the text. */
+static int load_fresh(const char *file, const char *text, size_t bytes,
+                      struct settings *ret_fresh, struct err *fault, struct err *err)
+{
+    if (settings_init(ret_fresh) != ERR_OK)
+        return err_oom(err, file);
+    ret_fresh->path = strdup(file);
+    return ret_fresh->path == NULL ? err_oom(err, file)
+                                   : load_text(ret_fresh, file, text, bytes, fault, err);
+}
+
 int settings_load_text(const char *file, const char *text, size_t bytes, struct settings *s,
                        struct err *err)
 {
     struct settings fresh;
-    int status;
+    int status = load_fresh(file, text, bytes, &fresh, NULL, err);
 
-    if (settings_init(&fresh) != ERR_OK)
-        return err_oom(err, file);
-    fresh.path = strdup(file);
-    status =
-        fresh.path == NULL ? err_oom(err, file) : load_text(&fresh, file, text, bytes, err);
     if (status != ERR_OK) {
         settings_done(&fresh);
         return status;
@@ -462,31 +499,62 @@ static int read_all(int fd, char *buffer, size_t *ret_bytes)
     return 0;
 }
 
-static int load_fd(int fd, const char *path, char *buffer, struct settings *s, struct err *err)
+/* *ret_text malloc'ed. */
+static int read_file(const char *path, char **ret_text, size_t *ret_bytes, struct err *err)
 {
-    size_t bytes = 0;
-    int failed = read_all(fd, buffer, &bytes);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+    if (fd < 0 && err_is_shortage(errno))
+        return err_open(err, EX_CONFIG, path, errno);
+    if (fd < 0)
+        return err_fatal(err, EX_CONFIG, "%s: open: %s; see metammfd.conf(5)", path,
+                         strerror(errno));
+    char *buffer = malloc(FILE_MAX_BYTES + 1);
+    int failed = buffer == NULL ? 0 : read_all(fd, buffer, ret_bytes);
+    int status = buffer == NULL ? err_oom(err, path) : ERR_OK;
 
     if (failed < 0)
-        return err_fatal(err, EX_CONFIG, "%s: read: %s", path, strerror(-failed));
-    if (bytes > FILE_MAX_BYTES)
-        return err_fatal(err, EX_CONFIG, "%s: larger than 1 MiB; this is not a settings file",
-                         path);
-    return settings_load_text(path, buffer, bytes, s, err);
+        status = err_fatal(err, EX_CONFIG, "%s: read: %s", path, strerror(-failed));
+    else if (status == ERR_OK && *ret_bytes > FILE_MAX_BYTES)
+        status = err_fatal(err, EX_CONFIG, "%s: larger than 1 MiB; this is not a settings file",
+                           path);
+    close(fd);
+    if (status == ERR_OK)
+        *ret_text = buffer;
+    else
+        free(buffer);
+    return status;
 }
 
 int settings_load(const char *path, struct settings *s, struct err *err)
 {
-    char *buffer;
-    int fd, status;
+    char *text = NULL;
+    size_t bytes = 0;
+    int status = read_file(path, &text, &bytes, err);
 
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0)
-        return err_fatal(err, EX_CONFIG, "%s: open: %s; see metammfd.conf(5)", path,
-                         strerror(errno));
-    buffer = malloc(FILE_MAX_BYTES + 1);
-    status = buffer == NULL ? err_oom(err, path) : load_fd(fd, path, buffer, s, err);
-    free(buffer);
-    close(fd);
+    if (status == ERR_OK)
+        status = settings_load_text(path, text, bytes, s, err);
+    free(text);
     return status;
+}
+
+int settings_load_readable(const char *path, struct settings *s, struct err *err)
+{
+    struct settings fresh;
+    struct err fault;
+    char *text = NULL;
+    size_t bytes = 0;
+    int status = read_file(path, &text, &bytes, err);
+
+    err_clear(&fault);
+    if (status != ERR_OK)
+        return status;
+    status = load_fresh(path, text, bytes, &fresh, &fault, err);
+    free(text);
+    settings_done(s);
+    *s = fresh;
+    if (fault.status == ERR_OK)
+        return status;
+    *err = fault;
+    return fault.status;
 }

@@ -167,6 +167,8 @@ static int open_credential(const char *name, int *ret_fd, struct err *err)
     if (snprintf(path, sizeof(path), "%s/%s", directory, name) >= (int)sizeof(path))
         return err_fatal(err, EX_CONFIG, "credential %.80s: path too long", name);
     fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
+    if (fd < 0 && err_is_shortage(errno))
+        return err_open(err, EX_CONFIG, path, errno);
     if (fd < 0)
         return err_fatal(err, EX_CONFIG,
                          "credential %.80s: open %.500s: %s; see LoadCredential= in the unit",

@@ -5,6 +5,7 @@
  *   settings_pages --write CONF MAN */
 
 #include "config/settings_table.h"
+#include "config/text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -155,6 +156,18 @@ static void open_group(struct conf *c, const char *name, size_t bytes)
     c->is_first_of_open = true;
 }
 
+/* Of a key of the table. */
+static const char *effect_of(const struct settings_key *k)
+{
+    static const char *const texts[] = {
+        [SETTINGS_AT_RELOAD] = "",
+        [SETTINGS_AT_RESTART] = " A change needs a restart.",
+        [SETTINGS_GROWS_AT_RESTART] = " More needs a restart.",
+    };
+
+    return texts[settings_key_effect((size_t)(k - settings_table))];
+}
+
 static void print_setting(struct conf *c, const struct settings_key *k)
 {
     const char *dot = strchr(k->path, '.'), *indent = dot != NULL ? "    " : "";
@@ -168,6 +181,8 @@ static void print_setting(struct conf *c, const struct settings_key *k)
     fprintf(c->out, "%s# Range: %s. Default: ", indent,
             settings_value_range(k, range, sizeof(range)));
     print_default(c->defaults, k, c->out);
+    if (effect_of(k)[0] != '\0')
+        fprintf(c->out, ".%s", effect_of(k));
     fprintf(c->out, "\n%s#%s = ", indent, dot != NULL ? dot + 1 : k->path);
     settings_value_print(c->defaults, k, k->type == SETTINGS_NUMBERS ? "    #" : indent,
                          c->out);
@@ -204,10 +219,27 @@ static void print_conf(const struct settings *defaults, FILE *out)
 /* ---- metammfd.conf(5) --------------------------------------------------------------------- */
 
 /* A '-' alone would be a hyphen, which nobody can copy into a shell. */
+/* The number of a character of n bytes of UTF-8, at least 2. */
+static unsigned character(const char *text, size_t n)
+{
+    unsigned code = (unsigned char)text[0] & (0x7FU >> n);
+
+    for (size_t i = 1; i < n; i++)
+        code = code << 6 | ((unsigned char)text[i] & 0x3FU);
+    return code;
+}
+
+/* Every formatter reads ASCII. */
 static void print_roff(const char *text, FILE *out)
 {
-    for (; *text != '\0'; text++)
-        fprintf(out, "%s%c", *text == '-' ? "\\" : "", *text);
+    for (size_t n; *text != '\0'; text += n) {
+        n = text_utf8_bytes(text, strlen(text));
+        if (n > 1)
+            fprintf(out, "\\[u%04X]", character(text, n));
+        else
+            fprintf(out, "%s%c", *text == '-' ? "\\" : "", *text);
+        n = n > 0 ? n : 1;
+    }
 }
 
 /* "watch 1.0, dislike \-1.0" */
@@ -231,13 +263,14 @@ static void print_entries(const struct settings *defaults, FILE *out)
 
         fprintf(out, ".TP\n.B %s\n", k->path);
         print_roff(k->help, out);
-        fprintf(out,
-                "\n.br\nRange: %s. Default: ", settings_value_range(k, range, sizeof(range)));
+        fputs("\n.br\nRange: ", out);
+        print_roff(settings_value_range(k, range, sizeof(range)), out);
+        fputs(". Default: ", out);
         if (k->type == SETTINGS_NUMBERS)
             print_numbers(defaults, k, out);
         else
             print_default(defaults, k, out);
-        fputs(".\n", out);
+        fprintf(out, ".%s\n", effect_of(k));
     }
 }
 

@@ -16,15 +16,16 @@ static const void *field(const struct settings *s, size_t offset)
 static void print_string(const char *text, FILE *out)
 {
     fputc('"', out);
-    for (const char *p = text; *p != '\0'; p++) {
-        if (*p == '"' || *p == '\\')
-            fprintf(out, "\\%c", *p);
-        else if (text_control(p) == 2)
-            fprintf(out, "\\xc2\\x%02x", (unsigned)(unsigned char)*++p);
-        else if (text_control(p))
-            fprintf(out, "\\x%02x", (unsigned)(unsigned char)*p);
-        else
-            fputc(*p, out);
+    for (size_t left = strlen(text), n; left > 0; text += n, left -= n) {
+        char shown;
+
+        n = text_step(text, left, &shown);
+        for (size_t i = 0; shown != '\0' && i < n; i++)
+            fprintf(out, "\\x%02x", (unsigned)(unsigned char)text[i]);
+        if (shown != '\0')
+            continue;
+        fputs(*text == '"' || *text == '\\' ? "\\" : "", out);
+        fwrite(text, 1, n, out);
     }
     fputc('"', out);
 }
@@ -269,6 +270,22 @@ static int print_if_changed(struct printer *p, const struct settings *s,
     free(value);
     free(standard);
     return status;
+}
+
+char *settings_key_text(const struct settings *s, size_t i)
+{
+    char *text = value_text(s, &settings_table[i]), *to = text;
+
+    for (const char *from = text; text != NULL && *from != '\0';) {
+        bool is_end = *from == '\n'; /* within a text it is an escape */
+
+        *to++ = is_end ? ' ' : *from;
+        from++;
+        from += is_end ? strspn(from, " ") : 0;
+    }
+    if (to != NULL)
+        *to = '\0';
+    return text;
 }
 
 int settings_print_changed(const struct settings *s, FILE *out)

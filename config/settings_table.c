@@ -255,6 +255,8 @@ const struct settings_key settings_table[] = {
          "The folder into which event files (NDJSON) are renamed."),
     BOOL(spool.keep_files, "true",
          "Finished files move into the folder done below it. false deletes them."),
+    INT(spool.keep_done_days, 0, 36500, "days", "0",
+        "How many days finished files stay in the folder done. 0 keeps them for ever."),
 
     INT(extract.workers, 0, 256, "processes", "0",
         "How many clips are decoded at a time. 0 means one for each processor."),

@@ -63,26 +63,45 @@ size_t text_control(const char *s)
     return u[0] == 0xc2 && u[1] >= 0x80 && u[1] < 0xa0 ? 2 : 0;
 }
 
+size_t text_unseen(const char *s)
+{
+    const unsigned char *u = (const unsigned char *)s;
+
+    if (u[0] == 0xd8)
+        return u[1] == 0x9c ? 2 : 0; /* U+061C */
+    if (u[0] != 0xe2)
+        return text_control(s);
+    if (u[1] == 0x80) /* U+200E, U+200F; U+2028 to U+202E */
+        return u[2] == 0x8e || u[2] == 0x8f || (u[2] >= 0xa8 && u[2] <= 0xae) ? 3 : 0;
+    return u[1] == 0x81 && u[2] >= 0xa6 && u[2] <= 0xa9 ? 3 : 0; /* U+2066 to U+2069 */
+}
+
+size_t text_step(const char *s, size_t n, char *ret_shown)
+{
+    size_t bytes = text_utf8_bytes(s, n);
+
+    *ret_shown = bytes == 0 ? '?' : s[0] == '\0' || text_unseen(s) ? ' ' : '\0';
+    return bytes > 0 ? bytes : 1;
+}
+
 /* One line of valid UTF-8, in place. cut: a sequence that the buffer's end has cut off disappears. */
 static void make_line(char *text, bool cut)
 {
     char *out = text;
     const char *s = text;
 
-    while (*s != '\0') {
-        const unsigned char *u = (const unsigned char *)s;
-        size_t n = utf8_sequence(u);
+    for (size_t left = strlen(s), n; left > 0; s += n, left -= n) {
+        char shown;
 
-        if (n == 0 && cut && strlen(s) < 4 && u[0] >= 0xc2)
+        n = text_step(s, left, &shown);
+        if (shown == '?' && cut && left < 4 && (unsigned char)s[0] >= 0xc2)
             break;
-        if (n == 0 || text_control(s)) {
-            *out++ = n == 0 ? '?' : ' ';
-            s += n == 0 ? 1 : n;
-            continue;
+        if (shown != '\0') {
+            *out++ = shown;
+        } else {
+            memmove(out, s, n);
+            out += n;
         }
-        memmove(out, s, n);
-        out += n;
-        s += n;
     }
     while (out > text && out[-1] == ' ')
         out--;
@@ -102,16 +121,14 @@ void text_print_bytes(FILE *out, const void *data, size_t n)
 {
     const char *s = data;
 
-    for (size_t i = 0; i < n;) {
-        size_t step = text_utf8_bytes(s + i, n - i);
+    for (size_t i = 0, step; i < n; i += step) {
+        char shown;
 
-        if (step == 0)
-            fputc('?', out);
-        else if (s[i] == '\0' || text_control(s + i))
-            fputc(' ', out);
+        step = text_step(s + i, n - i, &shown);
+        if (shown != '\0')
+            fputc(shown, out);
         else
             fwrite(s + i, 1, step, out);
-        i += step == 0 ? 1 : step;
     }
 }
 

@@ -40,6 +40,22 @@ int store_count(struct store *st, struct store_counts *ret_counts, struct err *e
     return ERR_OK;
 }
 
+int store_count_letters(struct store *st, struct store_letter_counts *ret_counts,
+                        struct err *err)
+{
+    struct query q = query_begin(st, SQL_COUNT_LETTERS);
+    int status = query_row(&q, "count dead letters", err);
+
+    if (status != ERR_OK)
+        return status;
+    *ret_counts = (struct store_letter_counts){.n_letters = query_column_int(&q, 0),
+                                               .n_outbox = query_column_int(&q, 1),
+                                               .committed_us =
+                                                   (int64_t)(query_column_real(&q, 2) * 1000)};
+    query_end(&q);
+    return ERR_OK;
+}
+
 int store_count_dead_letters(struct store *st, struct store_count_by **ret_rows, size_t *ret_n,
                              struct err *err)
 {

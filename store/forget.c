@@ -386,25 +386,53 @@ int store_letter_forget(struct store *st, struct store_dead_letter *d, struct er
     return look.status;
 }
 
-int store_find_forgotten(struct store *st, char *const *names, size_t n, int64_t since_us,
-                         unsigned char *ret_gone, bool *ret_any, struct err *err)
+int store_read_mark(struct store *st, struct store_read_mark *ret_mark, struct err *err)
 {
+    ret_mark->us = clock_real_us();
+    return store_forgettings(st, &ret_mark->n_forgettings, err);
+}
+
+/* Whether a name that was read then is one who is gone. */
+static int is_gone_since(struct store *st, const char *name, const struct store_read_mark *mark,
+                         bool *ret_gone, struct err *err)
+{
+    unsigned char hash[DIGEST_BYTES];
+    struct query q = query_begin(st, SQL_FORGOTTEN_FIND);
+
+    *ret_gone = false;
+    store_forget_hash(st, name, strlen(name), hash);
+    query_blob(&q, hash, DIGEST_BYTES);
+    int status = query_row(&q, "look for who is forgotten", err);
+    if (status == ERR_OK)
+        *ret_gone = us_of(query_column_real(&q, 1)) >= mark->us ||
+                    (mark->n_forgettings >= 0 && query_column_int(&q, 8) > mark->n_forgettings);
+    query_end(&q);
+    return status == ERR_NONE ? ERR_OK : status;
+}
+
+int store_find_forgotten(struct store *st, char *const *names, size_t n,
+                         const struct store_read_mark *mark, unsigned char *ret_gone,
+                         bool *ret_any, struct err *err)
+{
+    int64_t n_forgettings = 0;
     int status = store_forget_know(st, err);
 
     *ret_any = false;
     memset(ret_gone, 0, n);
-    if (status != ERR_OK || st->latest_us == 0 || st->latest_us < since_us)
+    if (status == ERR_OK)
+        status = store_forgettings(st, &n_forgettings, err);
+    if (status != ERR_OK || st->latest_us == 0 ||
+        (st->latest_us < mark->us &&
+         (mark->n_forgettings < 0 || n_forgettings <= mark->n_forgettings)))
         return status;
     for (size_t i = 0; status == ERR_OK && i < n; i++) {
-        unsigned char hash[DIGEST_BYTES];
-        int64_t until_us = 0;
+        bool gone = false;
 
         if (!names[i])
             continue;
-        store_forget_hash(st, names[i], strlen(names[i]), hash);
-        status = store_forgotten_until(st, hash, &until_us, err);
-        ret_gone[i] = until_us != 0 && until_us >= since_us;
-        *ret_any |= ret_gone[i] != 0;
+        status = is_gone_since(st, names[i], mark, &gone, err);
+        ret_gone[i] = gone;
+        *ret_any |= gone;
     }
     return status;
 }

@@ -91,6 +91,7 @@ enum sql_id {
     SQL_MATRIX_SIZE,
     SQL_MATRIX_ROWS,
     SQL_COUNT,
+    SQL_COUNT_LETTERS,
     SQL_RETAIN_TOUCH,
     SQL_RETAIN_INTERACTION,
     SQL_RETAIN_DEAD_LETTER,
@@ -204,8 +205,9 @@ struct store {
     struct sqlite3_stmt *stmt[SQL_ID_COUNT];
     enum store_mode mode;
     char *path;
-    int lock_fd;       /* -1 = a reader */
-    bool is_sound;     /* opened, and no damage met since */
+    int lock_fd;                             /* -1 = a reader */
+    char generation[STORE_GENERATION_BYTES]; /* of a writer */
+    bool is_sound;                           /* opened, and no damage met since */
     bool rollback_due; /* a rollback failed: nothing else before it has succeeded */
 
     /* the transaction in progress; memory is kept from one to the next */
@@ -229,11 +231,36 @@ struct store {
 
 /* ---- lock.c ------------------------------------------------------------------------- */
 
-/* ERR_FATAL EX_TEMPFAIL names the pid of the writer that has it. *ret_as_left: the last writer
- * ended in good order and the file is as it left it. */
-int store_lock_take(const char *path, int *ret_fd, bool *ret_as_left, struct err *err);
+/* ERR_FATAL: a file of the store that cannot be opened for writing. Says whose it is, or whose its
+ * folder. ERR_RETRY for want of descriptors or memory. */
+int store_denied(const char *what, const char *path, int code, struct err *err);
+
+struct store_lock {
+    int fd;
+    bool as_left; /* the last writer ended in good order and the file is as it left it */
+    char generation[STORE_GENERATION_BYTES]; /* of the store that it wrote, "" = not known */
+};
+/* ERR_FATAL EX_TEMPFAIL names the pid of the writer that has it. */
+int store_lock_take(const char *path, struct store_lock *ret_lock, struct err *err);
+/* What store_lock.generation will be next time, should this process be killed. */
+int store_lock_note(const char *path, int fd, const char *generation, struct err *err);
 /* After the database is closed. */
-void store_lock_give(const char *path, int fd, bool is_sound);
+void store_lock_give(const char *path, int fd, bool is_sound, const char *generation);
+/* The same, and nothing is known of the file that is there now. */
+void store_lock_clear(int fd);
+/* What the text of a lock file says. */
+void store_lock_parse(const char *text, char ret_generation[STORE_GENERATION_BYTES]);
+
+/* ---- copy.c ------------------------------------------------------------------------------ */
+
+/* ERR_FATAL EX_DATAERR when there is a log of writes beside the file at path that is of another
+ * generation than the file: the one that the lock names. */
+int store_check_wal(const char *path, const char *generation, struct err *err);
+/* The same of a reader, who has the lock file to look at. */
+int store_check_wal_read(const char *path, struct err *err);
+/* A copy is another store from here on: a new generation. restored: of when it was, put back; NULL = it
+ * is not put back. */
+int store_copy_stamp(const char *path, const char *restored, struct err *err);
 
 /* ---- query.c ----------------------------------------------------------------------------- */
 

@@ -8,12 +8,18 @@
  * A writer that ends in good order leaves device, inode, size and time of the database there
  * instead. The next one that finds the file just so need not read all of it before it starts; one
  * that finds a pid (a crash, a power cut) or another file (a snapshot put back) does.
+ *
+ * The second line is the generation of the store (copy.c), so that a log of writes that was left beside
+ * another file is known for what it is.
  */
 
+#include "config/account.h"
 #include "store/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +28,59 @@
 #include <unistd.h>
 
 #define MARK_BYTES 128
+#define GENERATION "generation "
+
+long store_writer_pid(const char *path)
+{
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+    char *real = realpath(path, NULL), *name = NULL, text[32];
+    long pid = -2;
+
+    if (asprintf(&name, "%s.lock", real ? real : path) < 0)
+        name = NULL;
+    free(real);
+    int fd = name ? open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    if (fd < 0 && name && errno == ENOENT)
+        pid = 0;
+    free(name);
+    if (fd < 0)
+        return pid;
+    if (fcntl(fd, F_OFD_GETLK, &lock) == 0) {
+        ssize_t n = lock.l_type == F_UNLCK ? 0 : pread(fd, text, sizeof(text) - 1, 0);
+        text[n > 0 ? n : 0] = '\0';
+        pid = lock.l_type == F_UNLCK ? 0 : strtol(text, NULL, 10);
+        pid = lock.l_type != F_UNLCK && pid <= 0 ? -1 : pid;
+    }
+    (void)close(fd);
+    return pid;
+}
+
+int store_denied(const char *what, const char *path, int code, struct err *err)
+{
+    char folder[PATH_MAX], owner[ACCOUNT_BYTES], self[ACCOUNT_BYTES];
+    struct stat info;
+
+    if (err_is_shortage(code))
+        return err_retry(err, EX_OSERR, "%s %s: open: %s", what, path, strerror(code));
+    (void)snprintf(folder, sizeof(folder), "%s", path);
+    bool is_there = lstat(folder, &info) == 0;
+    if (!is_there)
+        is_there = stat(dirname(folder), &info) == 0;
+    if (code != EACCES || !is_there)
+        return err_fatal(
+            err, err_exit_code(code, EX_IOERR),
+            "%s %s: open: %s; its folder must exist, and the folder and what is in "
+            "it must belong to uid %u, which runs this",
+            what, path, strerror(code), (unsigned)geteuid());
+    if (info.st_uid == geteuid())
+        return err_fatal(err, EX_NOPERM, "%s %s: open: %s: mode %04o of %s: chmod u+rw", what,
+                         path, strerror(code), info.st_mode & 07777u, folder);
+    return err_fatal(err, EX_NOPERM,
+                     "%s %s: open: %s: %s belongs to %s, and this runs as %s: run it as the "
+                     "former, or chown what is there to the latter",
+                     what, path, strerror(code), folder, account_user(info.st_uid, owner),
+                     account_user(geteuid(), self));
+}
 
 static int lock_held(const char *path, int fd, struct err *err)
 {
@@ -36,12 +95,22 @@ static int lock_held(const char *path, int fd, struct err *err)
                      path, pid[0] ? pid : "?", path);
 }
 
-static int lock_write_pid(const char *path, int fd, struct err *err)
+/* One line, and the generation where it is known. */
+static bool write_lines(int fd, const char *line, const char *generation)
+{
+    char text[2 * MARK_BYTES];
+    int n = snprintf(text, sizeof text, "%s%s%s%s", line, generation[0] ? GENERATION : "",
+                     generation, generation[0] ? "\n" : "");
+
+    return ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) == n;
+}
+
+static int lock_write_pid(const char *path, int fd, const char *generation, struct err *err)
 {
     char pid[32];
-    int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
 
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)n, 0) != n)
+    (void)snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
+    if (!write_lines(fd, pid, generation))
         return err_retry(err, EX_IOERR,
                          "store lock %s.lock: write the pid: %s; free space or "
                          "check the disk",
@@ -61,45 +130,64 @@ static void describe(const char *path, char ret_text[MARK_BYTES])
                        (long long)s.st_size, (long long)s.st_mtim.tv_sec, s.st_mtim.tv_nsec);
 }
 
-static int lock_begin(const char *path, int fd, bool *ret_as_left, struct err *err)
+void store_lock_parse(const char *text, char ret_generation[STORE_GENERATION_BYTES])
 {
-    char left[MARK_BYTES] = "", now[MARK_BYTES];
+    const char *line = strchr(text, '\n');
+
+    ret_generation[0] = '\0';
+    if (line && strncmp(line + 1, GENERATION, strlen(GENERATION)) == 0)
+        (void)sscanf(line + 1 + strlen(GENERATION), "%32[0-9a-f]", ret_generation);
+}
+
+static int lock_begin(const char *path, int fd, struct store_lock *lock, struct err *err)
+{
+    char left[2 * MARK_BYTES] = "", now[MARK_BYTES];
     ssize_t n = pread(fd, left, sizeof left - 1, 0);
 
     left[n > 0 ? n : 0] = '\0';
     describe(path, now);
-    *ret_as_left = now[0] != '\0' && strcmp(left, now) == 0;
-    return lock_write_pid(path, fd, err);
+    lock->as_left = now[0] != '\0' && strncmp(left, now, strlen(now)) == 0;
+    store_lock_parse(left, lock->generation);
+    return lock_write_pid(path, fd, lock->generation, err);
 }
 
-void store_lock_give(const char *path, int fd, bool is_sound)
+int store_lock_note(const char *path, int fd, const char *generation, struct err *err)
+{
+    return lock_write_pid(path, fd, generation, err);
+}
+
+void store_lock_give(const char *path, int fd, bool is_sound, const char *generation)
 {
     char mark[MARK_BYTES] = "";
 
     if (is_sound)
         describe(path, mark);
-    if (mark[0] != '\0' && ftruncate(fd, 0) == 0)
-        (void)!pwrite(fd, mark, strlen(mark), 0); /* without it the next start looks closely */
+    if (mark[0] != '\0')
+        (void)!write_lines(fd, mark, generation); /* without it the next start looks closely */
     (void)close(fd);
 }
 
-int store_lock_take(const char *path, int *ret_fd, bool *ret_as_left, struct err *err)
+void store_lock_clear(int fd)
 {
+    (void)!ftruncate(fd, 0); /* a pid says no more than that nobody ended in good order */
+    (void)close(fd);
+}
+
+int store_lock_take(const char *path, struct store_lock *ret_lock, struct err *err)
+{
+    struct store_lock taken = {.fd = -1};
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     char *name = NULL;
 
     if (asprintf(&name, "%s.lock", path) < 0)
         return err_oom(err, "store: name the lock file");
     int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    int open_errno = errno;
+    int open_errno = errno, status = ERR_OK;
+    if (fd < 0)
+        status = store_denied("store lock", name, open_errno, err);
     free(name);
     if (fd < 0)
-        return err_fatal(
-            err, err_exit_code(open_errno, EX_IOERR),
-            "store lock %s.lock: open: %s; its folder must exist, and the folder and what "
-            "is in it must belong to uid %u, which runs this",
-            path, strerror(open_errno), (unsigned)geteuid());
-    int status = ERR_OK;
+        return status;
     if (fcntl(fd, F_OFD_SETLK, &lock) != 0)
         status = errno == EAGAIN || errno == EACCES
                      ? lock_held(path, fd, err)
@@ -107,11 +195,12 @@ int store_lock_take(const char *path, int *ret_fd, bool *ret_as_left, struct err
                                  "store lock %s.lock: lock: %s; the store needs a local disk",
                                  path, strerror(errno));
     else
-        status = lock_begin(path, fd, ret_as_left, err);
+        status = lock_begin(path, fd, &taken, err);
     if (status != ERR_OK) {
         (void)close(fd);
         return status;
     }
-    *ret_fd = fd;
+    taken.fd = fd;
+    *ret_lock = taken;
     return ERR_OK;
 }

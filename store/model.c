@@ -15,7 +15,8 @@
 #include <string.h>
 #include <sysexits.h>
 
-#define META_PINNED "pinned_model"
+#define META_PINNED  "pinned_model"
+#define META_UNFUSED "unfused_model"
 
 static const char *const origin_names[] = {"seeded", "trained", "imported"};
 
@@ -363,4 +364,15 @@ int store_pin_model(struct store *st, int64_t model_id, struct err *err)
 int store_pinned_model(struct store *st, int64_t *ret_model_id, struct err *err)
 {
     return store_get_model_note(st, META_PINNED, ret_model_id, err);
+}
+
+int store_put_unfused(struct store *st, int64_t model_id, struct err *err)
+{
+    assert(st->mode == STORE_WRITE);
+    return store_put_model_note(st, META_UNFUSED, model_id, err);
+}
+
+int store_get_unfused(struct store *st, int64_t *ret_model_id, struct err *err)
+{
+    return store_get_model_note(st, META_UNFUSED, ret_model_id, err);
 }

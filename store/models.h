@@ -55,6 +55,11 @@ int store_model_activate(struct store *st, int64_t model_id, struct err *err);
 int store_pin_model(struct store *st, int64_t model_id, struct err *err);
 int store_pinned_model(struct store *st, int64_t *ret_model_id, struct err *err);
 
+/* The model that was active while items were stored without vectors, because its file was not there; 0 =
+ * none. Until somebody has fused them (candidate_mend). */
+int store_put_unfused(struct store *st, int64_t model_id, struct err *err);
+int store_get_unfused(struct store *st, int64_t *ret_model_id, struct err *err);
+
 /* The learning curve of a model: one value a name and epoch. */
 struct store_metric {
     uint32_t epoch;

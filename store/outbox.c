@@ -143,7 +143,9 @@ int store_check_cluster(struct store *st, const char *cluster_id, struct err *er
         status =
             err_fatal(err, EX_CONFIG,
                       "store %s: its offsets belong to Kafka cluster %s, but the broker is of "
-                      "cluster %s; use the store's cluster, or a new store",
+                      "cluster %s; use the store's cluster, or a new store; a copy that was "
+                      "restored beside "
+                      "another cluster stays of its own (docs/backup.md)",
                       st->path, known, cluster_id);
     free(known);
     return status;

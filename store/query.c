@@ -12,6 +12,10 @@ static int fail(struct store *st, int rc, struct err *err, const char *what)
 {
     const char *text = sqlite3_errmsg(st->db);
     int kind = rc & 0xff;
+    int code = kind == SQLITE_CANTOPEN ? sqlite3_system_errno(st->db) : 0;
+    if (err_is_shortage(code))
+        return err_retry(err, EX_OSERR, "store %s: %s: %s (%d)", st->path, what, strerror(code),
+                         rc);
     if (kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB || kind == SQLITE_IOERR)
         st->is_sound = false;
     switch (kind) {

@@ -2,7 +2,7 @@
 #define MMF_STORE_READING_H
 
 /* Reading what is there, by a reader or the writer: items and vectors of the active model, counts,
- * dead letters, what a report shows, a copy of the whole. */
+ * dead letters, what a report shows. */
 
 #include "config/modality.h"
 #include "store/store.h"
@@ -93,6 +93,14 @@ struct store_counts {
 };
 int store_count(struct store *st, struct store_counts *ret_counts, struct err *err);
 
+/* What an alert needs of the rows, without a walk over items or interactions. */
+struct store_letter_counts {
+    int64_t n_letters, n_outbox;
+    int64_t committed_us; /* wall clock: when an offset last moved; 0 = never */
+};
+int store_count_letters(struct store *st, struct store_letter_counts *ret_counts,
+                        struct err *err);
+
 struct store_count_by {
     char name[64];
     int64_t n;
@@ -179,8 +187,6 @@ void store_gaps_free(struct store_gap_row *rows, size_t n);
 
 /* ---- the whole file --------------------------------------------------------------------- */
 
-/* VACUUM INTO, by a writer or a reader; the target must not exist; it appears whole or not. */
-int store_snapshot(struct store *st, const char *path, struct err *err);
 /* PRAGMA quick_check plus each BLOB's checksum. ERR_FATAL EX_DATAERR with the first fault. */
 int store_check(struct store *st, int64_t *ret_n_blobs, struct err *err);
 

@@ -243,9 +243,23 @@ static const char version_10[] =
  * NULL = unknown; ts_ms, when it became one, stands in. */
 static const char version_11[] = "ALTER TABLE dead_letter ADD COLUMN said_ms REAL;";
 
-const char *const store_migrations[] = {version_1, version_2,  version_3, version_4,
-                                        version_5, version_6,  version_7, version_8,
-                                        version_9, version_10, version_11};
+/* Which store this is: a copy gets another one (copy.c). Readers who keep what they have seen look at the view. */
+static const char version_12[] =
+    "INSERT INTO meta(name, value) VALUES('generation', lower(hex(randomblob(16))));"
+    "INSERT INTO meta(name, value) VALUES('generation_ms',"
+    " CAST((julianday('now') - 2440587.5) * 86400000.0 AS TEXT));"
+    "CREATE VIEW store_generation(generation, since_ms) AS SELECT g.value, CAST(t.value AS "
+    "REAL)"
+    " FROM meta g, meta t WHERE g.name = 'generation' AND t.name = 'generation_ms';";
+
+/* Which forgetting of this store it was (meta.forgettings): what was read of the store before the nth
+ * may still name that user. 0 = an earlier schema's. */
+static const char version_13[] =
+    "ALTER TABLE forgotten ADD COLUMN nth INTEGER NOT NULL DEFAULT 0;";
+
+const char *const store_migrations[] = {
+    version_1, version_2, version_3,  version_4,  version_5,  version_6, version_7,
+    version_8, version_9, version_10, version_11, version_12, version_13};
 const int store_n_migrations = sizeof(store_migrations) / sizeof(store_migrations[0]);
 
 static int first_int(struct store *st, const char *sql, int64_t *ret, struct err *err)

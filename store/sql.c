@@ -163,7 +163,9 @@ const char *const store_sql[SQL_ID_COUNT] = {
                          "ON m.model_id = a.model_id",
     [SQL_MODEL_LIST] =
         "SELECT " MODEL_COLUMNS " FROM model m ORDER BY m.model_id DESC LIMIT ?1",
-    [SQL_MODEL_RETIRE] = "UPDATE model SET state = 'retired', retired_ms = ?2 "
+    /* The last one is the newest also when the clock went back: retention and rollback go by it. */
+    [SQL_MODEL_RETIRE] = "UPDATE model SET state = 'retired', retired_ms = max(?2, "
+                         "coalesce((SELECT max(retired_ms) FROM model) + 0.001, 0)) "
                          "WHERE state = 'active' AND model_id <> ?1",
     [SQL_MODEL_SET_ACTIVE] = "UPDATE model SET state = 'active', retired_ms = NULL "
                              "WHERE model_id = ?1",
@@ -214,6 +216,10 @@ const char *const store_sql[SQL_ID_COUNT] = {
                   "(SELECT count(*) FROM item WHERE deleted = 0 AND state = 'warm'), "
                   "(SELECT count(*) FROM item WHERE deleted = 0 AND state = 'no_features' "
                   "AND topic_id IS NULL)",
+
+    [SQL_COUNT_LETTERS] = "SELECT (SELECT count(*) FROM dead_letter), "
+                          "(SELECT count(*) FROM dlq_outbox), "
+                          "(SELECT max(updated_ms) FROM kafka_offset)",
 
     [SQL_RETAIN_TOUCH] = "INSERT INTO touch(uid, rid, item_changed, ts_ms, edge_gone) "
                          "SELECT uid, rid, 0, ?3, 1 FROM interaction WHERE " OLDEST,
@@ -373,10 +379,13 @@ const char *const store_sql[SQL_ID_COUNT] = {
     /* forgetting */
     [SQL_FORGOTTEN_LATEST] = "SELECT max(forgotten_ms) FROM forgotten",
     [SQL_FORGOTTEN_FIND] = "SELECT hash, forgotten_ms, in_files, interactions, vectors, pairs, "
-                           "letters, dropped FROM forgotten WHERE hash = ?1",
-    [SQL_FORGOTTEN_PUT] = "INSERT INTO forgotten(hash, forgotten_ms) VALUES(?1, ?2) "
+                           "letters, dropped, nth FROM forgotten WHERE hash = ?1",
+    [SQL_FORGOTTEN_PUT] = "INSERT INTO forgotten(hash, forgotten_ms, nth) VALUES(?1, ?2, "
+                          "coalesce((SELECT CAST(value AS INTEGER) FROM meta "
+                          "WHERE name = 'forgettings'), 0) + 1) "
                           "ON CONFLICT DO UPDATE SET forgotten_ms = excluded.forgotten_ms, "
-                          "in_files = 1, interactions = 0, vectors = 0, pairs = 0, letters = 0",
+                          "nth = excluded.nth, in_files = 1, interactions = 0, vectors = 0, "
+                          "pairs = 0, letters = 0",
     [SQL_FORGOTTEN_DROPPED] = "UPDATE forgotten SET dropped = dropped + 1 WHERE hash = ?1",
     [SQL_FORGOTTEN_ADD] = "UPDATE forgotten SET interactions = interactions + ?2, "
                           "vectors = vectors + ?3, pairs = pairs + ?4, letters = letters + ?5 "

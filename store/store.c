@@ -10,6 +10,7 @@
  * caller's umask.
  */
 
+#include "store/copy.h"
 #include "store/internal.h"
 
 #include <errno.h>
@@ -57,9 +58,7 @@ static int check_writable(const struct store *st, struct err *err)
     for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
         (void)snprintf(path, sizeof(path), "%s%s", st->path, suffixes[i]);
         if (faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) != 0 && errno != ENOENT)
-            return err_fatal(err, err_exit_code(errno, EX_IOERR),
-                             "store %s: %s; it must belong to uid %u, which runs this", path,
-                             strerror(errno), (unsigned)geteuid());
+            return store_denied("store", path, errno, err);
     }
     return ERR_OK;
 }
@@ -68,11 +67,14 @@ static int open_writer(struct store *st, struct err *err)
 {
     int version = 0;
     int persist = 1;
-    bool as_left = false;
-    int status = store_lock_take(st->path, &st->lock_fd, &as_left, err);
+    struct store_lock lock = {.fd = -1};
+    int status = store_lock_take(st->path, &lock, err);
 
+    st->lock_fd = lock.fd;
     if (status == ERR_OK)
         status = check_writable(st, err);
+    if (status == ERR_OK)
+        status = store_check_wal(st->path, lock.generation, err);
     if (status != ERR_OK)
         return status;
     if (sqlite3_open_v2(st->path, &st->db,
@@ -92,13 +94,16 @@ static int open_writer(struct store *st, struct err *err)
         status = store_fail(st, err, "keep the WAL file");
     /* it reads the whole file, 2,377 MB in 7.2 s under load: only when the last writer did not end
      * in good order (docs/design/store/303-quick-check.md) */
-    if (status == ERR_OK && !as_left)
+    if (status == ERR_OK && !lock.as_left)
         status = store_quick_check(st, err);
     if (status == ERR_OK)
         status = store_migrate(st, store_migrations, store_n_migrations, err);
     if (status == ERR_OK)
         status = store_forget_key_make(st, err);
-    return status;
+    if (status == ERR_OK)
+        status = store_generation(st, st->generation, err);
+    return status == ERR_OK ? store_lock_note(st->path, st->lock_fd, st->generation, err)
+                            : status;
 }
 
 static int open_reader(struct store *st, struct err *err)
@@ -118,6 +123,8 @@ static int open_reader(struct store *st, struct err *err)
         set_option(st, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, "switch checkpoints off", err);
     if (status == ERR_OK)
         status = store_schema_check(st, store_n_migrations, &version, err);
+    if (status != ERR_OK && store_check_wal_read(st->path, err) != ERR_OK)
+        return ERR_FATAL;
     if (status == ERR_OK && version != store_n_migrations)
         return err_fatal(err, EX_CONFIG,
                          "store %s: schema version %d, this program reads %d; start metammfd "
@@ -187,7 +194,7 @@ void store_close(struct store *st)
     /* a failed checkpoint is done by the next writer */
     is_sound &= sqlite3_close_v2(st->db) == SQLITE_OK;
     if (st->lock_fd >= 0) /* after the database: the lock covers its last write */
-        store_lock_give(st->path, st->lock_fd, is_sound);
+        store_lock_give(st->path, st->lock_fd, is_sound, st->generation);
     free(st->rids);
     free(st->scratch);
     free(st->path);

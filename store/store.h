@@ -14,13 +14,16 @@
  *   models.h    models, what trains them, their vectors: the functions that write say so
  *   reading.h   items, vectors, counts, letters, reports: either handle
  *   touch.h     what incremental refresh asks and writes
- *   kinds.h     what interactions count */
+ *   kinds.h     what interactions count
+ *   copy.h      a copy of the whole, and a copy in the place of the store */
 
 #include "config/err.h"
 
 #include <stddef.h>
 
 struct store;
+
+#define STORE_GENERATION_BYTES 33 /* 32 digits and a NUL */
 
 enum store_mode { STORE_READ, STORE_WRITE };
 
@@ -29,6 +32,10 @@ enum store_mode { STORE_READ, STORE_WRITE };
  * EX_NOINPUT (66) when a reader finds no file. */
 int store_open(const char *path, enum store_mode mode, struct store **ret_st, struct err *err);
 void store_close(struct store *st); /* takes NULL; leaves -wal and -shm for readers */
+
+/* Who writes to the store at `path`, by its lock, which whoever may read the store may look at: a process
+ * id, 0 = nobody, -1 = somebody unknown, -2 = the lock cannot be looked at. */
+long store_writer_pid(const char *path);
 
 /* A header of a Kafka message, of a dead letter. */
 struct store_header {

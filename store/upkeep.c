@@ -1,4 +1,4 @@
-/* Retention, snapshots, checks.
+/* Retention, checks.
  *
  * Retention removes a bounded number of rows in one transaction, so that the writer is never
  * away for long; the caller comes again while there is more. Of the models, the newest
@@ -9,36 +9,34 @@
 #include "store/internal.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <sqlite3.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #define US_PER_DAY (INT64_C(86400) * 1000000)
+#define META_CLOCK "clock_us"
 
-/* Runs one bounded DELETE and takes what it removed off *left. */
-static int retain_run(struct query *q, size_t *left, struct err *err)
+/* Runs one bounded DELETE, takes what it removed off *left and counts it in *n. */
+static int retain_run(struct query *q, size_t *left, int64_t *n, struct err *err)
 {
     int status = query_run(q, "remove old rows", err);
 
-    if (status == ERR_OK)
+    if (status == ERR_OK) {
         *left -= (size_t)store_changes(q->st);
+        *n += store_changes(q->st);
+    }
     return status;
 }
 
 static int retain_older(struct store *st, enum sql_id id, int64_t days, int64_t now_us,
-                        size_t *left, struct err *err)
+                        size_t *left, int64_t *n, struct err *err)
 {
     if (days <= 0 || *left == 0)
         return ERR_OK;
     struct query q = query_begin(st, id);
     query_us(&q, now_us - days * US_PER_DAY);
     query_int(&q, (int64_t)*left);
-    return retain_run(&q, left, err);
+    return retain_run(&q, left, n, err);
 }
 
 /* Before they go: whoever keeps edges in memory has to hear of it (touch.h). */
@@ -54,14 +52,14 @@ static int touch_ends(struct store *st, int64_t days, int64_t now_us, size_t n, 
 }
 
 static int retain_of_model(struct store *st, enum sql_id id, int64_t model_id, size_t *left,
-                           struct err *err)
+                           int64_t *n, struct err *err)
 {
     if (*left == 0)
         return ERR_OK;
     struct query q = query_begin(st, id);
     query_int(&q, model_id);
     query_int(&q, (int64_t)*left);
-    return retain_run(&q, left, err);
+    return retain_run(&q, left, n, err);
 }
 
 void store_keep_model(struct store *st, int64_t model_id)
@@ -86,17 +84,22 @@ static int retain_find(struct store *st, int64_t model_versions, int64_t *ret_mo
 }
 
 static int retain_models(struct store *st, int64_t model_versions, size_t *left,
-                         struct err *err)
+                         int64_t removed[STORE_RETAINED], struct err *err)
 {
-    static const enum sql_id ids[] = {SQL_RETAIN_EMBEDDING, SQL_RETAIN_USER_EMBEDDING,
-                                      SQL_RETAIN_TRAINING};
+    static const struct {
+        enum sql_id id;
+        enum store_retained kind;
+    } steps[] = {{SQL_RETAIN_EMBEDDING, STORE_RETAINED_VECTORS},
+                 {SQL_RETAIN_USER_EMBEDDING, STORE_RETAINED_VECTORS},
+                 {SQL_RETAIN_TRAINING, STORE_RETAINED_TRAININGS}};
     int64_t model_id = 0;
     int status = ERR_OK;
 
     while (status == ERR_OK && model_versions > 0 && *left > 0) {
         status = retain_find(st, model_versions, &model_id, err);
-        for (size_t i = 0; status == ERR_OK && i < sizeof ids / sizeof ids[0]; i++)
-            status = retain_of_model(st, ids[i], model_id, left, err);
+        for (size_t i = 0; status == ERR_OK && i < sizeof steps / sizeof steps[0]; i++)
+            status =
+                retain_of_model(st, steps[i].id, model_id, left, &removed[steps[i].kind], err);
     }
     return status == ERR_NONE ? ERR_OK : status;
 }
@@ -104,6 +107,7 @@ static int retain_models(struct store *st, int64_t model_versions, size_t *left,
 int store_retain(struct store *st, const struct store_retention *r, int64_t now_us,
                  size_t max_rows, bool *ret_more, struct err *err)
 {
+    int64_t n[STORE_RETAINED] = {0};
     size_t left = max_rows;
     int status = store_begin(st, err);
 
@@ -111,102 +115,35 @@ int store_retain(struct store *st, const struct store_retention *r, int64_t now_
         return status;
     status = touch_ends(st, r->interactions_days, now_us, left, err);
     if (status == ERR_OK)
-        status =
-            retain_older(st, SQL_RETAIN_INTERACTION, r->interactions_days, now_us, &left, err);
+        status = retain_older(st, SQL_RETAIN_INTERACTION, r->interactions_days, now_us, &left,
+                              &n[STORE_RETAINED_INTERACTIONS], err);
     if (status == ERR_OK)
-        status =
-            retain_older(st, SQL_RETAIN_DEAD_LETTER, r->dead_letters_days, now_us, &left, err);
+        status = retain_older(st, SQL_RETAIN_DEAD_LETTER, r->dead_letters_days, now_us, &left,
+                              &n[STORE_RETAINED_DEAD_LETTERS], err);
     if (status == ERR_OK)
-        status = retain_models(st, r->model_versions, &left, err);
+        status = retain_models(st, r->model_versions, &left, n, err);
     if (status == ERR_OK)
         status = store_commit(st, err);
     if (status != ERR_OK) {
         store_rollback(st);
         return status;
     }
+    for (int i = 0; r->removed && i < STORE_RETAINED; i++)
+        r->removed[i] += n[i];
     *ret_more = left == 0;
     return ERR_OK;
 }
 
-/* The directory's entry as well as the bytes. */
-static int sync_path(const char *path, int flags)
+/* The same way as a model's id is kept (model.c): digits of a number. */
+int store_clock(struct store *st, int64_t *ret_us, struct err *err)
 {
-    int fd = open(path, flags | O_CLOEXEC);
-
-    if (fd < 0)
-        return -1;
-    int rc = fsync(fd);
-    (void)close(fd);
-    return rc;
+    return store_get_model_note(st, META_CLOCK, ret_us, err);
 }
 
-static int sync_folder(const char *path)
+int store_put_clock(struct store *st, int64_t us, struct err *err)
 {
-    char *copy = strdup(path);
-    char *slash = copy ? strrchr(copy, '/') : NULL;
-
-    if (!copy)
-        return -1;
-    if (slash)
-        slash[slash == copy ? 1 : 0] = '\0';
-    int rc = sync_path(slash ? copy : ".", O_RDONLY | O_DIRECTORY);
-    free(copy);
-    return rc;
-}
-
-/* Under its final name the snapshot is complete or absent. */
-static int snapshot_publish(const char *part, const char *path, struct err *err)
-{
-    if (sync_path(part, O_RDONLY) != 0 ||
-        renameat2(AT_FDCWD, part, AT_FDCWD, path, RENAME_NOREPLACE) != 0 ||
-        sync_folder(path) != 0)
-        return err_fatal(err, EX_IOERR,
-                         "snapshot %s: write: %s; check the disk, or give a new "
-                         "name",
-                         path, strerror(errno));
-    return ERR_OK;
-}
-
-/* VACUUM INTO changes nothing in the store, but query_only refuses every VACUUM. The connection of
- * a reader stays read-only either way. */
-static int snapshot_write(struct store *st, const char *part, struct err *err)
-{
-    int status = ERR_OK;
-
-    if (st->mode == STORE_READ)
-        status = store_exec(st, "PRAGMA query_only=OFF", "set the pragmas", err);
-    if (status != ERR_OK)
-        return status;
-    struct query q = query_begin(st, SQL_SNAPSHOT);
-    query_text(&q, part);
-    status = query_run(&q, "write a snapshot", err);
-    if (st->mode == STORE_READ) {
-        int again = store_exec(st, "PRAGMA query_only=ON", "set the pragmas", NULL);
-
-        if (status == ERR_OK && again != ERR_OK)
-            status = store_fail(st, err, "set the pragmas");
-    }
-    return status;
-}
-
-int store_snapshot(struct store *st, const char *path, struct err *err)
-{
-    char *part = NULL;
-
-    if (access(path, F_OK) == 0)
-        return err_fatal(err, EX_IOERR, "snapshot %s: the file exists; give a new name", path);
-    if (asprintf(&part, "%s.part", path) < 0)
-        return err_oom(err, "store: name the snapshot");
-    (void)unlink(part); /* of a try that was killed */
-    int status = snapshot_write(st, part, err);
-    if (status == ERR_OK)
-        status = snapshot_publish(part, path, err);
-    else
-        (void)err_wrap(err, "snapshot %s", path);
-    if (status != ERR_OK)
-        (void)unlink(part);
-    free(part);
-    return status;
+    assert(st->mode == STORE_WRITE);
+    return store_put_model_note(st, META_CLOCK, us, err);
 }
 
 int store_quick_check(struct store *st, struct err *err)

@@ -214,15 +214,27 @@ struct store_writer store_writer_of(struct store *st);
 
 /* ---- upkeep ----------------------------------------------------------------------------- */
 
-struct store_retention {
-    int64_t interactions_days, dead_letters_days, model_versions; /* 0 = keep */
-};
 /* A model that is about to be activated: retention leaves its vectors alone; 0 = none any more. */
 void store_keep_model(struct store *st, int64_t model_id);
+enum store_retained {
+    STORE_RETAINED_INTERACTIONS,
+    STORE_RETAINED_DEAD_LETTERS,
+    STORE_RETAINED_VECTORS,   /* of items and users, of models that are given up */
+    STORE_RETAINED_TRAININGS, /* the pairs that such a model was trained on, a row a model */
+    STORE_RETAINED
+};
+
+struct store_retention {
+    int64_t interactions_days, dead_letters_days, model_versions; /* 0 = keep */
+    int64_t *removed; /* (STORE_RETAINED): what has gone is added to it; NULL = not wanted */
+};
 /* model_versions: so many retired models keep vectors and training pairs, rejected ones none.
  * A bounded piece of work at a time (max_rows); *ret_more when there is more to do. */
 int store_retain(struct store *st, const struct store_retention *r, int64_t now_us,
                  size_t max_rows, bool *ret_more, struct err *err);
+/* The time by which retention went last (daemon/base/steady.h), 0 = none yet; a reader too. */
+int store_clock(struct store *st, int64_t *ret_us, struct err *err);
+int store_put_clock(struct store *st, int64_t us, struct err *err);
 
 /* ---- forgetting ------------------------------------------------------------------------- */
 
@@ -279,8 +291,18 @@ int store_forgotten_sums(struct store *st, struct store_forgotten_sums *ret_sums
                          struct err *err);
 /* Grows with each forgetting. A reader too. */
 int store_forgettings(struct store *st, int64_t *ret_n, struct err *err);
-/* Of n names (NULL = none): ret_gone[i] = 1 for one forgotten at since_us or later. A reader too. */
-int store_find_forgotten(struct store *st, char *const *names, size_t n, int64_t since_us,
-                         unsigned char *ret_gone, bool *ret_any, struct err *err);
+/* When something was read of the store: before the reading. A forgetting that the store heard of later may be as
+ * old as its record, and the clock may have gone back, so that its time alone does not tell. */
+struct store_read_mark {
+    int64_t us;            /* wall clock */
+    int64_t n_forgettings; /* store_forgettings then; below 0 = not known */
+};
+/* Now. A reader too. */
+int store_read_mark(struct store *st, struct store_read_mark *ret_mark, struct err *err);
+/* Of n names (NULL = none): ret_gone[i] = 1 for one who was forgotten at that time or later, or whose
+ * forgetting the store heard of after it was read. A reader too. */
+int store_find_forgotten(struct store *st, char *const *names, size_t n,
+                         const struct store_read_mark *mark, unsigned char *ret_gone,
+                         bool *ret_any, struct err *err);
 
 #endif

@@ -14,16 +14,20 @@
 #include "daemon/base/metrics.h"
 
 #include "config/modality.h"
+#include "config/text.h"
+#include "daemon/base/reasons.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 
 #define METRICS_BUCKETS     16
-#define METRICS_LABELS      32
-#define METRICS_LABEL_BYTES 64
+#define METRICS_LABELS      32  /* of those that strangers choose */
+#define METRICS_KINDS       128 /* of those that the settings name */
+#define METRICS_LABEL_BYTES 256 /* the longest name of a topic has 249 */
 
 /* Upper bounds; everything above is +Inf. The design's goal, 20 ms besides extraction, and the
  * deadline of an item, some 10 s, both fall on a bound. */
@@ -38,26 +42,35 @@ struct histogram {
 
 struct labelled {
     pthread_mutex_t mutex;
-    size_t n;
-    char name[METRICS_LABELS][METRICS_LABEL_BYTES];
-    uint64_t value[METRICS_LABELS];
+    size_t n, room;
+    char name[METRICS_KINDS][METRICS_LABEL_BYTES];
+    uint64_t value[METRICS_KINDS];
 };
+#define LABELLED(max)                                                                          \
+    {                                                                                          \
+        .mutex = PTHREAD_MUTEX_INITIALIZER, .room = (max)                                      \
+    }
 
 static const char *const stage_names[] = {"queue", "extract", "fuse", "commit"};
 static const char *const result_names[] = {"stored", "deleted", "no_signal", "stale", "dead"};
+static const char *const flag_names[] = {"partial", "degraded", "capped", "retimed"};
+static const char *const retained_names[METRICS_RETAINED] = {
+    "interactions", "dead_letters", "vectors", "trainings", "model_folders", "spool_files"};
 #define METRICS_STAGES  (sizeof(stage_names) / sizeof(stage_names[0]))
 #define METRICS_RESULTS (sizeof(result_names) / sizeof(result_names[0]))
+#define METRICS_FLAGS   (sizeof(flag_names) / sizeof(flag_names[0]))
 
-static struct labelled events = {.mutex = PTHREAD_MUTEX_INITIALIZER};
-static struct labelled warnings = {.mutex = PTHREAD_MUTEX_INITIALIZER};
-static struct labelled dead_letters = {.mutex = PTHREAD_MUTEX_INITIALIZER};
-static struct labelled known_kinds = {.mutex = PTHREAD_MUTEX_INITIALIZER};
-static struct labelled unknown_kinds = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+static struct labelled events = LABELLED(METRICS_LABELS);
+static struct labelled warnings = LABELLED(METRICS_LABELS);
+static struct labelled dead_letters = LABELLED(METRICS_LABELS);
+static struct labelled known_kinds = LABELLED(METRICS_KINDS);
+static struct labelled unknown_kinds = LABELLED(METRICS_LABELS);
 static struct histogram stages[METRICS_STAGES];
 static struct histogram queryable;
 static atomic_uint_least64_t results[METRICS_RESULTS];
 static atomic_uint_least64_t interactions, users_forgotten, interactions_dropped;
-static atomic_uint_least64_t missing[MODALITY_COUNT];
+static atomic_uint_least64_t missing[MODALITY_COUNT], flagged[METRICS_FLAGS];
+static atomic_uint_least64_t retained[METRICS_RETAINED];
 
 static void count(atomic_uint_least64_t *counter, uint64_t n)
 {
@@ -87,9 +100,9 @@ static size_t labelled_slot(struct labelled *l, const char *name, size_t name_by
     for (size_t i = 0; i < l->n; i++)
         if (strncmp(l->name[i], name, name_bytes) == 0 && l->name[i][name_bytes] == '\0')
             return i;
-    if (l->n == METRICS_LABELS)
-        return METRICS_LABELS - 1;
-    if (l->n == METRICS_LABELS - 1) {
+    if (l->n == l->room)
+        return l->room - 1;
+    if (l->n == l->room - 1) {
         name = "other";
         name_bytes = strlen(name);
     }
@@ -101,10 +114,12 @@ static size_t labelled_slot(struct labelled *l, const char *name, size_t name_by
 
 static void labelled_add(struct labelled *l, const char *name, size_t name_bytes, uint64_t n)
 {
-    if (name_bytes >= METRICS_LABEL_BYTES)
-        name_bytes = METRICS_LABEL_BYTES - 1;
+    /* Made fit here, so that no two slots print the same series. */
+    char value[METRICS_LABEL_BYTES];
+
+    text_format(value, sizeof(value), "%.*s", (int)name_bytes, name);
     pthread_mutex_lock(&l->mutex);
-    l->value[labelled_slot(l, name, name_bytes)] += n;
+    l->value[labelled_slot(l, value, strlen(value))] += n;
     pthread_mutex_unlock(&l->mutex);
 }
 
@@ -116,6 +131,11 @@ void metrics_event(const char *topic)
 void metrics_event_warning(const char *warning, unsigned n)
 {
     labelled_add(&warnings, warning, strlen(warning), n);
+}
+
+void metrics_retained(enum metrics_retained kind, uint64_t n)
+{
+    count(&retained[kind], n);
 }
 
 void metrics_item(enum metrics_result result)
@@ -175,21 +195,47 @@ void metrics_missing_modality(int modality)
         count(&missing[modality], 1);
 }
 
+void metrics_item_flag(enum metrics_flag flag)
+{
+    count(&flagged[flag], 1);
+}
+
+void metrics_expect_topic(const char *topic)
+{
+    labelled_add(&events, topic, strlen(topic), 0);
+}
+
+void metrics_expect_kind(const char *kind)
+{
+    labelled_add(&known_kinds, kind, strlen(kind), 0);
+}
+
 void metrics_head(FILE *out, const char *name, const char *type, const char *help)
 {
     fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-/* A label's value, escaped. */
+void metrics_value(FILE *out, const char *name, double value)
+{
+    if (isnan(value)) /* printf's spelling is not Prometheus' */
+        fprintf(out, "%s NaN\n", name);
+    else
+        fprintf(out, "%s %.15g\n", name, value);
+}
+
+void metrics_gauge(FILE *out, const char *name, const char *help, double value)
+{
+    metrics_head(out, name, "gauge", help);
+    metrics_value(out, name, value);
+}
+
+/* A label's value, one line already, escaped. */
 static void print_label(FILE *out, const char *value)
 {
     for (const char *c = value; *c; c++) {
         if (*c == '\\' || *c == '"')
-            fprintf(out, "\\%c", *c);
-        else if (*c == '\n')
-            fputs("\\n", out);
-        else
-            fputc(*c, out);
+            fputc('\\', out);
+        fputc(*c, out);
     }
 }
 
@@ -225,6 +271,8 @@ static void print_histogram(FILE *out, struct histogram *h, const char *name, co
 
 static void print_counters(FILE *out)
 {
+    for (size_t i = 0; i < n_reasons; i++)
+        labelled_add(&dead_letters, reasons[i].name, strlen(reasons[i].name), 0);
     metrics_head(out, "metammf_events_total", "counter", "Events received, by topic.");
     print_labelled(out, &events, "metammf_events_total", "topic");
     metrics_head(out, "metammf_items_total", "counter", "Video events finished, by result.");
@@ -252,11 +300,23 @@ static void print_counters(FILE *out)
     metrics_head(out, "metammf_event_warnings_total", "counter",
                  "Events that were read although something was not as it should be, by what.");
     print_labelled(out, &warnings, "metammf_event_warnings_total", "warning");
+    metrics_head(out, "metammf_retention_removed_total", "counter",
+                 "What retention removed for good, by kind.");
+    for (size_t i = 0; i < METRICS_RETAINED; i++)
+        fprintf(out, "metammf_retention_removed_total{kind=\"%s\"} %" PRIu64 "\n",
+                retained_names[i], value_of(&retained[i]));
     metrics_head(out, "metammf_missing_modality_total", "counter",
                  "Items stored without a modality.");
     for (int m = 0; m < MODALITY_COUNT; m++)
         fprintf(out, "metammf_missing_modality_total{modality=\"%s\"} %" PRIu64 "\n",
                 modality_name((enum modality)m), value_of(&missing[m]));
+    metrics_head(
+        out, "metammf_flagged_items_total", "counter",
+        "Items stored although their media was read in part only: ended early, over the "
+        "budget, over a cap, without usable times.");
+    for (size_t i = 0; i < METRICS_FLAGS; i++)
+        fprintf(out, "metammf_flagged_items_total{flag=\"%s\"} %" PRIu64 "\n", flag_names[i],
+                value_of(&flagged[i]));
 }
 
 int metrics_print(FILE *out)

@@ -31,10 +31,28 @@ uint64_t metrics_users_forgotten(void); /* so far */
  * metammf_interactions_of_unknown_kind_total{kind}, so that no flood of invented kinds takes the
  * place of a known one. */
 void metrics_interaction_kind(const char *kind, bool is_known);
+/* Series that are there from now on, with 0: an alert on increase() misses what is born above it. */
+void metrics_expect_topic(const char *topic);
+void metrics_expect_kind(const char *kind);
 void metrics_stage_us(enum metrics_stage stage, int64_t us);
 void metrics_queryable_us(int64_t us); /* upload (received) to committed */
 void metrics_dead_letter(const char *reason);
 void metrics_missing_modality(int modality);
+/* Of an item that is stored although its media was read in part only:
+ * metammf_flagged_items_total{flag} */
+enum metrics_flag { METRICS_PARTIAL, METRICS_DEGRADED, METRICS_CAPPED, METRICS_RETIMED };
+void metrics_item_flag(enum metrics_flag flag);
+/* metammf_retention_removed_total{kind}: n more were removed for good. */
+enum metrics_retained {
+    METRICS_RETAINED_INTERACTIONS,
+    METRICS_RETAINED_DEAD_LETTERS,
+    METRICS_RETAINED_VECTORS,
+    METRICS_RETAINED_TRAININGS,
+    METRICS_RETAINED_MODEL_FOLDERS,
+    METRICS_RETAINED_SPOOL_FILES,
+    METRICS_RETAINED
+};
+void metrics_retained(enum metrics_retained kind, uint64_t n);
 /* metammf_event_warnings_total{warning}: n more events were read with it; 0 = it is there from now on. */
 void metrics_event_warning(const char *warning, unsigned n);
 uint64_t metrics_items(enum metrics_result result); /* so far */
@@ -43,5 +61,9 @@ uint64_t metrics_interactions(void);
 int metrics_print(FILE *out);
 /* For whoever prints gauges after them: HELP and TYPE lines. */
 void metrics_head(FILE *out, const char *name, const char *type, const char *help);
+/* A line without labels; value may be NaN, which means "unknown". */
+void metrics_value(FILE *out, const char *name, double value);
+/* Both, of a gauge. */
+void metrics_gauge(FILE *out, const char *name, const char *help, double value);
 
 #endif

@@ -1,6 +1,7 @@
 #include "daemon/base/progress.h"
 
 #include "config/clock.h"
+#include "config/text.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -60,10 +61,9 @@ static void draw(struct progress *p, int64_t done, const char *note, const char 
     int64_t now_us = clock_mono_us();
 
     progress_format(p->label, done, p->total, now_us - p->started_us, note, line, sizeof(line));
-    if (p->is_terminal)
-        fprintf(p->out, "\r%s\033[K%s", line, end);
-    else
-        fprintf(p->out, "%s\n", line);
+    fputs(p->is_terminal ? "\r" : "", p->out);
+    text_print(p->out, line);
+    fprintf(p->out, "%s%s", p->is_terminal ? "\033[K" : "\n", p->is_terminal ? end : "");
     fflush(p->out);
     p->drawn_us = now_us;
     p->drawn = true;

@@ -3,6 +3,7 @@
 #include "config/log.h"
 #include "daemon/base/json_field.h"
 #include "daemon/base/progress.h"
+#include "daemon/cli/owner.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/service/control_client.h"
 
@@ -69,6 +70,8 @@ int cli_open_pipeline(struct cli *cli, struct pipeline **ret_p, struct err *err)
     int r = cli_load(cli, err);
 
     log_set_level(LOG_LEVEL_ERROR); /* each dead letter is a warning; the summary counts them */
+    if (r == ERR_OK)
+        r = cli_become_owner(cli, err);
     return r ? r : pipeline_open(&cli->settings, NULL, ret_p, err);
 }
 
@@ -80,8 +83,8 @@ int cli_print_bulk(const struct cli *cli, const char *what, const struct ingest_
                       "already", (json_int_t)r->n_already, "stored", (json_int_t)r->n_stored,
                       "dead_letters", (json_int_t)r->n_dead_letters, "superseded",
                       (json_int_t)r->n_superseded, "seconds", r->seconds));
-    printf("%s: %" PRId64 " events, %" PRId64 " stored, %" PRId64 " dead letters", what,
-           r->n_events, r->n_stored, r->n_dead_letters);
+    printf("%s: %" PRId64 " events, %" PRId64 " stored, %" PRId64 " dead letters",
+           cli_text(what), r->n_events, r->n_stored, r->n_dead_letters);
     if (r->n_already)
         printf(", %" PRId64 " were there already", r->n_already);
     if (r->n_superseded)

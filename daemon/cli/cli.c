@@ -1,5 +1,8 @@
 #include "daemon/cli/cli.h"
 
+#include "config/text.h"
+#include "daemon/base/json_field.h"
+#include "daemon/base/json_memory.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -101,7 +104,21 @@ static int absolute(const char *path, char **ret_path, struct err *err)
     return ERR_OK;
 }
 
-int cli_load(struct cli *cli, struct err *err)
+/* A file with a fault in it is no reason not to look at the store. */
+static int load_readable(struct cli *cli, const char *config, struct err *err)
+{
+    int r = settings_load_readable(config, &cli->settings, err);
+
+    if (r == ERR_OK || !cli->settings.store.path) /* it cannot be read */
+        return r;
+    fprintf(stderr, "metammf: %s\nmetammf: reading on by what else the file says: store %s\n",
+            cli_text(err->text), cli_text(cli->store ? cli->store : cli->settings.store.path));
+    cli->file_error = *err;
+    err_clear(err);
+    return ERR_OK;
+}
+
+static int load(struct cli *cli, bool reads_only, struct err *err)
 {
     const char *config = cli->config ? cli->config : cli->store ? NULL : CLI_CONFIG;
     char *path = NULL;
@@ -113,9 +130,13 @@ int cli_load(struct cli *cli, struct err *err)
         return err_fatal(err, EX_CONFIG,
                          "%s: %s: say which store: --store PATH, or --config FILE", config,
                          strerror(errno));
-    r = config ? settings_load(config, &cli->settings, err) : settings_init(&cli->settings);
+    if (!config)
+        r = settings_init(&cli->settings) == ERR_OK ? ERR_OK : err_oom(err, "settings");
+    else
+        r = reads_only ? load_readable(cli, config, err)
+                       : settings_load(config, &cli->settings, err);
     if (r)
-        return config ? r : err_oom(err, "settings");
+        return r;
     cli->loaded = true;
     if (!cli->store)
         return ERR_OK;
@@ -126,9 +147,19 @@ int cli_load(struct cli *cli, struct err *err)
     return r;
 }
 
+int cli_load(struct cli *cli, struct err *err)
+{
+    return load(cli, false, err);
+}
+
+int cli_load_to_read(struct cli *cli, struct err *err)
+{
+    return load(cli, true, err);
+}
+
 int cli_open_store(struct cli *cli, struct store **ret_st, struct err *err)
 {
-    int r = cli_load(cli, err);
+    int r = cli_load_to_read(cli, err);
 
     return r ? r : store_open(cli->settings.store.path, STORE_READ, ret_st, err);
 }
@@ -145,25 +176,98 @@ int cli_fail(const struct err *err)
     return err->exit_code ? err->exit_code : EX_SOFTWARE;
 }
 
+static bool lost_text; /* for want of memory */
+
+static int out_of_memory(void)
+{
+    fputs("metammf: out of memory: what is said is not all\n", stderr);
+    return EX_OSERR;
+}
+
 int cli_finish(void)
 {
+    if (lost_text || json_memory_failures() > 0)
+        return out_of_memory();
     if (fflush(stdout) == 0 && !ferror(stdout))
         return 0;
     fprintf(stderr, "metammf: standard output: %s\n", strerror(errno));
     return EX_IOERR;
 }
 
+const char *cli_text(const char *text)
+{
+    static char *shown[CLI_TEXTS];
+    static size_t n;
+    size_t left = strlen(text), step;
+    char *to = malloc(left + 1), **slot = &shown[n++ % CLI_TEXTS];
+
+    free(*slot);
+    *slot = to;
+    if (!to) {
+        lost_text = true;
+        return "?";
+    }
+    for (; left > 0; text += step, left -= step) {
+        char instead;
+
+        step = text_step(text, left, &instead);
+        if (instead)
+            *to++ = instead;
+        else
+            to = (char *)memcpy(to, text, step) + step;
+    }
+    *to = '\0';
+    return *slot;
+}
+
+const char *cli_field(const struct json_t *object, const char *name)
+{
+    return cli_text(json_field_text(object, name));
+}
+
+/* All of them are below U+10000; jansson has escaped C0 in strings, and outside of them there are blanks. */
+static unsigned code_point(const unsigned char *u, size_t bytes)
+{
+    return bytes == 1   ? u[0]
+           : bytes == 2 ? (u[0] & 0x1fu) << 6 | (u[1] & 0x3fu)
+                        : (u[0] & 0x0fu) << 12 | (u[1] & 0x3fu) << 6 | (u[2] & 0x3fu);
+}
+
+char *cli_json_text(const struct json_t *value, size_t flags)
+{
+    char *plain = json_dumps(value, flags | JSON_ENCODE_ANY), *text = NULL;
+    size_t bytes = 0, step;
+    FILE *out = plain ? open_memstream(&text, &bytes) : NULL;
+
+    for (const char *c = plain; out && *c; c += step) {
+        step = (unsigned char)*c < 0x20 ? 0 : text_unseen(c);
+        if (step > 0) {
+            fprintf(out, "\\u%04x", code_point((const unsigned char *)c, step));
+            continue;
+        }
+        step = 1 + strcspn(c + 1, "\x7f\xc2\xd8\xe2"); /* first bytes of what may be unseen */
+        fwrite(c, 1, step, out);
+    }
+    free(plain);
+    bool failed = !out || ferror(out) != 0;
+    if (out && fclose(out) == 0 && !failed)
+        return text;
+    lost_text = true;
+    free(text);
+    return NULL;
+}
+
 static int print_json(json_t *value, size_t flags)
 {
-    int r;
+    char *text = value ? cli_json_text(value, flags | JSON_REAL_PRECISION(9)) : NULL;
+    bool good;
 
-    if (!value) {
-        fputs("metammf: out of memory\n", stderr);
-        return EX_OSERR;
-    }
-    r = json_dumpf(value, stdout, flags | JSON_REAL_PRECISION(9) | JSON_ENCODE_ANY);
     json_decref(value);
-    if (r != 0 || putchar('\n') == EOF) {
+    if (!text)
+        return out_of_memory();
+    good = puts(text) != EOF;
+    free(text);
+    if (!good) {
         fprintf(stderr, "metammf: standard output: %s\n", strerror(errno));
         return EX_IOERR;
     }
@@ -210,6 +314,7 @@ char *cli_base64(const void *data, size_t bytes)
         *o++ = n > 1 ? digits[three >> 6 & 63] : '=';
         *o++ = n > 2 ? digits[three & 63] : '=';
     }
+    lost_text |= out == NULL;
     if (o)
         *o = '\0';
     return out;

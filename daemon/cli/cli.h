@@ -23,6 +23,7 @@ struct cli {
     bool json;
     bool loaded;
     struct settings settings; /* cli_load */
+    struct err file_error;    /* cli_load_to_read: what is wrong with the file */
 };
 
 struct cli_verb {
@@ -30,6 +31,7 @@ struct cli_verb {
     int (*run)(struct cli *cli, int argc, char **argv);
 };
 
+int cli_backup(struct cli *cli, int argc, char **argv);
 int cli_demo(struct cli *cli, int argc, char **argv);
 int cli_dlq(struct cli *cli, int argc, char **argv);
 int cli_doctor(struct cli *cli, int argc, char **argv);
@@ -48,7 +50,9 @@ int cli_model(struct cli *cli, int argc, char **argv);
 int cli_recommend(struct cli *cli, int argc, char **argv);
 int cli_reextract(struct cli *cli, int argc, char **argv);
 int cli_report(struct cli *cli, int argc, char **argv);
+int cli_restore(struct cli *cli, int argc, char **argv);
 int cli_similar(struct cli *cli, int argc, char **argv);
+int cli_settings(struct cli *cli, int argc, char **argv);
 int cli_snapshot(struct cli *cli, int argc, char **argv);
 int cli_status(struct cli *cli, int argc, char **argv);
 int cli_top(struct cli *cli, int argc, char **argv);
@@ -72,10 +76,21 @@ int64_t cli_number(struct argp_state *state, const char *what, const char *text,
 
 /* The settings: --config's file, or defaults with --store's path, or both. */
 int cli_load(struct cli *cli, struct err *err);
-int cli_open_store(struct cli *cli, struct store **ret_st, struct err *err); /* STORE_READ */
+/* For who only reads: a fault in the file is told on standard error, and ends nothing. */
+int cli_load_to_read(struct cli *cli, struct err *err);
+/* STORE_READ, after cli_load_to_read. */
+int cli_open_store(struct cli *cli, struct store **ret_st, struct err *err);
 
 /* "metammf: text" on standard error; returns the exit code, never 0. */
 int cli_fail(const struct err *err);
+enum { CLI_TEXTS = 16 };
+/* What others wrote (ids, titles, names of files, words of libraries), as text_print would print it, for
+ * printf. It lasts for CLI_TEXTS - 1 further calls. In daemon/cli no such text gets to a stream otherwise. */
+const char *cli_text(const char *text);
+/* The same of a field of a JSON object, "" when it has no such text. */
+const char *cli_field(const struct json_t *object, const char *name);
+/* JSON as it is printed, malloc'ed: what is unseen (config/text.h) stands in it as \uXXXX. NULL = no memory. */
+char *cli_json_text(const struct json_t *value, size_t flags);
 /* Prints one JSON value and a newline, drops the reference; returns the exit code. NULL = out of
  * memory. Floats with 9 digits: every float32 reads back as it was. */
 int cli_print_json(struct json_t *value);

@@ -4,7 +4,9 @@
 #include "config/clock.h"
 #include "config/text.h"
 #include "daemon/base/progress.h"
+#include "daemon/base/reasons.h"
 #include "daemon/cli/bulk.h"
+#include "daemon/cli/owner.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/service/control_client.h"
 #include "store/reading.h"
@@ -120,6 +122,26 @@ static error_t parse_dlq(int key, char *arg, struct argp_state *state)
     }
 }
 
+#define REASONS_MARK "\001"
+
+/* The reasons, where the mark stands: "Reasons (metammfd(8) says what each means): bad_json, …". */
+static char *help_filter(int key, const char *text, void *input)
+{
+    const char *mark = key == ARGP_KEY_HELP_POST_DOC ? strstr(text, REASONS_MARK) : NULL;
+    char *out = NULL;
+    size_t bytes = 0;
+    FILE *f = mark ? open_memstream(&out, &bytes) : NULL;
+
+    (void)input;
+    if (!f)
+        return (char *)(uintptr_t)text; /* argp's signature: text itself when unchanged */
+    fprintf(f, "%.*sReasons, of which metammfd(8) says more: ", (int)(mark - text), text);
+    for (size_t i = 0; i < n_reasons; i++)
+        fprintf(f, "%s%s", i ? ", " : "", reasons[i].name);
+    fprintf(f, ".\n\n%s", mark + strlen(REASONS_MARK));
+    return fclose(f) == 0 ? out : NULL;
+}
+
 static const struct argp argp = {
     options,
     parse_dlq,
@@ -131,13 +153,12 @@ static const struct argp argp = {
     "was mended; its exit code is 65 when every one of them failed again. purge deletes them; "
     "a dead letter that still has to be published is published all the same, unless --damaged "
     "is given. With --json, list prints [{id, topic, partition, offset, reason, error, "
-    "item_id, key_b64, value_b64, …}].\n\n"
-    "Examples:\n"
+    "item_id, key_b64, value_b64, …}].\n\n" REASONS_MARK "Examples:\n"
     "  metammf dlq list --reason media\n"
     "  metammf dlq retry 17\n"
     "  metammf dlq purge --all --older-than 30",
     cli_common,
-    NULL,
+    help_filter,
     NULL};
 
 /* ---- reading ----------------------------------------------------------------------------- */
@@ -206,8 +227,8 @@ static int print_list(const struct store_letter *rows, size_t n, size_t max)
 
         cli_time(rows[i].ts_us, when, sizeof(when));
         printf("%6" PRId64 "  %s  %-13s %.24s%s/%d@%" PRId64 "  ", rows[i].id, when,
-               rows[i].reason, rows[i].topic, strlen(rows[i].topic) > 24 ? "…" : "",
-               rows[i].partition, rows[i].offset);
+               cli_text(rows[i].reason), cli_text(rows[i].topic),
+               strlen(rows[i].topic) > 24 ? "…" : "", rows[i].partition, rows[i].offset);
         print_about(&rows[i]);
         text_print(stdout, rows[i].error);
         putchar('\n');
@@ -240,9 +261,9 @@ static int print_letter(const struct store_letter *row, bool full)
 
     cli_time(row->ts_us, when, sizeof(when));
     printf("id         %" PRId64 "\nwhen       %s UTC\nposition   %s/%d@%" PRId64 "\n", row->id,
-           when, row->topic, row->partition, row->offset);
-    printf("reason     %s, in stage %s\nerror      ", row->reason,
-           row->stage ? row->stage : "-");
+           when, cli_text(row->topic), row->partition, row->offset);
+    printf("reason     %s, in stage %s\nerror      ", cli_text(row->reason),
+           cli_text(row->stage ? row->stage : "-"));
     text_print(stdout, row->error);
     fputs("\nitem       ", stdout);
     text_print(stdout, row->item_id ? row->item_id : "unknown");
@@ -376,7 +397,9 @@ static int purge_ourselves(struct cli *cli, const struct dlq *d, int64_t before_
 
     if (r)
         return r;
-    r = store_open(cli->settings.store.path, STORE_WRITE, &st, err);
+    r = cli_become_owner(cli, err);
+    if (r == ERR_OK)
+        r = store_open(cli->settings.store.path, STORE_WRITE, &st, err);
     if (r)
         return r;
     r = d->damaged ? store_outbox_purge_damaged(st, ret_n, err)

@@ -26,7 +26,7 @@ struct explain {
 enum { OPTION_ROLE = 256 };
 
 static const struct argp_option options[] = {
-    {"role", OPTION_ROLE, "ROLE", 0,
+    {"role", OPTION_ROLE, "videos|interactions", 0,
      "Read the events as from a topic of this kind: videos or interactions (a file, where the "
      "fields tell)",
      0},
@@ -183,15 +183,15 @@ static void print_text(const struct item *item, int64_t line)
 
     printf("%6lld  %-12s", (long long)line, meanings[item->kind]);
     if (item->kind == ITEM_DEAD)
-        printf(" %s  %s", item->err.reason, item->err.text);
+        printf(" %s  %s", item->err.reason, cli_text(item->err.text));
     else
-        printf(" %s%s%s%s%s", item->item_id ? "item " : "", item->item_id ? item->item_id : "",
-               item->user_id ? " user " : "", item->user_id ? item->user_id : "",
-               text ? "  " : "");
+        printf(" %s%s%s%s%s", item->item_id ? "item " : "",
+               cli_text(item->item_id ? item->item_id : ""), item->user_id ? " user " : "",
+               cli_text(item->user_id ? item->user_id : ""), text ? "  " : "");
     if (item->kind != ITEM_DEAD && text)
         text_print(stdout, text);
     json_array_foreach(warnings, i, warning)
-        printf("%s%s", i == 0 ? "  warnings: " : ", ", json_string_value(warning));
+        printf("%s%s", i == 0 ? "  warnings: " : ", ", cli_text(json_string_value(warning)));
     putchar('\n');
     free(text);
     json_decref(fields);

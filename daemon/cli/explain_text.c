@@ -27,7 +27,7 @@ static void print_head(const json_t *root)
 
     print_safe("item         ", json_field_text(root, "item_id"));
     print_safe("  ", json_field_text(root, "title"));
-    printf("\nstate        %s", json_field_text(root, "state"));
+    printf("\nstate        %s", cli_field(root, "state"));
     if (json_is_object(e))
         printf(", %" PRId64 " numbers, model %" PRId64 ", seq %" PRId64,
                json_field_int(e, "dim"), json_field_int(e, "model_id"),
@@ -35,11 +35,11 @@ static void print_head(const json_t *root)
     if (json_is_object(m))
         printf("\nmodel        %" PRId64 ", %s, %s fusion, %s", json_field_int(m, "id"),
                json_is_true(json_field(m, "trained")) ? "trained" : "untrained",
-               json_field_text(m, "fusion"), json_field_text(m, "backbone"));
+               cli_field(m, "fusion"), cli_field(m, "backbone"));
     else
         printf("\nmodel        none yet");
     if (*json_field_text(s, "topic"))
-        printf("\nsource       %s/%" PRId64 "@%" PRId64, json_field_text(s, "topic"),
+        printf("\nsource       %s/%" PRId64 "@%" PRId64, cli_field(s, "topic"),
                json_field_int(s, "partition"), json_field_int(s, "offset"));
     else
         printf("\nsource       known from interactions only");
@@ -90,8 +90,7 @@ static void print_modalities(const json_t *root)
                    json_field_real(x, "moved"), json_field_int(x, "neighbours_lost"));
         else
             printf("%-12s     -       -  %-12s", name, "not used");
-        printf(" %s (%" PRId64 ")%s\n", json_field_text(x, "encoder_id"),
-               json_field_int(x, "dim"),
+        printf(" %s (%" PRId64 ")%s\n", cli_field(x, "encoder_id"), json_field_int(x, "dim"),
                json_is_true(json_field(x, "used")) ? "" : ", not the model's encoder");
     }
     if (strcmp(json_field_text(root, "state"), "warm") == 0)

@@ -89,7 +89,8 @@ static int print_result(const struct export *x, const struct store_matrix *m)
     if (x->input.cli->json)
         return cli_print_json(json_pack("{s:I, s:i, s:I}", "rows", (json_int_t)m->n_rows, "dim",
                                         m->dim, "model_id", (json_int_t)m->model_id));
-    printf("%zu embeddings of %d in %s, ids in %s\n", m->n_rows, m->dim, x->out, x->ids);
+    printf("%zu embeddings of %d in %s, ids in %s\n", m->n_rows, m->dim, cli_text(x->out),
+           cli_text(x->ids));
     return cli_finish();
 }
 

@@ -4,6 +4,7 @@
 #include "daemon/base/ids.h"
 #include "daemon/base/tsv.h"
 #include "daemon/cli/bulk.h"
+#include "daemon/cli/owner.h"
 #include "daemon/model/forget.h"
 #include "daemon/service/control_client.h"
 
@@ -104,7 +105,8 @@ static int open_writer(const struct cli *cli, struct store **ret_st, struct err 
 
     if (access(path, F_OK) != 0)
         return err_fatal(err, EX_NOINPUT, "store %s: no such file", path);
-    return store_open(path, STORE_WRITE, ret_st, err);
+    int r = cli_become_owner(cli, err);
+    return r == ERR_OK ? store_open(path, STORE_WRITE, ret_st, err) : r;
 }
 
 static struct candidate_target target_of(const struct cli *cli, struct store *st)
@@ -157,22 +159,21 @@ static int print_result(const struct cli *cli, json_t *result)
             stderr,
             "metammf: a reader holds %s-wal open, where bytes of the id still are: the daemon "
             "empties it when that reader has ended; without a daemon, forget again then\n",
-            cli->settings.store.path);
+            cli_text(cli->settings.store.path));
     if (cli->json)
         return cli_print_json(json_incref(result));
     if (!json_is_true(json_object_get(result, "known")))
         printf(
             "nothing was known of this user (hash %s); what is said of them until now will be "
             "dropped\n",
-            json_string_value(json_object_get(result, "hash")));
+            cli_field(result, "hash"));
     else
         printf("forgotten (hash %s): %" PRId64 " interactions, %" PRId64 " vectors, %" PRId64
                " training pairs, %" PRId64 " dead letters that named them, %" PRId64
                " folders of models\n",
-               json_string_value(json_object_get(result, "hash")),
-               count_of(result, "interactions"), count_of(result, "vectors"),
-               count_of(result, "training_pairs"), count_of(result, "dead_letters"),
-               count_of(result, "folders"));
+               cli_field(result, "hash"), count_of(result, "interactions"),
+               count_of(result, "vectors"), count_of(result, "training_pairs"),
+               count_of(result, "dead_letters"), count_of(result, "folders"));
     return cli_finish();
 }
 

@@ -1,6 +1,7 @@
 /* metammf get ITEM: one row of the view current_embedding. */
 #include "daemon/cli/cli.h"
 
+#include "store/models.h"
 #include "store/reading.h"
 
 #include <inttypes.h>
@@ -49,7 +50,16 @@ static int explain_absence(struct store *st, const char *item_id, struct err *er
     struct store_item item = {0};
     int r = store_get_item(st, item_id, &item, err);
 
-    if (r == ERR_OK && !item.deleted)
+    int64_t lost = 0;
+
+    (void)store_get_unfused(st, &lost, NULL);
+    if (r == ERR_OK && !item.deleted && lost)
+        r = err_fatal(
+            err, EX_NOINPUT,
+            "item \"%s\" has no embedding (%s): items of late wait for a model, since the "
+            "file of model %" PRId64 " is lost; metammf status says more",
+            item_id, item.state, lost);
+    else if (r == ERR_OK && !item.deleted)
         r = err_fatal(
             err, EX_NOINPUT,
             "item \"%s\" has no embedding: its state is %s; metammf explain says what is "
@@ -75,8 +85,8 @@ static int print_text(const struct store_embedding *e)
     char updated[32];
 
     cli_time((int64_t)(e->updated_ms * 1000), updated, sizeof(updated));
-    printf("%s: %d numbers, %s, model %" PRId64 ", seq %" PRId64 ", updated %s\n", e->item_id,
-           e->dim, e->state, e->model_id, e->seq, updated);
+    printf("%s: %d numbers, %s, model %" PRId64 ", seq %" PRId64 ", updated %s\n",
+           cli_text(e->item_id), e->dim, e->state, e->model_id, e->seq, updated);
     for (int32_t i = 0; i < e->dim; i++)
         printf("%s% .6f", i == 0 ? "" : i % 8 ? " " : "\n", (double)e->vec[i]);
     putchar('\n');

@@ -5,6 +5,7 @@
 #include "daemon/base/progress.h"
 #include "daemon/cli/bulk.h"
 #include "daemon/cli/cli.h"
+#include "daemon/cli/owner.h"
 #include "daemon/model/factors.h"
 #include "daemon/service/imports.h"
 
@@ -165,7 +166,8 @@ static int write_ourselves(void *ctx, store_work_fn *work, void *arg, struct err
     int r = ERR_OK;
 
     if (!im->st) {
-        r = store_open(s->store.path, STORE_WRITE, &im->st, err);
+        r = cli_become_owner(im->input.cli, err);
+        r = r == ERR_OK ? store_open(s->store.path, STORE_WRITE, &im->st, err) : r;
         r = r == ERR_OK ? factors_apply(im->st, s, err) : r;
     }
     return r == ERR_OK ? work(im->st, arg, err) : r;
@@ -241,7 +243,7 @@ static void print_text(const struct import_result *r, const char *kind)
         printf("  left out: %" PRId64 " header, %" PRId64 " empty lines\n", r->n_header,
                r->n_blank);
     if (r->unread[0])
-        printf("  columns not read: %s\n", r->unread);
+        printf("  columns not read: %s\n", cli_text(r->unread));
     if (r->n_ts && r->n_old_ts == r->n_ts)
         fputs("metammf: warning: every time in the file is before the year 2000\n", stderr);
 }

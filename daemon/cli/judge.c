@@ -11,7 +11,15 @@
 struct judge_args {
     struct cli_input input; /* first */
     const char *candidate, *holdout;
+    bool alone;
 };
+
+enum { OPTION_ALONE = 256 };
+
+static const struct argp_option options[] = {
+    {"alone", OPTION_ALONE, NULL, 0, "The active model's file is lost: nothing to compare with",
+     0},
+    {0}};
 
 static error_t parse_judge(int key, char *arg, struct argp_state *state)
 {
@@ -19,7 +27,9 @@ static error_t parse_judge(int key, char *arg, struct argp_state *state)
 
     if (cli_parse_init(key, state))
         return 0;
-    if (key == ARGP_KEY_ARG && !a->candidate)
+    if (key == OPTION_ALONE)
+        a->alone = true;
+    else if (key == ARGP_KEY_ARG && !a->candidate)
         a->candidate = arg;
     else if (key == ARGP_KEY_ARG && !a->holdout)
         a->holdout = arg;
@@ -33,7 +43,7 @@ static error_t parse_judge(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp argp = {
-    NULL,
+    options,
     parse_judge,
     "DIR HELDOUT.tsv",
     "Compares a model that metammf train --out DIR has left with the active one on the same "
@@ -68,7 +78,8 @@ int cli_judge(struct cli *cli, int argc, char **argv)
     err_clear(&err);
     if (cli_open_store(cli, &st, &err) != ERR_OK)
         return cli_fail(&err);
-    int r = judge_run(st, &cli->settings, a.candidate, a.holdout, beat, &c, &err);
+    int r = a.alone ? judge_alone(st, &cli->settings, a.candidate, a.holdout, beat, &c, &err)
+                    : judge_run(st, &cli->settings, a.candidate, a.holdout, beat, &c, &err);
     store_close(st);
     if (r != ERR_OK)
         return cli_fail(&err);

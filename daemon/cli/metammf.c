@@ -5,6 +5,7 @@
 #include "daemon/cli/cli.h"
 
 #include <argp.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +36,10 @@ static const struct cli_verb verbs[] = {
     {"forget", "erase a person: interactions, vectors, what names them", cli_forget},
     {"judge", "a trained model against the active one, on held-out interactions", cli_judge},
     {"fuse", "the forward pass of a model over an array", cli_fuse},
-    {"snapshot", "a consistent copy of the store", cli_snapshot},
+    {"backup", "store and models into a folder, while the daemon runs", cli_backup},
+    {"restore", "store and models back from such a folder", cli_restore},
+    {"settings", "what runs, what the file says, what waits for a restart", cli_settings},
+    {"snapshot", "a consistent copy of the store alone, without models", cli_snapshot},
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
@@ -82,7 +86,8 @@ static char *help_filter(int key, const char *text, void *input)
     fputs(
         "\nEach has its own help, with an example: metammf VERB --help\n\n"
         "Exit codes: 0 done, 64 usage, 65 bad data, 66 no such input or item, 69 broker away, "
-        "70 bug, 74 input/output, 75 try again, 78 settings.\n\n"
+        "70 bug, 71 short of memory or processes, 73 a file cannot be made, 74 input/output, "
+        "75 try again, 77 not permitted, 78 settings.\n\n"
         "Example:\n  metammf demo",
         f);
     return fclose(f) == 0 ? out : NULL;
@@ -103,8 +108,9 @@ static int unknown_verb(const char *name)
     for (size_t i = 0; i < N_VERBS; i++)
         names[i] = verbs[i].name;
     near = settings_nearest(name, names, N_VERBS);
-    fprintf(stderr, "metammf: no verb \"%s\"%s%s%s; metammf --help lists them\n", name,
-            near ? ": did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    fprintf(stderr, "metammf: no verb \"%s\"%s%s%s; metammf --help lists them\n",
+            cli_text(name), near ? ": did you mean \"" : "", near ? near : "",
+            near ? "\"?" : "");
     return EX_USAGE;
 }
 
@@ -142,8 +148,11 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of printf, told by cli_finish */
     log_set_level(LOG_LEVEL_WARNING);
     log_set_writer(write_log);
-    if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &top) != 0)
-        return EX_USAGE;
+    code = argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &top);
+    if (code != 0) {
+        fprintf(stderr, "metammf: %s\n", strerror(code));
+        return code == ENOMEM ? EX_OSERR : EX_USAGE;
+    }
     if (top.verb_at == 0) {
         argp_help(&argp, stderr, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, argv[0]);
         return EX_USAGE;

@@ -2,6 +2,7 @@
 #include "daemon/cli/cli.h"
 
 #include "config/digest.h"
+#include "daemon/base/json_field.h"
 #include "daemon/base/paths.h"
 #include "daemon/cli/model_write.h"
 #include "daemon/model/active_model.h"
@@ -218,13 +219,13 @@ static int print_model(const struct store_model *m, int64_t pinned,
     json_t *object = model_json(m, pinned);
 
     print_row(m, pinned);
-    metrics = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    metrics = cli_json_text(object, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     puts(metrics ? metrics : "");
     free(metrics);
     json_decref(object);
     for (size_t i = 0; i < n; i++)
         printf("%s%s %.4f", !i || points[i].epoch != points[i - 1].epoch ? "\nepoch " : "  ",
-               points[i].name, points[i].value);
+               cli_text(points[i].name), points[i].value);
     if (n)
         puts("");
     return cli_finish();
@@ -300,11 +301,12 @@ static int export_model(struct cli *cli, struct store *st, const struct model_ve
     if (r == ERR_OK)
         r = copy_checked(&m, from, v->path, &err);
     int code = r != ERR_OK ? cli_fail(&err)
-               : cli->json ? cli_print_json(json_pack("{s:I, s:s}", "model_id",
-                                                      (json_int_t)m.model_id, "file", v->path))
-                           : 0;
+               : cli->json
+                   ? cli_print_json(json_pack("{s:I, s:o}", "model_id", (json_int_t)m.model_id,
+                                              "file", json_field_path(v->path)))
+                   : 0;
     if (r == ERR_OK && !cli->json) {
-        printf("model %" PRId64 " in %s\n", m.model_id, v->path);
+        printf("model %" PRId64 " in %s\n", m.model_id, cli_text(v->path));
         code = cli_finish();
     }
     store_model_done(&m);

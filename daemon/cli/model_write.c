@@ -2,6 +2,7 @@
 
 #include "daemon/base/progress.h"
 #include "daemon/cli/bulk.h"
+#include "daemon/cli/owner.h"
 #include "daemon/model/models.h"
 #include "daemon/service/control_client.h"
 #include "daemon/service/model_files.h"
@@ -95,7 +96,9 @@ static int by_ourselves(struct cli *cli, const struct cli_model_write *w, int64_
 
     if (access(path, F_OK) != 0) /* a writer would create it */
         return err_fatal(err, EX_NOINPUT, "store %s: no such file", path);
-    int r = store_open(path, STORE_WRITE, &st, err);
+    int r = cli_become_owner(cli, err);
+    if (r == ERR_OK)
+        r = store_open(path, STORE_WRITE, &st, err);
     if (r != ERR_OK)
         return r;
     const struct candidate_target t = {.settings = &cli->settings,

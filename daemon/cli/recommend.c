@@ -107,7 +107,7 @@ static int user_vector(const struct recommend *v, struct store *st, int32_t dim,
         fprintf(stderr,
                 "metammf: the model does not know user \"%s\": this is the list for a user "
                 "without a history\n",
-                v->user_id);
+                cli_text(v->user_id));
         return no_history(st, dim, ret_vec, err);
     }
     if (r == ERR_OK && user_dim != dim) {
@@ -207,7 +207,7 @@ static int print_list(const struct cli *cli, const struct store_rows *items,
             (void)json_array_append_new(
                 array, json_pack("{s:s, s:f}", "item_id", id, "score", (double)l->scores[i]));
         else
-            printf("%8.4f  %s\n", (double)l->scores[i], id);
+            printf("%8.4f  %s\n", (double)l->scores[i], cli_text(id));
     }
     return cli->json ? cli_print_json(array) : cli_finish();
 }

@@ -189,7 +189,7 @@ static void print_text(const json_t *result)
                "these features\n",
                json_field_int(result, "kept"));
     json_array_foreach(failures, i, f)
-        printf("  %s: %s\n", json_field_text(f, "item_id"), json_field_text(f, "error"));
+        printf("  %s: %s\n", cli_field(f, "item_id"), cli_field(f, "error"));
     if (failed > (int64_t)json_array_size(failures))
         printf("  and %" PRId64 " more\n", failed - (int64_t)json_array_size(failures));
 }

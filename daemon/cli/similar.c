@@ -80,7 +80,7 @@ static int print_json(const struct store_matrix *m, const struct topk_row *rows,
 static int print_text(const struct store_matrix *m, const struct topk_row *rows, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        printf("%.4f  %s\n", rows[i].score, m->item_id[rows[i].row]);
+        printf("%.4f  %s\n", rows[i].score, cli_text(m->item_id[rows[i].row]));
     return cli_finish();
 }
 

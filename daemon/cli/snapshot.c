@@ -2,6 +2,8 @@
  * asked for it, and the daemon goes on writing meanwhile. */
 #include "daemon/cli/cli.h"
 
+#include "daemon/base/json_field.h"
+#include "store/copy.h"
 #include "store/reading.h"
 
 #include <jansson.h>
@@ -34,7 +36,9 @@ static const struct argp argp = {
     parse_snapshot,
     "FILE",
     "Writes a consistent, compact copy of the store into a new file, whether or not the daemon "
-    "runs.\v"
+    "runs. It is no backup: the models that the store names are files beside it, and not in "
+    "the copy; a daemon has no model on it, and no rollback. metammf backup copies "
+    "both.\v"
     "Nobody writes to the copy, so it can be opened as it is: sqlite3 "
     "'file:FILE?immutable=1'.\n\n"
     "Example:\n"
@@ -51,10 +55,11 @@ static int report(const struct cli *cli, const char *path)
     if (stat(path, &info) != 0)
         info.st_size = 0;
     if (cli->json)
-        return cli_print_json(
-            json_pack("{s:s, s:I}", "path", path, "bytes", (json_int_t)info.st_size));
+        return cli_print_json(json_pack("{s:o, s:I}", "path", json_field_path(path), "bytes",
+                                        (json_int_t)info.st_size));
     cli_bytes(info.st_size, size, sizeof(size));
-    printf("%s: %s\n", path, size);
+    printf("%s: %s; the store alone, without its models: metammf backup copies both\n",
+           cli_text(path), size);
     return cli_finish();
 }
 

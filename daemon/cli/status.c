@@ -43,8 +43,10 @@ static const struct argp argp = {
     NULL,
     "Shows the daemon, its source and lag, the queue, the store's counts, the model, the dead "
     "letters and the disk.\v"
-    "Works while the daemon is down, too. With --json one object: store, daemon (null when it "
-    "is down or cannot answer: see daemon_error), counts, interactions, forgotten, "
+    "Works while the daemon is down, too, and without the right to ask it (group "
+    "metammf-admin), which is then said. With --json one object: store, daemon (null when it "
+    "is down or cannot answer: see daemon_error), writer_pid (who holds the store's lock, 0 "
+    "nobody), counts, interactions, forgotten, "
     "last_commit_us, model, models, pinned, last_training, refresh, dead_letters, offsets, "
     "disk. interactions has kinds [{kind, n, factor, known}], default, and pairs {all, edges, "
     "against, estimated}; forgotten has users, erasing and dropped; counts.unpublished are the "
@@ -280,14 +282,37 @@ static json_t *gather_daemon(struct cli *cli, struct err *err)
     return status ? status : json_null();
 }
 
+/* Who holds the store's lock: 0 = nobody, null = that cannot be told. */
+static json_t *json_writer(const char *store_path)
+{
+    long pid = store_writer_pid(store_path);
+
+    return pid < 0 ? json_null() : json_integer(pid);
+}
+
 /* ---- for people -------------------------------------------------------------------------- */
 
-/* What there is to say without a daemon's own words. */
-static const char *absent(const struct err *err)
+/* What there is to say without a daemon's own words: who may not ask it sees who holds the store's lock. */
+static void print_absent(const json_t *root, const struct err *err)
 {
+    struct cli_paint paint = cli_paint(1);
+    const json_t *writer = json_field(root, "writer_pid");
+    json_int_t pid = json_is_integer(writer) ? json_integer_value(writer) : -1;
+    bool is_mute = err->status != ERR_OK && err->exit_code == EX_NOPERM;
+    const char *word = "unknown", *colour = paint.bad;
+
     if (err->status == ERR_OK) /* control_find found none, and left *err as it was */
-        return "down";
-    return err->exit_code == EX_TEMPFAIL ? "busy" : "unknown";
+        word = "down";
+    else if (err->exit_code == EX_TEMPFAIL)
+        word = "busy";
+    else if (is_mute && pid > 0)
+        word = "up", colour = paint.dim;
+    else if (is_mute && pid == 0)
+        word = "down";
+    printf("daemon       %s%s%s", colour, word, paint.off);
+    if (is_mute && pid > 0)
+        printf(", pid %" JSON_INTEGER_FORMAT " holds the store", pid);
+    printf("%s%s\n", err->text[0] ? ": " : "", cli_text(err->text));
 }
 
 static bool is_well(const char *state)
@@ -302,14 +327,14 @@ static void print_parts(const json_t *parts)
 
     for (size_t i = 0; i < json_array_size(parts); i++) {
         const json_t *p = json_array_get(parts, i);
-        const char *why = json_field_text(p, "why");
+        const char *why = cli_field(p, "why");
 
         if (is_well(json_field_text(p, "state")) || n++ >= PARTS_SHOWN)
             continue;
-        printf("             %s", json_field_text(p, "topic"));
+        printf("             %s", cli_field(p, "topic"));
         if (json_field_int(p, "partition") >= 0)
             printf("/%" PRId64, json_field_int(p, "partition"));
-        printf(": %s%s%s\n", json_field_text(p, "state"), *why ? ": " : "", why);
+        printf(": %s%s%s\n", cli_field(p, "state"), *why ? ": " : "", why);
     }
     if (n > PARTS_SHOWN)
         printf("             … and %d more: metammf status --json\n", n - PARTS_SHOWN);
@@ -324,21 +349,21 @@ static void print_source_doing(const json_t *s)
         printf("             %s\n", states);
     print_parts(json_field(s, "parts"));
     if (*json_field_text(s, "detail"))
-        printf("             %s\n", json_field_text(s, "detail"));
+        printf("             %s\n", cli_field(s, "detail"));
     if (*json_field_text(s, "warning"))
-        printf("             warning: %s\n", json_field_text(s, "warning"));
+        printf("             warning: %s\n", cli_field(s, "warning"));
 }
 
-static void print_daemon(const json_t *d, const struct err *err)
+static void print_daemon(const json_t *root, const struct err *err)
 {
     struct cli_paint paint = cli_paint(1);
-    const json_t *s = json_field(d, "source"), *w = json_field(d, "workers");
+    const json_t *d = json_field(root, "daemon"), *s = json_field(d, "source"),
+                 *w = json_field(d, "workers");
     const json_t *q = json_field(d, "queue");
     char lag[32] = "unknown", up[32];
 
     if (!json_is_object(d)) {
-        printf("daemon       %s%s%s%s%s\n", paint.bad, absent(err), paint.off,
-               err->text[0] ? ": " : "", err->text);
+        print_absent(root, err);
         return;
     }
     if (json_field_int(s, "lag") >= 0)
@@ -347,10 +372,9 @@ static void print_daemon(const json_t *d, const struct err *err)
     printf("daemon       %s%s%s, pid %" PRId64 ", version %s, up %s%s%s\n",
            json_field_true(d, "ready") ? paint.good : paint.bad,
            json_field_true(d, "ready") ? "ready" : "not ready", paint.off,
-           json_field_int(d, "pid"), json_field_text(d, "version"), up,
-           *json_field_text(d, "why") ? ": " : "", json_field_text(d, "why"));
-    printf("source       %s, %s, %" PRId64 " partitions, lag %s%s%s\n",
-           json_field_text(s, "name"),
+           json_field_int(d, "pid"), cli_field(d, "version"), up,
+           *json_field_text(d, "why") ? ": " : "", cli_field(d, "why"));
+    printf("source       %s, %s, %" PRId64 " partitions, lag %s%s%s\n", cli_field(s, "name"),
            json_field_true(s, "connected") ? "connected" : "not connected",
            json_field_int(s, "partitions"), lag, json_field_true(s, "paused") ? ", paused" : "",
            json_field_true(s, "failed") ? ", failed" : "");
@@ -372,11 +396,11 @@ static void print_training(const json_t *d)
 
     if (!json_is_object(t))
         return;
-    printf("training     %s, %" PRId64 " new interactions\n", json_field_text(t, "state"),
+    printf("training     %s, %" PRId64 " new interactions\n", cli_field(t, "state"),
            json_field_int(t, "new_interactions"));
     if (json_is_object(last))
-        printf("             last: %s, %s\n", json_field_text(last, "result"),
-               json_field_text(last, "why"));
+        printf("             last: %s, %s\n", cli_field(last, "result"),
+               cli_field(last, "why"));
 }
 
 static void since(const json_t *object, char *ret_text, size_t bytes)
@@ -406,8 +430,7 @@ static void print_model(const json_t *root, const json_t *m)
     }
     since(m, age, sizeof(age));
     printf("model        %" PRId64 ", %s, %s fusion, %s, %s old", json_field_int(m, "id"),
-           json_field_text(m, "origin"), json_field_text(m, "fusion"),
-           json_field_text(m, "backbone"), age);
+           cli_field(m, "origin"), cli_field(m, "fusion"), cli_field(m, "backbone"), age);
     print_figure(m);
     printf("%s\n", json_is_integer(json_field(root, "pinned")) ? ", pinned" : "");
     if (json_object_size(states) > 1)
@@ -420,7 +443,7 @@ static void print_model(const json_t *root, const json_t *m)
         return;
     since(last, age, sizeof(age));
     printf("trained      %s ago: model %" PRId64 ", %s", age, json_field_int(last, "model_id"),
-           json_field_text(last, "state"));
+           cli_field(last, "state"));
     print_figure(last);
     puts("");
 }
@@ -454,7 +477,7 @@ static void print_interactions(const json_t *root)
             printf(", … (--json has all)");
             break;
         }
-        printf("%s %s %" PRId64 " (×%g%s)", i == 0 ? ":" : ",", json_field_text(kind, "kind"),
+        printf("%s %s %" PRId64 " (×%g%s)", i == 0 ? ":" : ",", cli_field(kind, "kind"),
                json_field_int(kind, "n"), json_field_real(kind, "factor"),
                json_field_true(kind, "known") ? "" : ", a kind without a setting");
     }
@@ -520,9 +543,12 @@ static void print_rest(const json_t *root)
 
 static int print_text(const json_t *root, const struct err *daemon_err)
 {
-    printf("store        %s\n", json_field_text(root, "store"));
-    print_daemon(json_field(root, "daemon"), daemon_err);
+    printf("store        %s\n", cli_field(root, "store"));
+    print_daemon(root, daemon_err);
     print_counts(root);
+    if (*json_field_text(json_field(root, "daemon"), "retention_wait"))
+        printf("retention    waits: %s\n",
+               cli_field(json_field(root, "daemon"), "retention_wait"));
     print_training(json_field(root, "daemon"));
     print_rest(root);
     return cli_finish();
@@ -543,6 +569,8 @@ int cli_status(struct cli *cli, int argc, char **argv)
         return cli_fail(&err);
     root = json_pack("{s:o, s:o}", "store", json_field_path(cli->settings.store.path), "daemon",
                      gather_daemon(cli, &daemon_err));
+    if (root)
+        json_object_set_new(root, "writer_pid", json_writer(cli->settings.store.path));
     if (root && daemon_err.text[0])
         json_object_set_new(root, "daemon_error", json_string(daemon_err.text));
     r = root ? gather_store(cli, st, root, &err) : err_oom(&err, "status");

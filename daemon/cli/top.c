@@ -267,10 +267,10 @@ static int watch(struct top *t, struct err *err)
 
     while (code == 0 && !stopped) {
         r = look(t, &now, err);
+        if (r == ERR_NONE && t->once && err->status == ERR_OK) /* else it is busy */
+            err_fatal(err, EX_TEMPFAIL, "no daemon has this store open: nothing to watch");
         if (r != ERR_OK && (r != ERR_NONE || t->once))
-            code = r == ERR_NONE ? err_fatal(err, EX_TEMPFAIL,
-                                             "no daemon has this store open: nothing to watch")
-                                 : r;
+            code = r == ERR_NONE ? ERR_FATAL : r;
         else if (!first || t->drawn)
             code = show(t, &before, &now);
         look_done(&before);

@@ -1,6 +1,7 @@
 #include "daemon/cli/top.h"
 
 #include "config/clock.h"
+#include "config/text.h"
 #include "daemon/base/json_field.h"
 #include "daemon/cli/cli.h"
 
@@ -53,6 +54,11 @@ static void end(bool redraw)
     fputs(redraw ? "\033[K\n" : "\n", stdout);
 }
 
+static void print_cut(const char *label, const char *text)
+{
+    printf("         %s%.*s", label, (int)text_cut(text, strlen(text), 160), text);
+}
+
 static void print_head(const json_t *sample, const json_t *d, bool redraw)
 {
     const struct cli_paint p = cli_paint(STDOUT_FILENO);
@@ -62,12 +68,12 @@ static void print_head(const json_t *sample, const json_t *d, bool redraw)
     cli_time(clock_real_us(), now, sizeof(now));
     cli_age(json_field_real(d, "uptime_s"), up, sizeof(up));
     printf("%smetammfd %s%s  %s%s%s, up %s, pid %" PRId64 "   %s UTC", p.bold,
-           json_field_text(d, "version"), p.off, json_field_true(d, "ready") ? p.good : p.bad,
+           cli_field(d, "version"), p.off, json_field_true(d, "ready") ? p.good : p.bad,
            json_field_true(d, "ready") ? "ready" : "not ready", p.off, up,
            json_field_int(d, "pid"), now);
     end(redraw);
     lag_text(s, lag, sizeof(lag));
-    printf("source   %s, %s, %" PRId64 " partitions, lag %s%s", json_field_text(s, "name"),
+    printf("source   %s, %s, %" PRId64 " partitions, lag %s%s", cli_field(s, "name"),
            json_field_true(s, "connected") ? "connected" : "not connected",
            json_field_int(s, "partitions"), lag,
            json_field_true(s, "paused") ? ", paused" : "");
@@ -78,11 +84,11 @@ static void print_head(const json_t *sample, const json_t *d, bool redraw)
         end(redraw);
     }
     if (*json_field_text(s, "detail")) {
-        printf("         %.160s", json_field_text(s, "detail"));
+        print_cut("", cli_field(s, "detail"));
         end(redraw);
     }
     if (*json_field_text(s, "warning")) {
-        printf("         warning: %.160s", json_field_text(s, "warning"));
+        print_cut("warning: ", cli_field(s, "warning"));
         end(redraw);
     }
     cli_age(json_field_real(sample, "model_age_s"), up, sizeof(up));
@@ -111,9 +117,7 @@ static void print_queue(const json_t *d, bool redraw)
            json_field_true(w, "sandboxed") ? "" : ", NOT sandboxed");
     end(redraw);
     if (*json_field_text(d, "why") || *json_field_text(d, "wait")) {
-        printf("%s%s%s", p.bad,
-               *json_field_text(d, "why") ? json_field_text(d, "why")
-                                          : json_field_text(d, "wait"),
+        printf("%s%s%s", p.bad, cli_field(d, *json_field_text(d, "why") ? "why" : "wait"),
                p.off);
         end(redraw);
     }

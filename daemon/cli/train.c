@@ -3,9 +3,11 @@
 #include "daemon/cli/train.h"
 
 #include "config/clock.h"
+#include "daemon/base/json_field.h"
 #include "daemon/base/paths.h"
 #include "daemon/cli/bulk.h"
 #include "daemon/cli/model_write.h"
+#include "daemon/cli/owner.h"
 #include "daemon/retrain/files.h"
 #include "daemon/service/control_client.h"
 #include "daemon/service/model_files.h"
@@ -18,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -138,15 +139,6 @@ static void catch_signals(void)
 
 /* ---- the folder of the files ---------------------------------------------------------------- */
 
-/* What root leaves behind, a daemon of another user removes only when it is that user's. */
-static void give_to_owner(const struct settings *s, const char *dir)
-{
-    struct stat info;
-
-    if (geteuid() == 0 && stat(s->store.path, &info) == 0)
-        (void)!chown(dir, info.st_uid, info.st_gid);
-}
-
 /* Beside the models, where the daemon clears up after us; elsewhere when we may not write there. */
 static int make_folder(const struct settings *s, char ret_dir[PATH_MAX], struct err *err)
 {
@@ -154,10 +146,8 @@ static int make_folder(const struct settings *s, char ret_dir[PATH_MAX], struct 
 
     if (r != ERR_OK)
         return r;
-    if (mkdtemp(ret_dir)) {
-        give_to_owner(s, ret_dir);
+    if (mkdtemp(ret_dir))
         return ERR_OK;
-    }
     const char *tmp = getenv("TMPDIR");
     r = paths_join(tmp ? tmp : "/tmp", "metammf-train-XXXXXX", ret_dir, err);
     if (r != ERR_OK)
@@ -197,8 +187,10 @@ static int train_and_publish(struct train *t, json_t **ret_metrics, int64_t *ret
                              struct err *err)
 {
     char dir[PATH_MAX];
-    int r = make_folder(&t->a.input.cli->settings, dir, err);
+    int r = cli_become_owner(t->a.input.cli, err);
 
+    if (r == ERR_OK)
+        r = make_folder(&t->a.input.cli->settings, dir, err);
     if (r != ERR_OK)
         return r;
     r = train_into(t, dir, ret_metrics, err);
@@ -251,14 +243,13 @@ static int print_text(const struct train *t, const json_t *metrics, int64_t mode
     const json_t *o = json_object_get(metrics, "options");
 
     if (t->a.out)
-        printf("files in %s", t->a.out);
+        printf("files in %s", cli_text(t->a.out));
     else
         printf("model %" PRId64 " %s", model_id,
                t->a.no_promote ? "added as a candidate" : "is active");
     printf(": %s, %s, item graph %s, %" JSON_INTEGER_FORMAT " numbers\n",
-           json_string_value(json_object_get(o, "fusion")),
-           json_string_value(json_object_get(o, "backbone")),
-           json_string_value(json_object_get(o, "item_graph")), integer(o, "dim"));
+           cli_field(o, "fusion"), cli_field(o, "backbone"), cli_field(o, "item_graph"),
+           integer(o, "dim"));
     printf("%" JSON_INTEGER_FORMAT " pairs of %" JSON_INTEGER_FORMAT
            " users and %" JSON_INTEGER_FORMAT " items, ",
            integer(metrics, "n_pairs"), integer(metrics, "n_users"),
@@ -277,7 +268,7 @@ static int print_result(const struct train *t, json_t *metrics, int64_t model_id
     (void)json_object_del(metrics, "files");
     (void)json_object_del(metrics, "no_history");
     if (t->a.out)
-        (void)json_object_set_new(metrics, "dir", json_string(t->a.out));
+        (void)json_object_set_new(metrics, "dir", json_field_path(t->a.out));
     else
         (void)json_object_update_new(metrics,
                                      json_pack("{s:I, s:b}", "model_id", (json_int_t)model_id,
@@ -301,7 +292,7 @@ static int ask_daemon(struct cli *cli, struct err *err)
     if (r == ERR_OK && cli->json)
         return cli_print_json(result);
     if (r == ERR_OK)
-        printf("asked; %s\n", json_string_value(json_object_get(result, "state")));
+        printf("asked; %s\n", cli_field(result, "state"));
     json_decref(result);
     return r;
 }

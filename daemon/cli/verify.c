@@ -3,6 +3,7 @@
 #include "daemon/cli/cli.h"
 
 #include "daemon/cli/verify.h"
+#include "config/text.h"
 #include "daemon/base/progress.h"
 #include "daemon/cli/extract/extract.h"
 #include "daemon/cli/inspect.h"
@@ -202,7 +203,7 @@ static int verify_features(struct run *run, const struct store_item *row,
     }
     if (r != ERR_SKIP)
         return r;
-    snprintf(detail, bytes, "%.*s", (int)bytes - 1, err->text);
+    text_format(detail, bytes, "%s", err->text);
     if (strcmp(err->reason, "media_missing") == 0)
         *ret_word = "gone";
     else if (strncmp(err->reason, "media_", 6) == 0)

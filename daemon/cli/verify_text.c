@@ -49,12 +49,11 @@ int cli_verify_text(const struct json_t *items)
     {
         bool bad = strcmp(json_field_text(item, "features"), "differs") == 0 ||
                    strcmp(json_field_text(item, "vector"), "differs") == 0;
-        const char *detail = json_field_text(item, "detail");
+        const char *detail = cli_field(item, "detail");
 
-        printf("%s%-9s %-9s %s%s%s%s\n", bad ? paint.bad : "",
-               json_field_text(item, "features"), json_field_text(item, "vector"),
-               json_field_text(item, "item_id"), *detail ? ": " : "", detail,
-               bad ? paint.off : "");
+        printf("%s%-9s %-9s %s%s%s%s\n", bad ? paint.bad : "", cli_field(item, "features"),
+               cli_field(item, "vector"), cli_field(item, "item_id"), *detail ? ": " : "",
+               detail, bad ? paint.off : "");
     }
     puts("");
     print_sums(items, "features", feature_words,

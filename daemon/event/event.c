@@ -129,7 +129,7 @@ static int read_value(const struct event_rules *rules, struct item *item, struct
     return status;
 }
 
-int event_parse(const struct event_rules *rules, struct item *item, struct err *err)
+static int parse(const struct event_rules *rules, struct item *item, struct err *err)
 {
     struct document value;
     enum wire_root allowed = rules->preset == SETTINGS_PRESET_OUTBOX ? WIRE_ANY : WIRE_OBJECT;
@@ -146,6 +146,17 @@ int event_parse(const struct event_rules *rules, struct item *item, struct err *
         return status;
     status = read_value(rules, item, value.root, err);
     value.close(&value);
+    return status;
+}
+
+int event_parse(const struct event_rules *rules, struct item *item, struct err *err)
+{
+    struct item_mark before;
+
+    item_mark(item, &before);
+    int status = parse(rules, item, err);
+    if (status == ERR_RETRY)
+        item_rewind(item, &before);
     return status;
 }
 

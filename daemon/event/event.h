@@ -47,8 +47,8 @@
 #define EVENT_WEIGHT_MAX            1e6
 
 /* ERR_SKIP: bad_json (with line and column), bad_schema (names the field and what was
- * expected), too_big. ERR_RETRY when memory is out. On an error the item may be half filled,
- * with item_id set when it was already known. */
+ * expected), too_big. ERR_RETRY when memory is out, and the item is as it was. On another
+ * error it may be half filled, with item_id set when it was already known. */
 int event_parse(const struct event_rules *rules, struct item *item, struct err *err);
 
 /* The tags as a JSON array of strings in the item's arena, NULL when it has none. ERR_RETRY

@@ -86,6 +86,18 @@ enum item_role item_role_parse(const char *name, const char *topic)
     return strncmp(topic, "file:", 5) == 0 ? ITEM_ROLE_NONE : ITEM_ROLE_UNKNOWN;
 }
 
+void item_mark(const struct item *item, struct item_mark *ret_mark)
+{
+    ret_mark->item = *item;
+    ret_mark->arena = arena_mark(&item->arena);
+}
+
+void item_rewind(struct item *item, const struct item_mark *mark)
+{
+    arena_rewind(&item->arena, mark->arena);
+    *item = mark->item;
+}
+
 size_t item_bytes(const struct item *item)
 {
     return sizeof(*item) + item->arena.used_bytes;

@@ -136,6 +136,13 @@ const char *item_role_name(enum item_role role);
 /* Of a dead letter: a name, or NULL, and then its topic says whether it came from a file. Before schema
  * 6 none was kept. */
 enum item_role item_role_parse(const char *name, const char *topic);
+/* For a step that may have to be tried again: the item as it was before, and its memory. */
+struct item_mark {
+    struct item item;
+    struct arena_mark arena;
+};
+void item_mark(const struct item *item, struct item_mark *ret_mark);
+void item_rewind(struct item *item, const struct item_mark *mark);
 /* Roughly what it holds, for the queue's bound. */
 size_t item_bytes(const struct item *item);
 

@@ -1,5 +1,7 @@
 #include "daemon/event/json.h"
 
+#include "daemon/base/json_memory.h"
+
 #include <jansson.h>
 
 static struct field get(const void *object, const char *name);
@@ -57,9 +59,9 @@ static struct field at(const void *list, size_t i)
     return field_of(json_array_get(list, i));
 }
 
-static int bad_json(json_error_t *error, struct err *err)
+static int bad_json(json_error_t *error, bool is_short, struct err *err)
 {
-    if (json_error_code(error) == json_error_out_of_memory)
+    if (is_short || json_error_code(error) == json_error_out_of_memory)
         return err_oom(err, "event: parse JSON");
     return err_skip(err, "bad_json", "event: line %d, column %d: %s", error->line,
                     error->column, error->text);
@@ -74,11 +76,12 @@ int json_document_open(const void *bytes, size_t n_bytes, bool takes_text,
                        struct document *ret_d, struct err *err)
 {
     json_error_t error;
+    unsigned long n_failures = json_memory_failures();
     json_t *root = json_loadb(
         bytes, n_bytes, JSON_REJECT_DUPLICATES | (takes_text ? JSON_DECODE_ANY : 0), &error);
 
     if (!root)
-        return bad_json(&error, err);
+        return bad_json(&error, json_memory_failures() != n_failures, err);
     *ret_d = (struct document){field_of(root), close_document, root};
     return ERR_OK;
 }

@@ -1,25 +1,44 @@
 #include "daemon/http/http.h"
 
+#include "config/clock.h"
 #include "config/log.h"
+#include "config/log_limit.h"
+#include "config/text.h"
+#include "config/wake.h"
 
 #include <errno.h>
 #include <microhttpd.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sysexits.h>
+#include <unistd.h>
 
-#define HTTP_CONNECTIONS 32u
-#define HTTP_TIMEOUT_S   5u
+#define HTTP_CONNECTIONS 32u                    /* one more costs the oldest its place */
+#define HTTP_ROOM        (2 * HTTP_CONNECTIONS) /* with those that are cut and not yet closed */
+#define HTTP_TIMEOUT_US  INT64_C(5000000)    /* from the connection to the reply's last byte */
 #define HTTP_MEMORY      ((size_t)32 * 1024) /* of one connection */
+
+struct client {
+    bool here, cut;
+    int fd; /* libmicrohttpd's, while here */
+    int64_t until_us;
+};
 
 struct http {
     struct MHD_Daemon *mhd;
     struct http_handlers handlers;
     uint16_t port;
+    pthread_t thread;
+    int stop_fd;
+    struct client clients[HTTP_ROOM]; /* the thread's own */
 };
+
+/* ---- answers ------------------------------------------------------------------------------ */
 
 static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, const char *type,
                              char *body, size_t bytes, enum MHD_ResponseMemoryMode mode)
@@ -34,6 +53,7 @@ static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, const ch
     }
     MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
     if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
         MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
     result = MHD_queue_response(c, status, r);
@@ -44,10 +64,11 @@ static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, const ch
 static enum MHD_Result reply_text(struct MHD_Connection *c, unsigned status, const char *text)
 {
     char line[512];
-    int n = snprintf(line, sizeof(line), "%s\n", text);
-    size_t bytes = n < 0 ? 0 : (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1;
 
-    return reply(c, status, "text/plain; charset=utf-8", line, bytes, MHD_RESPMEM_MUST_COPY);
+    text_format(line, sizeof(line) - 1, "%s", text);
+    strcat(line, "\n");
+    return reply(c, status, "text/plain; charset=utf-8", line, strlen(line),
+                 MHD_RESPMEM_MUST_COPY);
 }
 
 static enum MHD_Result reply_probe(struct MHD_Connection *c, const struct http_handlers *h,
@@ -142,26 +163,176 @@ static int resolve(const char *address, uint16_t port, struct sockaddr_storage *
     return ERR_OK;
 }
 
+/* ---- clients that take their time --------------------------------------------------------- */
+
+/* libmicrohttpd finds the connection ended and closes it. */
+static void cut(struct client *c, const char *why)
+{
+    if (log_limit(LOG_LEVEL_INFO, "http connections cut", "", "%s", why))
+        log_info("http: a connection is cut: %s", why);
+    (void)shutdown(c->fd, SHUT_RDWR);
+    c->cut = true;
+}
+
+/* The one that has been here longest, when there are more than are served at once: who sends his
+ * request at once is not among the oldest. */
+static void cut_oldest(struct http *http)
+{
+    struct client *oldest = NULL;
+    unsigned n = 0;
+
+    for (size_t i = 0; i < HTTP_ROOM; i++) {
+        struct client *c = &http->clients[i];
+
+        if (!c->here || c->cut)
+            continue;
+        n++;
+        if (!oldest || c->until_us < oldest->until_us)
+            oldest = c;
+    }
+    if (n > HTTP_CONNECTIONS)
+        cut(oldest, "another one came, and it is the oldest of as many as are served at once");
+}
+
+static void cut_late(struct http *http)
+{
+    int64_t now_us = clock_mono_us();
+
+    for (size_t i = 0; i < HTTP_ROOM; i++) {
+        struct client *c = &http->clients[i];
+
+        if (c->here && !c->cut && now_us >= c->until_us)
+            cut(c, "not done within 5 s");
+    }
+}
+
+static void take_client(struct http *http, struct MHD_Connection *connection, void **ret_client)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+    for (size_t i = 0; info && i < HTTP_ROOM; i++) {
+        struct client *c = &http->clients[i];
+
+        if (c->here)
+            continue;
+        *c = (struct client){.here = true,
+                             .fd = info->connect_fd,
+                             .until_us = clock_mono_us() + HTTP_TIMEOUT_US};
+        *ret_client = c;
+        break;
+    }
+    cut_oldest(http);
+}
+
+/* A descriptor is forgotten before libmicrohttpd closes it. */
+static void on_connection(void *arg, struct MHD_Connection *connection, void **client,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    if (what == MHD_CONNECTION_NOTIFY_STARTED)
+        take_client(arg, connection, client);
+    else if (*client)
+        *(struct client *)*client = (struct client){0};
+}
+
+/* ---- the thread --------------------------------------------------------------------------- */
+
+/* Until the next connection is late, or libmicrohttpd wants to go on; -1 = for ever. */
+static int patience_ms(struct http *http)
+{
+    unsigned long long mhd_ms;
+    int64_t now_us = clock_mono_us(), wait_us = HTTP_TIMEOUT_US;
+    bool waits = MHD_get_timeout(http->mhd, &mhd_ms) == MHD_YES;
+
+    if (waits && mhd_ms < (unsigned long long)(HTTP_TIMEOUT_US / 1000))
+        wait_us = (int64_t)mhd_ms * 1000;
+    for (size_t i = 0; i < HTTP_ROOM; i++) {
+        const struct client *c = &http->clients[i];
+
+        if (!c->here || c->cut)
+            continue;
+        waits = true;
+        if (c->until_us - now_us < wait_us)
+            wait_us = c->until_us - now_us;
+    }
+    return !waits ? -1 : wait_us <= 0 ? 0 : (int)((wait_us + 999) / 1000);
+}
+
+/* Late is who was not done after everything that has arrived was looked at: a scrape that took us
+ * long costs nobody else his answer. */
+static void *http_main(void *arg)
+{
+    struct http *http = arg;
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->mhd, MHD_DAEMON_INFO_EPOLL_FD);
+    struct pollfd fds[] = {{.fd = info->epoll_fd, .events = POLLIN},
+                           {.fd = http->stop_fd, .events = POLLIN}};
+
+    while (!fds[1].revents) {
+        (void)poll(fds, 2, patience_ms(http));
+        (void)MHD_run(http->mhd);
+        cut_late(http);
+    }
+    return NULL;
+}
+
 /* Without SO_REUSEPORT: two daemons on one port are an error, not a lottery. */
 static struct MHD_Daemon *mhd_start(struct http *http, uint16_t port,
                                     const struct sockaddr_storage *addr)
 {
-    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ERROR_LOG;
+    unsigned flags = MHD_USE_EPOLL | MHD_USE_ERROR_LOG;
 
     if (addr->ss_family == AF_INET6)
         flags |= MHD_USE_IPv6;
     return MHD_start_daemon(flags, port, NULL, NULL, answer, http, MHD_OPTION_EXTERNAL_LOGGER,
                             mhd_log, NULL, MHD_OPTION_SOCK_ADDR, addr,
-                            MHD_OPTION_CONNECTION_LIMIT, HTTP_CONNECTIONS,
-                            MHD_OPTION_CONNECTION_TIMEOUT, HTTP_TIMEOUT_S,
+                            MHD_OPTION_CONNECTION_LIMIT, HTTP_ROOM,
+                            MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, HTTP_MEMORY, MHD_OPTION_END);
+}
+
+static int listen_on(struct http *http, const char *address, uint16_t port,
+                     const struct sockaddr_storage *addr, struct err *err)
+{
+    const union MHD_DaemonInfo *info;
+
+    errno = 0;
+    http->mhd = mhd_start(http, port, addr);
+    if (!http->mhd)
+        return err_fatal(
+            err, err_exit_code(errno, EX_OSERR),
+            "http: listen on %s port %u: %s: choose another http.port, 0 = no HTTP", address,
+            port, errno ? strerror(errno) : "refused");
+    info = MHD_get_daemon_info(http->mhd, MHD_DAEMON_INFO_BIND_PORT);
+    http->port = info ? info->port : port;
+    return ERR_OK;
+}
+
+static int start_thread(struct http *http, struct err *err)
+{
+    int code, r = wake_open("http", &http->stop_fd, err);
+
+    if (r)
+        return r;
+    code = pthread_create(&http->thread, NULL, http_main, http);
+    if (code)
+        return err_retry(err, EX_OSERR, "http: start its thread: %s", strerror(code));
+    pthread_setname_np(http->thread, "http");
+    return ERR_OK;
+}
+
+static void http_free(struct http *http)
+{
+    if (http->mhd)
+        MHD_stop_daemon(http->mhd);
+    if (http->stop_fd >= 0)
+        close(http->stop_fd);
+    free(http);
 }
 
 int http_start(const char *address, uint16_t port, const struct http_handlers *handlers,
                struct http **ret_http, struct err *err)
 {
     struct sockaddr_storage addr = {0};
-    const union MHD_DaemonInfo *info;
     struct http *http;
     int r = resolve(address, port, &addr, err);
 
@@ -171,19 +342,15 @@ int http_start(const char *address, uint16_t port, const struct http_handlers *h
     if (!http)
         return err_oom(err, "http server");
     http->handlers = *handlers;
-    errno = 0;
-    http->mhd = mhd_start(http, port, &addr);
-    if (!http->mhd) {
-        r = err_fatal(err, err_exit_code(errno, EX_OSERR),
-                      "http: listen on %s port %u: %s: choose another http.port, 0 = no HTTP",
-                      address, port, errno ? strerror(errno) : "refused");
-        free(http);
-        return r;
-    }
-    info = MHD_get_daemon_info(http->mhd, MHD_DAEMON_INFO_BIND_PORT);
-    http->port = info ? info->port : port;
-    *ret_http = http;
-    return ERR_OK;
+    http->stop_fd = -1;
+    r = listen_on(http, address, port, &addr, err);
+    if (r == ERR_OK)
+        r = start_thread(http, err);
+    if (r == ERR_OK)
+        *ret_http = http;
+    else
+        http_free(http);
+    return r;
 }
 
 uint16_t http_port(const struct http *http)
@@ -195,6 +362,7 @@ void http_stop(struct http *http)
 {
     if (!http)
         return;
-    MHD_stop_daemon(http->mhd);
-    free(http);
+    wake_set(http->stop_fd);
+    pthread_join(http->thread, NULL);
+    http_free(http);
 }

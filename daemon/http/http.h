@@ -8,8 +8,9 @@
  *   GET /metrics  Prometheus text format 0.0.4
  *
  * HEAD answers as GET without the body; other paths 404, other methods 405. One thread of its
- * own, at most 32 connections, 5 s of silence closes one: a stuck scraper costs nothing else.
- * The handlers are called on that thread. */
+ * own, on which the handlers are called. A connection has one request and 5 s in all, however busy
+ * it keeps itself; there are at most 32, and one more ends the oldest of them: clients that take
+ * their time, however many, keep nobody else from an answer. */
 
 #include "config/err.h"
 

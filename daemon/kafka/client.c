@@ -34,8 +34,8 @@ static enum log_level level_of(int syslog_level)
     return syslog_level >= 7 ? LOG_LEVEL_DEBUG : (enum log_level)syslog_level;
 }
 
-static void clean_text(const struct kafka_client *c, const char *text, char *ret_text,
-                       size_t bytes)
+void kafka_client_words(const struct kafka_client *c, const char *text, char *ret_text,
+                        size_t bytes)
 {
     char *whole = strdup(text); /* a secret is found before it is cut, or its bytes replaced */
     if (whole != NULL)
@@ -68,7 +68,7 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
     struct kafka_client *c = rd_kafka_opaque(rk);
     char clean[ERR_TEXT_BYTES];
     note_too_large(c, text);
-    clean_text(c, text, clean, sizeof(clean));
+    kafka_client_words(c, text, clean, sizeof(clean));
     /* Both roles get all of the user's properties, so half of these remarks are noise. */
     if (strcmp(facility, "CONFWARN") == 0 && strstr(clean, "property and will be ignored"))
         return;
@@ -88,7 +88,7 @@ static void on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
     if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
         c->all_down = true; /* the reason came before */
     if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || c->last_error[0] == '\0')
-        clean_text(c, text, c->last_error, sizeof(c->last_error));
+        kafka_client_words(c, text, c->last_error, sizeof(c->last_error));
     note_too_large(c, text);
     if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR__SSL)
         log_error("Kafka %s: %s; check kafka.properties (security.protocol, sasl.*, ssl.*)",
@@ -155,8 +155,11 @@ int kafka_client_open(struct kafka_client *c, enum kafka_role role, const char *
     c->rk = rd_kafka_new(role == KAFKA_CONSUMER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf,
                          why, sizeof(why));
     if (c->rk == NULL) {
+        bool is_short = rd_kafka_last_error() == RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
         rd_kafka_conf_destroy(conf);
         kafka_secrets_redact(&c->secrets, why);
+        if (is_short)
+            return err_retry(err, EX_OSERR, "Kafka %s: %s", name, why);
         return err_fatal(err, EX_CONFIG, "Kafka %s: %s; check kafka.properties", name, why);
     }
     if (role == KAFKA_CONSUMER)

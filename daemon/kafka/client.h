@@ -38,6 +38,9 @@ int kafka_client_open(struct kafka_client *c, enum kafka_role role, const char *
 /* The fatal error of librdkafka, if it has raised one: ERR_FATAL EX_TEMPFAIL, so that systemd
  * restarts the daemon. ERR_OK otherwise. */
 int kafka_client_check(struct kafka_client *c, struct err *err);
+/* librdkafka's words, without secrets, in one line. */
+void kafka_client_words(const struct kafka_client *c, const char *text, char *ret_text,
+                        size_t bytes);
 /* Why no broker answers, in librdkafka's words; without any, what the code means. */
 const char *kafka_client_reason(const struct kafka_client *c, int code);
 /* "2 of 3 brokers down", "" = fine. */

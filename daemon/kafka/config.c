@@ -85,6 +85,19 @@ void kafka_secrets_done(struct kafka_secrets *secrets)
     *secrets = (struct kafka_secrets){0};
 }
 
+/* What is left of a secret where the text was cut. Less than CUT_BYTES say little, and may be anything. */
+static void redact_cut(const char *value, char *text)
+{
+    enum { CUT_BYTES = 4 };
+    size_t n = strlen(text), bytes = strlen(value);
+    for (size_t k = bytes - 1 < n ? bytes - 1 : n; k >= CUT_BYTES; k--) {
+        if (memcmp(text + n - k, value, k) != 0)
+            continue;
+        memset(text + n - k, '*', k);
+        return;
+    }
+}
+
 void kafka_secrets_redact(const struct kafka_secrets *secrets, char *text)
 {
     for (size_t i = 0; i < secrets->n; i++) {
@@ -94,6 +107,7 @@ void kafka_secrets_redact(const struct kafka_secrets *secrets, char *text)
             continue;
         for (char *at = strstr(text, value); at != NULL; at = strstr(at + bytes, value))
             memset(at, '*', bytes);
+        redact_cut(value, text);
     }
 }
 

@@ -147,8 +147,7 @@ static void log_seldom(struct kafka_source *ks, const rd_kafka_message_t *msg)
         return;
     ks->quiet_until_us = now_us + QUIET_US;
     char text[512];
-    snprintf(text, sizeof(text), "%s", rd_kafka_message_errstr(msg));
-    kafka_secrets_redact(&ks->client.secrets, text);
+    kafka_client_words(&ks->client, rd_kafka_message_errstr(msg), text, sizeof(text));
     log_warning("Kafka consumer: %s: %s",
                 msg->rkt != NULL ? rd_kafka_topic_name(msg->rkt) : "no topic", text);
 }

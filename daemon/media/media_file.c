@@ -250,10 +250,18 @@ static int check_file(int fd, const char *uri, int64_t max_bytes, struct err *er
     return ERR_OK;
 }
 
-static int open_under(const char *root, const char *rest, const char *uri, int *ret_fd,
-                      struct err *err)
+/* A root that came with a request is canonical, and was looked at then: whoever may rename what is in it
+ * has no link followed now. */
+static int open_under(const struct media_roots *roots, const char *root, const char *rest,
+                      const char *uri, int *ret_fd, struct err *err)
 {
-    int root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    const int flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+    bool is_canonical = root == roots->relative;
+    int root_fd = is_canonical
+                      ? openat2_fd(AT_FDCWD, root, (uint64_t)flags, RESOLVE_NO_SYMLINKS)
+                      : open(root, flags);
+    if (root_fd < 0 && errno == ELOOP && is_canonical)
+        return err_skip(err, "media_denied", "media root %s: it has become a link", root);
     if (root_fd < 0 && err_is_shortage(errno))
         return shortage(root, "open the root", errno, err);
     if (root_fd < 0)
@@ -277,7 +285,7 @@ int media_file_open(const struct media_roots *roots, const char *uri, int *ret_f
     if (!root)
         return ERR_SKIP;
     int fd = -1;
-    status = open_under(root, rest, uri, &fd, err);
+    status = open_under(roots, root, rest, uri, &fd, err);
     if (status != ERR_OK)
         return status;
     status = check_file(fd, uri, roots->max_bytes, err);

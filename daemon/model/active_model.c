@@ -2,6 +2,8 @@
 
 #include "config/digest.h"
 #include "config/infile.h"
+#include "config/log.h"
+#include "daemon/base/json_memory.h"
 #include "daemon/base/paths.h"
 #include "daemon/model/loaded.h"
 #include "fusion/file/outfile.h"
@@ -11,12 +13,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 enum { SEED = 20230610 }; /* of the untrained model: the same projection everywhere */
 
 /* What the import found out about the columns of a file that does not name them. */
-static void bind_columns(const struct store_model *row, struct model *model)
+static int bind_columns(const struct store_model *row, struct model *model, struct err *err)
 {
+    unsigned long n_failures = json_memory_failures();
     json_t *encoders = row->encoder_ids ? json_loads(row->encoder_ids, 0, NULL) : NULL;
     json_t *metrics = row->metrics ? json_loads(row->metrics, 0, NULL) : NULL;
     const json_t *dims = json_object_get(metrics, "modality_dim");
@@ -34,10 +38,12 @@ static void bind_columns(const struct store_model *row, struct model *model)
         F += dim[m];
         named = named || shape->encoder_id[m][0];
     }
-    if (!named && row->origin == STORE_MODEL_IMPORTED && F == shape->F)
+    bool is_short = json_memory_failures() != n_failures;
+    if (!is_short && !named && row->origin == STORE_MODEL_IMPORTED && F == shape->F)
         model_bind(model, dim, (const char(*)[64])encoder_id);
     json_decref(encoders);
     json_decref(metrics);
+    return is_short ? err_oom(err, "the columns of a model") : ERR_OK;
 }
 
 int active_model_has_file(const struct store_model *row, struct err *err)
@@ -55,6 +61,7 @@ int active_model_load(const struct store_model *row, const struct settings *s,
 {
     char path[PATH_MAX], hex[DIGEST_HEX_BYTES], *file;
     size_t bytes;
+    struct model *model;
     int status;
     if ((status = active_model_has_file(row, err)) != ERR_OK ||
         (status = paths_model_file(s, row->file, path, err)) != ERR_OK)
@@ -63,21 +70,35 @@ int active_model_load(const struct store_model *row, const struct settings *s,
     if (status == ERR_RETRY)
         return err_wrap(err, "model %lld", (long long)row->model_id);
     if (status != ERR_OK)
-        return err_wrap(err, "model %lld: put its file back, or roll back to another model",
-                        (long long)row->model_id);
+        return err_wrap(
+            err,
+            "model %lld: put its file back, roll back to another model, or train a new one",
+            (long long)row->model_id);
     digest_hex(file, bytes, hex);
     if (strcmp(hex, row->sha256) != 0)
         status =
             err_fatal(err, EX_DATAERR,
-                      "model %lld: %s: sha256 is %s, the store says %s: put the file back, or "
-                      "roll back to another model",
+                      "model %lld: %s: sha256 is %s, the store says %s: put the file back, "
+                      "roll back to another model, or train a new one",
                       (long long)row->model_id, path, hex, row->sha256);
-    else if ((status = model_load_bytes(file, bytes, path, ret_model, err)) != ERR_OK)
+    else if ((status = model_load_bytes(file, bytes, path, &model, err)) != ERR_OK)
         status = err_wrap(err, "model %lld", (long long)row->model_id);
+    else if ((status = bind_columns(row, model, err)) != ERR_OK)
+        model_free(model);
     else
-        bind_columns(row, *ret_model);
+        *ret_model = model;
     free(file);
     return status;
+}
+
+bool active_model_is_lost(const struct store_model *row, const struct settings *s)
+{
+    struct model *model = NULL;
+    int status = active_model_load(row, s, &model, NULL);
+
+    if (status == ERR_OK)
+        model_free(model);
+    return status == ERR_FATAL;
 }
 
 /* Read from its file when nobody has it. */
@@ -151,6 +172,28 @@ static void print_encoder_ids(const struct model_shape *shape, char *ret_json, s
                    modality_name(MODALITY_TEXTUAL), shape->encoder_id[MODALITY_TEXTUAL]);
 }
 
+/* The file of a seeded model once more. False when it has other bytes now: of other encoders. */
+static bool seed_again(const struct store_model *row, const struct settings *s,
+                       const struct encoder_identity *encoders)
+{
+    struct store_model made = {0};
+    struct model_shape shape;
+    struct model *model;
+    char path[PATH_MAX];
+
+    first_shape(encoders, &shape);
+    if (model_seed(&shape, SEED, &model, NULL) != ERR_OK)
+        return false;
+    int status = save_named_by_digest(model, s, &made, NULL);
+    model_free(model);
+    if (status == ERR_OK && strcmp(made.sha256, row->sha256) == 0)
+        return true;
+    if (status == ERR_OK && strcmp(made.file, row->file) != 0 &&
+        paths_model_file(s, made.file, path, NULL) == ERR_OK)
+        (void)unlink(path);
+    return false;
+}
+
 static int seed_first(struct store *st, const struct settings *s,
                       const struct encoder_identity *encoders, struct err *err)
 {
@@ -184,14 +227,44 @@ int active_model_newer(struct active_model *m, struct store *st, const struct se
     if (status != ERR_OK)
         return status;
     struct model *model;
-    bool known = row.model_id == m->model_id || row.model_id == m->refused_id;
-    status = known ? ERR_NONE : share(&row, s, &model, err);
+    m->active_id = row.model_id;
+    if (m->refused_id != row.model_id) /* it may have been put right meanwhile */
+        m->refused_id = 0;
+    if (row.model_id == m->model_id)
+        status = ERR_NONE;
+    else if (row.model_id == m->refused_id)
+        status = (model = loaded_find(row.model_id, row.sha256)) ? ERR_OK : ERR_NONE;
+    else
+        status = share(&row, s, &model, err);
     if (status == ERR_OK)
-        *ret_m = (struct active_model){.model_id = row.model_id, .model = model};
+        *ret_m = (struct active_model){
+            .model_id = row.model_id, .model = model, .active_id = row.model_id};
     else if (status == ERR_FATAL)
         m->refused_id = row.model_id;
     store_model_done(&row);
     return status;
+}
+
+/* Its file is missing or damaged: err says so, and stays when nothing can be done here. */
+static int open_lost(struct store *st, const struct settings *s,
+                     const struct encoder_identity *encoders, int64_t model_id,
+                     struct active_model *ret_m)
+{
+    struct active_model none = {0};
+    struct store_model row = {0};
+    bool again = store_model_active(st, &row, NULL) == ERR_OK &&
+                 row.origin == STORE_MODEL_SEEDED && seed_again(&row, s, encoders);
+
+    store_model_done(&row);
+    if (again && active_model_newer(&none, st, s, ret_m, NULL) == ERR_OK) {
+        log_warning(
+            "model %lld, untrained: its file was missing or damaged and has been written "
+            "again, the same bytes",
+            (long long)model_id);
+        return ERR_OK;
+    }
+    *ret_m = (struct active_model){.refused_id = model_id};
+    return ERR_OK;
 }
 
 int active_model_open(struct store *st, const struct settings *s,
@@ -200,6 +273,8 @@ int active_model_open(struct store *st, const struct settings *s,
 {
     struct active_model none = {0};
     int status = active_model_newer(&none, st, s, ret_m, err);
+    if (status == ERR_FATAL && none.refused_id)
+        return open_lost(st, s, encoders, none.refused_id, ret_m);
     if (status != ERR_NONE) /* the store has none: m knows none, and has refused none */
         return status;
     status = seed_first(st, s, encoders, err);

@@ -65,7 +65,8 @@ struct candidate {
     uint64_t *stamp;           /* (I) */
     uint8_t *warm;             /* (I) 1 = in a training pair; candidate_write ignores it */
     uint32_t (*pair)[2];       /* (n_pairs) user row, item row: what it was trained on */
-    /* An object: what was asked for (options, seed, parent), what was read and when (read_us, encoder_ids,
+    /* An object: what was asked for (options, seed, parent), what was read and when (read_us,
+     * read_forgettings, encoder_ids,
      * counts), what came of it (epochs, curve, valid, no_history (D)), files (their digests), and, once
      * judged, gate. training.c writes it. */
     struct json_t *metrics;
@@ -94,8 +95,8 @@ void candidate_done(struct candidate *c);
 /* The vector of a user without history (D), NULL when the metrics hold none. malloc'ed. */
 float *candidate_no_history(const struct json_t *metrics, int32_t dim);
 
-/* Wall clock when the store was read for it; 0 = not said. */
-int64_t candidate_read_us(const struct candidate *c);
+/* When the store was read for it; time 0 and no number of forgettings = not said. */
+struct store_read_mark candidate_read_mark(const struct candidate *c);
 
 /* What a model's row says of it: where it comes from, kinds, encoders, digest, and the metrics less
  * what has a place of its own in the store. */
@@ -125,6 +126,10 @@ int candidate_promote(struct candidate *c, const struct candidate_target *t, str
  * one work of `writer`. Training pairs that it lacks come from its folder too. The active one again
  * changes nothing. */
 int candidate_activate(const struct candidate_target *t, int64_t model_id, struct err *err);
+
+/* The active model once more, when its file was lost and is back: items that were stored meanwhile get
+ * their vectors, and whoever serves no model takes it (loaded.h). ERR_NONE: no model is active. */
+int candidate_mend(const struct candidate_target *t, struct err *err);
 
 /* The folder of a trained model, with its files; ERR_NONE for one without (seeded, imported). */
 int candidate_folder(const struct settings *s, const struct store_model *m,

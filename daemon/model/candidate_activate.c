@@ -476,3 +476,20 @@ int candidate_activate(const struct candidate_target *t, int64_t model_id, struc
     store_model_done(&row);
     return r;
 }
+
+int candidate_mend(const struct candidate_target *t, struct err *err)
+{
+    struct activation a = {.t = t};
+    struct candidate c = {0};
+    struct store_model row = {0};
+    int r = store_model_active(t->reader, &row, err);
+
+    a.model_id = row.model_id;
+    if (r == ERR_OK)
+        r = read_files(&a, &row, &c, err);
+    if (r == ERR_OK)
+        r = activate(&a, &c, err);
+    candidate_done(&c);
+    store_model_done(&row);
+    return r;
+}

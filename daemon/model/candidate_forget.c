@@ -13,9 +13,12 @@
 
 enum { NAME_BYTES = 32 };
 
-int64_t candidate_read_us(const struct candidate *c)
+struct store_read_mark candidate_read_mark(const struct candidate *c)
 {
-    return (int64_t)json_integer_value(json_object_get(c->metrics, "read_us"));
+    const json_t *n = json_object_get(c->metrics, "read_forgettings");
+
+    return (struct store_read_mark){json_integer_value(json_object_get(c->metrics, "read_us")),
+                                    json_is_integer(n) ? json_integer_value(n) : -1};
 }
 
 /* Names for the rows that are gone, in one block that c keeps from then on. */
@@ -68,8 +71,9 @@ int candidate_forget(struct candidate *c, struct store *reader, bool *ret_change
 {
     size_t D = (size_t)c->dim;
     unsigned char *gone = malloc(c->n_users + 1);
-    int r = gone ? store_find_forgotten(reader, c->user_id, c->n_users, candidate_read_us(c),
-                                        gone, ret_changed, err)
+    struct store_read_mark mark = candidate_read_mark(c);
+    int r = gone ? store_find_forgotten(reader, c->user_id, c->n_users, &mark, gone,
+                                        ret_changed, err)
                  : err_oom(err, "a candidate's users");
 
     if (r == ERR_OK && *ret_changed) {

@@ -20,8 +20,8 @@ struct candidate_publication {
 int candidate_put_vectors(const struct candidate *c, const struct candidate_target *t,
                           struct candidate_publication *p, struct err *err);
 
-/* Users who were forgotten after the store was read for it (metrics.read_us; all, when that is not said):
- * no name, no vector, no pairs, and the bytes of those files go. *ret_changed: there were some. */
+/* Users who were forgotten after the store was read for it (metrics.read_us, read_forgettings; all, when
+ * the time is not said): no name, no vector, no pairs, and the bytes of those files go. *ret_changed: there were some. */
 int candidate_forget(struct candidate *c, struct store *reader, bool *ret_changed,
                      struct err *err);
 

@@ -110,7 +110,8 @@ static int leave_out_forgotten(struct store *st, const struct block *b, char *co
 {
     unsigned char gone[BLOCK];
     bool any;
-    int r = store_find_forgotten(st, names, b->n, candidate_read_us(b->c), gone, &any, err);
+    struct store_read_mark mark = candidate_read_mark(b->c);
+    int r = store_find_forgotten(st, names, b->n, &mark, gone, &any, err);
 
     for (size_t i = 0; r == ERR_OK && any && i < b->n; i++)
         if (gone[i])

@@ -91,12 +91,13 @@ static int read_lines(const char *path, struct lines *ret_l, struct err *err)
     return r == ERR_OK ? cut_lines(ret_l, err) : r;
 }
 
-static int find_gone(const struct lines *l, struct store *reader, int64_t since_us,
-                     unsigned char **ret_gone, bool *ret_any, struct err *err)
+static int find_gone(const struct lines *l, struct store *reader,
+                     const struct store_read_mark *mark, unsigned char **ret_gone,
+                     bool *ret_any, struct err *err)
 {
     *ret_gone = malloc(l->n + 1);
     return *ret_gone
-               ? store_find_forgotten(reader, l->user, l->n, since_us, *ret_gone, ret_any, err)
+               ? store_find_forgotten(reader, l->user, l->n, mark, *ret_gone, ret_any, err)
                : err_oom(err, "users of a file");
 }
 
@@ -116,8 +117,8 @@ static size_t keep_lines(struct lines *l, const unsigned char *gone)
     return kept;
 }
 
-int forget_in_pairs(const char *path, struct store *reader, int64_t since_us, bool *ret_changed,
-                    struct err *err)
+int forget_in_pairs(const char *path, struct store *reader, const struct store_read_mark *mark,
+                    bool *ret_changed, struct err *err)
 {
     struct lines l = {0};
     unsigned char *gone = NULL;
@@ -125,7 +126,7 @@ int forget_in_pairs(const char *path, struct store *reader, int64_t since_us, bo
 
     *ret_changed = false;
     if (r == ERR_OK)
-        r = find_gone(&l, reader, since_us, &gone, ret_changed, err);
+        r = find_gone(&l, reader, mark, &gone, ret_changed, err);
     if (r == ERR_OK && *ret_changed)
         r = outfile_put(path, l.out, keep_lines(&l, gone), err);
     free(gone);
@@ -136,13 +137,14 @@ int forget_in_pairs(const char *path, struct store *reader, int64_t since_us, bo
 /* Whether a line of the file is the name of somebody who was ever forgotten. */
 static int names_anybody(const char *path, struct store *reader, bool *ret_any, struct err *err)
 {
+    const struct store_read_mark whenever = {0, -1};
     struct lines l = {0};
     unsigned char *gone = NULL;
     int r = read_lines(path, &l, err);
 
     *ret_any = false;
     if (r == ERR_OK)
-        r = find_gone(&l, reader, 0, &gone, ret_any, err);
+        r = find_gone(&l, reader, &whenever, &gone, ret_any, err);
     free(gone);
     lines_done(&l);
     return r == ERR_NONE ? ERR_OK : r;
@@ -205,9 +207,11 @@ static int forget_in_folder(const char *dir, const char *part, struct store *rea
     if (r == ERR_OK)
         r = paths_join(dir, HOLDOUT, path, err);
     /* who is back is in users.txt of a later model, and was held out of that one */
+    struct store_read_mark mark = {0, -1};
+    if (c.dir[0])
+        mark = candidate_read_mark(&c);
     if (r == ERR_OK)
-        r = forget_in_pairs(path, reader, c.dir[0] ? candidate_read_us(&c) : 0, &pairs_changed,
-                            err);
+        r = forget_in_pairs(path, reader, &mark, &pairs_changed, err);
     candidate_done(&c);
     *ret_n += r == ERR_OK && (changed || pairs_changed);
     return r;

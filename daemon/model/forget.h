@@ -30,8 +30,8 @@ struct json_t *forget_json(const struct forget_result *result);
 /* What was begun and not finished, and the folders of models: each that names a forgotten user is
  * written anew and takes the old one's place at once. With models_lock held. *ret_n: how many. */
 int forget_in_files(const struct candidate_target *t, int64_t *ret_n, struct err *err);
-/* Lines "user TAB item" of users who were forgotten at since_us or later. A missing file has none. */
-int forget_in_pairs(const char *path, struct store *reader, int64_t since_us, bool *ret_changed,
-                    struct err *err);
+/* Lines "user TAB item" of users who were forgotten since the store was read for them. A missing file has none. */
+int forget_in_pairs(const char *path, struct store *reader, const struct store_read_mark *mark,
+                    bool *ret_changed, struct err *err);
 
 #endif

@@ -474,15 +474,35 @@ static void judge_done(struct judge *j)
         free(j->position[i / 2][i % 2]);
 }
 
-int judge_run(struct store *st, const struct settings *s, const char *candidate_dir,
-              const char *holdout, void (*beat)(const char *what), struct gate_case *ret_case,
-              struct err *err)
+/* Instead of that, when there is nothing to compare with. */
+static int open_lost(struct store *st, const struct settings *s, int64_t *ret_id,
+                     struct err *err)
+{
+    struct store_model m = {0};
+    int r = store_model_active(st, &m, err);
+
+    if (r != ERR_OK)
+        return r == ERR_NONE ? ERR_OK : r;
+    *ret_id = m.model_id;
+    bool lost = active_model_is_lost(&m, s);
+    store_model_done(&m);
+    return lost ? ERR_OK
+                : err_fatal(err, EX_DATAERR,
+                            "model %lld is active and its file is there: compare with it",
+                            (long long)*ret_id);
+}
+
+static int judge_it(struct store *st, const struct settings *s, const char *candidate_dir,
+                    const char *holdout, bool alone, void (*beat)(const char *what),
+                    struct gate_case *ret_case, struct err *err)
 {
     struct judge j = {.beat = beat};
     struct gate_case g = {0};
     int r = candidate_look(candidate_dir, &j.candidate, err);
 
-    if (r == ERR_OK && (r = open_active(&j, st, s, &g.active_id, err)) == ERR_OK &&
+    if (r == ERR_OK &&
+        (r = alone ? open_lost(st, s, &g.active_id, err)
+                   : open_active(&j, st, s, &g.active_id, err)) == ERR_OK &&
         (r = store_read_dataset(st, &j.d, err)) == ERR_OK &&
         (r = index_names(&j, err)) == ERR_OK && (r = find_warm(&j, err)) == ERR_OK &&
         (r = read_holdout(&j, holdout, err)) == ERR_OK && (r = mask_seen(&j, err)) == ERR_OK &&
@@ -500,4 +520,18 @@ int judge_run(struct store *st, const struct settings *s, const char *candidate_
     if (r == ERR_OK)
         *ret_case = g;
     return r;
+}
+
+int judge_run(struct store *st, const struct settings *s, const char *candidate_dir,
+              const char *holdout, void (*beat)(const char *what), struct gate_case *ret_case,
+              struct err *err)
+{
+    return judge_it(st, s, candidate_dir, holdout, false, beat, ret_case, err);
+}
+
+int judge_alone(struct store *st, const struct settings *s, const char *candidate_dir,
+                const char *holdout, void (*beat)(const char *what), struct gate_case *ret_case,
+                struct err *err)
+{
+    return judge_it(st, s, candidate_dir, holdout, true, beat, ret_case, err);
 }

@@ -24,5 +24,10 @@
 int judge_run(struct store *st, const struct settings *s, const char *candidate_dir,
               const char *holdout, void (*beat)(const char *what), struct gate_case *ret_case,
               struct err *err);
+/* The candidate without a model beside it, because the active one's file is lost; ERR_FATAL EX_DATAERR
+ * when it is not. */
+int judge_alone(struct store *st, const struct settings *s, const char *candidate_dir,
+                const char *holdout, void (*beat)(const char *what), struct gate_case *ret_case,
+                struct err *err);
 
 #endif

@@ -252,8 +252,8 @@ static json_t *mean_json(const struct result *x, size_t D)
 
 struct run {
     const struct training_request *r;
-    bool stopped;    /* by the caller's progress */
-    int64_t read_us; /* wall clock, before the store was read */
+    bool stopped;                /* by the caller's progress */
+    struct store_read_mark read; /* before the store was read */
     struct training_data data;
     struct train_options o;
     struct training_start start;
@@ -323,7 +323,9 @@ static int write_candidate(struct run *run, const char *dir, struct json_t **ret
                           .stamp = t->d.stamp,
                           .pair = x->pair,
                           .metrics = metrics_json(run)};
-    bool fits = json_object_set_new(c.metrics, "read_us", json_integer(run->read_us)) == 0;
+    bool fits = json_object_set_new(c.metrics, "read_us", json_integer(run->read.us)) == 0 &&
+                json_object_set_new(c.metrics, "read_forgettings",
+                                    json_integer(run->read.n_forgettings)) == 0;
     int r = fits ? judge(run, &c, err) : err_oom(err, "a candidate's metrics");
 
     if (r == ERR_OK)
@@ -480,9 +482,11 @@ int training_run(struct store *reader, const struct settings *s,
                  const struct training_request *r, const char *dir, struct json_t **ret_metrics,
                  struct err *err)
 {
-    struct run run = {.r = r, .read_us = clock_real_us()};
+    struct run run = {.r = r};
     int status = check_options(r->options, err);
 
+    if (status == ERR_OK)
+        status = store_read_mark(reader, &run.read, err);
     if (status == ERR_OK)
         status = training_data_read(reader, r, &run.data, err);
     if (status == ERR_OK)

@@ -1,6 +1,7 @@
 /* Where a training starts from: the active model's weights, or nothing. */
 #include "daemon/model/training_internal.h"
 
+#include "config/log.h"
 #include "daemon/model/active_model.h"
 #include "fusion/train/ensemble.h"
 
@@ -36,6 +37,11 @@ static int load_warm(struct training_start *s, const struct settings *settings,
         s->files.model = NULL;
     } else if (r == ERR_NONE) {
         r = active_model_load(&s->row, settings, &s->model, err);
+    }
+    if (r == ERR_FATAL && active_model_is_lost(&s->row, settings)) {
+        log_warning("%s: the training starts from nothing",
+                    err ? err->text : "no active model");
+        return ERR_OK;
     }
     if (r != ERR_OK)
         return r;

@@ -37,7 +37,9 @@ struct dispatch {
     size_t n_held; /* of all these and in jobs; those who wait in turns do not count */
     size_t max_waiting, max_waiting_bytes; /* of these */
     struct item **jobs;                    /* (n_jobs) NULL = free; a job's id is its index */
-    size_t n_jobs;
+    size_t n_jobs;                         /* what there were of workers at most */
+    int64_t n_asked;  /* of workers, as by extract.workers, the last time that this changed */
+    size_t n_workers; /* that there are to be */
     struct pool_result result;
 
     int notice_fd; /* wake.h: something settled, or stop */
@@ -129,7 +131,7 @@ static void take_fetched(struct dispatch *d)
  * have begun: that bounds the descriptors. */
 static void fetch_more(struct dispatch *d)
 {
-    if (d->n_open < d->n_jobs)
+    if (d->n_open < d->n_workers)
         fetching_start(&d->fetching, atomic_load(&d->settings));
     fetching_look(&d->fetching);
 }
@@ -363,6 +365,37 @@ static void listen_to_work(struct dispatch *d)
         d->listening = wanted;
 }
 
+static int room_for_jobs(struct dispatch *d, size_t n, struct err *err)
+{
+    struct item **jobs = n > d->n_jobs ? realloc(d->jobs, n * sizeof(*jobs)) : d->jobs;
+    if (!jobs)
+        return err_oom(err, "extract thread: jobs");
+    d->jobs = jobs;
+    for (; d->n_jobs < n; d->n_jobs++)
+        jobs[d->n_jobs] = NULL;
+    return ERR_OK;
+}
+
+/* As many workers as a reload asks for. */
+static void follow_settings(struct dispatch *d)
+{
+    int64_t n_asked = atomic_load(&d->settings)->extract.workers;
+    struct err err;
+    if (n_asked == d->n_asked)
+        return;
+    d->n_asked = n_asked;
+    int status = pool_resize(d->o.pool, (unsigned)n_asked, &err);
+    size_t n = pool_n_wanted(d->o.pool);
+    if (status == ERR_OK && (status = room_for_jobs(d, n, &err)) != ERR_OK)
+        (void)pool_resize(d->o.pool, (unsigned)d->n_workers, NULL); /* fewer: needs no memory */
+    if (status != ERR_OK) {
+        log_error("extract.workers: %s: %zu as before", err.text, d->n_workers);
+        return;
+    }
+    log_notice("extract.workers: %zu from now on, %zu before", n, d->n_workers);
+    d->n_workers = n;
+}
+
 static void publish_stats(struct dispatch *d)
 {
     pthread_mutex_lock(&d->lock);
@@ -377,6 +410,7 @@ static void *dispatch_main(void *arg)
     health_start(HEALTH_EXTRACT, HEALTH_LIMIT_MS);
     while (!atomic_load(&d->stopping)) {
         health_tick(HEALTH_EXTRACT);
+        follow_settings(d);
         give_back_settled(d);
         resume_delayed(d);
         admit(d);
@@ -404,6 +438,7 @@ void dispatch_stats(struct dispatch *d, struct pool_stats *ret_stats)
 void dispatch_reload(struct dispatch *d, const struct settings *s)
 {
     atomic_store(&d->settings, s);
+    wake_set(d->notice_fd);
 }
 
 /* ---- opening and closing ----------------------------------------------------------------- */
@@ -432,9 +467,9 @@ static int open_descriptors(struct dispatch *d, struct err *err)
 static int open_jobs(struct dispatch *d, struct err *err)
 {
     pool_stats(d->o.pool, &d->stats);
-    d->n_jobs = d->stats.n_workers;
-    d->jobs = calloc(d->n_jobs, sizeof(*d->jobs));
-    return d->jobs ? ERR_OK : err_oom(err, "extract thread: jobs");
+    d->n_workers = d->stats.n_workers;
+    d->n_asked = d->o.settings->extract.workers;
+    return room_for_jobs(d, d->n_workers, err);
 }
 
 static void dispatch_free(struct dispatch *d)

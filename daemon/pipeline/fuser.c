@@ -111,7 +111,7 @@ static int run_block(struct fuser *f, struct item *const *videos, size_t n, stru
 
 bool fuser_wants(const struct fuser *f, const struct item *item)
 {
-    return (item->kind == ITEM_PUBLISHED || item->kind == ITEM_UPDATED) &&
+    return f->model_id && (item->kind == ITEM_PUBLISHED || item->kind == ITEM_UPDATED) &&
            item->model_id != f->model_id;
 }
 

@@ -26,7 +26,7 @@ struct fuser {
     bool told[MODALITY_COUNT];
 };
 
-/* Borrows the model until the next call. A zeroed fuser has none. */
+/* Borrows the model until the next call. A zeroed fuser has none, and wants no item. */
 int fuser_set_model(struct fuser *f, const struct active_model *m, struct err *err);
 /* Whether the item is a video that the present model has not fused: never, or another model has. */
 bool fuser_wants(const struct fuser *f, const struct item *item);

@@ -41,6 +41,21 @@ static void count_interaction(const char *kind, const struct settings *s)
     metrics_interaction_kind(stored, factors_has(s, stored));
 }
 
+static void count_flags(const struct item *item)
+{
+    if (!item->features || !item->media_uri || item->keeps_media)
+        return;
+    const struct features_flags *f = &item->features->flags;
+    const bool set[] = {[METRICS_PARTIAL] = f->partial,
+                        [METRICS_DEGRADED] = f->degraded,
+                        [METRICS_CAPPED] = f->capped,
+                        [METRICS_RETIMED] = f->retimed};
+
+    for (int i = METRICS_PARTIAL; i <= METRICS_RETIMED; i++)
+        if (set[i])
+            metrics_item_flag((enum metrics_flag)i);
+}
+
 void outcome_committed(const struct item *item, const struct settings *s, int64_t queryable_us)
 {
     if (item->epoch == 0) {
@@ -74,6 +89,7 @@ void outcome_committed(const struct item *item, const struct settings *s, int64_
     case ITEM_PUBLISHED:
     case ITEM_UPDATED:
         metrics_item(item->embedding ? METRICS_STORED : METRICS_NO_SIGNAL);
+        count_flags(item);
         metrics_queryable_us(queryable_us - item->received_us);
         break;
     }

@@ -2,12 +2,14 @@
 
 #include "config/clock.h"
 #include "config/log.h"
+#include "config/text.h"
 #include "daemon/base/metrics.h"
 #include "daemon/event/event.h"
 #include "daemon/media/media_file.h"
 #include "daemon/model/factors.h"
 #include "daemon/pipeline/dispatch.h"
 #include "daemon/pipeline/queue.h"
+#include "daemon/pipeline/retention.h"
 #include "daemon/pipeline/sink.h"
 #include "daemon/pipeline/source.h"
 #include "daemon/pipeline/workers.h"
@@ -31,6 +33,7 @@ struct pipeline {
     struct queue *work, *done;
     struct pool *pool;
     struct active_model model; /* until the sink has it */
+    char lost[256];            /* why it has none, "" = it has */
     struct dispatch *dispatch;
     struct sink *sink;
     struct store_writer writer; /* the way to it */
@@ -175,35 +178,15 @@ bool pipeline_refresh(struct pipeline *p, int64_t timeout_ms)
     return refresh_drain(p->refresh, timeout_ms);
 }
 
-static void name_frozen(const struct settings *old, const struct settings *s)
+static void expect_kinds(const struct settings *s)
 {
-    const struct {
-        bool changed;
-        const char *name;
-    } frozen[] = {
-        {strcmp(old->store.path, s->store.path) != 0, "store.path"},
-        {strcmp(old->store.model_dir, s->store.model_dir) != 0, "store.model_dir"},
-        {old->store.batch_rows < s->store.batch_rows, "store.batch_rows (more)"},
-        {old->media.max_bytes < s->media.max_bytes, "media.max_bytes (more)"},
-        {memcmp(&old->queue, &s->queue, sizeof(s->queue)) != 0, "queue"},
-        {old->extract.workers != s->extract.workers ||
-             old->extract.deadline_ms != s->extract.deadline_ms ||
-             old->extract.cpu_seconds != s->extract.cpu_seconds ||
-             old->extract.recycle_jobs != s->extract.recycle_jobs ||
-             old->extract.recycle_rss_bytes != s->extract.recycle_rss_bytes ||
-             old->extract.address_space_bytes != s->extract.address_space_bytes ||
-             old->extract.require_sandbox != s->extract.require_sandbox ||
-             strcmp(old->extract.worker_path, s->extract.worker_path) != 0,
-         "extract"},
-    };
-    for (size_t i = 0; i < sizeof(frozen) / sizeof(frozen[0]); i++)
-        if (frozen[i].changed)
-            log_warning("reload: %s stays as it was until a restart", frozen[i].name);
+    for (size_t i = 0; i < s->interactions.kinds.n; i++)
+        metrics_expect_kind(s->interactions.kinds.items[i].name);
 }
 
 void pipeline_reload(struct pipeline *p, const struct settings *s)
 {
-    name_frozen(atomic_load(&p->settings), s);
+    expect_kinds(s);
     atomic_store(&p->settings, s);
     dispatch_reload(p->dispatch, s);
     refresh_reload(p->refresh, s);
@@ -217,10 +200,14 @@ void pipeline_status(struct pipeline *p, struct pipeline_status *ret_status)
     *ret_status = (struct pipeline_status){.n_work = queue_length(p->work),
                                            .n_done = queue_length(p->done),
                                            .n_in_flight = ledger_in_flight(p->ledger),
+                                           .committed_us = sink.committed_us,
                                            .model_id = sink.model_id,
                                            .model_trained = sink.model_trained,
                                            .dim = sink.dim};
     memcpy(ret_status->wait, sink.wait, sizeof(ret_status->wait));
+    if (sink.failing_since_us > 0)
+        ret_status->failing_us = clock_mono_us() - sink.failing_since_us;
+    memcpy(ret_status->model_lost, sink.lost, sizeof(ret_status->model_lost));
     dispatch_stats(p->dispatch, &ret_status->pool);
     refresh_status(p->refresh, &ret_status->refresh);
     pthread_mutex_lock(&p->lock);
@@ -264,7 +251,8 @@ static int open_threads(struct pipeline *p, const struct settings *s, struct err
                                 .settled = on_settled,
                                 .committed = on_committed,
                                 .failed = on_failed,
-                                .arg = p};
+                                .arg = p,
+                                .lost = p->lost};
     int status = dispatch_open(&dispatch, &p->dispatch, err);
     if (status == ERR_OK)
         status = sink_open(&sink, &p->model, &p->sink, err);
@@ -286,6 +274,25 @@ static int open_refresh(struct pipeline *p, const struct settings *s, struct err
     return ERR_OK;
 }
 
+/* Without the file of its model a store still takes events: what they give is kept, and fused when there is a
+ * model. The store notes that, for the next start. */
+static int open_model(struct pipeline *p, const struct settings *s, struct err *err)
+{
+    struct err why = {0};
+    int status = active_model_open(p->st, s, pool_encoders(p->pool), &p->model, &why);
+
+    if (status != ERR_OK) {
+        *err = why;
+        return status;
+    }
+    if (p->model.model)
+        return ERR_OK;
+    text_format(p->lost, sizeof(p->lost), "%s", why.text);
+    log_error("%s; what is stored is served, and new items wait without vectors until then",
+              why.text);
+    return store_put_unfused(p->st, p->model.refused_id, err);
+}
+
 /* The workers before the first thread, the store before its reader. */
 static int open_parts(struct pipeline *p, const struct settings *s, struct err *err)
 {
@@ -293,9 +300,9 @@ static int open_parts(struct pipeline *p, const struct settings *s, struct err *
     if ((status = media_file_probe(err)) != ERR_OK ||
         (status = workers_open(s, 0, &p->pool, err)) != ERR_OK ||
         (status = store_open(s->store.path, STORE_WRITE, &p->st, err)) != ERR_OK ||
+        (status = retention_begin(p->st, err)) != ERR_OK ||
         (status = factors_apply(p->st, s, err)) != ERR_OK ||
-        (status = active_model_open(p->st, s, pool_encoders(p->pool), &p->model, err)) !=
-            ERR_OK ||
+        (status = open_model(p, s, err)) != ERR_OK ||
         (status = open_queues(p, s, err)) != ERR_OK)
         return status;
     status = open_threads(p, s, err);
@@ -313,14 +320,28 @@ static void init_locks(struct pipeline *p)
     pthread_mutex_init(&p->source_lock, NULL);
 }
 
+/* What will be counted, from the start with 0. */
+static void expect_series(const struct settings *s)
+{
+    const struct settings_strings *topics[] = {&s->kafka.video_topics,
+                                               &s->kafka.interaction_topics};
+
+    for (int i = 0; i < ITEM_WARNINGS; i++)
+        metrics_event_warning(item_warning_names[i], 0);
+    metrics_expect_topic("file");
+    for (int i = 0; i < 2 && s->source == SETTINGS_SOURCE_KAFKA; i++)
+        for (size_t j = 0; j < topics[i]->n; j++)
+            metrics_expect_topic(topics[i]->items[j]);
+    expect_kinds(s);
+}
+
 int pipeline_open(const struct settings *s, const char *dlq_topic, struct pipeline **ret_p,
                   struct err *err)
 {
     struct pipeline *p = calloc(1, sizeof(*p));
     if (!p)
         return err_oom(err, "pipeline");
-    for (int i = 0; i < ITEM_WARNINGS; i++)
-        metrics_event_warning(item_warning_names[i], 0);
+    expect_series(s);
     atomic_init(&p->settings, s);
     init_locks(p);
     p->dlq_topic = dlq_topic ? strdup(dlq_topic) : NULL;

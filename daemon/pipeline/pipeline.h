@@ -95,8 +95,11 @@ struct pipeline_status {
     size_t n_work, n_done, n_in_flight; /* queue lengths, offsets in flight */
     bool failed;                        /* err says why; the daemon must exit */
     struct err err;
-    char wait[96]; /* "disk full since 12:01:03", "" = none */
-    int64_t model_id;
+    char wait[96];        /* "disk full since 12:01:03", "" = none */
+    int64_t failing_us;   /* for how long commits have failed, 0 = they do not */
+    int64_t committed_us; /* the last commit, wall clock, 0 = none since the start */
+    char model_lost[256]; /* why the active model's file is not accepted, "" = it serves */
+    int64_t model_id;     /* 0 = lost */
     bool model_trained;
     int32_t dim;
     struct pool_stats pool;

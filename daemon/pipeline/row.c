@@ -1,6 +1,7 @@
 #include "daemon/pipeline/row.h"
 
-#include "config/clock.h"
+#include "daemon/base/json_memory.h"
+#include "daemon/base/steady.h"
 #include "daemon/event/event.h"
 
 #include <jansson.h>
@@ -66,11 +67,13 @@ static int print_cut(const struct item *item, const json_t *stored, json_t *flag
 
 static int print_flags(struct item *item, const char **ret_json, struct err *err)
 {
+    unsigned long n_failures = json_memory_failures();
     json_t *stored = item->flags_json ? json_loads(item->flags_json, 0, NULL) : NULL;
     if (!stored) /* nothing, or what somebody else wrote there */
         stored = json_object();
     json_t *flags = stored ? sampling_flags(item, stored) : NULL;
-    bool failed = !flags || print_cut(item, stored, flags) != ERR_OK;
+    bool failed = !flags || print_cut(item, stored, flags) != ERR_OK ||
+                  json_memory_failures() != n_failures;
     char *text = NULL;
 
     *ret_json = NULL;
@@ -135,7 +138,7 @@ static int dead_letter_row(struct item *item, const char *dlq_topic,
         .value_bytes = item->value_bytes,
         .headers = headers,
         .n_headers = item->n_headers,
-        .ts_us = clock_real_us(),
+        .ts_us = steady_stamp_us(),
         .said_us = item->record_us < item->received_us ? item->record_us : item->received_us,
         .dlq_topic = dlq_topic};
     return ERR_OK;

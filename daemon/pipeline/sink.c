@@ -82,8 +82,13 @@ static int build_rows(struct sink *k, struct item **items, size_t n, struct err 
     int status = ERR_OK;
     for (size_t i = first; status == ERR_OK && i < first + n; i++) {
         struct built *b = &k->built[i];
-        if (!b->is_there)
-            status = row_from_item(k->items[i], k->o.dlq_topic, &b->row, &b->op, err);
+        struct item_mark before;
+        if (b->is_there)
+            continue;
+        item_mark(k->items[i], &before);
+        status = row_from_item(k->items[i], k->o.dlq_topic, &b->row, &b->op, err);
+        if (status == ERR_RETRY)
+            item_rewind(k->items[i], &before);
         b->is_there = status == ERR_OK;
     }
     return status;
@@ -151,6 +156,13 @@ static int prepare_items(struct sink *k, struct item **items, size_t n, struct e
     return status == ERR_OK ? build_rows(k, items, n, err) : status;
 }
 
+static void show_commit(struct sink *k)
+{
+    pthread_mutex_lock(&k->lock);
+    k->status.committed_us = clock_real_us();
+    pthread_mutex_unlock(&k->lock);
+}
+
 static int write_once(struct sink *k, struct item **items, size_t n, struct err *err)
 {
     struct store_batch_result result = {0};
@@ -171,6 +183,7 @@ static int write_once(struct sink *k, struct item **items, size_t n, struct err 
     if (n_ops > 0) {
         ledger_finish(k->o.ledger, k->marks, n_ops);
         metrics_stage_us(METRICS_COMMIT, result.commit_us);
+        show_commit(k);
         k->o.committed(k->o.arg, k->next, n_offsets);
     }
     for (size_t i = 0; i < n; i++)
@@ -184,6 +197,7 @@ static void set_wait(struct sink *k, const char *text)
 {
     pthread_mutex_lock(&k->lock);
     text_format(k->status.wait, sizeof(k->status.wait), "%s", text);
+    k->status.failing_since_us = text[0] ? clock_mono_us() : 0;
     pthread_mutex_unlock(&k->lock);
     health_wait(HEALTH_SINK, text[0] ? text : NULL);
 }
@@ -325,6 +339,7 @@ static void show_model(struct sink *k)
 {
     const struct model_shape *shape = model_shape(k->model.model);
     pthread_mutex_lock(&k->lock);
+    k->status.lost[0] = '\0';
     k->status.model_id = k->model.model_id;
     k->status.model_trained = shape->trained;
     k->status.dim = shape->D;
@@ -359,10 +374,17 @@ static int follow_model(struct sink *k, struct err *err)
         show_model(k);
         k->retention.due_us =
             0; /* the oldest of the models that it joins has something to lose */
-        log_notice("model %lld is active, after model %lld", (long long)k->model.model_id,
-                   (long long)old_id);
+        if (old_id)
+            log_notice("model %lld is active, after model %lld", (long long)k->model.model_id,
+                       (long long)old_id);
+        else
+            log_notice("model %lld is active: items have vectors again",
+                       (long long)k->model.model_id);
     } else if (status != ERR_NONE && status != ERR_RETRY) {
-        log_error("model %lld goes on serving: %s", (long long)old_id, err->text);
+        if (old_id)
+            log_error("model %lld goes on serving: %s", (long long)old_id, err->text);
+        else
+            log_error("still no model: %s", err->text);
     }
     return status;
 }
@@ -415,6 +437,7 @@ static void *sink_main(void *arg)
         if (!k->broken && !more)
             wait_for_news(k);
     }
+    retention_end(&k->retention);
     health_stop(HEALTH_SINK);
     requests_stop(&k->requests);
     return NULL;
@@ -470,12 +493,16 @@ static void sink_free(struct sink *k)
 static int prepare(struct sink *k, const struct active_model *model, struct err *err)
 {
     int status = allocate(k, err);
-    if (status == ERR_OK)
+    if (status == ERR_OK && model->model_id)
         status = fuser_set_model(&k->fuser, model, err);
     if (status != ERR_OK)
         return status;
     k->model = *model;
-    show_model(k);
+    if (model->model_id)
+        show_model(k);
+    else
+        text_format(k->status.lost, sizeof(k->status.lost), "%s", k->o.lost);
+    k->o.lost = NULL;
     int code = pthread_create(&k->thread, NULL, sink_main, k);
     return code ? err_retry(err, EX_OSERR, "sink: start its thread: %s", strerror(code))
                 : ERR_OK;

@@ -38,16 +38,22 @@ struct sink_options {
     void (*committed)(void *arg, const struct ledger_next *next, size_t n);
     void (*failed)(void *arg, const struct err *err);
     void *arg;
+    const char *lost; /* why there is no model, "" = there is one; until sink_open returns */
 };
 
 struct sink_status {
     char wait[96]; /* "" = none */
-    int64_t model_id;
+    /* Monotonic: since when no batch could be written; 0 = they can. */
+    int64_t failing_since_us;
+    int64_t committed_us; /* wall clock: the last batch; 0 = none yet */
+    /* Why the active model is not there: items are stored without vectors; "" = it is. */
+    char lost[256];
+    int64_t model_id; /* 0 = lost */
     bool model_trained;
     int32_t dim;
 };
 
-/* Takes the model over, on success only. */
+/* Takes the model over, on success only. One without model->model: the active one is lost. */
 int sink_open(const struct sink_options *options, struct active_model *model,
               struct sink **ret_k, struct err *err);
 /* The way to the sink's thread, for any other; ERR_FATAL once the sink has stopped. Until

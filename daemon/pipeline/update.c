@@ -143,14 +143,10 @@ static int complete_from(struct item *item, const struct store_item *row, struct
     return unchanged ? keep_features(item, reader, encoders, err) : ERR_OK;
 }
 
-int update_complete(struct item *item, struct store *reader,
+static int complete(struct item *item, struct store *reader,
                     const struct encoder_identity *encoders, struct err *err)
 {
     struct store_item row = {0};
-    if (item->is_complete)
-        return ERR_OK;
-    item->keeps_media = false;
-    item->features = NULL;
     int status = store_get_item(reader, item->item_id, &row, err);
     if (status != ERR_OK && status != ERR_NONE)
         return err_wrap(err, "update of item %s", item->item_id);
@@ -162,6 +158,19 @@ int update_complete(struct item *item, struct store *reader,
                      : complete_from(item, &row, reader, encoders, err);
     store_item_done(&row);
     item->is_complete = status == ERR_OK;
+    return status;
+}
+
+int update_complete(struct item *item, struct store *reader,
+                    const struct encoder_identity *encoders, struct err *err)
+{
+    struct item_mark before;
+    if (item->is_complete)
+        return ERR_OK;
+    item_mark(item, &before);
+    int status = complete(item, reader, encoders, err);
+    if (status == ERR_RETRY)
+        item_rewind(item, &before);
     return status;
 }
 

@@ -1,6 +1,13 @@
 #include "daemon/pipeline/workers.h"
 
+#include "daemon/base/health.h"
 #include "daemon/base/paths.h"
+
+/* A start that hangs ends after 10 s; the thread is well meanwhile. */
+static void tick(void)
+{
+    health_tick(HEALTH_EXTRACT);
+}
 
 int workers_open(const struct settings *s, unsigned n, struct pool **ret_pool, struct err *err)
 {
@@ -17,6 +24,7 @@ int workers_open(const struct settings *s, unsigned n, struct pool **ret_pool, s
                                          .recycle_rss_bytes = s->extract.recycle_rss_bytes,
                                          .address_space_bytes = s->extract.address_space_bytes,
                                          .max_media_bytes = s->media.max_bytes,
-                                         .require_sandbox = s->extract.require_sandbox};
+                                         .require_sandbox = s->extract.require_sandbox,
+                                         .waiting = tick};
     return pool_open(&options, ret_pool, err);
 }

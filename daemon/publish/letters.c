@@ -4,6 +4,7 @@
 #include "daemon/publish/letters.h"
 
 #include "config/log_limit.h"
+#include "config/text.h"
 #include "store/reading.h"
 
 #include <stdio.h>
@@ -26,6 +27,7 @@ struct letters {
     struct publish_header *headers; /* (n_headers_max) */
     size_t n_headers_max;
     char partition[16], offset[24], value_bytes[24];
+    char error[ERR_TEXT_BYTES];
 };
 
 static int read_rows(struct outbox *o, int64_t after_id, size_t max, size_t *ret_n,
@@ -97,7 +99,9 @@ static size_t fill_headers(struct letters *l, const struct store_letter *row, en
     l->headers[n++] = note("__connect.errors.offset", l->offset);
     l->headers[n++] = note("__connect.errors.stage", row->stage);
     l->headers[n++] = note("__connect.errors.exception.class.name", row->reason);
-    l->headers[n++] = note("__connect.errors.exception.message", row->error);
+    text_format(l->error, sizeof(l->error), "%s",
+                row->error); /* an older version kept it as it was */
+    l->headers[n++] = note("__connect.errors.exception.message", l->error);
     if (cut > WHOLE)
         l->headers[n++] = note("metammf.value.bytes", l->value_bytes);
     return n;

@@ -34,7 +34,7 @@ static int take_over(struct refresh *r, struct refresh_world *w, struct active_m
     refresh_world_done(r->world);
     free(r->world);
     r->world = w;
-    r->known.model_id = w->active.model_id;
+    r->known.model_id = r->known.active_id = w->active.model_id;
     r->n_spread = 0;
     r->rebased = false;
     return ERR_OK;
@@ -59,12 +59,15 @@ static int follow_model(struct refresh *r, struct err *err)
     return status;
 }
 
+/* ERR_NONE: there is none to refresh for, as long as no other model is activated. */
 static int turn(struct refresh *r, struct err *err)
 {
     int status = follow_model(r, err);
 
-    if (status != ERR_OK || !r->world)
+    if (status != ERR_OK)
         return status;
+    if (!r->world || r->world->active.model_id != r->known.active_id)
+        return ERR_NONE;
     if (!r->rebased)
         status = refresh_rebase(r->world, &r->o, err);
     r->rebased = status == ERR_OK;
@@ -112,7 +115,12 @@ static void rest(struct refresh *r)
 
 static void tell(struct refresh *r, int status, const struct err *err)
 {
-    if (status != ERR_OK && !r->told)
+    if (status == ERR_NONE)
+        return;
+    if (status == ERR_FATAL && r->known.refused_id)
+        log_warning("refresh: %s: nothing is made anew until another model is active",
+                    err->text);
+    else if (status != ERR_OK && !r->told)
         log_warning("refresh: %s: tried again every %lld ms", err->text,
                     (long long)refresh_settings(r)->store.retry_ms);
     else if (status == ERR_OK && r->told)

@@ -1,9 +1,10 @@
 #include "daemon/retrain/files.h"
 
 #include "config/array.h"
-#include "config/clock.h"
 #include "config/log.h"
+#include "daemon/base/metrics.h"
 #include "daemon/base/paths.h"
+#include "daemon/base/steady.h"
 #include "daemon/base/tsv.h"
 #include "daemon/model/candidate.h"
 #include "store/reading.h"
@@ -196,7 +197,7 @@ int retrain_files_keep(const struct retrain_paths *paths, const char *dir, struc
 
 bool retrain_files_is_old(int64_t since_us)
 {
-    return clock_real_us() - since_us > (int64_t)OLD_S * 1000000;
+    return steady_now_us() > since_us + (int64_t)OLD_S * 1000000;
 }
 
 static bool is_younger(int parent, const char *folder, int64_t seconds)
@@ -204,7 +205,7 @@ static bool is_younger(int parent, const char *folder, int64_t seconds)
     struct stat info;
 
     return fstatat(parent, folder, &info, AT_SYMLINK_NOFOLLOW) != 0 ||
-           info.st_mtim.tv_sec + seconds > clock_real_us() / 1000000;
+           info.st_mtim.tv_sec + seconds > steady_now_us() / 1000000;
 }
 
 static bool is_retired(const struct store_model *m)
@@ -276,10 +277,11 @@ static void collect(DIR *d, const struct store_model *models, size_t n, int64_t 
             goes = !is_wanted(models, n, pinned, keep, dirfd(d), name);
         else if (strncmp(name, RETRAIN_BY_HAND, strlen(RETRAIN_BY_HAND)) == 0)
             goes = !is_younger(dirfd(d), name, OLD_S);
-        if (goes && remove_flat(dirfd(d), name))
+        if (goes && remove_flat(dirfd(d), name)) {
+            metrics_retained(METRICS_RETAINED_MODEL_FOLDERS, 1);
             log_notice("retraining: removed %s, files of a model that nobody needs any more",
                        name);
-        else if (goes)
+        } else if (goes)
             log_warning("retraining: remove the old model in %s: %s", name, strerror(errno));
     }
 }

@@ -11,7 +11,8 @@
  *   .metammf-train-XXXXXX/                        of a metammf train, which removes it itself
  *
  * A folder of a model goes when its vectors have gone from the store: store.keep_model_versions
- * retired ones stay. What a killed metammf train has left goes when it is old, which is a week. */
+ * retired ones stay. What a killed metammf train has left goes when it is old, which is a week
+ * by steady.h. */
 
 #include "config/err.h"
 #include "config/settings.h"

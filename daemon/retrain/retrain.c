@@ -6,6 +6,8 @@
 #include "config/wake.h"
 #include "daemon/base/health.h"
 #include "daemon/base/metrics.h"
+#include "daemon/base/paths.h"
+#include "daemon/model/candidate.h"
 #include "daemon/model/forget.h"
 #include "daemon/model/models.h"
 #include "daemon/pipeline/pipeline.h"
@@ -18,12 +20,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { TICK_MS = 1000, HEALTH_LIMIT_MS = 30000, N_RESULTS = 4, N_VERDICTS = 5 };
-enum { FORGET_REST = 20, FORGET_AGAIN_US = 60000000 };
+enum { N_CAUSES = TRAINER_STOPPED + 1 };
+enum { FORGET_REST = 20, AGAIN_US = 60000000 };
 
 static const char *const result_names[N_RESULTS] = {"published", "rejected", "failed",
                                                     "not_now"};
@@ -41,7 +45,11 @@ struct retrain {
     int64_t seed_offset;
     uint64_t n_forgotten;  /* of metrics_users_forgotten: folders have been looked through */
     int64_t forget_due_us; /* monotonic: not before */
-    int64_t model_id, newest_us; /* the active one; when the newest of those was made */
+    int64_t model_id, newest_id; /* the active one; the newest of those that were */
+    bool unfused;                /* items may have been stored while there was no model */
+    bool lost; /* there is none now; the next: the file that was looked at last */
+    struct stat lost_file;
+    int64_t mend_due_us; /* monotonic: not before */
 
     pthread_mutex_t lock; /* around all that follows */
     struct retrain_schedule schedule;
@@ -50,7 +58,8 @@ struct retrain {
     bool has_last;
     double ndcg_10, ndcg_20; /* of the active model when it was accepted, < 0 = unknown */
     double cold_ndcg_20;
-    uint64_t n_results[N_RESULTS], n_rejected[N_VERDICTS];
+    uint64_t n_results[N_RESULTS], n_rejected[N_VERDICTS], n_failed[N_CAUSES];
+    int64_t ended_us[N_RESULTS]; /* the last that ended so, wall clock, 0 = none */
 };
 
 /* ---- what others see ---------------------------------------------------------------------- */
@@ -125,6 +134,25 @@ static void print_ndcg(FILE *out, const char *k, const char *split, double value
         fprintf(out, "metammf_eval_ndcg{k=\"%s\",split=\"%s\"} %.9g\n", k, split, value);
 }
 
+static void print_ends(const struct retrain *t, FILE *out)
+{
+    metrics_head(
+        out, "metammf_retrain_failures_total", "counter",
+        "Retrainings that failed, by how their child process ended; daemon: by a fault of "
+        "disk, store or settings around it.");
+    for (int i = 0; i < N_CAUSES; i++)
+        fprintf(out, "metammf_retrain_failures_total{cause=\"%s\"} %" PRIu64 "\n",
+                i == TRAINER_DONE ? "daemon" : trainer_end_name((enum trainer_end)i),
+                t->n_failed[i]);
+    metrics_head(
+        out, "metammf_retrain_timestamp_seconds", "gauge",
+        "When the last retraining with this result ended, since the epoch; 0 = none since "
+        "the start.");
+    for (int i = 0; i < N_RESULTS; i++)
+        fprintf(out, "metammf_retrain_timestamp_seconds{result=\"%s\"} %.3f\n", result_names[i],
+                (double)t->ended_us[i] / 1e6);
+}
+
 void retrain_metrics(struct retrain *t, FILE *out)
 {
     if (!t)
@@ -139,6 +167,7 @@ void retrain_metrics(struct retrain *t, FILE *out)
     for (int i = GATE_OVERALL; i < N_VERDICTS; i++)
         fprintf(out, "metammf_model_rejected_total{reason=\"%s\"} %" PRIu64 "\n",
                 gate_verdict_name((enum gate_verdict)i), t->n_rejected[i]);
+    print_ends(t, out);
     metrics_head(out, "metammf_eval_ndcg", "gauge",
                  "NDCG of the active model on held-out interactions when it was accepted.");
     print_ndcg(out, "10", "overall", t->ndcg_10);
@@ -239,9 +268,9 @@ static void take_past(struct retrain *t, const struct past *past)
     t->ndcg_10 = past->ndcg_10;
     t->ndcg_20 = past->ndcg_20;
     t->cold_ndcg_20 = past->cold_ndcg_20;
-    if (past->m.created_us <= t->newest_us)
+    if (past->m.model_id <= t->newest_id) /* not by their times: the clock may have gone back */
         return;
-    t->newest_us = past->m.created_us;
+    t->newest_id = past->m.model_id;
     t->seed_offset = past->m.model_id; /* so that a seed is not taken twice */
     retrain_schedule_init(&t->schedule, &now, past->m.origin == STORE_MODEL_TRAINED,
                           age_us > 0 ? age_us : 0, past->n_new);
@@ -313,8 +342,82 @@ static void look_at_forgotten(struct retrain *t)
     else
         t->n_forgotten = n;
     int64_t now_us = clock_mono_us(), rest_us = FORGET_REST * (now_us - start_us);
-    t->forget_due_us =
-        now_us + (r != ERR_OK && rest_us < FORGET_AGAIN_US ? FORGET_AGAIN_US : rest_us);
+    t->forget_due_us = now_us + (r != ERR_OK && rest_us < AGAIN_US ? AGAIN_US : rest_us);
+}
+
+/* ---- a model whose file was lost ----------------------------------------------------------- */
+
+/* Whether there is another file than at the last look. */
+static bool file_changed(struct retrain *t, struct store *st)
+{
+    struct store_model row = {0};
+    struct stat now = {0};
+    char path[PATH_MAX];
+
+    if (store_model_active(st, &row, NULL) == ERR_OK &&
+        paths_model_file(t->settings(t->arg), row.file, path, NULL) == ERR_OK)
+        (void)stat(path, &now);
+    store_model_done(&row);
+    bool changed = now.st_ino != t->lost_file.st_ino || now.st_size != t->lost_file.st_size ||
+                   now.st_mtim.tv_sec != t->lost_file.st_mtim.tv_sec ||
+                   now.st_mtim.tv_nsec != t->lost_file.st_mtim.tv_nsec;
+    t->lost_file = now;
+    return changed && now.st_ino;
+}
+
+static int clear_unfused(struct store *st, void *arg, struct err *err)
+{
+    (void)arg;
+    return store_put_unfused(st, 0, err);
+}
+
+/* With the file, or another model, what was stored without vectors gets them. */
+static void mend(struct retrain *t, struct store *st, bool tells)
+{
+    struct candidate_target target = {
+        .settings = t->settings(t->arg), .reader = st, .writer = pipeline_writer(t->pipeline)};
+    struct err err;
+
+    if (!models_lock(is_going_on, t))
+        return;
+    int r = candidate_mend(&target, &err);
+    if (r == ERR_OK)
+        r = store_work(&target.writer, clear_unfused, NULL, &err);
+    models_unlock();
+    t->unfused = r != ERR_OK && r != ERR_NONE;
+    t->mend_due_us = t->unfused ? clock_mono_us() + AGAIN_US : 0;
+    if (t->unfused && tells)
+        log_warning("a model's file that is back: %s", err.text);
+}
+
+static void ask_for_a_new_one(struct retrain *t)
+{
+    const struct settings *s = t->settings(t->arg);
+
+    pthread_mutex_lock(&t->lock);
+    if (s->training.enabled && !t->schedule.running &&
+        clock_mono_us() >= t->schedule.not_before_us)
+        retrain_schedule_ask(&t->schedule);
+    pthread_mutex_unlock(&t->lock);
+}
+
+static void look_at_lost(struct retrain *t)
+{
+    struct pipeline_status p;
+    struct store *st;
+
+    pipeline_status(t->pipeline, &p);
+    bool was_lost = t->lost;
+    t->lost = p.model_lost[0] != '\0';
+    if ((!t->lost && !t->unfused) ||
+        store_open(t->settings(t->arg)->store.path, STORE_READ, &st, NULL) != ERR_OK)
+        return;
+    t->unfused = true;
+    if (t->lost)
+        ask_for_a_new_one(t);
+    if (t->lost ? file_changed(t, st) : clock_mono_us() >= t->mend_due_us)
+        mend(t, st, was_lost || !t->lost); /* the first look: the start has told it */
+    store_close(st);
 }
 
 /* Leftovers of a crash, then what the store knows. An error here is told; the thread goes on. */
@@ -337,6 +440,8 @@ static void begin(struct retrain *t)
         models_unlock();
     }
     look_at_past(t, st);
+    int64_t unfused = 0;
+    t->unfused = store_get_unfused(st, &unfused, &err) == ERR_OK && unfused;
     store_close(st);
 }
 
@@ -396,6 +501,9 @@ static void take_outcome(struct retrain *t, const struct retrain_outcome *o)
     t->last = *o;
     t->has_last = true;
     t->n_results[o->end]++;
+    t->ended_us[o->end] = clock_real_us();
+    if (o->end == RETRAIN_FAILED)
+        t->n_failed[o->trainer]++;
     if (o->end == RETRAIN_REJECTED)
         t->n_rejected[o->decision.verdict]++;
     if (o->end == RETRAIN_PUBLISHED) {
@@ -403,7 +511,7 @@ static void take_outcome(struct retrain *t, const struct retrain_outcome *o)
         t->ndcg_20 = o->figures.candidate.ndcg_20;
         t->cold_ndcg_20 = o->figures.candidate.cold_ndcg_20;
         t->model_id = o->model_id;
-        t->newest_us = clock_real_us();
+        t->newest_id = o->model_id;
     }
     retrain_schedule_end(&t->schedule, t->settings(t->arg), &now, o->end);
 }
@@ -414,6 +522,7 @@ static void run_round(struct retrain *t)
                                         .writer = pipeline_writer(t->pipeline),
                                         .stop_fd = t->stop_fd,
                                         .seed_offset = t->seed_offset++,
+                                        .lost = t->lost,
                                         .show = show,
                                         .tick = tick,
                                         .arg = t};
@@ -454,6 +563,7 @@ static void *retrain_main(void *arg)
         count(t);
         follow_model(t);
         look_at_forgotten(t);
+        look_at_lost(t);
         if (is_due(t))
             run_round(t);
         else if (poll(fds, 2, TICK_MS) > 0 && fds[1].revents)

@@ -25,8 +25,9 @@ struct round {
     struct retrain_outcome *o;
     struct store *st; /* a reader */
     struct retrain_paths paths;
-    struct store_model active; /* model_id 0 = none */
-    size_t n_known;            /* pairs that the next round's split will know */
+    struct store_read_mark split; /* before the store was read for it */
+    struct store_model active;    /* model_id 0 = none */
+    size_t n_known;               /* pairs that the next round's split will know */
     bool has_figures;
     bool is_concluded; /* the outcome says how it ended */
 };
@@ -152,10 +153,13 @@ static void conclude(struct round *r, enum retrain_end end, const char *text)
 }
 
 /* Every pair that the active model was trained on or judged by. ERR_NONE comes twice, of the pairs
- * and of the folder, and both mean that it was not trained here: then it knows none. */
+ * and of the folder, and both mean that it was not trained here: then it knows none, like one that is lost. */
 static int read_known(struct round *r, struct store_pair **pairs, size_t *n, struct err *err)
 {
     char dir[PATH_MAX], path[PATH_MAX];
+
+    if (r->r->lost)
+        return ERR_OK;
     int status = store_get_training(r->st, r->active.model_id, pairs, n, err);
 
     if (status == ERR_OK)
@@ -200,8 +204,10 @@ static int split(struct round *r, struct err *err)
     struct store_pair *known = NULL;
     struct holdout h = {0};
     size_t n = 0, n_known = 0;
-    int status = store_read_timed_pairs(r->st, &timed, &n, err);
+    int status = store_read_mark(r->st, &r->split, err);
 
+    if (status == ERR_OK)
+        status = store_read_timed_pairs(r->st, &timed, &n, err);
     on_tick(r); /* each of these takes seconds when there are many interactions */
     if (status == ERR_OK)
         status = read_known(r, &known, &n_known, err);
@@ -271,8 +277,13 @@ static int train(struct round *r, const char *trainer, struct err *err)
 
 static int judge(struct round *r, const char *trainer, struct err *err)
 {
-    const char *const argv[] = {trainer, "--config",         r->paths.settings,
-                                "judge", r->paths.candidate, r->paths.holdout,
+    const char *const argv[] = {trainer,
+                                "--config",
+                                r->paths.settings,
+                                "judge",
+                                r->paths.candidate,
+                                r->paths.holdout,
+                                r->r->lost ? "--alone" : NULL,
                                 NULL};
 
     r->r->show(r->r->arg, "judging");
@@ -349,7 +360,7 @@ static int publish(struct round *r, struct candidate *c, struct err *err)
         return err_retry(err, EX_TEMPFAIL, "publication of a model: stopped");
     int status = candidate_publish(c, &t, err);
     if (status == ERR_OK)
-        status = forget_in_pairs(r->paths.holdout, r->st, candidate_read_us(c), &changed, err);
+        status = forget_in_pairs(r->paths.holdout, r->st, &r->split, &changed, err);
     if (status == ERR_OK)
         status = retrain_files_keep(&r->paths, c->dir, err);
     if (status == ERR_OK)

@@ -25,6 +25,7 @@ struct retrain_round {
     struct store_writer writer;
     int stop_fd;         /* readable = give up */
     int64_t seed_offset; /* added to training.seed */
+    bool lost; /* the active model's file is: a new one is trained whatever that one knew */
     /* From within, on the caller's thread: what is going on now, and now and then. */
     void (*show)(void *arg, const char *what);
     void (*tick)(void *arg);

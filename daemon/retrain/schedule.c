@@ -144,7 +144,9 @@ void retrain_schedule_line(const struct retrain_schedule *r, const struct settin
         print_missing(r, s, by_time, ret_text, bytes);
     else if (at_us > now->mono_us)
         print_wait(at_us - now->mono_us, ret_text, bytes);
-    else
+    else if (is_quiet(s, now->minute_of_day))
         text_format(ret_text, bytes, "next retrain after the quiet hours %s",
                     s->training.quiet_hours);
+    else
+        (void)snprintf(ret_text, bytes, "retrains now"); /* with the thread's next look */
 }

@@ -2,6 +2,7 @@
  *
  *   status                             → the object of vitals_json
  *   metrics                            → {"text"}: what /metrics serves
+ *   settings                           → the object of service_settings_json (reload.h)
  *   ingest {"media_root": PATH} + file → {"events", "already", "stored", "dead_letters", …}
  *   import {"kind": K, …} + files      → {"lines", "stored", …} (imports.c)
  *   dlq_retry {"id": N, "reason": R, "media_root": PATH} → the same, with "superseded"
@@ -26,26 +27,32 @@
 #include "config/settings.h"
 #include "daemon/base/ids.h"
 #include "daemon/base/metrics.h"
+#include "daemon/base/steady.h"
 #include "daemon/model/forget.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/retrain/retrain.h"
 #include "daemon/service/control.h"
 #include "daemon/service/imports.h"
 #include "daemon/service/models.h"
+#include "daemon/service/reload.h"
 #include "daemon/service/service.h"
 #include "daemon/source/ingest.h"
 #include "daemon/source/reextract.h"
+#include "store/copy.h"
 #include "store/models.h"
 #include "store/reading.h"
 #include "store/writing.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
+
+#define DAY_US INT64_C(86400000000)
 
 static int give(json_t *result, struct json_t **ret_result, struct err *err)
 {
@@ -65,6 +72,12 @@ static int serve_status(struct control_call *call, struct json_t **ret_result, s
     struct service *svc = call->ctx;
 
     return give(vitals_json(&svc->vitals), ret_result, err);
+}
+
+static int serve_settings(struct control_call *call, struct json_t **ret_result,
+                          struct err *err)
+{
+    return service_settings_json(call->ctx, ret_result, err);
 }
 
 static int serve_metrics(struct control_call *call, struct json_t **ret_result, struct err *err)
@@ -167,15 +180,16 @@ static int media_root(const struct control_call *call, char **ret_root, struct e
     if (!asked)
         return ERR_OK;
     *ret_root = realpath(asked, NULL);
-    if (!*ret_root)
+    if (*ret_root && (control_is_owner(call) || is_under_roots(*ret_root, s)))
+        return ERR_OK;
+    if (!*ret_root && control_is_owner(call))
         return err_fatal(err, EX_NOINPUT, "media root %s: %s, as seen by the daemon", asked,
                          strerror(errno));
-    if (control_is_owner(call) || is_under_roots(*ret_root, s))
-        return ERR_OK;
     free(*ret_root);
     *ret_root = NULL;
+    /* the same words whether it is there: where others may not look, it says nothing */
     return err_fatal(err, EX_CONFIG,
-                     "media root %s is outside media.roots of the running daemon: add it "
+                     "media root %s is not below media.roots of the running daemon: add it "
                      "there and reload, or ask as the daemon's user",
                      asked);
 }
@@ -285,6 +299,14 @@ static int serve_purge(struct control_call *call, struct json_t **ret_result, st
                       .id = number_of(call, "id"),
                       .before_us = number_of(call, "before_us"),
                       .damaged = json_is_true(json_object_get(call->args, "damaged"))};
+    struct steady now = steady_look();
+
+    if (p.before_us && now.ahead_us >= DAY_US)
+        return err_fatal(err, EX_TEMPFAIL,
+                         "the clock jumped ahead by %" PRId64
+                         " days: what is old cannot be told "
+                         "for %" PRId64 " min; wait, or purge without --older-than",
+                         now.ahead_us / DAY_US, now.settle_us / 60000000 + 1);
     int r = pipeline_write(svc->pipeline, purge_write, &p, err);
 
     return r ? r : give(json_pack("{s:I}", "purged", (json_int_t)p.n), ret_result, err);
@@ -348,6 +370,7 @@ static int serve_snapshot(struct control_call *call, struct json_t **ret_result,
 const struct control_command service_commands[] = {
     {"status", serve_status},
     {"metrics", serve_metrics},
+    {"settings", serve_settings},
     {"ingest", serve_ingest},
     {"import", service_import},
     {"dlq_retry", serve_retry},

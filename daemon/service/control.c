@@ -2,6 +2,7 @@
 
 #include "config/infile.h"
 #include "config/log.h"
+#include "daemon/base/json_memory.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -147,7 +148,8 @@ static const struct control_command *find(const struct control *c, const char *n
 /* What a monitor asks every second is no news. */
 static bool reads_only(const char *name)
 {
-    return strcmp(name, "status") == 0 || strcmp(name, "metrics") == 0;
+    return strcmp(name, "status") == 0 || strcmp(name, "metrics") == 0 ||
+           strcmp(name, "settings") == 0;
 }
 
 static int serve(struct client *cl, json_t *request, const struct handed *handed,
@@ -183,13 +185,19 @@ static int serve(struct client *cl, json_t *request, const struct handed *handed
 
 static bool answer(struct client *cl, const struct handed *handed)
 {
+    unsigned long n_failures = json_memory_failures();
     json_t *request = json_loads(cl->packet, JSON_REJECT_DUPLICATES, NULL);
     json_t *result = NULL;
     struct err err;
     bool sent;
 
     err_clear(&err);
-    if (serve(cl, request, handed, &result, &err) == ERR_OK)
+    int r = serve(cl, request, handed, &result, &err);
+    if (r == ERR_OK && json_memory_failures() != n_failures) { /* a field may be missing */
+        json_decref(result);
+        r = err_oom(&err, "control: answer");
+    }
+    if (r == ERR_OK)
         sent = send_json(cl->fd, json_pack("{s:b, s:o*}", "ok", 1, "result", result));
     else
         sent = send_json(cl->fd, json_pack("{s:b, s:s, s:i}", "ok", 0, "error", err.text,
@@ -298,7 +306,8 @@ static bool is_alive(const struct sockaddr_un *addr)
     return alive;
 }
 
-/* Mode 0660 from the first moment, without chmod, which the unit refuses. A process for it, because the
+/* Mode 0660 from the first moment, without chmod, which the unit refuses; its folder's group when that is
+ * setgid, without chown, for which PrivateUsers= has no other group. A process for it, because the
  * mask is the whole process's and other threads make files meanwhile. 0 or an errno. */
 static int bind_for_group(int fd, const struct sockaddr_un *addr)
 {
@@ -340,8 +349,8 @@ static int listen_at(struct control *c, struct err *err)
         code = errno;
     if (code != 0)
         return err_fatal(err, err_exit_code(code, EX_OSERR),
-                         "control socket %s: %s: does its folder exist, and may uid %u write "
-                         "there?",
+                         "control socket %s: %s: its folder must be there, and uid %u must be "
+                         "able to write to it; systemd-tmpfiles --create makes /run/metammfd",
                          c->path, strerror(code), (unsigned)geteuid());
     return ERR_OK;
 }

@@ -1,9 +1,11 @@
 #include "daemon/service/control_client.h"
 
+#include "config/account.h"
 #include "daemon/service/control.h"
 
 #include <errno.h>
 #include <jansson.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +14,21 @@
 #include <sys/un.h>
 #include <sysexits.h>
 #include <unistd.h>
+
+/* Who may: the group of the socket, or of its folder where that is shut. */
+static int refused(const char *path, int code, struct err *err)
+{
+    char folder[PATH_MAX], group[ACCOUNT_BYTES];
+    struct stat info;
+
+    (void)snprintf(folder, sizeof(folder), "%s", path);
+    if (stat(path, &info) != 0 && stat(dirname(folder), &info) != 0)
+        return err_fatal(err, EX_NOPERM, "control socket %s: %s: run as root", path,
+                         strerror(code));
+    return err_fatal(err, EX_NOPERM,
+                     "control socket %s: %s: run as a member of group %s, or as root", path,
+                     strerror(code), account_group(info.st_gid, group));
+}
 
 int control_connect(const char *path, int *ret_fd, struct err *err)
 {
@@ -31,9 +48,7 @@ int control_connect(const char *path, int *ret_fd, struct err *err)
     why = errno;
     close(fd);
     if (why == EACCES || why == EPERM)
-        return err_fatal(err, EX_NOPERM,
-                         "control socket %s: %s: run as a member of its group, or as root",
-                         path, strerror(why));
+        return refused(path, why, err);
     return ERR_NONE;
 }
 
@@ -130,13 +145,14 @@ int control_ask(const struct control_ask *ask, struct json_t **ret_result, struc
     return r;
 }
 
-/* By name, should the file have been replaced, or by what the daemon has open: a name need not be text. */
+/* By name, should the file have been replaced or its folder be shut to us, or by what the daemon has open:
+ * a name need not be text. */
 static bool is_store_of(const json_t *status, const char *path)
 {
     const char *theirs = json_string_value(json_object_get(status, "store"));
     const json_t *file = json_object_get(status, "store_file");
     char *ra = theirs ? realpath(theirs, NULL) : NULL, *rb = realpath(path, NULL);
-    bool same = ra && rb && strcmp(ra, rb) == 0;
+    bool same = theirs && strcmp(ra && rb ? ra : theirs, ra && rb ? rb : path) == 0;
     struct stat info;
 
     free(ra);

@@ -4,12 +4,11 @@
 #include "daemon/service/journal.h"
 
 #include "config/log.h"
+#include "config/text.h"
 
-#include <stdint.h>
+#include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <syslog.h>
 #define SD_JOURNAL_SUPPRESS_LOCATION /* it would be this file, by the builder's path, each time */
@@ -21,26 +20,13 @@
 _Static_assert((int)LOG_LEVEL_ERROR == LOG_ERR && (int)LOG_LEVEL_DEBUG == LOG_DEBUG,
                "enum log_level carries syslog's numbers");
 
-bool journal_is_stderr(void)
-{
-    const char *stream = getenv("JOURNAL_STREAM");
-    char ours[64];
-    struct stat st;
-
-    if (!stream || fstat(2, &st) != 0)
-        return false;
-    snprintf(ours, sizeof(ours), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
-    return strcmp(stream, ours) == 0;
-}
-
-/* NAME=value into line; false when it does not fit. */
+/* NAME=value into line, in one line of UTF-8 as on standard error; false when it does not fit. */
 static bool field_set(struct iovec *iov, char line[JOURNAL_LINE_BYTES], const char *name,
                       const char *value)
 {
-    int n = snprintf(line, JOURNAL_LINE_BYTES, "%s=%s", name, value ? value : "");
-
-    *iov = (struct iovec){.iov_base = line, .iov_len = n > 0 ? (size_t)n : 0};
-    return n > 0 && n < JOURNAL_LINE_BYTES;
+    text_format(line, JOURNAL_LINE_BYTES, "%s=%s", name, value ? value : "");
+    *iov = (struct iovec){.iov_base = line, .iov_len = strlen(line)};
+    return strlen(name) + strlen(value ? value : "") + 1 < JOURNAL_LINE_BYTES;
 }
 
 static void journal_write(enum log_level level, const char *text,
@@ -62,6 +48,6 @@ static void journal_write(enum log_level level, const char *text,
 
 void journal_install(void)
 {
-    if (journal_is_stderr())
+    if (log_stderr_is_journal())
         log_set_writer(journal_write);
 }

@@ -3,6 +3,7 @@
 #include "config/err.h"
 #include "config/log.h"
 #include "config/settings.h"
+#include "config/text.h"
 #include "config/version.h"
 #include "daemon/kafka/config.h"
 #include "daemon/service/journal.h"
@@ -79,8 +80,9 @@ static const struct argp argp = {
     "Signals: SIGTERM and SIGINT finish what is in flight and stop; SIGHUP reads the settings "
     "again.\n"
     "Exit codes: 0 stopped by a signal, 64 usage, 65 a damaged store or model, 66 a model's "
-    "file is missing, 75 try again, 77 files of another user, 78 settings or store refused, "
-    "others as in sysexits.h. After 64, 65, 66, 77 and 78 the unit stays down.\n\n"
+    "file is missing, 70 a bug, 71 short of memory or processes, 74 files cannot be read or "
+    "written, 75 try again, 77 files of another user, 78 settings or store refused, others as "
+    "in sysexits.h. After 64, 65, 66, 77 and 78 the unit stays down.\n\n"
     "Examples:\n"
     "  metammfd --config ./metammfd.conf --check-config && metammfd --config ./metammfd.conf\n"
     "  metammfd --print-config --changed",
@@ -96,7 +98,8 @@ static int complain(const struct err *err)
 
 static int print_verdict(const char *config, size_t n_unread)
 {
-    printf("%s: good\n", config);
+    text_print(stdout, config);
+    puts(": good");
     if (n_unread > 0)
         printf(
             "%zu credential%s not read: only the unit has $CREDENTIALS_DIRECTORY. Whether the "

@@ -1,10 +1,13 @@
 #include "daemon/service/reload.h"
 
 #include "config/log.h"
+#include "config/text.h"
 #include "config/wake.h"
+#include "daemon/base/json_field.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/service/notify.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -27,82 +30,6 @@ void service_reload_done(struct service_reload *r)
     pthread_mutex_destroy(&r->mutex);
 }
 
-/* ---- what cannot change ------------------------------------------------------------------ */
-
-static bool same_strings(const struct settings_strings *a, const struct settings_strings *b)
-{
-    bool same = a->n == b->n;
-
-    for (size_t i = 0; same && i < a->n; i++)
-        same = strcmp(a->items[i], b->items[i]) == 0;
-    return same;
-}
-
-static bool same_text(const char *a, const char *b)
-{
-    return strcmp(a ? a : "", b ? b : "") == 0;
-}
-
-static bool same_partitions(const struct settings *a, const struct settings *b)
-{
-    size_t n = a->kafka.n_partitions;
-
-    return n == b->kafka.n_partitions &&
-           (n == 0 ||
-            memcmp(a->kafka.partitions, b->kafka.partitions, n * sizeof(int64_t)) == 0);
-}
-
-static bool same_events(const struct settings *a, const struct settings *b)
-{
-    return a->events.preset == b->events.preset &&
-           same_strings(&a->events.video, &b->events.video) &&
-           same_strings(&a->events.interaction, &b->events.interaction) &&
-           same_strings(&a->events.type, &b->events.type) &&
-           same_strings(&a->events.types, &b->events.types) &&
-           same_strings(&a->events.deleted, &b->events.deleted);
-}
-
-void service_reload_unchangeable(const struct settings *old, const struct settings *now,
-                                 char *ret_keys, size_t bytes)
-{
-    const struct {
-        const char *key;
-        bool same;
-    } keys[] = {
-        {"source", old->source == now->source},
-        {"kafka.bootstrap_servers",
-         same_text(old->kafka.bootstrap_servers, now->kafka.bootstrap_servers)},
-        {"kafka.mode", old->kafka.mode == now->kafka.mode},
-        {"kafka.group_id", same_text(old->kafka.group_id, now->kafka.group_id)},
-        {"kafka.video_topics",
-         same_strings(&old->kafka.video_topics, &now->kafka.video_topics)},
-        {"kafka.interaction_topics",
-         same_strings(&old->kafka.interaction_topics, &now->kafka.interaction_topics)},
-        {"kafka.partitions", same_partitions(old, now)},
-        {"kafka.start", old->kafka.start == now->kafka.start},
-        {"kafka.topic_made_anew", old->kafka.topic_made_anew == now->kafka.topic_made_anew},
-        {"kafka.dlq_topic", same_text(old->kafka.dlq_topic, now->kafka.dlq_topic)},
-        {"kafka.properties", same_strings(&old->kafka.properties, &now->kafka.properties)},
-        {"events", same_events(old, now)},
-        {"interactions.tombstones",
-         old->interactions.tombstones == now->interactions.tombstones},
-        {"spool.directory", same_text(old->spool.directory, now->spool.directory)},
-        {"spool.keep_files", old->spool.keep_files == now->spool.keep_files},
-        {"http.address", same_text(old->http.address, now->http.address)},
-        {"http.port", old->http.port == now->http.port},
-        {"control.socket", same_text(old->control.socket, now->control.socket)},
-    };
-    size_t used = 0;
-
-    ret_keys[0] = '\0';
-    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]) && used < bytes; i++) {
-        int n = keys[i].same ? 0
-                             : snprintf(ret_keys + used, bytes - used, "%s%s", used ? ", " : "",
-                                        keys[i].key);
-        used += n > 0 ? (size_t)n : 0;
-    }
-}
-
 const struct settings *service_settings(struct service *svc)
 {
     const struct settings *s;
@@ -115,14 +42,19 @@ const struct settings *service_settings(struct service *svc)
 
 /* ---- the reload itself ------------------------------------------------------------------- */
 
-static int load(const char *path, struct service_settings **ret_next, struct err *err)
+/* What the file says, less what waits for a restart: there the values of the start, which is what runs. So
+ * the next reload compares with what runs again, and names again what still waits. */
+static int load(struct service *svc, struct service_settings **ret_next, char *ret_waiting,
+                size_t bytes, struct err *err)
 {
     struct service_settings *next = calloc(1, sizeof(*next));
     int r;
 
     if (!next)
         return err_oom(err, "settings");
-    r = settings_load(path, &next->s, err);
+    r = settings_load(svc->config_path, &next->s, err);
+    if (r == ERR_OK)
+        r = settings_hold(&next->s, &svc->started->s, ret_waiting, bytes, err);
     if (r) {
         settings_done(&next->s);
         free(next);
@@ -132,20 +64,22 @@ static int load(const char *path, struct service_settings **ret_next, struct err
     return ERR_OK;
 }
 
-static void put_in_force(struct service *svc, struct service_settings *next)
+static void put_in_force(struct service *svc, struct service_settings *next,
+                         const char *waiting)
 {
-    char keys[512];
-
-    service_reload_unchangeable(&svc->settings->s, &next->s, keys, sizeof(keys));
     pipeline_reload(svc->pipeline, &next->s);
     log_set_level((enum log_level)next->s.log_level);
     pthread_mutex_lock(&svc->settings_mutex);
     next->older = svc->settings;
     svc->settings = next;
     pthread_mutex_unlock(&svc->settings_mutex);
-    if (keys[0])
-        log_warning("reload: these take effect at the next restart only: %s", keys);
-    log_notice("reload: %s is in force", svc->config_path);
+    if (waiting[0])
+        log_warning(
+            "reload: %s is in force, but for what takes effect at the next restart only: "
+            "%s",
+            svc->config_path, waiting);
+    else
+        log_notice("reload: %s is in force, and nothing waits for a restart", svc->config_path);
 }
 
 /* The old settings stay in memory until the end, some kilobytes a reload: threads may still be
@@ -153,12 +87,13 @@ static void put_in_force(struct service *svc, struct service_settings *next)
 int service_reload_now(struct service *svc, struct err *err)
 {
     struct service_settings *next = NULL;
+    char waiting[1024];
     int r;
 
     notify_reloading();
-    r = load(svc->config_path, &next, err);
+    r = load(svc, &next, waiting, sizeof(waiting), err);
     if (r == ERR_OK && next)
-        put_in_force(svc, next);
+        put_in_force(svc, next, waiting);
     else
         log_error("reload: %s: the old settings stay in force", err->text);
     notify_ready();
@@ -213,4 +148,65 @@ int service_ask_reload(struct service *svc, struct err *err)
     }
     pthread_mutex_unlock(&r->mutex);
     return result;
+}
+
+/* ---- what runs, what the file says ------------------------------------------------------------ */
+
+#define VALUE_BYTES 1500 /* of a longer value the beginning, so that all go with one packet */
+
+static json_t *value_of(const struct settings *s, size_t i)
+{
+    char line[VALUE_BYTES], *text = settings_key_text(s, i);
+
+    text_format(line, sizeof(line), "%s", text ? text : "");
+    json_t *value = text ? json_string(line) : NULL;
+    free(text);
+    return value;
+}
+
+static const char *waits_for(const struct service *svc, const struct settings *running,
+                             const struct settings *file, size_t i)
+{
+    if (settings_key_waits(&svc->started->s, file, i))
+        return "restart";
+    return settings_key_equal(running, file, i) ? "" : "reload";
+}
+
+static int add_settings(struct service *svc, const struct settings *file, json_t *object,
+                        struct err *err)
+{
+    const struct settings *running = service_settings(svc);
+    int failed = 0;
+
+    for (size_t i = 0; i < settings_n_keys(); i++) {
+        const char *waits = file ? waits_for(svc, running, file, i) : "";
+        json_t *row = json_pack("{s:o}", "running", value_of(running, i));
+
+        if (row && waits[0])
+            failed |= json_object_set_new(row, "file", value_of(file, i)) |
+                      json_object_set_new(row, "waits", json_string(waits));
+        failed |= json_object_set_new(object, settings_key_path(i), row);
+    }
+    return failed ? err_oom(err, "control: the settings") : ERR_OK;
+}
+
+/* The file is read as a reload would read it. A fault in it is part of the answer. */
+int service_settings_json(struct service *svc, json_t **ret_result, struct err *err)
+{
+    struct settings file = {0};
+    struct err fault;
+    json_t *keys = json_object();
+
+    err_clear(&fault);
+    bool is_good = settings_load(svc->config_path, &file, &fault) == ERR_OK;
+    int r = keys ? add_settings(svc, is_good ? &file : NULL, keys, err)
+                 : err_oom(err, "control: the settings");
+    settings_done(&file);
+    if (r == ERR_OK) {
+        *ret_result = json_pack("{s:o, s:s*, s:o}", "file", json_field_path(svc->config_path),
+                                "file_error", is_good ? NULL : fault.text, "settings", keys);
+        return *ret_result ? ERR_OK : err_oom(err, "control: the settings");
+    }
+    json_decref(keys);
+    return r;
 }

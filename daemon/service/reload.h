@@ -5,8 +5,6 @@
 
 #include "daemon/service/service.h"
 
-#include <stddef.h>
-
 int service_reload_init(struct service_reload *r, struct err *err);
 void service_reload_done(struct service_reload *r);
 /* Main thread: reads the file again; on an error the old settings stay in force. Tells the
@@ -16,8 +14,9 @@ int service_reload_now(struct service *svc, struct err *err);
 void service_reload_serve(struct service *svc);
 /* Main thread, stopping: whoever waits gets ERR_RETRY. */
 void service_reload_close(struct service_reload *r);
-/* The keys of the process that differ and need a restart, ", "-joined; "" = none. */
-void service_reload_unchangeable(const struct settings *old, const struct settings *now,
-                                 char *ret_keys, size_t bytes);
+/* The answer to `settings`: {"file": PATH, "file_error": TEXT, "settings": {KEY: {"running": VALUE, "file":
+ * VALUE, "waits": "reload" or "restart"}}}, values as a file has them, secrets as ***; file and waits only
+ * where the file says something else. Any thread. */
+int service_settings_json(struct service *svc, struct json_t **ret_result, struct err *err);
 
 #endif

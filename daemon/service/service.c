@@ -1,5 +1,6 @@
 #include "daemon/service/service.h"
 
+#include "config/account.h"
 #include "config/clock.h"
 #include "config/log_limit.h"
 #include "config/wake.h"
@@ -17,15 +18,19 @@
 #include "daemon/service/notify.h"
 #include "daemon/service/reload.h"
 #include "daemon/source/spool.h"
+#include "store/copy.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <libgen.h>
+#include <limits.h>
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -62,6 +67,7 @@ int service_init(struct service *svc, const char *config_path, struct err *err)
     r = settings_load(config_path, &svc->settings->s, err);
     if (r)
         return r;
+    svc->started = svc->settings;
     log_set_level((enum log_level)svc->settings->s.log_level);
     return ERR_OK;
 }
@@ -129,18 +135,59 @@ static int start_timer(struct service *svc, struct err *err)
     return ERR_OK;
 }
 
+/* Its files would be root's, and the daemon of that user could not use them. */
+static void warn_of_root(const struct settings *s)
+{
+    char folder[PATH_MAX], owner[ACCOUNT_BYTES];
+    struct stat info;
+
+    snprintf(folder, sizeof(folder), "%s", s->store.path);
+    if (geteuid() == 0 && stat(dirname(folder), &info) == 0 && info.st_uid != 0)
+        log_warning(
+            "this runs as root, and %s belongs to %s: run it as that user, who cannot use "
+            "what is left there otherwise",
+            folder, account_user(info.st_uid, owner));
+}
+
 static int start_pipeline(struct service *svc, struct err *err)
 {
     const struct settings *s = &svc->settings->s;
     char topic[SETTINGS_DLQ_TOPIC_BYTES] = "";
     int r;
 
+    warn_of_root(s);
     if (s->source == SETTINGS_SOURCE_KAFKA)
         settings_dlq_topic(s, topic, sizeof(topic));
     r = pipeline_open(s, topic[0] ? topic : NULL, &svc->pipeline, err);
     if (r == ERR_OK)
         vitals_init(&svc->vitals, s, svc->pipeline);
     return r;
+}
+
+struct restored {
+    char made[64];
+};
+
+static int take_restored(struct store *st, void *arg, struct err *err)
+{
+    struct restored *r = arg;
+
+    return store_take_restored(st, r->made, sizeof(r->made), err);
+}
+
+/* Once, by the first start on it. */
+static int tell_restored(struct service *svc, struct err *err)
+{
+    struct restored r = {{0}};
+    int status = pipeline_write(svc->pipeline, take_restored, &r, err);
+
+    if (status == ERR_OK && r.made[0])
+        log_notice(
+            "this store is a backup of %s, restored: offsets go back to then, and what the "
+            "source still has since then is read again; readers of changes see another "
+            "generation",
+            r.made);
+    return status == ERR_RETRY ? ERR_OK : status; /* a disk that is full is told elsewhere */
 }
 
 static bool http_live(void *ctx, char *ret_why, size_t why_bytes)
@@ -269,8 +316,8 @@ static int start_source(struct service *svc, struct err *err)
 int service_start(struct service *svc, struct err *err)
 {
     int (*const steps[])(struct service *, struct err *) = {
-        start_signals, start_timer,   start_pipeline, start_http,
-        start_retrain, start_control, start_source};
+        start_signals, start_timer,   start_pipeline, tell_restored,
+        start_http,    start_retrain, start_control,  start_source};
     int r = ERR_OK;
 
     for (size_t i = 0; r == ERR_OK && i < sizeof(steps) / sizeof(steps[0]); i++)

@@ -53,7 +53,9 @@ struct service_reload {
 struct service {
     const char *config_path;
     struct service_settings *settings; /* in force first */
-    pthread_mutex_t settings_mutex;    /* around that pointer */
+    const struct service_settings
+        *started;                   /* the last of them: what waits for a restart runs by it */
+    pthread_mutex_t settings_mutex; /* around that pointer */
     struct pipeline *pipeline;
     struct source *source;
     struct publish *letters; /* NULL = dead letters stay in the store */

@@ -6,6 +6,8 @@
 #include "daemon/base/health.h"
 #include "daemon/base/json_field.h"
 #include "daemon/base/metrics.h"
+#include "daemon/base/process.h"
+#include "daemon/base/steady.h"
 #include "daemon/pipeline/pipeline.h"
 #include "daemon/publish/publish.h"
 #include "daemon/retrain/retrain.h"
@@ -70,7 +72,9 @@ void vitals_init(struct vitals *v, const struct settings *s, struct pipeline *p)
     v->pipeline = p;
     v->store_path = s->store.path;
     v->started_us = clock_real_us();
+    v->started_mono_us = clock_mono_us();
     v->stale_at_us = -STALE_EVERY_US;
+    store_vitals_init(&v->rows, s->store.path);
 }
 
 void vitals_tick(struct vitals *v)
@@ -112,14 +116,18 @@ bool vitals_ready(struct vitals *v, char *ret_why, size_t why_bytes)
     else if (!l.source_name)
         text_format(ret_why, why_bytes, "starting: the source is not open yet");
     else if (l.s.failed)
-        text_format(ret_why, why_bytes, "source %s failed: %s", l.source_name, l.s.detail);
+        text_format(ret_why, why_bytes, "source %s failed%s%s", l.source_name,
+                    l.s.detail[0] ? ": " : "", l.s.detail);
     else if (!l.s.connected)
-        text_format(ret_why, why_bytes, "source %s not connected: %s", l.source_name,
-                    l.s.detail);
+        text_format(ret_why, why_bytes, "source %s not connected%s%s", l.source_name,
+                    l.s.detail[0] ? ": " : "", l.s.detail);
     else if (waits[0])
         text_format(ret_why, why_bytes, "waiting: %s", waits);
     else if (l.p.wait[0])
         text_format(ret_why, why_bytes, "waiting: %s", l.p.wait);
+    else if (l.p.model_lost[0])
+        text_format(ret_why, why_bytes, "no model, new items wait without vectors: %s",
+                    l.p.model_lost);
     else
         return true;
     return false;
@@ -127,11 +135,7 @@ bool vitals_ready(struct vitals *v, char *ret_why, size_t why_bytes)
 
 static void gauge(FILE *out, const char *name, const char *help, double value)
 {
-    metrics_head(out, name, "gauge", help);
-    if (isnan(value)) /* printf's spelling is not Prometheus' */
-        fprintf(out, "%s NaN\n", name);
-    else
-        fprintf(out, "%s %.15g\n", name, value);
+    metrics_gauge(out, name, help, value);
 }
 
 static void counter(FILE *out, const char *name, const char *help, uint64_t value)
@@ -156,6 +160,10 @@ static void print_pipeline(FILE *out, const struct pipeline_status *p)
     fprintf(out, "metammf_worker_deaths_total{cause=\"deadline\"} %" PRIu64 "\n",
             p->pool.n_killed_deadline);
     fprintf(out, "metammf_worker_deaths_total{cause=\"died\"} %" PRIu64 "\n", p->pool.n_died);
+    gauge(out, "metammf_commit_failing_seconds",
+          "For how long commits have failed: disk full, store locked, no memory; 0 = they do "
+          "not.",
+          (double)p->failing_us / 1e6);
     gauge(out, "metammf_sandboxed", "1 when seccomp is in force in every worker.",
           p->pool.sandboxed ? 1 : 0);
 }
@@ -190,6 +198,8 @@ static void print_parts(FILE *out, const struct look *l)
         "Records that can be read and are not stored, over all assigned partitions; NaN while "
         "nothing is known.",
         l->s.lag_records >= 0 ? (double)l->s.lag_records : (double)NAN);
+    gauge(out, "metammf_assigned_partitions", "Partitions that this daemon reads.",
+          l->s.n_partitions);
     metrics_head(out, "metammf_partitions", "gauge", "Partitions, by what each is doing.");
     for (int i = 0; i < SOURCE_PART_STATES; i++)
         fprintf(out, "metammf_partitions{state=\"%s\"} %u\n",
@@ -249,9 +259,14 @@ static void print_identity(FILE *out, struct vitals *v, const struct pipeline_st
 {
     int64_t created_us = atomic_load(&v->model_created_us);
 
+    gauge(out, "metammf_model_loaded",
+          "0 while the active model's file is missing or damaged: new items get no vectors.",
+          p->model_lost[0] ? 0 : 1);
     metrics_head(out, "metammf_model_info", "gauge", "The active model.");
-    fprintf(out, "metammf_model_info{model_id=\"%" PRId64 "\",trained=\"%s\",dim=\"%d\"} 1\n",
-            p->model_id, p->model_trained ? "true" : "false", p->dim);
+    if (p->model_id)
+        fprintf(out,
+                "metammf_model_info{model_id=\"%" PRId64 "\",trained=\"%s\",dim=\"%d\"} 1\n",
+                p->model_id, p->model_trained ? "true" : "false", p->dim);
     if (created_us > 0)
         gauge(out, "metammf_model_age_seconds", "Since the active model was made.",
               (double)(clock_real_us() - created_us) / 1e6);
@@ -259,42 +274,61 @@ static void print_identity(FILE *out, struct vitals *v, const struct pipeline_st
           (double)count_stale(v));
     metrics_head(out, "metammf_build_info", "gauge", "The running build.");
     fprintf(out, "metammf_build_info{version=\"%s\"} 1\n", version_text);
-    gauge(out, "process_start_time_seconds", "Start of the process since the epoch.",
-          (double)v->started_us / 1e6);
+}
+
+static void print_retention(FILE *out)
+{
+    char why[128];
+
+    steady_wait(why, sizeof(why));
+    gauge(out, "metammf_retention_waits",
+          "1 while age cannot be told because the clock jumped: metammf status says more.",
+          why[0] ? 1 : 0);
 }
 
 void vitals_metrics(struct vitals *v, FILE *out)
 {
     struct look l;
+    char why[256];
 
     look_at(v, &l);
     if (metrics_print(out) != 0)
         return;
+    gauge(out, "metammf_ready", "1 while /readyz answers 200.",
+          vitals_ready(v, why, sizeof(why)) ? 1 : 0);
     look_at_parts(v, &l);
     print_pipeline(out, &l.p);
     print_refresh(out, &l.p.refresh);
     print_source(out, &l);
+    store_vitals_print(&v->rows, l.p.committed_us, out);
     free(l.parts);
     print_identity(out, v, &l.p);
+    print_retention(out);
     retrain_metrics(atomic_load(&v->retrain), out);
+    process_metrics(out, v->started_us);
 }
 
 void vitals_line(struct vitals *v, char *ret_text, size_t bytes)
 {
     struct look l;
-    char lag[32] = "unknown", waits[160], retrain[256];
+    char lag[32] = "unknown", waits[160], retrain[256], model[48] = "no model";
     const char *wait = waits;
 
     look_at(v, &l);
     health_waits(waits, sizeof(waits));
     if (!waits[0])
-        wait = l.p.wait[0] ? l.p.wait : l.s.connected ? "" : l.s.detail;
+        wait = l.p.wait[0]         ? l.p.wait
+               : !l.s.connected    ? l.s.detail
+               : l.p.model_lost[0] ? l.p.model_lost
+                                   : "";
     if (l.s.lag_records >= 0)
         snprintf(lag, sizeof(lag), "%" PRId64, l.s.lag_records);
     retrain_line(atomic_load(&v->retrain), retrain, sizeof(retrain));
-    text_format(ret_text, bytes, "lag %s, %u decoding, model %" PRId64 "%s%s%s%s", lag,
-                l.p.pool.n_busy, l.p.model_id, l.p.model_trained ? "" : " untrained", retrain,
-                wait[0] ? "; " : "", wait);
+    if (l.p.model_id)
+        snprintf(model, sizeof(model), "model %" PRId64 "%s", l.p.model_id,
+                 l.p.model_trained ? "" : " untrained");
+    text_format(ret_text, bytes, "lag %s, %u decoding, %s%s%s%s", lag, l.p.pool.n_busy, model,
+                retrain, wait[0] ? "; " : "", wait);
 }
 
 static json_t *json_states(const struct source_status *s)
@@ -347,26 +381,28 @@ static json_t *json_workers(const struct pool_stats *p)
 struct json_t *vitals_json(struct vitals *v)
 {
     struct look l;
-    char why[256] = "", waits[256];
+    char why[256] = "", waits[256], retention[128];
     bool live = health_ok(why, sizeof(why));
     bool ready = live && vitals_ready(v, why, sizeof(why));
 
     look_at(v, &l);
     look_at_parts(v, &l);
     health_waits(waits, sizeof(waits));
+    steady_wait(retention, sizeof(retention));
     struct stat store = {.st_ino = 0};
     (void)stat(v->store_path, &store);
     json_t *source = json_source(&l);
     free(l.parts);
     return json_pack(
         "{s:s, s:o, s:[I, I], s:i, s:f, s:b, s:b, s:s, s:s, s:o, s:{s:I, s:I, s:I}, s:o,"
-        " s:{s:I, s:b, s:i}, s:o}",
+        " s:{s:I, s:b, s:i, s:s}, s:o, s:s}",
         "version", version_text, "store", json_field_path(v->store_path), "store_file",
         (json_int_t)store.st_dev, (json_int_t)store.st_ino, "pid", (int)getpid(), "uptime_s",
-        (double)(clock_real_us() - v->started_us) / 1e6, "live", live, "ready", ready, "why",
-        why, "wait", waits[0] ? waits : l.p.wait, "source", source, "queue", "work",
+        (double)(clock_mono_us() - v->started_mono_us) / 1e6, "live", live, "ready", ready,
+        "why", why, "wait", waits[0] ? waits : l.p.wait, "source", source, "queue", "work",
         (json_int_t)l.p.n_work, "done", (json_int_t)l.p.n_done, "in_flight",
         (json_int_t)l.p.n_in_flight, "workers", json_workers(&l.p.pool), "model", "id",
-        (json_int_t)l.p.model_id, "trained", l.p.model_trained, "dim", (int)l.p.dim, "training",
-        retrain_json(atomic_load(&v->retrain)));
+        (json_int_t)l.p.model_id, "trained", l.p.model_trained, "dim", (int)l.p.dim, "lost",
+        l.p.model_lost, "training", retrain_json(atomic_load(&v->retrain)), "retention_wait",
+        retention);
 }

@@ -9,6 +9,7 @@
 
 #include "config/settings.h"
 #include "daemon/pipeline/source.h"
+#include "daemon/service/store_vitals.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -27,9 +28,10 @@ struct vitals {
     _Atomic(struct publish *) letters;          /* NULL = none */
     _Atomic(struct retrain *) retrain;          /* NULL = none */
     const char *store_path;                     /* borrowed */
-    int64_t started_us;                         /* wall clock */
+    int64_t started_us, started_mono_us;        /* wall clock, monotonic */
     _Atomic int64_t model_id, model_created_us; /* by vitals_tick */
     _Atomic int64_t n_stale, stale_at_us;       /* counted at a scrape, at most once a minute */
+    struct store_vitals rows;
 };
 
 void vitals_init(struct vitals *v, const struct settings *s, struct pipeline *p);

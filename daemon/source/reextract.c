@@ -298,8 +298,14 @@ int reextract_run(struct pipeline *p, const char *store_path,
                   struct reextract_result *ret_result, struct err *err)
 {
     struct run run = {.p = p, .which = which, .watch = watch};
+    struct pipeline_status status;
     int r;
 
+    /* new features beside vectors that were made of the old ones, and nobody would know */
+    pipeline_status(p, &status);
+    if (status.model_lost[0])
+        return err_fatal(err, EX_NOINPUT, "no model to fuse new features with: %s",
+                         status.model_lost);
     if (pthread_mutex_trylock(&one_at_a_time) != 0)
         return err_retry(err, EX_TEMPFAIL,
                          "another re-extraction is running: try again when it is over");

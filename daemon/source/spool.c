@@ -17,9 +17,12 @@
  * Thread: its own; committed() only wakes it. */
 
 #include "daemon/source/spool.h"
+#include "config/clock.h"
 #include "config/log_limit.h"
 #include "config/wake.h"
 #include "daemon/base/health.h"
+#include "daemon/base/metrics.h"
+#include "daemon/base/steady.h"
 #include "daemon/source/event_file.h"
 #include "daemon/source/spool_folder.h"
 
@@ -40,6 +43,9 @@ enum {
     WAITING_MAX = 256
 };
 
+#define DAY_US          INT64_C(86400000000)
+#define RETAIN_EVERY_US INT64_C(3600000000)
+
 struct spool_file {
     struct event_file *file;
     char *name;
@@ -51,8 +57,9 @@ struct spool {
     struct pipeline *p;
     struct spool_folder folder;
     bool keep_files;
-    struct spool_file *reading; /* NULL = none */
-    struct spool_file *waiting; /* all submitted, not all committed */
+    int64_t keep_done_days, retain_due_us; /* 0 = for ever; monotonic */
+    struct spool_file *reading;            /* NULL = none */
+    struct spool_file *waiting;            /* all submitted, not all committed */
     size_t n_waiting;
     bool rescan; /* in a while: something could not be read or removed */
 
@@ -204,6 +211,24 @@ static void scan(struct spool *s)
         log_warning("%s", err.text);
 }
 
+/* What is in done/ for longer than it is kept; once an hour, and soon again while there is more. */
+static void retain(struct spool *s)
+{
+    int64_t now_us = steady_now_us();
+    size_t n = 0;
+    struct err err;
+    if (s->keep_done_days == 0 || now_us == INT64_MIN || clock_mono_us() < s->retain_due_us)
+        return;
+    int status = spool_folder_retain(&s->folder, now_us - s->keep_done_days * DAY_US, &n, &err);
+    s->retain_due_us = clock_mono_us() + (n < SPOOL_FOLDER_RETAIN ? RETAIN_EVERY_US : 0);
+    metrics_retained(METRICS_RETAINED_SPOOL_FILES, n);
+    if (n > 0)
+        log_info("retention: removed %zu files from %s/done that were there for %lld days", n,
+                 s->folder.path, (long long)s->keep_done_days);
+    if (status != ERR_OK)
+        log_warning("%s: tried again in an hour", err.text);
+}
+
 static int wait_for_news(struct spool *s, int timeout_ms)
 {
     struct pollfd fds[] = {{.fd = s->wake_fd, .events = POLLIN},
@@ -230,6 +255,7 @@ static void *spool_main(void *arg)
         if (spool_folder_read_events(&s->folder))
             scan(s);
         finish_settled(s);
+        retain(s);
         show(s);
         while (!atomic_load(&s->stopping) && step(s))
             health_tick(HEALTH_SOURCE);
@@ -320,6 +346,7 @@ int spool_open(const struct settings *settings, struct pipeline *p, struct sourc
     s->source.ops = &spool_ops;
     s->p = p;
     s->keep_files = settings->spool.keep_files;
+    s->keep_done_days = settings->spool.keep_done_days;
     s->status.lag_records = -1;
     pthread_mutex_init(&s->lock, NULL);
     spool_folder_init(&s->folder);

@@ -254,6 +254,60 @@ int spool_folder_finish(struct spool_folder *f, const char *name, int fd, bool k
     return status;
 }
 
+/* "a.ndjson" and "a.ndjson.7", as move_to_done names them. */
+static bool is_done_file(const char *name)
+{
+    char stem[NAME_MAX + 1];
+    size_t n = strlen(name);
+    while (n > 0 && name[n - 1] >= '0' && name[n - 1] <= '9')
+        n--;
+    if (n == strlen(name) || n == 0 || name[n - 1] != '.')
+        return is_event_file(name);
+    (void)snprintf(stem, sizeof(stem), "%.*s", (int)n - 1, name);
+    return is_event_file(stem);
+}
+
+/* A rename is a change of the file's status, which nobody can date back. */
+static bool is_older(int folder, const char *name, int64_t before_us)
+{
+    struct stat st;
+    if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+        return false;
+    time_t last = st.st_ctim.tv_sec > st.st_mtim.tv_sec ? st.st_ctim.tv_sec : st.st_mtim.tv_sec;
+    return last < before_us / 1000000;
+}
+
+int spool_folder_retain(struct spool_folder *f, int64_t before_us, size_t *ret_n,
+                        struct err *err)
+{
+    int fd = openat(f->fd, "done", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *done = fd >= 0 ? fdopendir(fd) : NULL;
+    const struct dirent *entry;
+    int code = 0;
+    *ret_n = 0;
+    if (!done && fd < 0 && errno == ENOENT)
+        return ERR_OK;
+    if (!done) {
+        code = errno;
+        if (fd >= 0)
+            close(fd);
+        return err_retry(err, EX_IOERR, "spool folder %s/done: read: %s", f->path,
+                         strerror(code));
+    }
+    while (*ret_n < SPOOL_FOLDER_RETAIN && (entry = readdir(done))) {
+        if (!is_done_file(entry->d_name) || !is_older(fd, entry->d_name, before_us))
+            continue;
+        if (unlinkat(fd, entry->d_name, 0) == 0)
+            ++*ret_n;
+        else if (errno != ENOENT)
+            code = errno;
+    }
+    closedir(done);
+    return code ? err_retry(err, EX_IOERR, "spool folder %s/done: delete: %s", f->path,
+                            strerror(code))
+                : ERR_OK;
+}
+
 /* ---- opening and closing ------------------------------------------------------------------ */
 
 void spool_folder_init(struct spool_folder *f)

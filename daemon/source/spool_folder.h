@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct spool_name;
 
@@ -43,5 +44,10 @@ void spool_folder_forget(struct spool_folder *f, const char *name);
  * renamed over the name meanwhile; it stays, under a name that is found like any other. */
 int spool_folder_finish(struct spool_folder *f, const char *name, int fd, bool keep,
                         bool *ret_replaced, struct err *err);
+/* Deletes files of done/ that came there before before_us (wall clock), at most SPOOL_FOLDER_RETAIN of
+ * them; *ret_n how many. A producer's other files stay. */
+enum { SPOOL_FOLDER_RETAIN = 1000 };
+int spool_folder_retain(struct spool_folder *f, int64_t before_us, size_t *ret_n,
+                        struct err *err);
 
 #endif

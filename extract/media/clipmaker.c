@@ -189,6 +189,8 @@ static int open_video(struct maker *m)
         t->ctx->color_range = AVCOL_RANGE_JPEG;
     AVDictionary *d = NULL;
     encoder_options(codec->name, gop, o->quality, &d);
+    if (o->open_gop)
+        (void)av_dict_set(&d, "x264-params", "open-gop=1:bframes=3", 0);
     int status = open_track(m, t, codec, &d);
     if (status == ERR_OK)
         status = turn_track(m, t);
@@ -247,6 +249,9 @@ static int encode(struct maker *m, struct track *t, const AVFrame *frame)
         if (ret < 0)
             break;
         m->pkt->stream_index = t->stream->index;
+        /* Where an encoder says nothing, MP4's edit list would end where the last frame begins. */
+        if (m->pkt->duration <= 0 && t->ctx->codec_type == AVMEDIA_TYPE_VIDEO)
+            m->pkt->duration = av_rescale_q(1, (AVRational){1, m->o->fps}, t->ctx->time_base);
         av_packet_rescale_ts(m->pkt, t->ctx->time_base, t->stream->time_base);
         ret = av_interleaved_write_frame(m->fmt, m->pkt);
     }
@@ -384,6 +389,8 @@ static int open_all(struct maker *m, const char *path)
     AVDictionary *d = NULL;
     if (o->faststart)
         (void)av_dict_set(&d, "movflags", "faststart", 0);
+    if (o->fragmented)
+        (void)av_dict_set(&d, "movflags", "frag_keyframe+delay_moov", 0);
     if (o->encrypted) {
         (void)av_dict_set(&d, "encryption_scheme", "cenc-aes-ctr", 0);
         (void)av_dict_set(&d, "encryption_key", "00112233445566778899aabbccddeeff", 0);

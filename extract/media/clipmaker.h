@@ -27,9 +27,11 @@ struct clipmaker_options {
     int rotation;       /* display matrix: 0, 90, 180, 270 degrees clockwise */
     int n_extra_sounds; /* further sound tracks of other scenes, not default */
     bool faststart;     /* mp4: index before the samples, as for the web */
+    bool fragmented;    /* mp4: a fragment a keyframe, with an edit list, as recorders do */
     bool encrypted;     /* mp4: by Common Encryption, as DRM does */
     bool variable_rate; /* frames at uneven times */
     bool no_b_frames;
+    bool open_gop; /* libx264: keyframes are no IDR, and pictures before them refer across */
 };
 
 void clipmaker_options_init(struct clipmaker_options *o); /* 320×180, 4 s, h264 + aac in mp4 */

@@ -4,9 +4,14 @@
 
 #include "extract/media/compat.h"
 
+#include <string.h>
+
 #include <libavcodec/avcodec.h>
 #include <libavcodec/packet.h>
 #include <libavformat/avformat.h>
+#include <libavutil/intreadwrite.h>
+
+#define SKIP_BYTES 10 /* samples at the beginning, at the end, two reasons: packet.h */
 
 #if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(60, 31, 102) /* FFmpeg 6.1 */
 
@@ -27,6 +32,13 @@ uint8_t *compat_new_side_data(AVStream *st, int type, size_t bytes)
     return d ? d->data : NULL;
 }
 
+int compat_mark_priming(AVPacket *first, const AVStream *st)
+{
+    (void)first;
+    (void)st;
+    return 0;
+}
+
 #else
 
 const uint8_t *compat_side_data(const AVStream *st, int type, size_t *ret_bytes)
@@ -37,6 +49,28 @@ const uint8_t *compat_side_data(const AVStream *st, int type, size_t *ret_bytes)
 uint8_t *compat_new_side_data(AVStream *st, int type, size_t bytes)
 {
     return av_stream_new_side_data(st, (enum AVPacketSideDataType)type, bytes);
+}
+
+/* Where the MP4 is in fragments, this FFmpeg tells it by a time before 0 only, which its decoders
+ * do not heed. */
+int compat_mark_priming(AVPacket *first, const AVStream *st)
+{
+    size_t bytes = 0;
+    if (st->codecpar->codec_id != AV_CODEC_ID_AAC || first->pts == AV_NOPTS_VALUE ||
+        first->pts >= 0 || av_packet_get_side_data(first, AV_PKT_DATA_SKIP_SAMPLES, &bytes))
+        return 0;
+    int rate = st->codecpar->sample_rate;
+    if (rate <= 0 || first->pts < -INT32_MAX)
+        return 0;
+    int64_t n = av_rescale_q(-first->pts, st->time_base, (AVRational){1, rate});
+    if (n <= 0 || n > INT32_MAX)
+        return 0;
+    uint8_t *data = av_packet_new_side_data(first, AV_PKT_DATA_SKIP_SAMPLES, SKIP_BYTES);
+    if (!data)
+        return -1;
+    memset(data, 0, SKIP_BYTES);
+    AV_WL32(data, (uint32_t)n);
+    return 0;
 }
 
 #endif

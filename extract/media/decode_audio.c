@@ -120,15 +120,58 @@ static void receive(struct sound *s)
     }
 }
 
+static void send(struct sound *s, const AVPacket *pkt)
+{
+    int ret = avcodec_send_packet(s->ctx, pkt);
+    if (ret < 0 && ret != AVERROR(EAGAIN))
+        s->report->n_errors++;
+    receive(s);
+}
+
+/* Bytes of the AMR frame that begins so, 0 = not known (3GPP TS 26.101, 26.201). */
+static unsigned amr_frame_bytes(enum AVCodecID id, uint8_t head)
+{
+    static const uint8_t narrow[16] = {13, 14, 16, 18, 20, 21, 27, 32, 6, [15] = 1};
+    static const uint8_t wide[16] = {18, 24, 33, 37, 41, 47, 51, 59, 61, 6, [14] = 1, 1};
+    unsigned mode = head >> 3 & 15;
+    return id == AV_CODEC_ID_AMR_NB ? narrow[mode] : wide[mode];
+}
+
+/* 3GP has several AMR frames in a packet, of which FFmpeg 5.1 decodes the first: one at a time.
+ * A frame of several channels is one frame of each. */
+static void send_amr(struct sound *s, const AVPacket *pkt)
+{
+    AVPacket *part = av_packet_clone(pkt);
+    if (!part) {
+        s->report->n_errors++;
+        return;
+    }
+    int channels = s->ctx->ch_layout.nb_channels > 1 ? s->ctx->ch_layout.nb_channels : 1;
+    for (int at = 0, end = 0; at < pkt->size && s->n < s->n_max; at = end) {
+        if (s->report->n_errors >= MEDIA_ERRORS_MAX)
+            break;
+        for (int c = 0; c < channels && end < pkt->size; c++) {
+            int bytes = (int)amr_frame_bytes(s->ctx->codec_id, pkt->data[end]);
+            end = bytes > 0 && bytes < pkt->size - end ? end + bytes : pkt->size;
+        }
+        part->data = pkt->data + at;
+        part->size = end - at;
+        send(s, part);
+    }
+    av_packet_free(&part);
+}
+
 static void decode_all(struct sound *s, const struct media_track *t)
 {
+    enum AVCodecID id = t->par->codec_id;
+    bool amr = id == AV_CODEC_ID_AMR_NB || id == AV_CODEC_ID_AMR_WB;
     for (uint32_t i = 0; i < t->n_packets && s->n < s->n_max; i++) {
         if (s->report->n_errors >= MEDIA_ERRORS_MAX)
             return;
-        int ret = avcodec_send_packet(s->ctx, t->packets[i].av);
-        if (ret < 0 && ret != AVERROR(EAGAIN))
-            s->report->n_errors++;
-        receive(s);
+        if (amr)
+            send_amr(s, t->packets[i].av);
+        else
+            send(s, t->packets[i].av);
     }
     if (s->n < s->n_max && avcodec_send_packet(s->ctx, NULL) >= 0)
         receive(s);

@@ -32,7 +32,7 @@ struct run {
     struct decode_report *report;
     AVCodecContext *ctx;
     AVFrame *frame;
-    bool is_av1;
+    bool is_h264, is_av1;
     struct av1_sequence av1;
     bool is_large; /* shrinks at least by LARGE_FACTOR */
     struct err *err;
@@ -53,6 +53,7 @@ static int open_decoder(struct run *r)
         r->ctx->width = r->ctx->height = 0;
     /* Synthetic grain costs time and says nothing. */
     r->ctx->export_side_data = AV_CODEC_EXPORT_DATA_FILM_GRAIN;
+    r->is_h264 = r->t->par->codec_id == AV_CODEC_ID_H264;
     r->is_large = r->t->par->width >= LARGE_FACTOR * CANVAS_SIDE &&
                   r->t->par->height >= LARGE_FACTOR * CANVAS_SIDE;
     r->is_av1 = r->t->par->codec_id == AV_CODEC_ID_AV1;
@@ -92,11 +93,24 @@ static void price_frame(struct run *r)
         r->report->over_budget = true;
 }
 
+/* After a keyframe that is no IDR (open GOP) the H.264 decoder holds back what refers to frames
+ * before it, which is right, until the first frame comes. What it had decoded by then and gives
+ * out at the end only, FFmpeg before 7.1 holds back too, although nothing is wrong with it. */
+static void hold_nothing_back(struct run *r)
+{
+    if (r->is_h264)
+        r->ctx->flags |= AV_CODEC_FLAG_OUTPUT_CORRUPT;
+}
+
 static void take_frame(struct run *r, unsigned first, unsigned end)
 {
     int64_t index = r->frame->pts;
+    bool corrupt = r->frame->flags & AV_FRAME_FLAG_CORRUPT;
     price_frame(r);
-    if (r->frame->decode_error_flags || (r->frame->flags & AV_FRAME_FLAG_CORRUPT))
+    hold_nothing_back(r);
+    if (corrupt && r->is_h264)
+        return;
+    if (r->frame->decode_error_flags || corrupt)
         r->report->n_errors++;
     r->report->width = r->t->transpose ? r->frame->height : r->frame->width;
     r->report->height = r->t->transpose ? r->frame->width : r->frame->height;
@@ -196,6 +210,7 @@ static void run_group(struct run *r, unsigned first, unsigned end)
     if (!is_done(r, first, end) && avcodec_send_packet(r->ctx, NULL) >= 0)
         receive(r, first, end);
     avcodec_flush_buffers(r->ctx);
+    r->ctx->flags &= ~AV_CODEC_FLAG_OUTPUT_CORRUPT;
 }
 
 static bool group_gave_nothing(const struct run *r, uint32_t start)

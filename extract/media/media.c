@@ -31,7 +31,7 @@ static const char format_whitelist[] = "mov,matroska,avi,flv,mpegts,mpeg,ogg,asf
 
 /* Which decoder serves which codec: named, so that an installed library with a decoder of its
  * own changes nothing. WMV3, VC-1 and VP6A are admitted, but nothing here makes such a clip to test
- * with. xHE-AAC is refused: FFmpeg 5.1 has no decoder. */
+ * with. xHE-AAC is FFmpeg's matter: 5.1 and 6.1 refuse it, 7.1 decodes it. */
 static const struct {
     enum AVCodecID id;
     const char *decoder;
@@ -409,6 +409,9 @@ static int fill_track(struct handle *h, struct media_track *t, int index, struct
         t->encrypted |= is_encrypted(h->packets[i]);
         h->packets[i] = NULL;
     }
+    if (t->n_packets > 0 && strcmp(h->pub.container, "mov") == 0 &&
+        compat_mark_priming(t->packets[0].av, st) < 0)
+        return err_oom(err, "media: track");
     h->pub.partial |= index_is_cut(h, st);
     return ERR_OK;
 }

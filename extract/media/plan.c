@@ -14,8 +14,9 @@
 #define SPAN_MAX_US      (12LL * 3600 * 1000000)
 #define HOLE_MIN_US      20000000LL
 #define HOLE_MIN_PACKETS 16
-#define FRAME_MIN_US     20  /* less on average: the timestamps stand still */
-#define ROUNDING_US      500 /* many containers count whole milliseconds */
+#define FRAME_MIN_US     20   /* less on average: the timestamps stand still */
+#define LAST_MIN_US      2000 /* less is a tick, which FFmpeg 6.1 says when it does not know */
+#define ROUNDING_US      500  /* many containers count whole milliseconds */
 #define FOLLOWER_EVERY   2 /* one after each target: a sixth of the extraction of a 60 s clip */
 #define FOLLOWER_REACH   12
 #define FOLLOWER_MAX_US  400000
@@ -100,9 +101,9 @@ static int64_t settle_times(struct plan_packet *p, uint32_t n, const struct plan
         return 0;
     for (uint32_t i = 0; i < n; i++)
         p[i].pts_us -= low;
-    /* A last frame that claims to last longer than the rest is not believed. */
+    /* A last frame that claims to last longer than the rest, or no time, is not believed. */
     int64_t span = high - low;
-    if (last_us <= 0 || (span > 0 && last_us > span))
+    if (last_us < LAST_MIN_US || (span > 0 && last_us > span))
         last_us = nominal_us;
     return span + last_us;
 }

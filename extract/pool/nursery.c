@@ -17,14 +17,16 @@
 
 #define ANSWER_MS 5000 /* a fork takes 1 ms */
 #define STOP_MS   2000
+#define LOOK_MS   500 /* so often waiting() is called */
 
 void nursery_init(struct nursery *n, const char *path, char *const *argv, int64_t start_ms,
-                  const struct protocol_control *config)
+                  void (*waiting)(void), const struct protocol_control *config)
 {
     *n = (struct nursery){.path = path,
                           .argv = argv,
                           .config = *config,
                           .start_ms = start_ms,
+                          .waiting = waiting,
                           .pidfd = -1,
                           .sock = -1};
     n->config.kind = PROTOCOL_CONFIGURE;
@@ -37,17 +39,19 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
-static bool wait_readable(int fd, int64_t timeout_ms)
+static bool wait_readable(const struct nursery *n, int fd, int64_t timeout_ms)
 {
     int64_t end_us = clock_mono_us() + timeout_ms * 1000;
     for (;;) {
         int64_t left_ms = (end_us - clock_mono_us()) / 1000;
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        int n = poll(&p, 1, left_ms > 0 ? (int)left_ms : 0);
-        if (n > 0)
+        int got = poll(&p, 1, left_ms < 0 ? 0 : left_ms < LOOK_MS ? (int)left_ms : LOOK_MS);
+        if (got > 0)
             return true;
-        if (n == 0 || errno != EINTR)
+        if (left_ms <= 0 || (got < 0 && errno != EINTR))
             return false;
+        if (n->waiting)
+            n->waiting();
     }
 }
 
@@ -75,7 +79,7 @@ static int receive(struct nursery *n, int64_t timeout_ms, struct protocol_contro
                          .msg_control = control.bytes,
                          .msg_controllen = sizeof(control.bytes)};
     fds[0] = fds[1] = -1;
-    if (!wait_readable(n->sock, timeout_ms)) {
+    if (!wait_readable(n, n->sock, timeout_ms)) {
         errno = ETIMEDOUT;
         return -1;
     }
@@ -235,6 +239,20 @@ static int hear(struct nursery *n, const struct protocol_control *ready, struct 
     return ERR_OK;
 }
 
+static int not_ready(const struct nursery *n, int cause, struct err *err)
+{
+    if (cause != ETIMEDOUT && n->was_killed)
+        return err_fatal(
+            err, EX_OSERR,
+            "worker pool: %s was killed before it was ready, most likely for want of "
+            "memory",
+            n->path);
+    return err_fatal(err, cause == ETIMEDOUT ? EX_OSERR : EX_CONFIG,
+                     "worker pool: %s ended or hung before it was ready (%s); run it with "
+                     "--version to see whether it starts",
+                     n->path, strerror(cause));
+}
+
 int nursery_start(struct nursery *n, struct err *err)
 {
     assert(n->pid == 0);
@@ -244,10 +262,7 @@ int nursery_start(struct nursery *n, struct err *err)
     struct protocol_control answer = {0};
     int fds[2] = {-1, -1};
     if (ask(n, &n->config, n->start_ms, &answer, fds) != 0)
-        return err_fatal(err, errno == ETIMEDOUT ? EX_OSERR : EX_CONFIG,
-                         "worker pool: %s ended or hung before it was ready (%s); run it with "
-                         "--version to see whether it starts",
-                         n->path, strerror(errno));
+        return not_ready(n, errno, err);
     close_fd(&fds[0]);
     close_fd(&fds[1]);
     if (answer.kind == PROTOCOL_READY)
@@ -326,10 +341,13 @@ void nursery_stop(struct nursery *n)
 {
     close_fd(&n->sock); /* it collects its workers and exits when it reads the end */
     if (n->pid > 0) {
-        if (n->pidfd < 0 || !wait_readable(n->pidfd, STOP_MS))
+        bool ended = n->pidfd >= 0 && wait_readable(n, n->pidfd, STOP_MS);
+        int status = 0;
+        if (!ended)
             kill(n->pid, SIGKILL);
-        while (waitpid(n->pid, NULL, 0) < 0 && errno == EINTR)
+        while (waitpid(n->pid, &status, 0) < 0 && errno == EINTR)
             ;
+        n->was_killed = ended && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
     }
     n->pid = 0;
     close_fd(&n->pidfd);

@@ -16,11 +16,13 @@ struct nursery {
     char *const *argv;              /* its arguments, NULL at the end; the pool's */
     struct protocol_control config; /* kind CONFIGURE */
     int64_t start_ms;               /* how long a start may take */
+    void (*waiting)(void);          /* called while it is waited for; NULL = nobody listens */
     struct encoder_identity
         encoders[MODALITY_COUNT]; /* as the first one announced; dim 0 before */
     bool changed;                 /* a later one announced others: it was ended */
     pid_t pid;                    /* 0 = none runs */
     int pidfd, sock;              /* -1 */
+    bool was_killed;              /* the last one, and not by us */
     unsigned generation;          /* counts the processes started */
     int64_t not_before_us;        /* of the next start, after one that failed */
     struct err start_err;         /* of that */
@@ -33,7 +35,7 @@ struct nursery_worker {
 };
 
 void nursery_init(struct nursery *n, const char *path, char *const *argv, int64_t start_ms,
-                  const struct protocol_control *config);
+                  void (*waiting)(void), const struct protocol_control *config);
 /* Executes the process and waits until its encoders are warm and announced. ERR_FATAL with
  * EX_CONFIG when it cannot be executed or refuses; with EX_OSERR when it is too slow, or for want of
  * memory, descriptors or processes, which may pass; with EX_TEMPFAIL when it has other encoders than

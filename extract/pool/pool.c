@@ -15,23 +15,23 @@
 #include <unistd.h>
 
 #define WORKERS_MAX 256
-#define START_MS    10000             /* dynamic linking and warm-up take 60 ms */
-#define OPEN_US     INT64_C(20000000) /* all hellos are there by then */
-#define DOWN_STARTS 3                 /* that failed in a row: no passing mishap */
+#define START_MS    10000 /* dynamic linking and warm-up take 60 ms */
+#define DOWN_STARTS 3     /* that failed in a row: no passing mishap */
 
 struct pool {
     struct slot_context context;
     char *worker_path;
     char *argv[2 + MODALITY_COUNT + 1]; /* of the process; NULL at the end */
     unsigned n_slots;                   /* that slot_init has made */
-    struct slot *slots;
-    struct pollfd *polls; /* (n_slots + 1), the last is wake_fd */
-    unsigned next;        /* where the search for a finished or idle slot begins */
+    unsigned n_wanted;                  /* the others, at the end, are leaving */
+    struct slot *slots;                 /* (n_slots) */
+    struct pollfd *polls;               /* (n_slots + 1), the last is wake_fd */
+    unsigned next; /* where the search for a finished or idle slot begins */
 };
 
-static unsigned n_workers_of(const struct pool_options *o)
+static unsigned n_workers_of(unsigned n_asked)
 {
-    long n = o->n_workers > 0 ? (long)o->n_workers : sysconf(_SC_NPROCESSORS_ONLN);
+    long n = n_asked > 0 ? (long)n_asked : sysconf(_SC_NPROCESSORS_ONLN);
     if (n < 1)
         return 1;
     return n < WORKERS_MAX ? (unsigned)n : WORKERS_MAX;
@@ -68,20 +68,32 @@ static int make_arguments(struct pool *p, const struct pool_options *o, struct e
     return made ? ERR_OK : err_oom(err, "worker pool");
 }
 
-static int allocate(struct pool *p, const struct pool_options *o, struct err *err)
+/* Room for n slots, all that are new made. */
+static int make_slots(struct pool *p, unsigned n, struct err *err)
 {
-    struct slot_context *c = &p->context;
-    unsigned n = n_workers_of(o);
-    p->worker_path = strdup(o->worker_path);
-    p->slots = calloc(n, sizeof(*p->slots));
-    p->polls = calloc(n + 1, sizeof(*p->polls));
-    c->message = malloc(PROTOCOL_REPLY_BYTES_MAX);
-    if (p->worker_path == NULL || p->slots == NULL || p->polls == NULL || c->message == NULL)
+    struct slot *slots = realloc(p->slots, n * sizeof(*slots));
+    if (slots != NULL)
+        p->slots = slots;
+    struct pollfd *polls = slots ? realloc(p->polls, (n + 1) * sizeof(*polls)) : NULL;
+    if (polls == NULL)
         return err_oom(err, "worker pool");
-    int status = make_arguments(p, o, err);
+    p->polls = polls;
+    int status = ERR_OK;
     for (; status == ERR_OK && p->n_slots < n; p->n_slots += status == ERR_OK)
         status = slot_init(&p->slots[p->n_slots], err);
     return status;
+}
+
+static int allocate(struct pool *p, const struct pool_options *o, struct err *err)
+{
+    struct slot_context *c = &p->context;
+    p->n_wanted = n_workers_of(o->n_workers);
+    p->worker_path = strdup(o->worker_path);
+    c->message = malloc(PROTOCOL_REPLY_BYTES_MAX);
+    if (p->worker_path == NULL || c->message == NULL)
+        return err_oom(err, "worker pool");
+    int status = make_arguments(p, o, err);
+    return status == ERR_OK ? make_slots(p, p->n_wanted, err) : status;
 }
 
 static void prepare(struct pool *p, const struct pool_options *o)
@@ -95,7 +107,7 @@ static void prepare(struct pool *p, const struct pool_options *o)
     c->options.worker_path = p->worker_path;
     c->next_seq = 1;
     nursery_init(&c->nursery, p->worker_path, p->argv, o->start_ms > 0 ? o->start_ms : START_MS,
-                 &config);
+                 o->waiting, &config);
 }
 
 /* Milliseconds until the next slot is due, at most until `end_us`; rounded up. */
@@ -113,10 +125,48 @@ static int timeout_ms_of(const struct pool *p, int64_t now_us, int64_t end_us)
     return ms < 60000 ? (int)ms : 60000;
 }
 
+/* Slots go from the end, once their workers have ended. */
+static void let_go(struct pool *p)
+{
+    int64_t now_us = clock_mono_us();
+    for (unsigned i = p->n_wanted; i < p->n_slots; i++)
+        (void)slot_leave(&p->slots[i], &p->context, now_us);
+    while (p->n_slots > p->n_wanted &&
+           slot_leave(&p->slots[p->n_slots - 1], &p->context, now_us)) {
+        p->n_slots--;
+        slot_done(&p->slots[p->n_slots], &p->context);
+    }
+}
+
+int pool_resize(struct pool *pool, unsigned n_workers, struct err *err)
+{
+    unsigned n = n_workers_of(n_workers);
+    if (n > pool->n_slots) {
+        unsigned n_before = pool->n_slots;
+        int status = make_slots(pool, n, err);
+        if (status != ERR_OK) {
+            while (pool->n_slots > n_before)
+                slot_done(&pool->slots[--pool->n_slots], &pool->context);
+            return status;
+        }
+    }
+    pool->n_wanted = n;
+    for (unsigned i = 0; i < pool->n_slots; i++)
+        pool->slots[i].is_leaving = i >= n;
+    return ERR_OK;
+}
+
+unsigned pool_n_wanted(const struct pool *pool)
+{
+    return pool->n_wanted;
+}
+
 /* One round: waits at most until end_us for something to do, and does it. True when wake_fd is
  * readable or a worker came up. */
 static bool turn(struct pool *p, int wake_fd, int64_t end_us)
 {
+    if (p->n_slots > p->n_wanted)
+        let_go(p);
     for (unsigned i = 0; i < p->n_slots; i++)
         p->polls[i] = slot_events(&p->slots[i]);
     p->polls[p->n_slots] = (struct pollfd){.fd = wake_fd, .events = POLLIN};
@@ -136,7 +186,7 @@ static bool turn(struct pool *p, int wake_fd, int64_t end_us)
 /* Runs the loop until every worker has said hello. */
 static int await_hellos(struct pool *p, struct err *err)
 {
-    int64_t end_us = clock_mono_us() + OPEN_US;
+    int64_t end_us = clock_mono_us() + 2 * p->context.nursery.start_ms * 1000;
     for (;;) {
         unsigned n_ready = 0;
         for (unsigned i = 0; i < p->n_slots; i++) {
@@ -149,7 +199,7 @@ static int await_hellos(struct pool *p, struct err *err)
         if (n_ready == p->n_slots)
             return ERR_OK;
         if (clock_mono_us() >= end_us)
-            return err_fatal(err, EX_CONFIG, "worker pool: %s: only %u of %u workers came up",
+            return err_fatal(err, EX_OSERR, "worker pool: %s: only %u of %u workers came up",
                              p->worker_path, n_ready, p->n_slots);
         turn(p, -1, end_us);
     }
@@ -181,7 +231,7 @@ int pool_open(const struct pool_options *options, struct pool **ret_pool, struct
 
 static bool is_idle(const struct slot *s)
 {
-    return s->state == SLOT_IDLE && !s->job.held;
+    return s->state == SLOT_IDLE && !s->job.held && !s->is_leaving;
 }
 
 /* Slots take turns, so that none is worn out and no result waits for ever. */

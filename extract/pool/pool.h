@@ -27,7 +27,11 @@ struct pool_options {
     int64_t deadline_ms, cpu_seconds;
     int64_t recycle_jobs, recycle_rss_bytes, address_space_bytes, max_media_bytes;
     bool require_sandbox;
-    int64_t start_ms; /* metammf-extract is ready by then; 0 = 10,000 */
+    /* metammf-extract is ready by then, its workers in twice that; 0 = 10,000 */
+    int64_t start_ms;
+    /* Called about twice a second while pool_open or pool_wait waits for metammf-extract itself,
+     * which may last start_ms: a caller that is watched says then that it is alive. NULL = none. */
+    void (*waiting)(void);
     const char
         *encoder[MODALITY_COUNT]; /* names of metammf-extract --encoder; NULL = built in */
 };
@@ -60,6 +64,11 @@ int pool_open(const struct pool_options *options, struct pool **ret_pool, struct
 /* ERR_RETRY when no worker is idle. The job's strings are copied into the message. */
 int pool_submit(struct pool *pool, const struct pool_job *job, struct err *err);
 unsigned pool_n_idle(const struct pool *pool);
+/* Another number of workers, 0 = one a core. New ones start, those too many finish the job that they have, as
+ * pool_wait goes on. ERR_RETRY without memory: the number stays. */
+int pool_resize(struct pool *pool, unsigned n_workers, struct err *err);
+/* How many there will be when that is done. */
+unsigned pool_n_wanted(const struct pool *pool);
 /* Waits at most timeout_ms for one result, also for `wake_fd` (-1 = none) to become readable.
  * True with *ret_result filled; false when nothing came in time, wake_fd is readable, or a
  * replaced worker has come up and can take a job. Deaths, respawns and deadlines are served here

@@ -418,7 +418,9 @@ struct pollfd slot_events(const struct slot *s)
 
 int64_t slot_due_us(const struct slot *s)
 {
-    return s->state == SLOT_IDLE ? INT64_MAX : s->due_us;
+    bool rests =
+        s->state == SLOT_IDLE || (s->state == SLOT_DOWN && s->is_leaving && !s->job.held);
+    return rests ? INT64_MAX : s->due_us;
 }
 
 /* Still there EXIT_US after its end was due. SIGKILL waits for a read that cannot be
@@ -444,7 +446,8 @@ static void serve_due(struct slot *s, struct slot_context *c, int64_t now_us)
 {
     switch (s->state) {
     case SLOT_DOWN:
-        spawn(s, c, now_us);
+        if (!s->is_leaving || s->job.held)
+            spawn(s, c, now_us);
         break;
     case SLOT_STARTING:
         err_retry(&s->err, EX_OSERR, "a worker sent no hello in time");
@@ -473,6 +476,13 @@ void slot_tick(struct slot *s, struct slot_context *c, short revents, int64_t no
         begin(s, c, now_us);
 }
 
+bool slot_leave(struct slot *s, struct slot_context *c, int64_t now_us)
+{
+    if (s->state == SLOT_IDLE && !s->job.held)
+        die(s, c, SLOT_CAUSE_RECYCLE, now_us);
+    return s->state == SLOT_DOWN && !s->job.held;
+}
+
 void slot_kill(struct slot *s)
 {
     if (s->worker.pidfd >= 0)
@@ -490,5 +500,7 @@ void slot_done(struct slot *s, struct slot_context *c)
     }
     if (s->job.media_fd >= 0)
         close(s->job.media_fd);
+    s->job.media_fd = -1;
     free(s->job.request);
+    s->job.request = NULL;
 }

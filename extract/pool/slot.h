@@ -72,6 +72,7 @@ struct slot {
     int64_t n_jobs;        /* done by this worker */
     unsigned n_failures;   /* deaths since the last job done */
     struct err err;        /* why the last start failed */
+    bool is_leaving;       /* takes no further job, and its worker ends with the one it has */
     struct slot_job job;
 };
 
@@ -87,6 +88,9 @@ void slot_tick(struct slot *s, struct slot_context *c, short revents, int64_t no
 int64_t slot_due_us(const struct slot *s);
 /* Moves the finished result out and frees the slot for the next job. */
 void slot_take(struct slot *s, struct pool_result *ret_result);
+/* Of a slot that is leaving: ends its worker when it has no job left. True when there is no worker any more:
+ * slot_done may follow. */
+bool slot_leave(struct slot *s, struct slot_context *c, int64_t now_us);
 /* Kills the worker without waiting; slot_done then waits for it, at most a second. */
 void slot_kill(struct slot *s);
 void slot_done(struct slot *s, struct slot_context *c);

@@ -60,9 +60,6 @@ int outfile_open(const char *path, struct outfile *ret_out, struct err *err)
     if (out.fd < 0)
         out.fd = open_named(&out);
     if (out.fd >= 0) {
-        /* Whatever umask root has: the daemon's user reads it too. The unit refuses the call, and needs
-         * it not. */
-        (void)!fchmod(out.fd, OUTFILE_MODE);
         *ret_out = out;
         return ERR_OK;
     }

@@ -1,33 +1,15 @@
 #!/usr/bin/env python3
-"""The section VERBS of metammf(1), as the verbs' own --help has it. A test compares, `ninja pages` writes.
+"""metammf(1): the verbs with their options, the common options and the exit codes, as the program's own --help has
+them. A test compares, `ninja pages` writes.
 
     verbs.py METAMMF PAGE           exit status 1 and the first line that differs, if one does
     verbs.py --write METAMMF PAGE
 """
 
-import os
 import re
-import subprocess
-import sys
 
-HEAD, NEXT = ".SH VERBS\n", ".SH OPTIONS\n"
-
-
-def help_of(metammf, *verb):
-    env = {**os.environ, "ARGP_HELP_FMT": "rmargin=5000,opt-doc-col=60", "LC_ALL": "C.UTF-8"}
-    return subprocess.run([metammf, *verb, "--help"], env=env, capture_output=True, text=True,
-                          check=True).stdout.splitlines()
-
-
-def roff(text):
-    """A '-' alone would be a hyphen, which nobody can copy into a shell."""
-    text = text.replace("\\", "\\e").replace("-", "\\-")
-    return "\\&" + text if text[:1] in (".", "'") else text
-
-
-def option(line):
-    names, _, doc = line.strip().partition("  ")
-    return [".TP", f".B {roff(names)}", roff(doc.strip())]
+import pages
+from pages import help_of, option, options, roff
 
 
 def paragraphs(lines):
@@ -66,35 +48,19 @@ def section(metammf, name):
     return out + [".PP"] + paragraphs(rest)
 
 
-def page(metammf):
-    lines = help_of(metammf)
+def verbs(metammf, lines):
     start = lines.index("Verbs:")
-    verbs = [line.split()[0] for line in lines[start + 1:lines.index("", start)]]
     out = []
-    for verb in verbs:
-        out += section(metammf, verb)
+    for line in lines[start + 1:lines.index("", start)]:
+        out += section(metammf, line.split()[0])
     text = "\n".join(out) + "\n"
-    return re.sub(r"(\.PP\n)+(?=\.(PP|SS|nf))", "", text)
+    return re.sub(r"(\.PP\n)+(?=\.(PP|SS|nf))", "", text).splitlines()
 
 
-def main():
-    write = sys.argv[1:2] == ["--write"]
-    metammf, path = sys.argv[-2:]
-    with open(path, encoding="utf-8") as f:
-        old = f.read()
-    start, end = old.index(HEAD) + len(HEAD), old.index(NEXT)
-    new = old[:start] + page(metammf) + old[end:]
-    if write:
-        if new != old:
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(new)
-        return 0
-    for number, (a, b) in enumerate(zip(old.splitlines() + [None], new.splitlines() + [None]), 1):
-        if a != b:
-            print(f"{path}:{number}: has {a!r}, the verbs' help {b!r}: ninja pages")
-            return 1
-    return 0
+def blocks_and_faults(_page, metammf):
+    lines = help_of(metammf)
+    return {"verbs": verbs(metammf, lines), "options": options(lines), "exits": pages.exits(lines)}, []
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    pages.main(blocks_and_faults)

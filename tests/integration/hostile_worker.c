@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -39,6 +40,11 @@ static unsigned char page[100000];
 static bool escaped;
 static const char *announced = "";
 
+static void never_say_hello(void)
+{
+    (void)pause();
+}
+
 void extractor_options_init(struct extractor_options *o)
 {
     *o = (struct extractor_options){0};
@@ -50,6 +56,10 @@ int extractor_new(const struct extractor_options *options, struct extractor **re
     (void)options;
     if (strcmp(announced, "poor") == 0)
         return err_oom(err, "hostile worker");
+    if (strcmp(announced, "killed") == 0) /* as by a kernel that is out of memory */
+        (void)kill(getpid(), SIGKILL);
+    if (strcmp(announced, "mute") == 0)
+        (void)pthread_atfork(NULL, NULL, never_say_hello);
     the_extractor.daemon_pid = getppid();
     the_extractor.n_flaky =
         mmap(NULL, sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

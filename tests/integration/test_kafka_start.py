@@ -3,7 +3,7 @@
 
     test_kafka_start.py TOOLS CASE [--seed N]
 
-Mock cluster (a simulation): start_end, takeover, roles, forget
+Mock cluster (a simulation): start_end, takeover, roles, forget, restored
 Real broker:                 grow_assign, grow_group
 """
 
@@ -238,7 +238,56 @@ def wait_users(case, users):
                    lambda: {row[2] for row in kept(case)}, lambda now: now == users)
 
 
-CASES = {f.__name__: f for f in (start_end, takeover, roles, forget, grow_assign, grow_group)}
+def metammf(case, *args):
+    r = subprocess.run([case.options.tools / "metammf", "--store", case.daemon.db_path, *args],
+                       capture_output=True, text=True)
+    assert r.returncode == 0, r.stderr
+    return r.stdout
+
+
+def generation(case):
+    with case.daemon.database() as db:
+        return db.execute("SELECT generation FROM store_generation").fetchone()[0]
+
+
+def restored(options, folder):
+    """An older backup in the place of the store: offsets go back, and what the cluster still has is read
+    again, once. Beside another cluster: exit 78, and what to do."""
+    case = Case(options, folder, "mock", "assign", seed_daemon=False)
+    case.daemon.start()
+    send_and_wait(case, clicks(60))
+    metammf(case, "backup", folder / "backup")  # while it runs
+    old, before = kept(case), generation(case)
+    send_and_wait(case, clicks(60, first=60))
+    wanted, ends = kept(case), case.ends()
+    case.daemon.stop()
+    said = metammf(case, "restore", "--force", folder / "backup")
+    assert "of Kafka cluster" in said and "read again" in said, said
+    assert kept(case) == old != wanted and generation(case) != before
+    case.daemon.start()
+    case.daemon.wait_log("offsets go back to then")
+    kt.wait_moving("what came since", case.daemon, case.daemon.offsets,
+                   lambda now: ends.items() <= now.items())
+    case.daemon.stop()
+    same = kept(case) == wanted
+
+    stranger = kt.MockCluster(options.tools, spares=1)
+    options.on_exit.callback(stranger.close)
+    for topic in (kt.VIDEOS, kt.INTERACTIONS):
+        stranger.create_topic(topic, PARTITIONS)
+    case.daemon.config.write_text(case.daemon.config.read_text().replace(
+        case.cluster.bootstrap, stranger.bootstrap))
+    case.daemon.start()
+    code = case.daemon.process.wait(60)
+    log = case.daemon.log_tail()
+    same = same and code == 78 and "use the store's cluster, or a new store" in log and (
+        kept(case) == wanted)
+    kt.say(f"mock restored: {len(old)} interactions in the backup, {len(wanted)} after the replay"
+           f"{'' if same else ': NOT the same'}")
+    return 0 if same else 1
+
+
+CASES = {f.__name__: f for f in (start_end, takeover, roles, forget, restored, grow_assign, grow_group)}
 
 if __name__ == "__main__":
     sys.exit(run(CASES))

@@ -87,6 +87,48 @@ static void pool_worker_over_its_memory_mark_is_recycled(void **state)
     pool_close(pool);
 }
 
+static void await_idle(struct pool *pool, unsigned n)
+{
+    int64_t start_us = clock_mono_us();
+    while (pool_n_idle(pool) != n && clock_mono_us() - start_us < 10000000)
+        assert_false(pool_wait(pool, -1, 1, &result));
+    assert_int_equal(pool_n_idle(pool), n);
+}
+
+/* The jobs that are under way when workers become too many are done, with a second worker each. */
+static void pool_resize_grows_and_lets_workers_finish(void **state)
+{
+    struct pool_stats stats;
+    unsigned n_fds = fixture_n_fds(), n_done = 0;
+    int leader = fixture_leader();
+    assert_int_equal(pool_resize(*state, 5, NULL), ERR_OK);
+    assert_int_equal(pool_n_wanted(*state), 5);
+    await_idle(*state, 5);
+    assert_int_equal(fixture_session(leader).n_alive, 6);
+    run_many(*state, 20);
+    for (unsigned i = 0; i < 5; i++)
+        submit(*state, i, "hang", -1);
+    assert_int_equal(pool_resize(*state, 1, NULL), ERR_OK);
+    assert_int_equal(pool_n_idle(*state), 0);
+    while (n_done < 5) {
+        if (!pool_wait(*state, -1, 1000, &result))
+            continue;
+        assert_string_equal(result.err.reason, "worker_deadline");
+        n_done++;
+    }
+    await_idle(*state, 1);
+    while (fixture_session(leader).n_alive > 2)
+        assert_false(pool_wait(*state, -1, 1, &result));
+    assert_false(pool_wait(*state, -1, 1, &result));
+    assert_int_equal(fixture_n_fds(), n_fds - 2); /* a socket and a pidfd */
+    pool_stats(*state, &stats);
+    assert_int_equal(stats.n_workers, 1);
+    run_many(*state, 3);
+    assert_int_equal(pool_resize(*state, 2, NULL), ERR_OK);
+    await_idle(*state, 2);
+    assert_int_equal(fixture_n_fds(), n_fds);
+}
+
 static void pool_killed_zygote_is_replaced(void **state)
 {
     int leader = fixture_leader();
@@ -239,6 +281,24 @@ static void pool_open_short_of_memory_is_no_configuration_error(void **state)
     assert_int_equal(pool_open(&options, &pool, &err), ERR_FATAL);
     assert_int_equal(err.exit_code, EX_OSERR);
     assert_non_null(strstr(err.text, "memory"));
+    options.encoder[MODALITY_VISUAL] = "killed";
+    assert_int_equal(pool_open(&options, &pool, &err), ERR_FATAL);
+    assert_int_equal(err.exit_code, EX_OSERR);
+    assert_non_null(strstr(err.text, "killed"));
+}
+
+/* A machine that is too busy for the workers' hellos is no fault of the settings either. */
+static void pool_open_too_slow_is_no_configuration_error(void **state)
+{
+    struct pool_options options = default_options();
+    struct pool *pool = NULL;
+    struct err err = {0};
+    (void)state;
+    options.encoder[MODALITY_VISUAL] = "mute";
+    options.start_ms = 500;
+    assert_int_equal(pool_open(&options, &pool, &err), ERR_FATAL);
+    assert_int_equal(err.exit_code, EX_OSERR);
+    assert_non_null(strstr(err.text, "workers came up"));
 }
 
 /* Of this process: whatever it is that makes another one fails, as beyond TasksMax= of the unit. */
@@ -417,7 +477,14 @@ static void pool_worker_that_cannot_start_again_gives_the_job_back(void **state)
     remove_copy(&worker);
 }
 
-/* Each of six would wait start_ms for it, one after the other. */
+static unsigned n_waited;
+
+static void count_waiting(void)
+{
+    n_waited++;
+}
+
+/* Each of six would wait start_ms for it, one after the other. Whoever waits hears of it. */
 static void pool_process_that_hangs_is_waited_for_once(void **state)
 {
     struct copy worker = copy_worker();
@@ -425,8 +492,10 @@ static void pool_process_that_hangs_is_waited_for_once(void **state)
     (void)state;
     options.worker_path = worker.path;
     options.n_workers = 6;
-    options.start_ms = 1000;
+    options.start_ms = 1200;
+    options.waiting = count_waiting;
     struct pool *pool = open_pool(&options);
+    n_waited = 0;
     assert_int_equal(unlink(worker.path), 0);
     FILE *script = fopen(worker.path, "w");
     assert_non_null(script);
@@ -438,6 +507,7 @@ static void pool_process_that_hangs_is_waited_for_once(void **state)
     while (pool_n_idle(pool) > 0)
         (void)pool_wait(pool, -1, 10, &result);
     assert_in_range(clock_mono_us() - start_us, 0, 4 * 1000 * 1000);
+    assert_true(n_waited >= 2);
     pool_close(pool);
     struct err err = {0}; /* a machine that is short of memory is slow, too */
     assert_int_equal(pool_open(&options, &pool, &err), ERR_FATAL);
@@ -494,11 +564,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pool_thousand_jobs_recycle_and_stay_flat),
         cmocka_unit_test(pool_worker_over_its_memory_mark_is_recycled),
+        CASE(pool_resize_grows_and_lets_workers_finish),
         CASE(pool_killed_zygote_is_replaced),
         cmocka_unit_test(pool_close_leaves_no_process_and_no_descriptor),
         cmocka_unit_test(pool_daemon_killed_takes_its_workers_along),
         cmocka_unit_test(pool_open_bad_executable_is_a_configuration_error),
         cmocka_unit_test(pool_open_short_of_memory_is_no_configuration_error),
+        cmocka_unit_test(pool_open_too_slow_is_no_configuration_error),
         cmocka_unit_test(pool_open_short_of_processes_is_no_configuration_error),
         cmocka_unit_test(pool_open_takes_what_the_worker_announces),
         cmocka_unit_test(pool_open_refuses_an_unsound_announcement),

@@ -8,13 +8,16 @@ What is checked: the daemon's own command line, sd_notify messages on a socket o
 SIGTERM, kill -9. See processtest.py.
 """
 
+import contextlib
 import json
 import os
 import pathlib
 import re
 import resource
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 import unittest
@@ -186,7 +189,8 @@ class Daemon(WithSite):
         text = self.site.config.read_text().replace("media = {", "media = { max_bytes = 1073741824;")
         self.site.config.write_text(text)
         self.site.daemon.send_signal(signal.SIGHUP)
-        wait_for("log", lambda: "media.max_bytes (more) stays as it was" in self.site.read_log())
+        wait_for("log", lambda: re.search(r"next restart only: media\.max_bytes",
+                                          self.site.read_log()))
         self.site.write_config()
         self.assertEqual(self.site.http("/livez")[0], 200)
 
@@ -289,6 +293,42 @@ class ShortOfDescriptors(WithSite):
         self.assertEqual(site.stop()[0], 0)
 
 
+class ClockAhead(WithSite):
+    """A start with the clock two years ahead: the same as a store that lies two years behind it."""
+
+    JUMP_US = 730 * 86400 * 10 ** 6
+
+    def test_what_is_old_waits(self):
+        site = self.site
+        site.write_config("store = { keep_interactions_days = 365; };")
+        site.start()
+        site.drop("one.ndjson", ['{"user_id": "u1", "item_id": "clip-000"}', "rubbish"])
+        wait_for("both", lambda: self.json("status")["counts"]["dead_letters"] == 1 and
+                 self.json("status")["counts"]["interactions"] == 1)
+        self.assertEqual(self.json("status")["daemon"]["retention_wait"], "")
+        for kind in ("interactions", "dead_letters", "vectors", "trainings"):
+            self.assertEqual(
+                site.metric(f'metammf_retention_removed_total{{kind="{kind}"}}'), 0)
+        self.assertEqual(site.stop()[0], 0)
+        with contextlib.closing(sqlite3.connect(site.store)) as db, db:
+            for table in ("interaction", "dead_letter"):
+                db.execute(f"UPDATE {table} SET ts_ms = ts_ms - ?", (self.JUMP_US / 1000,))
+            db.execute("UPDATE meta SET value = CAST(value AS INTEGER) - ? WHERE name = 'clock_us'",
+                       (self.JUMP_US,))
+        site.start()
+        wait_for("retention", lambda: "retention waits: the clock jumped ahead by 730 days"
+                 in site.read_log())
+        status = self.json("status")
+        self.assertEqual((status["counts"]["interactions"], status["counts"]["dead_letters"]), (1, 1))
+        self.assertIn("jumped ahead by 730 days", status["daemon"]["retention_wait"])
+        self.assertIn("\nretention    waits: the clock jumped", self.verb(0, "status").stdout)
+        self.assertEqual(site.metric("metammf_retention_waits"), 1)
+        said = self.verb(75, "dlq", "purge", "--all", "--older-than", "30").stderr
+        self.assertIn("jumped ahead by 730 days", said)
+        self.assertEqual(self.json("dlq", "purge", "--all")["purged"], 1)
+        self.assertEqual(site.stop()[0], 0)
+
+
 class BrokerAway(WithSite):
     def test_starts_waits_and_stops_in_time(self):
         """READY does not wait for the broker; /readyz does; SIGTERM takes less than 10 s."""
@@ -307,6 +347,30 @@ class BrokerAway(WithSite):
         self.assertEqual(code, 0, site.read_log())
         self.assertLess(seconds, 10)
         print(f"stopped in {seconds:.2f} s with the broker away")
+
+
+class WorkersThatHang(WithSite):
+    def test_livez_is_answered_while_a_start_of_the_workers_hangs(self):
+        """It may last 10 s, and a part that is silent for 5 s counts as hung."""
+        site = self.site
+        worker = site.dir / "metammf-extract"
+        shutil.copy(TOOLS / "metammf-extract", worker)
+        site.write_config(f'extract = {{ worker_path = "{worker}"; workers = 1; }};')
+        site.start()
+        forks = [int(pid) for children in pathlib.Path(f"/proc/{site.daemon.pid}/task").glob("*/children")
+                 for pid in children.read_text().split()]
+        worker.unlink()
+        worker.write_text("#!/bin/sh\nexec sleep 1000\n")
+        worker.chmod(0o755)
+        for pid in forks:
+            os.kill(pid, signal.SIGKILL)
+
+        def told():
+            self.assertEqual(site.http("/livez"), (200, "ok\n"))
+            return site.http("/readyz") == (503, "waiting: no worker can be started\n")
+
+        wait_for("no worker can be started", told)
+        site.stop()
 
 
 if __name__ == "__main__":

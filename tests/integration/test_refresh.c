@@ -8,6 +8,7 @@
 #include "store/reading.h"
 #include "store/writing.h"
 
+#include <glob.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -263,6 +264,77 @@ static void model_that_cannot_be_followed_harms_nothing(void **state)
         pairs[i][1] = 5;
     }
     fixture_pairs(&f, pairs, 500);
+    fixture_settle(&f);
+    check(&f, touched, 3);
+    fixture_close(&f);
+}
+
+/* The last byte of every model's file; twice is as it was. */
+static void flip_last_bytes(struct refresh_fixture *f)
+{
+    char pattern[128];
+    glob_t found;
+
+    snprintf(pattern, sizeof(pattern), "%s/trained-*/model.safetensors", f->folder);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        FILE *file = fopen(found.gl_pathv[i], "r+b");
+        assert_non_null(file);
+        assert_int_equal(fseek(file, -1, SEEK_END), 0);
+        int c = fgetc(file);
+        assert_int_equal(fseek(file, -1, SEEK_END), 0);
+        assert_int_equal(fputc(c ^ 1, file), c ^ 1);
+        assert_int_equal(fclose(file), 0);
+    }
+    globfree(&found);
+}
+
+/* The flip alone, without a look at the files. */
+static void set_active(struct refresh_fixture *f, int64_t model_id)
+{
+    pthread_mutex_lock(&f->lock);
+    refresh_ok(f, store_model_activate(f->st, model_id, &f->err));
+    pthread_mutex_unlock(&f->lock);
+    refresh_wake(f->refresh);
+}
+
+/* A file of other bytes is refused once. What waits then waits for another model: it is not computed over and
+ * over for the one that is not active any more. Put right and activated again, it is followed. */
+static void refused_model_leaves_the_work_undone(void **state)
+{
+    static const char *const touched[] = {"u101", "u450", "i5"};
+    struct refresh_fixture f;
+    struct refresh_status before, after;
+    uint32_t pairs[500][2];
+
+    (void)state;
+    fill(&f);
+    refresh_ok(&f, settings_set(&f.s, "refresh.interval_ms", "100", &f.err));
+    refresh_ok(&f, settings_set(&f.s, "store.retry_ms", "100", &f.err));
+    fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
+    int64_t first = f.model_id;
+    fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 4);
+    int64_t second = f.model_id;
+    fixture_activate(&f, first);
+    fixture_start(&f);
+    fixture_settle(&f);
+    flip_last_bytes(&f);
+    set_active(&f, second);
+    for (uint32_t i = 0; i < 500; i++) {
+        pairs[i][0] = 100 + i;
+        pairs[i][1] = 5;
+    }
+    fixture_pairs(&f, pairs, 500);
+    assert_false(refresh_drain(f.refresh, 500));
+    refresh_status(f.refresh, &before);
+    assert_false(refresh_drain(f.refresh, 500));
+    refresh_status(f.refresh, &after);
+    assert_int_equal(after.n_edges, before.n_edges);
+    assert_int_equal(after.n_touches, 500);
+    flip_last_bytes(&f);
+    fixture_activate(&f, first);
+    fixture_settle(&f);
+    fixture_activate(&f, second);
     fixture_settle(&f);
     check(&f, touched, 3);
     fixture_close(&f);
@@ -559,6 +631,7 @@ int main(void)
         cmocka_unit_test(restart_catches_up),
         cmocka_unit_test(flips_need_nothing_else),
         cmocka_unit_test(model_that_cannot_be_followed_harms_nothing),
+        cmocka_unit_test(refused_model_leaves_the_work_undone),
         cmocka_unit_test(deleted_item_leaves_the_graph),
         cmocka_unit_test(dislike_turns_an_edge_off),
         cmocka_unit_test(what_counts_for_nothing_moves_nothing),

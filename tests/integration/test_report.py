@@ -111,8 +111,9 @@ class Report(Readers):
         self.fill(store)
         page = self.page(store=store)
         for words in ("rejected candidate", "overall", "cold items", "validation NDCG@20",
-                      "training loss", "rejected", "0.1200", HOSTILE.replace("\x1b", " ")):
+                      "training loss", "rejected", "0.1200", HOSTILE[:-1].replace("\x1b", " ")):
             self.assertIn(words, page.text)
+        self.assertNotRegex(page.text, "[\x1b\u202e]")
         rings = [a for t, a in page.tags if t == "circle" and a.get("class") == "ring"]
         self.assertEqual(len(rings), 3 + 1)  # overall, warm, cold, and the legend's
         cold = [a for t, a in page.tags if t == "circle" and a.get("class") == "cold"]

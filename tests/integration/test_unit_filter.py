@@ -19,7 +19,7 @@ def members(group):
                          capture_output=True).stdout
     names = set()
     for line in out.splitlines()[1:]:
-        word = line.strip()
+        word = re.sub(r"\x1b\[[0-9;]*m", "", line).strip()  # systemd 255 colours what is no terminal
         if word.startswith("@"):
             names |= members(word)
         elif word and not word.startswith("#"):

@@ -212,6 +212,8 @@ class Verbs(WithSite):
         self.assertTrue(d["ok"])
         self.assertEqual({frozenset(c) for c in d["checks"]},
                          {frozenset({"check", "verdict", "detail", "next"})})
+        disk, = (c for c in d["checks"] if c["check"] == "disk")
+        self.assertRegex(disk["detail"], r"^/.*: [\d.]+ GB free$")
         broken = self.site.dir / "broken.conf"
         broken.write_text("nonsense = 1;\n")
         r = self.site.metammf("doctor", "--json", store=["--config", broken])

@@ -36,6 +36,7 @@ struct fake_pool {
 struct stored_item {
     const char *item_id, *media_uri, *title;
     const char *encoder_id[2];
+    int n_fail; /* so many reads of a sound fail for now */
 };
 
 extern struct fake_pool fake;

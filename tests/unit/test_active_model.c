@@ -100,15 +100,17 @@ static void open_again_loads_the_same_model(void **state)
     assert_int_equal(active_model_newer(&b->model, b->st, &b->s, &newer, NULL), ERR_NONE);
 }
 
-static void open_of_a_changed_file_is_refused(void **state)
+/* The file of the active model; nobody has it in memory, who would not read it again. */
+static void let_go(struct bench *b, char ret_path[512])
 {
-    struct bench *b = *state;
-    struct err err;
     struct store_model row = active_row(b);
-    char path[512];
-    snprintf(path, sizeof(path), "%s/%s", b->folder, row.file);
+    snprintf(ret_path, 512, "%s/%s", b->folder, row.file);
     store_model_done(&row);
-    active_model_done(&b->model); /* who has it does not read the file again */
+    active_model_done(&b->model);
+}
+
+static void flip_last_bit(const char *path)
+{
     FILE *file = fopen(path, "r+");
     assert_non_null(file);
     fseek(file, -1, SEEK_END);
@@ -116,17 +118,55 @@ static void open_of_a_changed_file_is_refused(void **state)
     fseek(file, -1, SEEK_END);
     fputc(last ^ 1, file);
     fclose(file);
+}
+
+/* Of the same encoders: its bytes are the same, so nothing is lost. */
+static void open_seeds_a_lost_untrained_model_again(void **state)
+{
+    struct bench *b = *state;
+    int64_t model_id = b->model.model_id;
+    char path[512];
+    let_go(b, path);
+    flip_last_bit(path);
+    assert_int_equal(active_model_open(b->st, &b->s, encoders, &b->model, NULL), ERR_OK);
+    assert_int_equal(b->model.model_id, model_id);
+    assert_non_null(b->model.model);
+    let_go(b, path);
+    remove(path);
+    assert_int_equal(active_model_open(b->st, &b->s, encoders, &b->model, NULL), ERR_OK);
+    assert_int_equal(b->model.model_id, model_id);
+    assert_non_null(b->model.model);
+}
+
+/* Of other encoders than today's: nobody can make it again. */
+static void open_of_a_changed_file_gives_no_model(void **state)
+{
+    static const struct encoder_identity others[MODALITY_COUNT] = {
+        {MODALITY_VISUAL, 6, "seeing-2"},
+        {MODALITY_ACOUSTIC, 2, "hearing-1"},
+        {MODALITY_TEXTUAL, 5, "reading-3:aa"},
+    };
+    struct bench *b = *state;
+    struct err err;
+    char path[512];
+    let_go(b, path);
+    flip_last_bit(path);
 
     struct active_model again = {0}, newer;
-    assert_int_equal(active_model_open(b->st, &b->s, encoders, &again, &err), ERR_FATAL);
+    assert_int_equal(active_model_newer(&again, b->st, &b->s, &newer, &err), ERR_FATAL);
     assert_int_equal(err.exit_code, EX_DATAERR);
     assert_non_null(strstr(err.text, "sha256"));
-    assert_int_equal(active_model_newer(&again, b->st, &b->s, &newer, &err), ERR_FATAL);
     assert_int_equal(active_model_newer(&again, b->st, &b->s, &newer, &err), ERR_NONE);
+    assert_int_equal(active_model_open(b->st, &b->s, others, &again, &err), ERR_OK);
+    assert_null(again.model);
+    assert_int_equal(again.model_id, 0);
+    assert_int_not_equal(again.refused_id, 0);
+    assert_non_null(strstr(err.text, "train a new one"));
 
     remove(path);
     again = (struct active_model){0};
-    assert_int_equal(active_model_open(b->st, &b->s, encoders, &again, &err), ERR_FATAL);
+    assert_int_equal(active_model_open(b->st, &b->s, others, &again, &err), ERR_OK);
+    assert_null(again.model);
     assert_int_equal(err.exit_code, EX_NOINPUT);
 }
 
@@ -137,7 +177,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(open_of_a_new_store_seeds_an_untrained_model),
         CASE(open_again_loads_the_same_model),
-        CASE(open_of_a_changed_file_is_refused),
+        CASE(open_seeds_a_lost_untrained_model_again),
+        CASE(open_of_a_changed_file_gives_no_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,6 +84,38 @@ static void arena_strings_are_copied_and_ended(void **state)
     arena_done(&a);
 }
 
+/* As many blocks of either kind as there may be before the mark and after it. */
+static void arena_rewind_gives_back_what_came_after(void **state)
+{
+    static const size_t sizes[] = {10, 3000, 5000, 100, 70000, 1};
+    enum { N = sizeof(sizes) / sizeof(sizes[0]) };
+
+    (void)state;
+    for (size_t before = 0; before <= N; before++) {
+        for (size_t after = 0; after <= N; after++) {
+            struct arena a = {0};
+            char *kept[N], *first[N];
+
+            for (size_t i = 0; i < before; i++)
+                kept[i] = memset(arena_alloc(&a, sizes[i]), 'k', sizes[i]);
+            size_t used = a.used_bytes;
+            struct arena_mark mark = arena_mark(&a);
+            for (int round = 0; round < 3; round++) {
+                for (size_t i = 0; i < after; i++)
+                    first[i] = memset(arena_alloc(&a, sizes[N - 1 - i]), 'x', sizes[N - 1 - i]);
+                arena_rewind(&a, mark);
+                assert_int_equal(a.used_bytes, used);
+            }
+            (void)first;
+            for (size_t i = 0; i < before; i++)
+                for (size_t at = 0; at < sizes[i]; at++)
+                    assert_int_equal(kept[i][at], 'k');
+            assert_int_equal(*(char *)arena_alloc(&a, 100), 0);
+            arena_done(&a);
+        }
+    }
+}
+
 static void arena_done_twice_is_harmless(void **state)
 {
     struct arena a = {0};
@@ -102,6 +134,7 @@ int main(void)
         cmocka_unit_test(arena_alloc_after_done_is_zeroed_again),
         cmocka_unit_test(arena_alloc_absurd_sizes_are_refused),
         cmocka_unit_test(arena_strings_are_copied_and_ended),
+        cmocka_unit_test(arena_rewind_gives_back_what_came_after),
         cmocka_unit_test(arena_done_twice_is_harmless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,8 +51,6 @@ static unsigned decode(bool leave_out, int64_t *sums)
         AVPacket *pkt = t->packets[i].av;
         pkt->pts = i;
         pkt->dts = AV_NOPTS_VALUE;
-        /* The edit list may hide the last one: FFmpeg 7.1 would not give its frame out. */
-        pkt->flags &= ~AV_PKT_FLAG_DISCARD;
         if (av1_is_unreferenced(&seq, pkt->data, (size_t)pkt->size) && leave_out) {
             n_out++;
             continue;

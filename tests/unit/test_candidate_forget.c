@@ -6,6 +6,7 @@
 #include "fusion/model/fuse.h"
 
 #include <sys/stat.h>
+#include <time.h>
 
 static bool has_vector(struct bench *b, const char *user_id)
 {
@@ -72,6 +73,34 @@ static void publish_leaves_out_who_was_forgotten_since(void **state)
     assert_false(has_vector(b, "u1"));
     assert_true(has_vector(b, "u2"));
     assert_int_equal(count_pairs(b, model_id, "u1"), 0);
+}
+
+static int64_t a_day_ago(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (now.tv_sec - 86400) * INT64_C(1000000);
+}
+
+/* The training read the store, then the clock went back; as when the record of a forgetting lay in the log. */
+static void publish_leaves_out_who_was_forgotten_by_an_older_time(void **state)
+{
+    static const struct clock_source back = {a_day_ago, a_day_ago};
+    struct bench *b = *state;
+    struct candidate_target t = target(b);
+
+    json_object_set_new(b->c.metrics, "read_us", json_integer(clock_real_us()));
+    json_object_set_new(b->c.metrics, "read_forgettings", json_integer(0));
+    assert_ok(&b->f, candidate_write(b->f.dir, &b->c, &b->f.err));
+    clock_inject(&back);
+    forget_and_come_back(b, "u1");
+    clock_inject(NULL);
+    int64_t model_id = publish(b);
+    assert_false(folder_names(b, model_id, "u1"));
+    assert_ok(&b->f, candidate_activate(&t, model_id, &b->f.err));
+    assert_false(has_vector(b, "u1"));
+    assert_true(has_vector(b, "u2"));
 }
 
 /* Whichever write of a publication it comes before. */
@@ -154,6 +183,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(publish_leaves_out_who_was_forgotten_since),
+        CASE(publish_leaves_out_who_was_forgotten_by_an_older_time),
         CASE(publish_leaves_out_who_is_forgotten_meanwhile),
         CASE(forget_in_files_then_a_rollback_brings_nothing_back),
         CASE(forget_in_files_leaves_later_models_alone),

@@ -1,8 +1,6 @@
 /* What the verbs of metammf share; the verbs themselves are tested as executables. */
 #include "daemon/cli/cli.h"
 
-#include "daemon/service/reload.h"
-
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -102,33 +100,6 @@ static void load_missing_settings_says_what_to_give(void **state)
     assert_false(cli.loaded);
 }
 
-static void unchangeable_keys_are_named(void **state)
-{
-    static const char *const changes[][2] = {
-        {"source", "spool"},          {"kafka.bootstrap_servers", "h:1"},
-        {"kafka.mode", "assign"},     {"kafka.video_topics", "a,b"},
-        {"kafka.partitions", "1,2"},  {"kafka.properties", "linger.ms=1"},
-        {"http.port", "1"},           {"control.socket", "/run/x"},
-        {"spool.keep_files", "false"}};
-    char keys[512];
-    struct err err;
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
-        struct settings old, now;
-
-        assert_int_equal(settings_init(&old), ERR_OK);
-        assert_int_equal(settings_init(&now), ERR_OK);
-        service_reload_unchangeable(&old, &now, keys, sizeof(keys));
-        assert_string_equal(keys, "");
-        assert_int_equal(settings_set(&now, changes[i][0], changes[i][1], &err), ERR_OK);
-        service_reload_unchangeable(&old, &now, keys, sizeof(keys));
-        assert_string_equal(keys, changes[i][0]);
-        settings_done(&old);
-        settings_done(&now);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -137,7 +108,6 @@ int main(void)
         cmocka_unit_test(numbers_for_people_are_short),
         cmocka_unit_test(load_store_alone_uses_the_defaults),
         cmocka_unit_test(load_missing_settings_says_what_to_give),
-        cmocka_unit_test(unchangeable_keys_are_named),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

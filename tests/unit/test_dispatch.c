@@ -324,6 +324,19 @@ static void an_update_that_is_tried_again_takes_no_more_memory(void **state)
     assert_int_equal(bytes_after_tries(b, 3), once);
 }
 
+/* Nor a store that cannot be read for a while. */
+static void an_update_whose_row_is_read_again_takes_no_more_memory(void **state)
+{
+    struct bench *b = *state;
+    stored.item_id = "v";
+    stored.media_uri = "file:///nowhere/v.mp4";
+    stored.encoder_id[MODALITY_VISUAL] = "enc:0";
+    size_t once = bytes_after_tries(b, 0);
+    stored.n_fail = 3;
+    assert_int_equal(bytes_after_tries(b, 0), once);
+    assert_int_equal(stored.n_fail, 0);
+}
+
 static void update_after_another_encoder_opens_the_media(void **state)
 {
     struct bench *b = *state;
@@ -566,6 +579,7 @@ int main(void)
         CASE(a_raw_event_is_parsed_again_before_later_ones),
         CASE(update_of_text_keeps_stored_features),
         CASE(an_update_that_is_tried_again_takes_no_more_memory),
+        CASE(an_update_whose_row_is_read_again_takes_no_more_memory),
         CASE(update_after_another_encoder_opens_the_media),
         CASE(media_that_fails_becomes_a_dead_letter),
         CASE(the_digest_of_media_is_the_workers_work),

@@ -1,6 +1,7 @@
 #include "daemon/base/ids.h"
 #include "daemon/event/event.h"
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -69,6 +70,44 @@ static void parse_bare_video_fills_every_field(void **state)
     assert_string_equal(item->lang, "en");
     assert_int_equal(item->sha256[0], 'e');
     assert_int_equal(item->event_us, INT64_C(1767323045000000));
+    item_free(item);
+}
+
+static int n_allowed = INT_MAX;
+
+void *__real_malloc(size_t bytes);
+void *__wrap_malloc(size_t bytes);
+
+void *__wrap_malloc(size_t bytes)
+{
+    return n_allowed-- > 0 ? __real_malloc(bytes) : NULL;
+}
+
+/* Without memory the item is as before, however often it is tried, and holds no more. */
+static void parse_without_memory_leaves_the_item_as_it_was(void **state)
+{
+    static const char json[] =
+        "{\"specversion\": \"1.0\", \"id\": \"1\", \"source\": \"s\", \"type\": "
+        "\"video.updated\", \"data\": {\"item_id\": "
+        "\"v1\", \"title\": \"T\", "
+        "\"tags\": [\"a\", \"b\"], \"published_at\": \"2026-01-02T03:04:05Z\"}}";
+    struct item *item = with_value(json), before = *item;
+    int status = ERR_RETRY, n = 0;
+
+    (void)state;
+    for (; status == ERR_RETRY && n < 1000; n++) {
+        struct err err;
+        n_allowed = n;
+        status = event_parse(&event_rules_plain, item, &err);
+        n_allowed = INT_MAX;
+        if (status == ERR_RETRY)
+            assert_memory_equal(item, &before, sizeof(before));
+        else if (status != ERR_OK)
+            fail_msg("with %d allocations: %s", n, err.text);
+    }
+    assert_int_equal(status, ERR_OK);
+    assert_true(n > 10);
+    assert_string_equal(item->title, "T");
     item_free(item);
 }
 
@@ -562,6 +601,7 @@ static void parse_over_long_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parse_without_memory_leaves_the_item_as_it_was),
         cmocka_unit_test(parse_bare_video_fills_every_field),
         cmocka_unit_test(parse_type_narrows_the_role),
         cmocka_unit_test(parse_type_unknown_is_quoted),

@@ -1,3 +1,4 @@
+#include "config/clock.h"
 #include "daemon/http/http.h"
 
 #include <arpa/inet.h>
@@ -6,11 +7,17 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
+
+#define PATIENCE_MS 30000
 
 struct world {
     struct http *http;
@@ -174,6 +181,98 @@ static void idle_connections_leave_room_for_one_more_after_they_go(void **state)
     check(*state, "GET", "/livez", "HTTP/1.1 200", "ok\n");
 }
 
+/* 40 clients that send a byte of a header now and then, and are never silent for long. */
+#define SLOW 40
+
+struct slow {
+    int fds[SLOW];
+    atomic_bool done;
+    atomic_uint n_rounds;
+};
+
+static void *feed_slowly(void *arg)
+{
+    struct slow *slow = arg;
+
+    while (!atomic_load(&slow->done)) {
+        for (size_t i = 0; i < SLOW; i++)
+            (void)send(slow->fds[i], "G", 1, MSG_NOSIGNAL); /* some have been cut */
+        atomic_fetch_add(&slow->n_rounds, 1);
+        (void)poll(NULL, 0, 20);
+    }
+    return NULL;
+}
+
+static void slow_clients_starve_nobody(void **state)
+{
+    const char request[] = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+    struct slow slow = {.done = false};
+    char answer[16] = "";
+    pthread_t thread;
+
+    for (size_t i = 0; i < SLOW; i++)
+        slow.fds[i] = connect_to(*state);
+    assert_int_equal(pthread_create(&thread, NULL, feed_slowly, &slow), 0);
+    while (atomic_load(&slow.n_rounds) < 3)
+        (void)poll(NULL, 0, 1);
+    for (int i = 0; i < 14; i++) {
+        struct pollfd fd = {.fd = connect_to(*state), .events = POLLIN};
+
+        assert_int_equal(send(fd.fd, request, sizeof(request) - 1, MSG_NOSIGNAL),
+                         sizeof(request) - 1);
+        assert_int_equal(poll(&fd, 1, PATIENCE_MS), 1);
+        assert_int_equal(recv(fd.fd, answer, 12, MSG_WAITALL), 12);
+        assert_string_equal(answer, "HTTP/1.1 200");
+        close(fd.fd);
+    }
+    atomic_store(&slow.done, true);
+    pthread_join(thread, NULL);
+    for (size_t i = 0; i < SLOW; i++)
+        close(slow.fds[i]);
+}
+
+static _Atomic int64_t ahead_us;
+
+static int64_t clock_ahead(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000 + atomic_load(&ahead_us);
+}
+
+/* Never silent, never done: after 5 s in all it is cut. Here a second is over with each byte. */
+static void connection_has_5_s_in_all(void **state)
+{
+    static const struct clock_source source = {clock_ahead, clock_ahead};
+    struct pollfd fd = {.events = POLLIN};
+    char byte;
+    int s = 0;
+
+    clock_inject(&source);
+    fd.fd = connect_to(*state);
+    while (s < 60 && poll(&fd, 1, 20) == 0) {
+        (void)send(fd.fd, "G", 1, MSG_NOSIGNAL);
+        atomic_fetch_add(&ahead_us, 1000000);
+        s++;
+    }
+    assert_in_range(s, 5, 59);
+    assert_true(recv(fd.fd, &byte, 1, 0) <= 0);
+    close(fd.fd);
+    check(*state, "GET", "/livez", "HTTP/1.1 200", "ok\n");
+    clock_inject(NULL);
+}
+
+static void connection_has_one_request(void **state)
+{
+    const char *line = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+    char *answer = ask_raw(*state, line);
+
+    assert_memory_equal(answer, "HTTP/1.1 200", 12);
+    assert_non_null(strstr(answer, "Connection: close\r\n"));
+    free(answer);
+}
+
 static void start_says_what_is_wrong(void **state)
 {
     const struct world *w = *state;
@@ -200,6 +299,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(garbage_does_not_stop_the_server, setup, teardown),
         cmocka_unit_test_setup_teardown(idle_connections_leave_room_for_one_more_after_they_go,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(slow_clients_starve_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(connection_has_5_s_in_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(connection_has_one_request, setup, teardown),
         cmocka_unit_test_setup_teardown(start_says_what_is_wrong, setup, teardown),
     };
 

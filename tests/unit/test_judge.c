@@ -222,6 +222,30 @@ static void judge_refuses_an_active_model_with_other_files(void **state)
     assert_non_null(strstr(b->f.err.text, "sha256"));
 }
 
+/* Nothing to compare with, and only then. */
+static void judge_alone_is_for_a_lost_model(void **state)
+{
+    struct bench *b = *state;
+    struct gate_case g = {0};
+    struct store_model m = {0};
+    char path[512];
+    make_candidate(b, bad, all, 4);
+    publish(b);
+    make_candidate(b, good, all, 4);
+    assert_int_equal(judge_alone(b->f.st, &b->f.s, b->f.dir, b->held, NULL, &g, &b->f.err),
+                     ERR_FATAL);
+    assert_non_null(strstr(b->f.err.text, "its file is there: compare with it"));
+    assert_ok(&b->f, store_model_active(b->f.st, &m, &b->f.err));
+    snprintf(path, sizeof path, "%s/%s", b->f.folder, m.file);
+    store_model_done(&m);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(judge_run(b->f.st, &b->f.s, b->f.dir, b->held, NULL, &g, &b->f.err),
+                     ERR_FATAL);
+    assert_int_equal(b->f.err.exit_code, EX_NOINPUT);
+    assert_ok(&b->f, judge_alone(b->f.st, &b->f.s, b->f.dir, b->held, NULL, &g, &b->f.err));
+    assert_true(g.active.ndcg_20 == 0 && g.candidate.ndcg_20 > 0 && g.n_pairs > 0);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -233,6 +257,7 @@ int main(void)
         CASE(judge_later_items_are_as_long_as_their_interactions),
         CASE(judge_refuses_what_is_no_candidate),
         CASE(judge_refuses_an_active_model_with_other_files),
+        CASE(judge_alone_is_for_a_lost_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

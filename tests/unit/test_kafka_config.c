@@ -135,6 +135,23 @@ static void check_empty_group_refused(void **state)
     expect_refused(s, "group_id");
 }
 
+/* librdkafka has cut its words, in the middle of one or the other. */
+static void redact_a_secret_that_is_cut(void **state)
+{
+    static char one[] = "swordfish", two[] = "sword-and-shield";
+    char *values[] = {one, two};
+    const struct kafka_secrets secrets = {values, 2};
+
+    (void)state;
+    for (size_t n = 4; n < sizeof(two); n++) {
+        char line[64];
+        (void)snprintf(line, sizeof(line), "swordfish refused: %.*s", (int)n, two);
+        kafka_secrets_redact(&secrets, line);
+        assert_null(strstr(line, "swor"));
+        assert_int_equal(strlen(line), 19 + n);
+    }
+}
+
 static void new_credential_read_and_redacted(void **state)
 {
     char folder[] = "/tmp/mmf-credential-XXXXXX", path[64],
@@ -253,6 +270,7 @@ int main(void)
         CASE(check_bad_secret_not_in_text),
         CASE(check_empty_group_refused),
         CASE(new_credential_read_and_redacted),
+        CASE(redact_a_secret_that_is_cut),
         CASE(check_credential_outside_the_unit),
         CASE(check_misspelt_property_outside_the_unit),
         CASE(new_security_properties_reach_both_clients),

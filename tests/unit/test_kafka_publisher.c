@@ -210,6 +210,10 @@ static void letters_arrive_as_they_were(void **state)
     (void)fixture_bury(site->store, 6, "bad_json", DLQ);
     (void)fixture_bury(site->store, 7, "bad_json", DLQ);
     fixture_spoil(site->store, "UPDATE dlq_outbox SET value = x'00' WHERE offset = 6");
+    /* an older version kept what strangers wrote as it was */
+    fixture_spoil(site->store,
+                  "UPDATE dlq_outbox SET error = 'it does' || char(155) || 'not' || "
+                  "char(8238) || 'parse' WHERE offset = 7");
     start(site);
     wait_for_outbox(site, 1); /* the damaged one */
     publish_stop(site->letters);

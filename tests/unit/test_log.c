@@ -1,3 +1,4 @@
+#include "config/clock.h"
 #include "config/log.h"
 
 #include <errno.h>
@@ -6,7 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -27,6 +30,26 @@ static void remember(enum log_level level, const char *text, const struct log_fi
     errno = EIO;
 }
 
+static int64_t at_us(void)
+{
+    return INT64_C(1796036644123999); /* 2026-11-30T11:04:04.123999Z */
+}
+
+static const struct clock_source clocks = {at_us, at_us};
+
+/* So that the descriptor is the journal's, as systemd says it. */
+static void name_journal(int fd)
+{
+    char name[64];
+    struct stat st;
+
+    assert_int_equal(fstat(fd, &st), 0);
+    snprintf(name, sizeof(name), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    setenv("JOURNAL_STREAM", name, 1);
+}
+
+static bool to_journal;
+
 /* What the default writer puts on standard error for one message. */
 static void capture(const struct log_field *fields, size_t n_fields, const char *text,
                     char *ret_line, size_t bytes)
@@ -36,6 +59,8 @@ static void capture(const struct log_field *fields, size_t n_fields, const char 
 
     assert_true(saved >= 0);
     assert_int_equal(pipe(ends), 0);
+    if (to_journal)
+        name_journal(ends[1]);
     assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
     log_write(LOG_LEVEL_INFO, fields, n_fields, "%s", text);
     assert_true(dup2(saved, STDERR_FILENO) >= 0);
@@ -53,17 +78,33 @@ static int reset(void **state)
     log_set_writer(NULL);
     log_set_level(LOG_LEVEL_INFO);
     n_seen = 0;
+    to_journal = false;
+    setenv("JOURNAL_STREAM", "8:1", 1); /* somebody else's: inherited, and redirected since */
+    clock_inject(&clocks);
     return 0;
 }
 
-static void log_write_default_writer_prints_systemd_line(void **state)
+static void log_write_default_writer_prints_time_and_level(void **state)
 {
     const struct log_field fields[] = {{"ITEM_ID", "v1"}, {"PATH", "/a \"b\"\n"}, {"X", NULL}};
     char line[8192];
 
     (void)state;
     capture(fields, 3, "stored\nv1", line, sizeof(line));
-    assert_string_equal(line, "<6>stored v1 ITEM_ID=v1 PATH=\"/a \\\"b\\\"\" X=\"\"\n");
+    assert_string_equal(line, "2026-11-30T11:04:04.123Z info: "
+                              "stored v1 ITEM_ID=v1 PATH=\"/a \\\"b\\\"\" X=\"\"\n");
+}
+
+/* The journal has the time itself, and reads the level. */
+static void log_write_to_the_journal_has_systemd_s_prefix(void **state)
+{
+    const struct log_field field = {"ITEM_ID", "v1"};
+    char line[8192];
+
+    (void)state;
+    to_journal = true;
+    capture(&field, 1, "stored v1", line, sizeof(line));
+    assert_string_equal(line, "<6>stored v1 ITEM_ID=v1\n");
 }
 
 static void log_write_long_text_is_one_bounded_line(void **state)
@@ -108,7 +149,8 @@ static void log_write_has_no_control_characters(void **state)
             "\xc2\x9b"
             "31mred\x7f \xe9",
             line, sizeof(line));
-    assert_string_equal(line, "<6> 31mred  ? TITLE=\" 0;pwned [2J?\"\n");
+    assert_string_equal(line,
+                        "2026-11-30T11:04:04.123Z info:  31mred  ? TITLE=\" 0;pwned [2J?\"\n");
     log_set_writer(remember);
     log_info("%s", "\xc2\x9b"
                    "31mred");
@@ -145,7 +187,8 @@ static void log_write_keeps_errno(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(log_write_default_writer_prints_systemd_line, reset),
+        cmocka_unit_test_setup(log_write_default_writer_prints_time_and_level, reset),
+        cmocka_unit_test_setup(log_write_to_the_journal_has_systemd_s_prefix, reset),
         cmocka_unit_test_setup(log_write_long_text_is_one_bounded_line, reset),
         cmocka_unit_test_setup(log_write_cut_text_ends_between_characters, reset),
         cmocka_unit_test_setup(log_write_has_no_control_characters, reset),

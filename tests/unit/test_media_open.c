@@ -148,6 +148,17 @@ static void open_relative_needs_a_media_root(void **state)
     refuses(f, f->root, "../secret", "media_path");
 }
 
+/* The root of a request was canonical when it was looked at. */
+static void open_below_a_root_that_became_a_link_is_refused(void **state)
+{
+    struct folder *f = *state;
+    char link[PATH_MAX];
+    snprintf(link, sizeof(link), "%s/media/turned", f->path);
+    make_link(f, "media/turned", "..");
+    refuses(f, link, "secret", "media_denied");
+    assert_int_equal(unlink(link), 0);
+}
+
 static void open_outside_the_roots_is_refused(void **state)
 {
     struct folder *f = *state;
@@ -282,6 +293,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(open_under_a_root_succeeds),
         cmocka_unit_test(open_relative_needs_a_media_root),
+        cmocka_unit_test(open_below_a_root_that_became_a_link_is_refused),
         cmocka_unit_test(open_outside_the_roots_is_refused),
         cmocka_unit_test(open_malformed_is_refused),
         cmocka_unit_test(open_not_a_regular_file_is_refused),

@@ -79,6 +79,36 @@ static void event_warning_is_there_before_the_first(void **state)
     assert_true(has_line("metammf_event_warnings_total{warning=\"title_cut\"} 1"));
 }
 
+static void what_is_expected_is_there_with_0(void **state)
+{
+    (void)state;
+    metrics_expect_topic("clips");
+    metrics_expect_kind("watch");
+    assert_true(has_line("metammf_events_total{topic=\"clips\"} 0"));
+    assert_true(has_line("metammf_interactions_by_kind_total{kind=\"watch\"} 0"));
+    assert_true(has_line("metammf_dead_letters_total{reason=\"worker_reply\"} 0"));
+    assert_true(has_line("metammf_flagged_items_total{flag=\"capped\"} 0"));
+    metrics_expect_topic("clips");
+    metrics_event("clips");
+    metrics_item_flag(METRICS_CAPPED);
+    assert_true(has_line("metammf_events_total{topic=\"clips\"} 1"));
+    assert_true(has_line("metammf_flagged_items_total{flag=\"capped\"} 1"));
+}
+
+/* More kinds than strangers' labels may be many: each keeps its series. */
+static void settings_may_have_many_kinds(void **state)
+{
+    char kind[24];
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        (void)snprintf(kind, sizeof(kind), "kind-%d", i);
+        metrics_expect_kind(kind);
+    }
+    metrics_interaction_kind("kind-99", true);
+    assert_true(has_line("metammf_interactions_by_kind_total{kind=\"kind-99\"} 1"));
+}
+
 static void event_many_topics_are_bounded(void **state)
 {
     char topic[32], *text;
@@ -93,15 +123,33 @@ static void event_many_topics_are_bounded(void **state)
     for (const char *c = text; (c = strstr(c, "metammf_events_total{")) != NULL; c++)
         n++;
     free(text);
-    assert_int_equal(n, 32); /* file, retry, videos, 28 of these, other */
-    assert_true(has_line("metammf_events_total{topic=\"other\"} 171"));
+    assert_int_equal(n, 32); /* file, videos, clips, 28 of these, other */
+    assert_true(has_line("metammf_events_total{topic=\"other\"} 172"));
 }
 
 static void label_hostile_text_is_escaped(void **state)
 {
     (void)state;
-    metrics_dead_letter("a\"b\\c\nd");
-    assert_true(has_line("metammf_dead_letters_total{reason=\"a\\\"b\\\\c\\nd\"} 1"));
+    metrics_dead_letter("a\"b\\c\nd\xff");
+    assert_true(has_line("metammf_dead_letters_total{reason=\"a\\\"b\\\\c d?\"} 1"));
+    /* what is shown alike is one series: a scrape that has one twice is refused whole */
+    metrics_dead_letter("e\x01");
+    metrics_dead_letter("e\x02");
+    assert_true(has_line("metammf_dead_letters_total{reason=\"e\"} 2"));
+}
+
+static void label_of_the_longest_name_is_whole(void **state)
+{
+    char name[250], line[300]; /* of a topic */
+
+    (void)state;
+    memset(name, 't', sizeof(name));
+    name[sizeof(name) - 1] = '\0';
+    metrics_event_warning(name, 1);
+    name[sizeof(name) - 2] = 'u';
+    metrics_event_warning(name, 1);
+    (void)snprintf(line, sizeof(line), "metammf_event_warnings_total{warning=\"%s\"} 1", name);
+    assert_true(has_line(line));
 }
 
 /* However many kinds are invented, those of the settings keep their series. */
@@ -173,8 +221,11 @@ int main(void)
         cmocka_unit_test(histogram_extreme_values_stay_inside),
         cmocka_unit_test(event_file_topics_share_one_label),
         cmocka_unit_test(event_warning_is_there_before_the_first),
+        cmocka_unit_test(what_is_expected_is_there_with_0),
+        cmocka_unit_test(settings_may_have_many_kinds),
         cmocka_unit_test(event_many_topics_are_bounded),
         cmocka_unit_test(label_hostile_text_is_escaped),
+        cmocka_unit_test(label_of_the_longest_name_is_whole),
         cmocka_unit_test(interaction_kinds_are_bounded),
         cmocka_unit_test(item_counts_are_read_back),
         cmocka_unit_test(counting_from_threads_loses_nothing),

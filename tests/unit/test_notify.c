@@ -1,5 +1,5 @@
-/* notify.c over a NOTIFY_SOCKET of our own, and journal.c's look at standard error. */
-#include "daemon/service/journal.h"
+/* notify.c over a NOTIFY_SOCKET of our own, and the log's look at standard error. */
+#include "config/log.h"
 #include "daemon/service/notify.h"
 
 #include <setjmp.h>
@@ -122,15 +122,15 @@ static void journal_is_recognised_by_device_and_inode(void **state)
     (void)state;
     assert_int_equal(fstat(2, &info), 0);
     unsetenv("JOURNAL_STREAM");
-    assert_false(journal_is_stderr());
+    assert_false(log_stderr_is_journal());
     snprintf(text, sizeof(text), "%ju:%ju", (uintmax_t)info.st_dev, (uintmax_t)info.st_ino);
     setenv("JOURNAL_STREAM", text, 1);
-    assert_true(journal_is_stderr());
+    assert_true(log_stderr_is_journal());
     snprintf(text, sizeof(text), "%ju:%ju", (uintmax_t)info.st_dev, (uintmax_t)info.st_ino + 1);
     setenv("JOURNAL_STREAM", text, 1);
-    assert_false(journal_is_stderr());
+    assert_false(log_stderr_is_journal());
     setenv("JOURNAL_STREAM", "rubbish", 1);
-    assert_false(journal_is_stderr());
+    assert_false(log_stderr_is_journal());
     unsetenv("JOURNAL_STREAM");
 }
 

@@ -217,6 +217,22 @@ static void plan_make_slide_show_is_believed(void **state)
     free(p);
 }
 
+/* FFmpeg 5.1 says 0, 6.1 one tick of the container's clock. */
+static void plan_make_last_frame_of_no_time_lasts_as_usual(void **state)
+{
+    (void)state;
+    static const int64_t unknown[] = {0, 11, 1000};
+    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
+        struct plan_packet *p = make_clip(100, 10);
+        p[99].duration_us = unknown[i];
+        struct plan plan;
+        run(p, 100, &plan);
+        assert_false(plan.retimed);
+        assert_int_equal(plan.duration_us, 100 * FRAME_US);
+        free(p);
+    }
+}
+
 static void plan_make_over_budget_degrades_and_stays_affordable(void **state)
 {
     (void)state;
@@ -289,6 +305,7 @@ int main(void)
         cmocka_unit_test(plan_make_absurd_timestamp_spaces_by_index),
         cmocka_unit_test(plan_make_standing_timestamps_space_by_index),
         cmocka_unit_test(plan_make_slide_show_is_believed),
+        cmocka_unit_test(plan_make_last_frame_of_no_time_lasts_as_usual),
         cmocka_unit_test(plan_make_over_budget_degrades_and_stays_affordable),
         cmocka_unit_test(plan_make_few_frames_takes_each),
         cmocka_unit_test(plan_make_nothing_shown_is_an_empty_plan),

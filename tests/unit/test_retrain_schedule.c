@@ -169,6 +169,19 @@ static void end_rejected_waits_for_the_next_interval(void **state)
     assert_true(due(w));
 }
 
+/* Due, and the thread has not looked yet, or works at something else: nothing is waited for. */
+static void line_of_what_is_due_names_no_wait(void **state)
+{
+    struct world *w = *state;
+
+    begin_untrained(w, 5000);
+    assert_true(due(w));
+    assert_line(w, "retrains now");
+    set(w, "training.quiet_hours", "22:00-06:30");
+    assert_true(due(w));
+    assert_line(w, "retrains now");
+}
+
 static void quiet_hours_hold_back_but_not_a_request(void **state)
 {
     struct world *w = *state;
@@ -203,6 +216,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(end_failures_double_the_pause, setup, teardown),
         cmocka_unit_test_setup_teardown(end_rejected_waits_for_the_next_interval, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(line_of_what_is_due_names_no_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(quiet_hours_hold_back_but_not_a_request, setup,
                                         teardown),
     };

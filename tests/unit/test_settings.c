@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -301,6 +302,29 @@ static void settings_load_missing_file_and_folder_are_named(void **state)
     assert_non_null(strstr(err.text, "Is a directory"));
 }
 
+/* The unit starts the daemon again after 71, not after 78. */
+static void settings_without_descriptors_are_not_at_fault(void **state)
+{
+    struct rlimit before, none;
+    struct settings s = {0};
+    struct err file_err, credential_err;
+    char *value = NULL;
+
+    (void)state;
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", "/etc", 1), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){0, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int file = settings_load("/etc/passwd", &s, &file_err);
+    int credential = settings_credential_read("@credential:passwd", &value, &credential_err);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+    assert_int_equal(file, ERR_RETRY);
+    assert_int_equal(file_err.exit_code, EX_OSERR);
+    assert_int_equal(credential, ERR_RETRY);
+    assert_int_equal(credential_err.exit_code, EX_OSERR);
+}
+
 static void settings_set_from_text_checks_and_replaces(void **state)
 {
     struct settings s;
@@ -405,6 +429,7 @@ int main(void)
         cmocka_unit_test(settings_load_owned_property_names_the_setting),
         cmocka_unit_test(settings_load_bad_file_leaves_settings_untouched),
         cmocka_unit_test(settings_load_missing_file_and_folder_are_named),
+        cmocka_unit_test(settings_without_descriptors_are_not_at_fault),
         cmocka_unit_test(settings_set_from_text_checks_and_replaces),
         cmocka_unit_test(settings_property_is_secret_spellings),
         cmocka_unit_test(settings_nearest_typing_errors_are_found),

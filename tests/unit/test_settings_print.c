@@ -75,15 +75,21 @@ static void settings_print_output_loads_again_the_same(void **state)
     char *first, *second;
 
     (void)state;
-    load("media = { max_bytes = 5000000000; roots = [\"/a\\\"b\\\\\", \"/é\"]; };"
+    load("media = { max_bytes = 5000000000; roots = [\"/a\\\"b\\\\\", \"/é\", "
+         "\"/\xe2\x80\xae\", \"/\xff\"]; };"
          "kafka = { partitions = [1, 2]; properties = { client_id = \"a\\nb\\x07\"; "
          "ssl_key_password = \"@credential:k\"; }; };",
          &s, &err);
     assert_string_equal(err.text, "");
     first = print(&s);
+    assert_null(
+        strstr(first, "\xe2\x80\xae")); /* turned around, it would read as something else */
+    assert_null(strchr(first, '\xff'));
     assert_int_equal(load(first, &again, &err), ERR_OK);
     second = print(&again);
     assert_string_equal(first, second);
+    assert_string_equal(again.media.roots.items[2], "/\xe2\x80\xae");
+    assert_string_equal(again.media.roots.items[3], "/\xff");
     assert_string_equal(again.kafka.properties.items[0], "client.id=a\nb\a");
     assert_string_equal(again.kafka.properties.items[1], "ssl.key.password=@credential:k");
     free(first);

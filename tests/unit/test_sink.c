@@ -4,6 +4,7 @@
 #include "daemon/base/metrics.h"
 #include "daemon/pipeline/erasure.h"
 #include "daemon/pipeline/fuser.h"
+#include "daemon/pipeline/retention.h"
 #include "daemon/pipeline/sink.h"
 #include "fusion/model/fuse.h"
 
@@ -87,16 +88,17 @@ int store_write_batch(struct store *st, const struct store_op *ops, size_t n_ops
     return status;
 }
 
-int store_retain(struct store *st, const struct store_retention *r, int64_t now_us,
-                 size_t max_rows, bool *ret_more, struct err *err)
+/* Nothing grows old here. */
+void retention_run(struct retention *r, struct store *st, const struct settings *s)
 {
-    (void)st;
     (void)r;
-    (void)now_us;
-    (void)max_rows;
-    (void)err;
-    *ret_more = false;
-    return ERR_OK;
+    (void)st;
+    (void)s;
+}
+
+void retention_end(struct retention *r)
+{
+    (void)r;
 }
 
 /* Nobody is forgotten here. */
@@ -221,18 +223,24 @@ static int set_up(void **state)
     return 0;
 }
 
-static void start(struct bench *b)
+static void start_with(struct bench *b, int64_t model_id, const char *lost)
 {
-    struct active_model model = {.model_id = 7};
+    struct active_model model = {.model_id = model_id};
     struct sink_options o = {.done = b->done,
                              .ledger = b->ledger,
                              .settings = &b->s,
                              .settled = on_settled,
                              .committed = on_committed,
                              .failed = on_failed,
-                             .arg = b};
+                             .arg = b,
+                             .lost = lost};
     assert_int_equal(sink_open(&o, &model, &b->k, NULL), ERR_OK);
     b->writer = sink_writer(b->k);
+}
+
+static void start(struct bench *b)
+{
+    start_with(b, 7, "");
 }
 
 static int tear_down(void **state)
@@ -326,11 +334,15 @@ static void full_disk_keeps_the_batch_and_answers_requests(void **state)
     struct sink_status status;
     sink_status(b->k, &status);
     assert_memory_equal(status.wait, "disk full", 9);
+    assert_true(status.failing_since_us > 0);
+    assert_int_equal(status.committed_us, 0);
     wait_for(&fake.n_settled, 1);
     assert_int_equal(fake.n_calls, 6);
     assert_string_equal(fake.order, "a ");
     while (sink_status(b->k, &status), status.wait[0])
         poll(NULL, 0, 1);
+    assert_int_equal(status.failing_since_us, 0);
+    assert_true(status.committed_us > 0);
 }
 
 static int request(struct store *st, void *arg, struct err *err)
@@ -411,6 +423,29 @@ static void flip_while_half_a_batch_waits_fuses_both_again(void **state)
     wait_for(&fake.n_settled, 4);
     assert_string_equal(fake.order, "a b c !d ");
     assert_int_equal(fake.oldest_model, 8);
+}
+
+/* What comes is written without a vector; as soon as there is a model, with one. */
+static void lost_model_keeps_items_without_vectors(void **state)
+{
+    struct bench *b = *state;
+    struct sink_status status;
+    int n_fuse_fail = 0;
+    push(b, "a", 1.0f);
+    start_with(b, 0, "its file is gone");
+    wait_for(&fake.n_settled, 1);
+    assert_int_equal(fake.oldest_model, 0);
+    sink_status(b->k, &status);
+    assert_string_equal(status.lost, "its file is gone");
+    assert_int_equal(status.model_id, 0);
+    assert_int_equal(store_work(&b->writer, flip, &n_fuse_fail, NULL), ERR_OK);
+    fake.oldest_model = INT64_MAX; /* the sink has nothing to write */
+    push(b, "b", 1.0f);
+    wait_for(&fake.n_settled, 2);
+    assert_int_equal(fake.oldest_model, 8);
+    sink_status(b->k, &status);
+    assert_string_equal(status.lost, "");
+    assert_int_equal(status.model_id, 8);
 }
 
 static void refused_row_becomes_a_dead_letter_alone(void **state)
@@ -499,6 +534,7 @@ int main(void)
         CASE(flip_while_a_batch_waits_fuses_it_again),
         CASE(flip_without_memory_fuses_it_again),
         CASE(flip_while_half_a_batch_waits_fuses_both_again),
+        CASE(lost_model_keeps_items_without_vectors),
         CASE(refused_row_becomes_a_dead_letter_alone),
         CASE(row_that_cannot_be_fused_becomes_a_dead_letter_alone),
         CASE(fatal_error_stops_the_sink),

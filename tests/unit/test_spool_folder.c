@@ -48,8 +48,9 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     static const char *const names[] = {
-        "a.ndjson",    "b.jsonl",       "c.ndjson",        ".hidden.ndjson", "x.tmp",
-        "link.ndjson", "done/a.ndjson", "done/a.ndjson.1", "done",           "folder.ndjson"};
+        "a.ndjson",         "b.jsonl",       "c.ndjson",        ".hidden.ndjson", "x.tmp",
+        "link.ndjson",      "done/a.ndjson", "done/a.ndjson.1", "done/x.1",       "done/x.tmp",
+        "done/link.ndjson", "done",          "folder.ndjson"};
     spool_folder_close(*state);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         remove(in_folder(names[i]));
@@ -177,6 +178,38 @@ static void open_without_a_folder_is_a_configuration_error(void **state)
     spool_folder_close(&f);
 }
 
+/* Nobody can date the rename back, so the limit is moved. */
+static void retain_deletes_what_was_done_before(void **state)
+{
+    struct spool_folder *f = *state;
+    struct stat st;
+    size_t n = 9;
+    assert_int_equal(spool_folder_retain(f, INT64_MAX, &n, NULL), ERR_OK); /* no done/ yet */
+    assert_int_equal(n, 0);
+    assert_int_equal(mkdir(in_folder("done"), 0700), 0);
+    touch("a.ndjson"); /* waits to be read */
+    touch("done/a.ndjson");
+    touch("done/a.ndjson.1");
+    touch("done/x.1");
+    touch("done/x.tmp");
+    assert_int_equal(symlink("../a.ndjson", in_folder("done/link.ndjson")), 0);
+    assert_int_equal(stat(in_folder("done/a.ndjson"), &st), 0);
+    assert_int_equal(spool_folder_retain(f, (st.st_ctim.tv_sec - 1) * 1000000, &n, NULL),
+                     ERR_OK);
+    assert_int_equal(n, 0);
+    const struct timespec old[2] = {{.tv_sec = 1}, {.tv_sec = 1}}; /* the producer's own time */
+    assert_int_equal(utimensat(AT_FDCWD, in_folder("done/a.ndjson"), old, 0), 0);
+    assert_int_equal(spool_folder_retain(f, (st.st_ctim.tv_sec - 1) * 1000000, &n, NULL),
+                     ERR_OK);
+    assert_int_equal(n, 0);
+    assert_int_equal(spool_folder_retain(f, (st.st_ctim.tv_sec + 60) * 1000000, &n, NULL),
+                     ERR_OK);
+    assert_int_equal(n, 2);
+    assert_false(exists("done/a.ndjson") || exists("done/a.ndjson.1"));
+    assert_true(exists("a.ndjson") && exists("done/x.tmp") && exists("done/x.1") &&
+                exists("done/link.ndjson"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -187,6 +220,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(finish_deletes_and_takes_absence, set_up, tear_down),
         cmocka_unit_test_setup_teardown(finish_leaves_what_was_renamed_over_it, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(retain_deletes_what_was_done_before, set_up, tear_down),
         cmocka_unit_test(open_without_a_folder_is_a_configuration_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -181,7 +181,7 @@ static int forget(struct fixture *f)
 
 static int write_all(struct fixture *f)
 {
-    const struct store_retention keep = {1, 1, 1};
+    const struct store_retention keep = {1, 1, 1, NULL};
     const struct store_header header = {"h", "x", 1};
     struct store_dead_letter d = {.pos = {"videos", 3, 5000},
                                   .reason = "media",

@@ -7,6 +7,8 @@
 
 #include "store_fixture.h"
 
+#include "store/copy.h"
+
 #include "fault_vfs.h"
 
 #include <sys/stat.h>

@@ -1,6 +1,8 @@
 /* Forgetting a user: what goes, what stays, what does not come back, and that the bytes are gone. */
 #include "store_fixture.h"
 
+#include "store/copy.h"
+
 #include "config/clock.h"
 
 #include <fcntl.h>
@@ -569,10 +571,13 @@ static void find_forgotten_goes_by_the_time(void **state)
     int64_t at = now_us(), n = 0;
     bool any;
 
+    struct store_read_mark mark = {at - 1, -1};
+
     forget_at(f, "anna", at);
-    assert_ok(f, store_find_forgotten(f->st, names, 3, at - 1, gone, &any, &f->err));
+    assert_ok(f, store_find_forgotten(f->st, names, 3, &mark, gone, &any, &f->err));
     assert_true(any && gone[0] && !gone[1] && !gone[2]);
-    assert_ok(f, store_find_forgotten(f->st, names, 3, at + 1, gone, &any, &f->err));
+    mark.us = at + 1;
+    assert_ok(f, store_find_forgotten(f->st, names, 3, &mark, gone, &any, &f->err));
     assert_false(any || gone[0]);
     assert_ok(f, store_forgettings(f->st, &n, &f->err));
     assert_int_equal(n, 1);
@@ -580,6 +585,30 @@ static void find_forgotten_goes_by_the_time(void **state)
     assert_int_equal(fixture_query(f, "SELECT in_files FROM forgotten"), 1);
     assert_ok(f, store_forgotten_filed(f->st, 1, &f->err));
     assert_int_equal(fixture_query(f, "SELECT in_files FROM forgotten"), 0);
+}
+
+/* The record of a forgetting lay in the log while the store was read; or the clock went back meanwhile. */
+static void find_forgotten_that_came_later_whatever_its_time(void **state)
+{
+    struct fixture *f = *state;
+    char *const names[] = {(char *)"anna", (char *)"bert"};
+    struct store_read_mark before, between;
+    unsigned char gone[2];
+    bool any;
+
+    assert_ok(f, store_read_mark(f->st, &before, &f->err));
+    forget_at(f, "anna", before.us - 1000000);
+    assert_ok(f, store_find_forgotten(f->st, names, 2, &before, gone, &any, &f->err));
+    assert_true(any && gone[0] && !gone[1]);
+    assert_ok(f, store_read_mark(f->st, &between, &f->err));
+    assert_ok(f, store_find_forgotten(f->st, names, 2, &between, gone, &any, &f->err));
+    assert_false(any || gone[0] || gone[1]);
+    forget_at(f, "bert", before.us - 2000000);
+    assert_ok(f, store_find_forgotten(f->st, names, 2, &between, gone, &any, &f->err));
+    assert_true(any && !gone[0] && gone[1]);
+    forget_at(f, "anna", before.us - 999999); /* once more */
+    assert_ok(f, store_find_forgotten(f->st, names, 2, &between, gone, &any, &f->err));
+    assert_true(any && gone[0] && gone[1]);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -604,6 +633,7 @@ int main(void)
         CASE(wipe_says_when_a_reader_holds_it_up),
         CASE(list_of_a_newer_copy_is_applied_to_an_older_one),
         CASE(find_forgotten_goes_by_the_time),
+        CASE(find_forgotten_that_came_later_whatever_its_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

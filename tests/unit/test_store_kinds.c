@@ -415,7 +415,9 @@ static void an_older_store_is_brought_along(void **state)
            "INSERT INTO embedding(model_id, rid, dim, checksum, state, seq, updated_ms, vec) "
            "SELECT model_id, 2, dim, checksum, 'warm', seq, updated_ms, vec FROM embedding;"
            "UPDATE item SET state = 'warm' WHERE rid = 2;"
-           "ALTER TABLE dead_letter DROP COLUMN said_ms; PRAGMA user_version = 9");
+           "ALTER TABLE forgotten DROP COLUMN nth;"
+           "ALTER TABLE dead_letter DROP COLUMN said_ms; DROP VIEW store_generation;"
+           "DELETE FROM meta WHERE name GLOB 'generation*'; PRAGMA user_version = 9");
     int64_t before = fixture_seq(f);
     fixture_reopen(f);
     assert_int_equal(fixture_query(f, "SELECT count(*) FROM current_embedding"), 1);

@@ -7,6 +7,7 @@
 #include <grp.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -45,6 +46,29 @@ static void open_reader_without_file_is_no_input(void **state)
     (void)snprintf(path, sizeof path, "%s/x", f->dir);
     assert_fatal(f, EX_NOINPUT, store_open(path, STORE_READ, &st, &f->err));
     assert_int_equal(access(path, F_OK), -1);
+}
+
+/* Nothing is wrong with owner and mode; it is tried again. */
+static void open_without_descriptors_is_tried_again(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_reopen(f);
+    for (int mode = STORE_READ; mode <= STORE_WRITE; mode++) {
+        struct rlimit before, none;
+        struct store *st = NULL;
+        char path[128];
+
+        (void)snprintf(path, sizeof path, "%s%s", f->path, mode == STORE_WRITE ? ".new" : "");
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+        none = (struct rlimit){0, before.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        int status = store_open(path, (enum store_mode)mode, &st, &f->err);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        if (status != ERR_RETRY || f->err.exit_code != EX_OSERR)
+            fail_msg("mode %d: %s", mode, f->err.text);
+        assert_non_null(strstr(f->err.text, "Too many open files"));
+    }
 }
 
 static void open_writer_without_folder_is_a_setting_to_mend(void **state)
@@ -504,6 +528,7 @@ int main(void)
         CASE(open_second_writer_names_the_first),
         CASE(open_second_writer_by_symlink_is_refused),
         CASE(open_reader_without_file_is_no_input),
+        CASE(open_without_descriptors_is_tried_again),
         CASE(open_writer_without_folder_is_a_setting_to_mend),
         CASE(open_writer_on_files_of_another_user_is_refused),
         CASE(open_newer_schema_is_refused),

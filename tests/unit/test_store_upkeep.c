@@ -1,6 +1,10 @@
 /* Dead letters, outbox, cluster, retention, snapshot, check. */
 
+#include "config/clock.h"
+
 #include "store_fixture.h"
+
+#include "store/copy.h"
 
 #define DAY_US (INT64_C(86400) * 1000000)
 
@@ -261,6 +265,40 @@ static void retain_keeps_vectors_and_pairs_of_the_newest_retired_models(void **s
     assert_int_equal(fixture_query(f, "SELECT count(*) FROM model"), 7);
 }
 
+static int64_t wall_us;
+
+static int64_t read_wall(void)
+{
+    return wall_us;
+}
+
+/* The last that was replaced is the one to go back to, whatever the clock said then. */
+static void retain_keeps_the_last_retired_model_when_the_clock_goes_back(void **state)
+{
+    static const struct clock_source clocks = {read_wall, read_wall};
+    struct fixture *f = *state;
+    const struct store_retention r = {.model_versions = 1};
+    const struct store_pair pair = {1, 2};
+    int64_t previous = 0;
+    bool more = true;
+
+    clock_inject(&clocks);
+    for (int m = 0; m < 4; m++) {
+        wall_us = 1700000000000000 - m * DAY_US;
+        f->model_id = fixture_model(f, "next");
+        assert_ok(f, store_put_training(f->st, f->model_id, &pair, 1, &f->err));
+        assert_ok(f, store_model_activate(f->st, f->model_id, &f->err));
+    }
+    clock_inject(NULL);
+    while (more)
+        assert_ok(f, store_retain(f->st, &r, 0, 100, &more, &f->err));
+    assert_int_equal(fixture_query(f, "SELECT count(*) FROM model_training"), 2);
+    assert_int_equal(fixture_query(f, "SELECT min(model_id) FROM model_training"),
+                     f->model_id - 1);
+    assert_ok(f, store_model_previous(f->st, &previous, &f->err));
+    assert_int_equal(previous, f->model_id - 1);
+}
+
 static void snapshot_is_a_whole_store(void **state)
 {
     struct fixture *f = *state;
@@ -341,6 +379,7 @@ int main(void)
         CASE(retain_removes_old_rows_a_bit_at_a_time),
         CASE(retain_zero_keeps_everything),
         CASE(retain_keeps_vectors_and_pairs_of_the_newest_retired_models),
+        CASE(retain_keeps_the_last_retired_model_when_the_clock_goes_back),
         CASE(snapshot_is_a_whole_store),
         CASE(snapshot_from_a_reader_works),
         CASE(snapshot_into_missing_folder_leaves_nothing),

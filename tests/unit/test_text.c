@@ -2,6 +2,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -38,6 +39,9 @@ static void text_format_makes_one_valid_line(void **state)
         {"Latin-1 \xe9t\xe9", "Latin-1 ?t?"},
         {"overlong \xc0\xaf, surrogate \xed\xa0\x80", "overlong ??, surrogate ???"},
         {"\xf0\x9f\x90\x88 cat", "\xf0\x9f\x90\x88 cat"},
+        {"gpj.\xe2\x80\xae"
+         "exe\xe2\x80\xa8.",
+         "gpj. exe ."},
         {"half at the end \xf0\x9f", "half at the end ??"},
         {" \n ", ""},
     };
@@ -58,6 +62,26 @@ static void text_control_knows_c0_del_and_c1(void **state)
         assert_int_equal(text_control(two), c >= 0x80 && c < 0xa0 ? 2 : 0);
     }
     assert_int_equal(text_control(""), 0);
+}
+
+static void text_unseen_knows_what_turns_or_ends_a_line(void **state)
+{
+    (void)state;
+    for (unsigned c = 0x80; c < 0x3000; c++) {
+        char text[] = {(char)(0xc0 | c >> 6), (char)(0x80 | (c & 0x3f)), '\0', '\0'};
+        if (c >= 0x800) {
+            text[0] = (char)(0xe0 | c >> 12);
+            text[1] = (char)(0x80 | (c >> 6 & 0x3f));
+            text[2] = (char)(0x80 | (c & 0x3f));
+        }
+        bool unseen = c < 0xa0 || c == 0x61c || c == 0x200e || c == 0x200f ||
+                      (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+
+        assert_int_equal(text_unseen(text), !unseen ? 0 : c < 0x800 ? 2 : 3);
+    }
+    assert_int_equal(text_unseen("\x1b"), 1);
+    assert_int_equal(text_unseen("\xe2\x80"), 0);
+    assert_int_equal(text_unseen("\xd8"), 0);
 }
 
 static void text_cut_ends_between_characters(void **state)
@@ -98,6 +122,7 @@ int main(void)
         cmocka_unit_test(text_format_cuts_between_characters),
         cmocka_unit_test(text_format_makes_one_valid_line),
         cmocka_unit_test(text_control_knows_c0_del_and_c1),
+        cmocka_unit_test(text_unseen_knows_what_turns_or_ends_a_line),
         cmocka_unit_test(text_cut_ends_between_characters),
         cmocka_unit_test(text_print_leaves_nothing_to_obey),
     };

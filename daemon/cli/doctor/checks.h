@@ -35,6 +35,7 @@ void doctor_code(struct doctor *d, int exit_code); /* of the last one added */
 
 /* The checks, in an order in which a bad one explains the later ones. */
 void doctor_store(struct doctor *d);  /* site.c */
+void doctor_roles(struct doctor *d);  /* roles.c: who may write, read, operate */
 void doctor_host(struct doctor *d);   /* host.c: this machine */
 void doctor_source(struct doctor *d); /* site.c */
 

@@ -74,9 +74,9 @@ static int print_text(const struct doctor *d, int code)
         const struct doctor_check *c = &d->checks[i];
 
         printf("%s%s%s %-9s %s\n", colours[c->verdict], marks[c->verdict], paint.off, c->name,
-               c->detail);
+               cli_text(c->detail));
         if (c->next[0])
-            printf("            → %s\n", c->next);
+            printf("            → %s\n", cli_text(c->next));
     }
     int printed = cli_finish();
     return printed ? printed : code;
@@ -102,6 +102,7 @@ int cli_doctor(struct cli *cli, int argc, char **argv)
         doctor_add(d, "settings", DOCTOR_GOOD, "", "%s",
                    cli->settings.path ? cli->settings.path : "built-in defaults");
         doctor_store(d);
+        doctor_roles(d);
         doctor_host(d);
         doctor_source(d);
     } else {

@@ -129,10 +129,12 @@ static int print_text(const char *path, const struct features *f)
 {
     const struct features_flags *g = &f->flags;
 
-    printf("%s: %.1f s, %ux%u, %s %s %s, described in %.1f ms\n", path, g->duration_ms / 1e3,
-           g->width, g->height, g->container[0] ? g->container : "-",
-           g->video_codec[0] ? g->video_codec : "no picture",
-           g->audio_codec[0] ? g->audio_codec : "no sound", (double)f->extract_us / 1e3);
+    printf("%s: %.1f s, %ux%u, %s %s %s, described in %.1f ms\n", cli_text(path),
+           g->duration_ms / 1e3, g->width, g->height,
+           cli_text(g->container[0] ? g->container : "-"),
+           cli_text(g->video_codec[0] ? g->video_codec : "no picture"),
+           cli_text(g->audio_codec[0] ? g->audio_codec : "no sound"),
+           (double)f->extract_us / 1e3);
     for (int m = 0; m < MODALITY_COUNT; m++) {
         if (f->mask & MODALITY_BIT(m))
             printf("  %-9s %4u numbers, %s\n", modality_name((enum modality)m), f->dim[m],

@@ -170,11 +170,11 @@ static int keep_result(struct run *run, size_t i, const struct pool_result *resu
     run->n_done++;
     if (run->out && result->err.status == ERR_RETRY) {
         run->n_again++;
-        fprintf(stderr, "metammf: %s: %s\n", file->shown, result->err.text);
+        fprintf(stderr, "metammf: %s: %s\n", cli_text(file->shown), cli_text(result->err.text));
         return ERR_OK;
     }
     json_t *json = extract_json(file->shown, key, result);
-    char *line = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    char *line = json ? cli_json_text(json, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(json);
     if (!line)
         return err_oom(err, "result");

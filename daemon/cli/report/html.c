@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <string.h>
 
 /* Colours are variables, light and dark; series differ in dash and marker as well. Text inside
  * drawings is in the drawing's units: on a phone, where drawings shrink, it is made larger. */
@@ -73,8 +74,11 @@ static const char sheet[] =
 
 void report_text(FILE *out, const char *text)
 {
-    for (const char *c = text; *c; c++) {
-        switch (*c) {
+    for (size_t left = strlen(text), n; left > 0; text += n, left -= n) {
+        char shown;
+
+        n = text_step(text, left, &shown);
+        switch (*text) {
         case '&':
             fputs("&amp;", out);
             break;
@@ -91,8 +95,10 @@ void report_text(FILE *out, const char *text)
             fputs("&#39;", out);
             break;
         default:
-            fputc(text_control(c) ? ' ' : *c, out);
-            c += text_control(c) == 2;
+            if (shown)
+                fputc(shown, out);
+            else
+                fwrite(text, 1, n, out);
         }
     }
 }

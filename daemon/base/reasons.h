@@ -1,0 +1,17 @@
+#ifndef MMF_DAEMON_BASE_REASONS_H
+#define MMF_DAEMON_BASE_REASONS_H
+
+/* Why an event became a dead letter: every reason that err_skip gives, with a sentence for the operator.
+ * metammfd(8), the help of metammf dlq and the completion are made of this table; unit.daemon_page compares it
+ * with the code. */
+
+#include <stddef.h>
+
+struct reason {
+    const char *name, *what;
+};
+
+extern const struct reason reasons[];
+extern const size_t n_reasons;
+
+#endif

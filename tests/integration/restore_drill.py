@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+"""The restore drill: a site with items, trained, backed up under load and at rest, restored elsewhere, started
+there, compared byte for byte, rolled back. It prints the seconds of each step.
+
+    restore_drill.py TOOLS [ITEMS]      on its own, with a daemon in a folder (1000 items)
+
+`drill` is for others who run the daemon their own way, under systemd for one: a site has the methods
+and fields of processtest.Site that `Place` below names.
+"""
+
+import hashlib
+import json
+import pathlib
+import sqlite3
+import sys
+import threading
+import time
+
+sys.dont_write_bytecode = True
+
+WORDS = [["cat", "kitten", "purr", "whiskers", "paw"], ["noodle", "soup", "spicy", "wok", "rice"],
+         ["goal", "football", "penalty", "striker", "keeper"], ["synth", "bass", "remix", "drum", "dj"]]
+N_TOPICS, N_USERS = 4, 60
+# What a round needs to come by itself and soon.
+TRAINING = {"interval_s": 1, "min_new_interactions": 40, "min_users": 20, "retry_s": 1, "epochs": 3,
+            "backbone": '"mf"', "tolerance_percent": 100, "cold_tolerance_percent": 100,
+            "rank_tolerance_percent": 100}
+
+
+def training_settings(**more):
+    values = {**TRAINING, **more}
+    return "training = { " + "".join(f"{k} = {v}; " for k, v in values.items()) + "};"
+
+
+class Place:
+    """Where a daemon runs: what the drill asks of a site.
+
+    start()                 until it is READY; stop()
+    drop(name, lines)       a file into its spool, whole
+    metammf(*args)          the command line for its store: a CompletedProcess
+    ready()                 whether /readyz says so
+    rest()                  of the first one: stop, and start without training
+    store                   the path of its store
+    """
+
+
+def query(store, sql, immutable=False):
+    mode = "immutable=1" if immutable else "mode=ro"
+    db = sqlite3.connect(f"file:{store}?{mode}", uri=True, timeout=60)
+    try:
+        return db.execute(sql).fetchall()
+    finally:
+        db.close()
+
+
+def vectors(store, **how):
+    return query(store, "SELECT 'item', item_id, model_id, vec FROM current_embedding UNION ALL "
+                 "SELECT 'user', user_id, model_id, vec FROM current_user_embedding ORDER BY 1, 2", **how)
+
+
+def active(store):
+    return query(store, "SELECT model_id FROM active_model")[0][0]
+
+
+def wait_for(what, condition, patience_s=300):
+    until = time.monotonic() + patience_s
+    while time.monotonic() < until:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"{what}: not within {patience_s} s")
+
+
+class Load:
+    """Items and interactions, file after file, until it is stopped."""
+
+    def __init__(self, site):
+        self.site, self.n_files, self.n_items, self.step = site, 0, 0, 0
+        self.over = threading.Event()
+        self.thread = None
+
+    def put(self, lines):
+        self.n_files += 1
+        self.site.drop(f"{self.n_files:06}.ndjson", [json.dumps(line) for line in lines])
+
+    def put_items(self, n):
+        self.put({"item_id": f"v{i}", "title": f"{' '.join(WORDS[i % N_TOPICS][i % 3:][:3])} {i}"}
+                 for i in range(self.n_items, self.n_items + n))
+        self.n_items += n
+
+    def put_interactions(self, n):
+        """n of each user, with items of the user's own topic that it has not seen."""
+        now = time.time()
+        mine = self.n_items // N_TOPICS
+        self.put({"user_id": f"u{u}", "item_id": f"v{(u * 7 + k) % mine * N_TOPICS + u % N_TOPICS}",
+                  "ts": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now + k - 1000))}
+                 for k in range(self.step, self.step + n) for u in range(N_USERS))
+        self.step += n
+
+    def run(self):
+        while not self.over.wait(0.2):
+            self.put_items(20)
+            self.put_interactions(1)
+
+    def start(self):
+        self.over.clear()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def stop(self):
+        self.over.set()
+        self.thread.join()
+
+
+def done(site, *args):
+    r = site.metammf(*args, "--json")
+    assert r.returncode == 0, f"metammf {args}: {r.returncode}: {r.stdout}{r.stderr}"
+    return json.loads(r.stdout)
+
+
+def check_files(folder):
+    """Each file of a backup is what its list says, and there is no other."""
+    folder = pathlib.Path(folder)
+    listed = json.loads((folder / "manifest.json").read_text())["files"]
+    there = {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()}
+    assert there == {*listed, "manifest.json"}, there ^ {*listed, "manifest.json"}
+    for name, row in listed.items():
+        data = (folder / name).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (row["bytes"], row["sha256"]), name
+        assert (folder / name).stat().st_mode & 0o7777 == 0o640, name
+
+
+def train_twice(site, load, items):
+    load.put_items(items)
+    wait_for("items", lambda: query(site.store, "SELECT count(*) FROM current_embedding")[0][0] == items)
+    for _ in range(2):
+        before = active(site.store)
+        load.put_interactions(6)
+        wait_for("a training", lambda: active(site.store) != before)
+
+
+def back_up_under_load(site, load, folder, say):
+    """Backups while items come, until a training has flipped the model meanwhile; the last one."""
+    first, n, longest = active(site.store), 0, 0
+    load.start()
+    try:
+        until = time.monotonic() + 300
+        while active(site.store) == first or n < 2:
+            assert time.monotonic() < until, "no training flipped the model"
+            n += 1
+            at = time.monotonic()
+            done(site, "backup", f"{folder}/load-{n}")
+            longest = max(longest, time.monotonic() - at)
+            check_files(f"{folder}/load-{n}")
+    finally:
+        load.stop()
+    say(f"{n} backups under load, the longest {longest:.2f} s, model {first} → {active(site.store)}")
+    return f"{folder}/load-{n}"
+
+
+def at_rest(site):
+    """Nothing waits: not in the spool, not for refresh."""
+    def quiet():
+        status = done(site, "status")
+        busy = status["daemon"]["queue"] if "daemon" in status else status["queue"]
+        return (sum(busy.values()) == 0 and
+                query(site.store, "SELECT count(*) FROM touch")[0][0] == 0)
+    wait_for("rest", quiet)
+
+
+def restore(there, folder, say):
+    """In a place where nothing is yet."""
+    at = time.monotonic()
+    report = done(there, "restore", folder)
+    say(f"restored in {time.monotonic() - at:.2f} s: {report['counts']['items']} items, models "
+        f"{report['models']}, active {report['active_model']}")
+    wanted = vectors(f"{folder}/metammf.db", immutable=True)
+    assert vectors(there.store) == wanted and wanted, "vectors differ"
+    at = time.monotonic()
+    there.start()
+    wait_for("ready", there.ready)
+    say(f"ready in {time.monotonic() - at:.2f} s")
+    return wanted
+
+
+def roll_back(there, say):
+    """As often as there are earlier models."""
+    was = active(there.store)
+    at = time.monotonic()
+    done(there, "model", "rollback")
+    now = active(there.store)
+    assert now < was and {v[2] for v in vectors(there.store)} == {now}, (was, now)
+    say(f"rolled back from model {was} to {now} in {time.monotonic() - at:.2f} s")
+
+
+def drill(here, there, folder, items=1000, say=print):
+    """here has nothing yet and trains by training_settings(); `there` has nothing yet and does not train. Both
+    are Places, both stopped. At the end both run."""
+    load = Load(here)
+    here.start()
+    at = time.monotonic()
+    train_twice(here, load, items)
+    say(f"{items} items, trained twice: {time.monotonic() - at:.1f} s")
+    under_load = back_up_under_load(here, load, folder, say)
+    restore(there, under_load, say)
+    there.stop()
+
+    here.rest()
+    at_rest(here)
+    done(here, "backup", f"{folder}/rest")
+    check_files(f"{folder}/rest")
+    report = done(there, "restore", "--force", f"{folder}/rest")
+    assert len(report["aside"]) == 1, report["aside"]
+    there.start()
+    wait_for("ready", there.ready)
+    assert vectors(there.store) == vectors(here.store), "vectors differ"
+    say(f"{len(vectors(there.store))} vectors are the same bytes here and there")
+    roll_back(there, say)
+
+
+def main():
+    from processtest import Site  # takes TOOLS from the arguments
+
+    class Folder(Site):
+        def ready(self):
+            return self.http("/readyz")[0] == 200
+
+        def rest(self):
+            self.stop()
+            self.write_config("training = { enabled = false; };\nextract = { workers = 1; };")
+            self.start()
+
+    items = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    here, there = Folder(n_clips=1), Folder(n_clips=1)
+    try:
+        here.write_config(training_settings() + "\nextract = { workers = 1; };")
+        there.write_config("training = { enabled = false; };\nextract = { workers = 1; };")
+        there.store = there.dir / "s.db"
+        drill(here, there, str(here.dir), items)
+    finally:
+        for site in here, there:
+            site.close()
+    print("restore drill: passed")
+
+
+if __name__ == "__main__":
+    main()

@@ -76,7 +76,7 @@ def make_bare():
     # An empty one would be a first boot, at which systemd enables all that it finds.
     (ROOT / "etc/machine-id").write_text(uuid.uuid4().hex + "\n")
     (ROOT / "etc/hostname").write_text("metammf-test\n")
-    subprocess.run("dpkg -P metammfd; userdel metammf; groupdel metammf; rm -rf /etc/metammfd "
+    subprocess.run("dpkg -P metammfd; userdel metammf; groupdel metammf; groupdel metammf-admin; rm -rf /etc/metammfd "
                    "/var/lib/metammfd /var/spool/metammfd /srv", shell=True, check=False,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                    preexec_fn=lambda: os.chroot(ROOT))

@@ -38,7 +38,9 @@ def neither_enabled_nor_started(site):
 def account_and_folders(site):
     m = site.machine
     assert m.output("id", "-gn", "metammf") == "metammf"
-    for path, wanted in (("/var/spool/metammfd", "2770 metammf metammf"),
+    m.run("getent", "group", "metammf-admin")
+    for path, wanted in (("/var/spool/metammfd", "2770 metammf metammf-admin"),
+                         ("/run/metammfd", "2750 metammf metammf-admin"),
                          ("/etc/metammfd/metammfd.conf", "644 root root")):
         found = m.output("stat", "-c", "%a %U %G", path)
         assert found == wanted, f"{path}: {found}"
@@ -82,7 +84,7 @@ def checks(site):
         ("apt installs the package", install),
         ("one version: package and executables", one_version),
         ("the unit is neither enabled nor started", neither_enabled_nor_started),
-        ("account, spool and settings with their modes", account_and_folders),
+        ("account, groups, folders and settings with their modes", account_and_folders),
         ("manual pages, copyright, changelog, documents", documents),
         ("systemd-analyze verify says nothing", verify),
         (f"exposure at most {EXPOSURE_MAX}", exposure),

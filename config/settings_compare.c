@@ -163,13 +163,13 @@ static int copy_ints(struct settings *to, const struct settings *from,
 {
     const int64_t *const *values = field(from, k->offset);
     const size_t *n = field(from, k->offset_n);
-    int64_t *copy = calloc(*n + 1, sizeof(*copy));
+    int64_t **copy = (void *)((char *)to + k->offset);
 
-    if (copy == NULL)
+    *copy = calloc(*n + 1, sizeof(**copy));
+    if (*copy == NULL)
         return err_oom(err, k->path);
     if (*n > 0)
-        memcpy(copy, *values, *n * sizeof(*copy));
-    memcpy((char *)to + k->offset, &copy, sizeof(copy));
+        memcpy(*copy, *values, *n * sizeof(**copy));
     memcpy((char *)to + k->offset_n, n, sizeof(*n));
     return ERR_OK;
 }
@@ -178,12 +178,10 @@ static int copy_text(struct settings *to, const struct settings *from,
                      const struct settings_key *k, struct err *err)
 {
     const char *const *text = field(from, k->offset);
-    char *copy = strdup(*text != NULL ? *text : "");
+    char **copy = (void *)((char *)to + k->offset);
 
-    if (copy == NULL)
-        return err_oom(err, k->path);
-    memcpy((char *)to + k->offset, &copy, sizeof(copy));
-    return ERR_OK;
+    *copy = strdup(*text != NULL ? *text : "");
+    return *copy != NULL ? ERR_OK : err_oom(err, k->path);
 }
 
 static int copy_numbers(struct settings *to, const struct settings *from,

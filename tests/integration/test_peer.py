@@ -151,6 +151,15 @@ class Peer(WithSite):
             self.assertTrue(self.ask("snapshot", user=user, path=str(target))["ok"])
             self.assertTrue(target.exists())
 
+        # whether a folder is there that the peer may not look into: the same words
+        hidden = self.site.dir / "hidden"
+        (hidden / "there").mkdir(parents=True)
+        os.chown(hidden, DAEMON, DAEMON)
+        os.chmod(hidden, 0o700)
+        for root in (hidden / "there", hidden / "absent"):
+            answer = self.refused("is not below media.roots", "dlq_retry", media_root=str(root))
+            self.assertEqual(answer["exit_code"], 78)
+
         # what the peer may read and the daemon may not
         events = self.file_of(PEER, "events", '{"item_id": "p", "title": "of the peer"}\n')
         answer = self.ask("ingest", os.O_RDONLY, [events])

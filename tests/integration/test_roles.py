@@ -35,6 +35,7 @@ VERBS = [  # arguments; reader, operator, hand, stranger (None = any fault)
     (["export", "embeddings", "--out", "@/e.npy", "--ids", "@/e.txt"], *YES),
     (["report", "--out", "@/r.html"], *YES),
     (["snapshot", "@/copy.db"], *YES),
+    (["backup", "@/backup"], *YES),
     (["model", "list"], *YES),
     (["model", "show"], *YES),
     (["dlq", "list"], *YES),
@@ -183,7 +184,7 @@ class Root(OfOthers):
 
     def owners(self):
         return {str(p.relative_to(self.state)): (p.lstat().st_uid, p.lstat().st_gid,
-                                                 oct(p.lstat().st_mode & 0o007))
+                                                 oct(p.lstat().st_mode & 0o047))
                 for p in pathlib.Path(self.state).rglob("*")}
 
     def test_files_of_root(self):
@@ -212,7 +213,10 @@ class Root(OfOthers):
         self.assertIn("s.db.lock", found)
         self.assertTrue(any(name.endswith("model.safetensors") for name in found), found)
         for name, owner in found.items():
-            self.assertEqual(owner, (DAEMON, DAEMON, "0o0"), name)
+            self.assertEqual(owner, (DAEMON, DAEMON, "0o40"), name)
+        for verb in (["explain", "v0"], ["verify"], ["model", "list"]):  # of the trained model
+            r = self.of("reader", *verb)
+            self.assertEqual(r.returncode, 0, f"{verb}: {r.stdout}{r.stderr}")
         doctor = json.loads(self.as_root("doctor", "--json"))
         checks = {c["check"]: c for c in doctor["checks"]}
         self.assertEqual(checks["writing"]["verdict"], "good", checks["writing"])

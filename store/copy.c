@@ -295,7 +295,7 @@ static void read_lock(const char *path, char ret_generation[STORE_GENERATION_BYT
     store_lock_parse(text, ret_generation);
 }
 
-int store_check_wal_read(const char *path, struct err *err)
+int store_check_log(const char *path, struct err *err)
 {
     char generation[STORE_GENERATION_BYTES];
 
@@ -346,12 +346,12 @@ int store_place_take(const char *path, bool force, struct store_place **ret_p, s
     return ERR_OK;
 }
 
-/* So that what was there is one file. A store that is damaged, or has another one's log, keeps its pieces. */
+/* So that what was there is one file. A store that is damaged keeps its pieces. */
 static void write_log_back(const struct store_place *p)
 {
     sqlite3 *db = NULL;
 
-    if (!has_wal(p->path) || wal_is_foreign(p->path, p->lock.generation))
+    if (!has_wal(p->path))
         return;
     if (sqlite3_open_v2(p->path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) ==
         SQLITE_OK)
@@ -359,14 +359,14 @@ static void write_log_back(const struct store_place *p)
     (void)sqlite3_close_v2(db);
 }
 
-/* path + suffix to aside + suffix; ENOENT is no fault. */
-static int set_aside(const char *path, const char *aside, const char *suffix, bool *any,
-                     struct err *err)
+/* path + suffix to aside + as; ENOENT is no fault. */
+static int set_aside(const char *path, const char *suffix, const char *aside, const char *as,
+                     bool *any, struct err *err)
 {
     char from[PATH_MAX], to[PATH_MAX];
 
     (void)snprintf(from, sizeof from, "%s%s", path, suffix);
-    (void)snprintf(to, sizeof to, "%s%s", aside, suffix);
+    (void)snprintf(to, sizeof to, "%s%s", aside, as);
     int moved = renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
     if (moved != 0 && errno == EINVAL) /* a file system that has no such rename */
         moved = access(to, F_OK) != 0 ? rename(from, to) : -1;
@@ -386,8 +386,8 @@ static int exchange(const struct store_place *p, const char *copy, const char *a
     bool moved = false;
 
     if (renameat2(AT_FDCWD, copy, AT_FDCWD, p->path, RENAME_EXCHANGE) == 0)
-        return set_aside(copy, aside, "", any, err);
-    int status = set_aside(p->path, aside, "", &moved, err);
+        return set_aside(copy, "", aside, "", any, err);
+    int status = set_aside(p->path, "", aside, "", &moved, err);
     if (status == ERR_OK)
         *any |= moved;
     if (status == ERR_OK && rename(copy, p->path) != 0)
@@ -405,10 +405,13 @@ int store_place_put(struct store_place *p, const char *copy, const char *made,
         status = err_fatal(err, EX_IOERR, "store copy %s: %s", copy, strerror(errno));
     if (status != ERR_OK)
         return status;
-    write_log_back(p);
-    status = set_aside(p->path, aside, "-wal", &any, err);
+    /* the log of another store gets a name under which nobody reads it with this one */
+    bool foreign = wal_is_foreign(p->path, p->lock.generation);
+    if (!foreign)
+        write_log_back(p);
+    status = set_aside(p->path, "-wal", aside, foreign ? "-wal.other" : "-wal", &any, err);
     if (status == ERR_OK)
-        status = set_aside(p->path, aside, "-shm", &any, err);
+        status = set_aside(p->path, "-shm", aside, foreign ? "-shm.other" : "-shm", &any, err);
     if (status == ERR_OK)
         status = exchange(p, copy, aside, &any, err);
     if (status == ERR_OK && sync_folder(p->path) != 0)

@@ -26,6 +26,10 @@ int store_take_restored(struct store *st, char *ret_text, size_t bytes, struct e
 /* The version that this program reads and migrates to. */
 int store_schema_version(void);
 
+/* Whether the log of writes beside the file is that file's, as a start will ask; by the lock file. ERR_FATAL
+ * EX_DATAERR: another file has been put there. A file that is not there, or without a log, is fine. */
+int store_check_log(const char *path, struct err *err);
+
 /* The place of a store, held by its lock: nobody writes there. */
 struct store_place;
 /* ERR_FATAL EX_TEMPFAIL while a process writes there; EX_CANTCREAT when a store, or a log of writes without

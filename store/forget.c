@@ -77,7 +77,7 @@ static int read_key(struct store *st, struct err *err)
         status = ERR_NONE;
     return status == ERR_NONE
                ? err_fatal(err, EX_DATAERR,
-                           "store %s: meta has no forget_key; put a snapshot back", st->path)
+                           "store %s: meta has no forget_key; restore a backup", st->path)
                : status;
 }
 

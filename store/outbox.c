@@ -310,7 +310,7 @@ static int letters_check(struct store *st, const struct store_letter *rows, size
         if (rows[i].damaged)
             return err_fatal(err, EX_DATAERR,
                              "store %s: dead letter %lld: the checksum does not fit its bytes; "
-                             "put a snapshot back, or purge it",
+                             "restore a backup, or purge it",
                              st->path, (long long)rows[i].id);
     return ERR_OK;
 }

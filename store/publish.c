@@ -129,8 +129,8 @@ static int add_row(struct query *q, const char *table, struct store_rows *r, str
     if (r->n_rows && dim != r->dim)
         return err_fatal(
             err, EX_DATAERR,
-            "store %s: table %s, row %lld: dimension %d, the others have %d; put a "
-            "snapshot back",
+            "store %s: table %s, row %lld: dimension %d, the others have %d; restore a "
+            "backup",
             q->st->path, table, (long long)id, dim, r->dim);
     r->dim = dim;
     status = reserve_row(r, err);
@@ -215,7 +215,7 @@ int store_get_training(struct store *st, int64_t model_id, struct store_pair **r
     if (status == ERR_OK && digest_checksum(data ? data : "", bytes) != query_column_int(&q, 1))
         status = err_fatal(err, EX_DATAERR,
                            "store %s: table model_training, model %lld: the checksum does not "
-                           "fit; put a snapshot back",
+                           "fit; restore a backup",
                            st->path, (long long)model_id);
     query_end(&q);
     if (status != ERR_OK) {

@@ -39,7 +39,7 @@ static int fail(struct store *st, int rc, struct err *err, const char *what)
         return err_oom(err, what);
     case SQLITE_CORRUPT:
         return err_fatal(err, EX_DATAERR,
-                         "store %s: %s: %s (%d); run `metammf verify`, or put a snapshot back",
+                         "store %s: %s: %s (%d); run `metammf verify`, or restore a backup",
                          st->path, what, text, rc);
     case SQLITE_NOTADB:
         return err_fatal(err, EX_CONFIG, "store %s: %s: %s (%d); give another path", st->path,

@@ -144,8 +144,8 @@ static int matrix_size(struct store *st, struct matrix_builder *b, struct err *e
     query_end(&q);
     if (b->n_cap && (b->m.dim <= 0 || b->m.dim > 65536))
         return err_fatal(err, EX_DATAERR,
-                         "store %s: table embedding: dimension %d; put a "
-                         "snapshot back",
+                         "store %s: table embedding: dimension %d; restore a "
+                         "backup",
                          st->path, b->m.dim);
     return ERR_OK;
 }
@@ -199,7 +199,7 @@ static int matrix_row(struct matrix_builder *b, const struct query *q, struct er
     if (row_dim != b->m.dim || b->m.n_rows == b->n_cap)
         return err_fatal(err, EX_DATAERR,
                          "store %s: table embedding, row %lld of model %lld: dimension %lld, "
-                         "the others have %d; put a snapshot back",
+                         "the others have %d; restore a backup",
                          q->st->path, (long long)rid, (long long)b->m.model_id,
                          (long long)row_dim, b->m.dim);
     status = matrix_id(b, q, err);

@@ -38,8 +38,8 @@ int store_seq_read(struct store *st, struct err *err)
     int status = query_row(&q, "read the sequence number", err);
 
     if (status == ERR_NONE)
-        return err_fatal(err, EX_DATAERR,
-                         "store %s: table counter is empty; put a snapshot back", st->path);
+        return err_fatal(err, EX_DATAERR, "store %s: table counter is empty; restore a backup",
+                         st->path);
     if (status != ERR_OK)
         return status;
     st->seq = query_column_int(&q, 0);

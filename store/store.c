@@ -123,7 +123,7 @@ static int open_reader(struct store *st, struct err *err)
         set_option(st, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, "switch checkpoints off", err);
     if (status == ERR_OK)
         status = store_schema_check(st, store_n_migrations, &version, err);
-    if (status != ERR_OK && store_check_wal_read(st->path, err) != ERR_OK)
+    if (status != ERR_OK && store_check_log(st->path, err) != ERR_OK)
         return ERR_FATAL;
     if (status == ERR_OK && version != store_n_migrations)
         return err_fatal(err, EX_CONFIG,

@@ -160,11 +160,10 @@ int store_quick_check(struct store *st, struct err *err)
     else if (!found)
         status = err_oom(err, "store: quick_check");
     else if (strcmp(found, "ok") != 0)
-        status =
-            err_fatal(err, EX_DATAERR,
-                      "store %s: quick_check: %s; put a snapshot back, or ingest again into "
-                      "a new store",
-                      st->path, found);
+        status = err_fatal(err, EX_DATAERR,
+                           "store %s: quick_check: %s; restore a backup, or ingest again into "
+                           "a new store",
+                           st->path, found);
     sqlite3_finalize(stmt);
     return status;
 }
@@ -184,7 +183,7 @@ static int check_letter(const struct query *q, const char *table, int64_t id, st
         query_column_int(q, 3))
         return err_fatal(err, EX_DATAERR,
                          "store %s: table %s, row %lld: the checksum does not fit the bytes; "
-                         "put a snapshot back, or purge that row",
+                         "restore a backup, or purge that row",
                          q->st->path, table, (long long)id);
     return ERR_OK;
 }

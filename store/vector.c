@@ -53,14 +53,15 @@ int store_vector_verify(const struct query *q, int first, const char *table, int
     if (!data && sqlite3_errcode(q->st->db) == SQLITE_NOMEM)
         return err_oom(err, "read a vector of the store");
     if (dim <= 0 || dim > VECTOR_MAX_DIM || bytes != (size_t)dim * sizeof(float))
-        return err_fatal(err, EX_DATAERR,
-                         "store %s: table %s, row %lld: %zu bytes for dimension %lld; put a "
-                         "snapshot back, or ingest that item again",
-                         q->st->path, table, (long long)rid, bytes, (long long)dim);
+        return err_fatal(
+            err, EX_DATAERR,
+            "store %s: table %s, row %lld: %zu bytes for dimension %lld; restore a "
+            "backup, or ingest that item again",
+            q->st->path, table, (long long)rid, bytes, (long long)dim);
     if (digest_checksum(data, bytes) != query_column_int(q, first + 2))
         return err_fatal(err, EX_DATAERR,
                          "store %s: table %s, row %lld: the checksum does not fit the vector; "
-                         "put a snapshot back, or ingest that item again",
+                         "restore a backup, or ingest that item again",
                          q->st->path, table, (long long)rid);
     return ERR_OK;
 }

@@ -15,8 +15,8 @@ double json_field_real(const struct json_t *object, const char *name);          
 const char *json_field_text(const struct json_t *object, const char *name);     /* or "" */
 bool json_field_true(const struct json_t *object, const char *name);
 
-/* A path as a JSON string; bytes that are no UTF-8 are shown as '?' and cost its own reading only. NULL:
- * no memory. */
+/* A path, or another text that may be no UTF-8, as a JSON string; bytes that are none are shown as '?' and cost
+ * its own reading only. NULL: no memory. */
 struct json_t *json_field_path(const char *path);
 
 #endif

@@ -1,6 +1,7 @@
 /* metammf backup DIR: by a reader of our own, with our own rights: no daemon is asked. */
 #include "daemon/cli/cli.h"
 
+#include "daemon/base/json_field.h"
 #include "daemon/model/backup.h"
 
 #include <inttypes.h>
@@ -77,7 +78,7 @@ static int report(const struct cli *cli, const char *dir, json_t *manifest)
 
     warn_missing(manifest);
     if (cli->json) {
-        json_object_set_new(manifest, "path", json_string(dir));
+        json_object_set_new(manifest, "path", json_field_path(dir));
         json_object_set_new(manifest, "bytes", json_integer((json_int_t)sum_bytes(manifest)));
         return cli_print_json(manifest);
     }
@@ -85,9 +86,9 @@ static int report(const struct cli *cli, const char *dir, json_t *manifest)
     printf("%s: %s, %" PRId64 " items, %" PRId64
            " interactions, %zu models; back with: metammf "
            "restore %s\n",
-           dir, size, (int64_t)json_integer_value(json_object_get(counts, "items")),
+           cli_text(dir), size, (int64_t)json_integer_value(json_object_get(counts, "items")),
            (int64_t)json_integer_value(json_object_get(counts, "interactions")),
-           json_array_size(json_object_get(manifest, "models")), dir);
+           json_array_size(json_object_get(manifest, "models")), cli_text(dir));
     json_decref(manifest);
     return cli_finish();
 }

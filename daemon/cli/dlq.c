@@ -3,6 +3,7 @@
 
 #include "config/clock.h"
 #include "config/text.h"
+#include "daemon/base/json_field.h"
 #include "daemon/base/progress.h"
 #include "daemon/base/reasons.h"
 #include "daemon/cli/bulk.h"
@@ -172,12 +173,14 @@ static json_t *json_bytes(const void *data, size_t bytes)
     return value;
 }
 
+/* Texts may be those of an older version, which cut them in the middle of a character. */
 static json_t *json_letter(const struct store_letter *row)
 {
-    return json_pack("{s:I, s:s, s:i, s:I, s:s, s:s, s:s, s:s?, s:I, s:o, s:o}", "id",
+    return json_pack("{s:I, s:s, s:i, s:I, s:s, s:o, s:s, s:o, s:I, s:o, s:o}", "id",
                      (json_int_t)row->id, "topic", row->topic, "partition", (int)row->partition,
                      "offset", (json_int_t)row->offset, "reason", row->reason, "error",
-                     row->error, "stage", row->stage ? row->stage : "", "item_id", row->item_id,
+                     json_field_path(row->error), "stage", row->stage ? row->stage : "",
+                     "item_id", row->item_id ? json_field_path(row->item_id) : json_null(),
                      "ts_us", (json_int_t)row->ts_us, "key_b64",
                      json_bytes(row->key, row->key_bytes), "value_b64",
                      json_bytes(row->value, row->value_bytes));

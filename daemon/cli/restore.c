@@ -1,6 +1,7 @@
 /* metammf restore DIR: what `metammf backup` has written, in the place that the settings name. */
 #include "daemon/cli/cli.h"
 
+#include "daemon/base/json_field.h"
 #include "daemon/model/backup.h"
 
 #include <inttypes.h>
@@ -82,22 +83,33 @@ static void print_offsets(const json_t *report)
             n, cluster[0] ? " of Kafka cluster " : "", cluster, made);
 }
 
+/* "2 models, 3 active", "no model yet" */
+static void describe_models(const json_t *report, char *ret_text, size_t bytes)
+{
+    int64_t active = json_integer_value(json_object_get(report, "active_model"));
+
+    if (active)
+        snprintf(ret_text, bytes, "%zu models, %" PRId64 " active",
+                 json_array_size(json_object_get(report, "models")), active);
+    else
+        snprintf(ret_text, bytes, "no model yet");
+}
+
 static int print(const struct cli *cli, json_t *report)
 {
     const json_t *counts = json_object_get(report, "counts");
     const char *made = cli_field(report, "made");
 
     if (cli->json) {
-        json_object_set_new(report, "store", json_string(cli->settings.store.path));
+        json_object_set_new(report, "store", json_field_path(cli->settings.store.path));
         return cli_print_json(report);
     }
-    printf("%s: as of %s, %" PRId64 " items, %" PRId64 " interactions, active model %" PRId64
-           " of %zu\n",
-           cli->settings.store.path, made,
+    char models[64];
+    describe_models(report, models, sizeof(models));
+    printf("%s: as of %s, %" PRId64 " items, %" PRId64 " interactions, %s\n",
+           cli_text(cli->settings.store.path), made,
            (int64_t)json_integer_value(json_object_get(counts, "items")),
-           (int64_t)json_integer_value(json_object_get(counts, "interactions")),
-           (int64_t)json_integer_value(json_object_get(report, "active_model")),
-           json_array_size(json_object_get(report, "models")));
+           (int64_t)json_integer_value(json_object_get(counts, "interactions")), models);
     print_aside(report);
     print_offsets(report);
     json_decref(report);

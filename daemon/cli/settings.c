@@ -107,6 +107,7 @@ static json_t *row_of(const struct cli *cli, const struct settings *defaults,
                      "waits", waits);
 }
 
+/* NULL: no memory. */
 static json_t *rows_of(const struct cli *cli, const json_t *answer, bool file_is_bad)
 {
     const json_t *told = json_field(answer, "settings");
@@ -117,14 +118,19 @@ static json_t *rows_of(const struct cli *cli, const json_t *answer, bool file_is
         json_decref(rows);
         return NULL;
     }
-    for (size_t i = 0; i < settings_n_keys(); i++) {
+    bool failed = false;
+    for (size_t i = 0; !failed && i < settings_n_keys(); i++) {
         const char *path = settings_key_path(i);
 
-        json_object_set_new(rows, path,
-                            row_of(cli, &defaults, json_field(told, path), file_is_bad, i));
+        failed = json_object_set_new(
+                     rows, path,
+                     row_of(cli, &defaults, json_field(told, path), file_is_bad, i)) != 0;
     }
     settings_done(&defaults);
-    return rows;
+    if (!failed)
+        return rows;
+    json_decref(rows);
+    return NULL;
 }
 
 /* *err: why the daemon is silent. */

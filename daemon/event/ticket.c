@@ -77,7 +77,7 @@ void ticket_failed(struct ticket *t, const char *item_id, const struct err *err)
     if (r->n_failures < TICKET_FAILURES_MAX) {
         struct ticket_failure *f = &r->failures[r->n_failures++];
 
-        text_format(f->item_id, sizeof(f->item_id), "%s", item_id);
+        (void)snprintf(f->item_id, sizeof(f->item_id), "%s", item_id);
         text_format(f->reason, sizeof(f->reason), "%s", err->reason);
         text_format(f->text, sizeof(f->text), "%s", err->text);
     }

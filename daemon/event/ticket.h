@@ -6,19 +6,20 @@
  * the last item, and knows when none is left. Any thread. */
 
 #include "config/err.h"
+#include "daemon/base/ids.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define TICKET_FAILURES_MAX 50 /* told one by one; the rest is counted */
-#define TICKET_ID_BYTES     128
+#define TICKET_ID_BYTES     (ID_BYTES_MAX + 1)
 #define TICKET_TEXT_BYTES   256
 
 struct ticket;
 
 struct ticket_failure {
-    char item_id[TICKET_ID_BYTES]; /* cut when longer */
+    char item_id[TICKET_ID_BYTES]; /* as it is: a program looks for the item by it */
     char reason[ERR_REASON_BYTES], text[TICKET_TEXT_BYTES];
 };
 

@@ -510,6 +510,8 @@ static int open_source(struct backup *b, struct err *err)
     b->kept = json_array();
     if (!b->files || !b->missing || !b->kept)
         return err_oom(err, "a backup");
+    if (r == ERR_OK)
+        r = store_check_log(b->o->settings->store.path, err);
     return r == ERR_OK ? store_open(b->o->settings->store.path, STORE_READ, &b->live, err) : r;
 }
 

@@ -249,9 +249,6 @@ static int encode(struct maker *m, struct track *t, const AVFrame *frame)
         if (ret < 0)
             break;
         m->pkt->stream_index = t->stream->index;
-        /* Where an encoder says nothing, MP4's edit list would end where the last frame begins. */
-        if (m->pkt->duration <= 0 && t->ctx->codec_type == AVMEDIA_TYPE_VIDEO)
-            m->pkt->duration = av_rescale_q(1, (AVRational){1, m->o->fps}, t->ctx->time_base);
         av_packet_rescale_ts(m->pkt, t->ctx->time_base, t->stream->time_base);
         ret = av_interleaved_write_frame(m->fmt, m->pkt);
     }

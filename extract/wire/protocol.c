@@ -2,6 +2,7 @@
  * assertions below prove that each message fits its buffer. A parser fills a local struct and
  * copies it out only when the whole message held. */
 #include "extract/wire/protocol.h"
+#include "config/text.h"
 #include "extract/wire/wire.h"
 
 #include <assert.h>
@@ -154,15 +155,6 @@ static int finish(struct wire_reader *r, const char *what, struct err *err)
     return err_skip(err, "worker_reply", "%s: refused, %s", what, r->fault);
 }
 
-/* Letters that cannot hurt a log, a terminal or a JSON document. */
-static void copy_printable(char *dst, size_t size, const char *src)
-{
-    size_t n = 0;
-    for (; src[n] != 0 && n + 1 < size; n++)
-        dst[n] = (src[n] >= 0x20 && src[n] < 0x7f) ? src[n] : '?';
-    dst[n] = 0;
-}
-
 static bool is_word(const char *s)
 {
     return s[0] != 0 && s[strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_")] == 0;
@@ -192,7 +184,7 @@ static void get_error(struct wire_reader *r, struct err *ret)
     ret->status = (enum err_status)status;
     ret->exit_code = (int)exit_code;
     memcpy(ret->reason, reason, sizeof(reason));
-    copy_printable(ret->text, sizeof(ret->text), text);
+    text_format(ret->text, sizeof(ret->text), "%s", text);
 }
 
 static int parse_refusal(const void *data, size_t n_bytes, struct err *err)

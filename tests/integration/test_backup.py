@@ -355,11 +355,22 @@ class Restores(Case):
         self.assertEqual(r.returncode, 65, r.stderr)
         self.assertIn(f"another file has been put here, but {s.store}-wal is of the old one: remove "
                       f"{s.store}-wal and {s.store}-shm", r.stderr)
+        self.run_verb(65, "doctor", "--fast", store=s.here(), text="another file has been put here")
+        self.run_verb(65, "backup", s.dir / "mixed", text="another file has been put here")
         for end in "-wal", "-shm":
             os.unlink(f"{s.store}{end}")
         s.start()
         self.assertEqual(s.count("current_embedding"), 40)
         s.stop()
+
+    def test_before_there_is_a_model(self):
+        alone = self.site.dir / "alone.db"
+        clicks = self.site.dir / "clicks.tsv"
+        clicks.write_text("u1\tv1\n")
+        self.run_verb(0, "import", "interactions", clicks, store=["--store", alone])
+        self.run_verb(0, "backup", self.site.dir / "early", store=["--store", alone], text="0 models")
+        self.run_verb(0, "restore", self.site.dir / "early", store=self.there, text="no model yet")
+        self.assertEqual(query(self.new / "s.db", "SELECT count(*) FROM interaction_log"), [(1,)])
 
 
 class Lost(Case):
@@ -463,6 +474,19 @@ class Lost(Case):
         self.assertEqual({v[2] for v in vectors(s.store)}, {active(s.store)})
         s.stop()
         self.run_verb(0, "doctor", "--fast", store=["--store", s.store], text=f"model {active(s.store)}: ")
+
+    def test_rolled_back(self):
+        s = self.site
+        self.damage("a bit")
+        s.start()
+        self.assert_lost()
+        s.load.put_items(5)
+        wait_for("new items", lambda: s.count("item WHERE deleted = 0") == 45)
+        self.run_verb(0, "model", "rollback", store=s.here())
+        wait_for("ready", s.ready)
+        self.assertEqual((active(s.store), s.count("current_embedding")), (2, 45))
+        self.run_verb(65, "model", "promote", 3, store=s.here(), text="put the file back")
+        s.stop()
 
     def test_trained_by_hand(self):
         s = self.site

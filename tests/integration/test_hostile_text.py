@@ -123,6 +123,15 @@ class Hostile(WithSite):
         self.both(0, "recommend", "nobody\u202e")
         self.both(0, "forget", "nobody\u202e")
 
+    def test_reextraction(self):
+        """A program finds the item by what is said of it."""
+        for i in ("r\u202e" + "é" * 126, "r\u2066", b"r\xff"):
+            r = self.run_raw("reextract", i, "--json")
+            self.assertEqual(r.returncode, 65, r)
+            (failure,) = json.loads(self.harmless("reextract", r.stdout))["failures"]
+            self.assertEqual(failure["item_id"], "r?" if isinstance(i, bytes) else i)
+            self.said(65, "reextract", i)
+
     def test_the_store(self):
         self.both(0, "status")
         self.both(0, "model", "list")
@@ -137,6 +146,20 @@ class Hostile(WithSite):
             for verb in (["export", "embeddings", "--out", path, "--ids", path + b".txt"],
                          ["snapshot", path + b".db"], ["model", "export", "2", path + b".st"]):
                 self.said(0, *verb, *more)
+
+    def test_backup(self):
+        for n, more in enumerate(([], ["--json"])):
+            path = self.folder + b"/b\x1b\xc2\x9b\xe2\x80\xae\xe9%d" % n
+            made = self.said(0, "backup", path, *more)
+            back = self.said(0, "restore", path, *more, store=self.folder + b"/back\xe2\x80\xae%d/s.db" % n)
+            if more:
+                self.assertIn("/b", json.loads(made)["path"])
+                self.assertIn("/back", json.loads(back)["store"])
+            self.said(0, "restore", path, "--force", *more, store=self.folder + b"/back\xe2\x80\xae%d/s.db" % n)
+            pathlib.Path(os.fsdecode(path + b"/manifest.json")).write_text("{\"a\\u001b\\u009b\\u202e\": ")
+            r = self.run_raw("restore", path, *more, store=self.folder + b"/nowhere%d/s.db" % n)
+            self.assertNotEqual(r.returncode, 0)
+            self.harmless("restore", r.stderr)
 
     def test_explained_events(self):
         self.assertEqual(len(self.said(0, "event", "explain", self.events).splitlines()), self.n_events)
@@ -202,7 +225,8 @@ class Hostile(WithSite):
                       if not line.startswith("#")]
             self.assertEqual(len(series), len(set(series)))
             config = ["--config", str(site.config)]
-            for verb in (["status"], ["top", "--once", "-d", "100"], ["doctor"], ["dlq", "list"]):
+            for verb in (["status"], ["top", "--once", "-d", "100"], ["doctor"], ["dlq", "list"],
+                         ["settings"], ["settings", "--all"]):
                 for more in ([], ["--json"]):
                     r = subprocess.run([TOOLS / "metammf", *config, *verb, *more], capture_output=True,
                                        timeout=120, cwd=site.dir)

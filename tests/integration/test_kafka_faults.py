@@ -3,7 +3,7 @@
 
     test_kafka_faults.py TOOLS CASE [--count N] [--seed N]
 
-Mock cluster (a simulation): broker_down, errors, dlq_errors, rebalance, back_pressure,
+Mock cluster (a simulation): no_memory, broker_down, errors, dlq_errors, rebalance, back_pressure,
                              sigterm, other_cluster, tls
 Real broker:                 restart, gap, gap_memory, no_dlq_topic, dlq_awkward, recreated
 
@@ -35,6 +35,24 @@ CODES = [-195, 1, 3, 5, 6, 7, 9, 13, 14, 15, 16, 22, 25, 27, 56, 74, 78]
 
 
 # ---- on the mock cluster -------------------------------------------------------------------
+
+def no_memory(options, folder):
+    """One allocation in 10,000 of the daemon's fails (fail_alloc.c): nothing is lost, nothing is there twice,
+    and no event that is good becomes a dead letter."""
+    case = Case(options, folder, "mock", "group", messages=300 * options.count)
+    scarce = folder / "scarce"
+    case.daemon.env.update(LD_PRELOAD=str(options.tools / "fail_alloc.so"), MMF_FAIL_EVERY="10000",
+                           MMF_FAIL_WHEN=str(scarce))
+    case.daemon.start()
+    feed = case.feed(rate=300)
+    kt.wait_for("the first events", lambda: case.daemon.offsets(), 120)
+    scarce.touch()
+    feed.finish()
+    case.wait_until_stored(case.ends())
+    kt.wait_for_outbox(case.daemon)
+    scarce.unlink()
+    return case.finish("without memory now and then")
+
 
 def broker_down(options, folder):
     """The broker goes away and comes back; afterwards events flow again within 30 s. Answers take
@@ -350,7 +368,7 @@ def recreated(options, folder):
 
 
 CASES = {f.__name__: f for f in (
-    broker_down, errors, dlq_errors, rebalance, back_pressure, sigterm, other_cluster, tls, restart,
+    no_memory, broker_down, errors, dlq_errors, rebalance, back_pressure, sigterm, other_cluster, tls, restart,
     gap, gap_memory, no_dlq_topic, dlq_awkward, recreated)}
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ processtest.py.
 import concurrent.futures
 import json
 import os
+import shutil
 import subprocess
 import unittest
 
@@ -23,6 +24,7 @@ VERBS = [
     ["dlq", "list", "--json"], ["dlq", "show", "1", "--json"], ["report", "--out", "OUT"], ["report", "--json"],
     ["export", "embeddings", "--out", "OUT", "--ids", "OUT.ids"], ["event", "explain", "EVENTS"],
     ["event", "explain", "EVENTS", "--json"], ["snapshot", "OUT.db"], ["forget", "--list"],
+    ["backup", "OUT"], ["settings", "--all", "--json"],
 ]
 N_TRIES = int(os.environ.get("MMF_FAILURES", "25"))
 
@@ -45,7 +47,7 @@ class NoMemory(WithSite):
         r = subprocess.run([TOOLS / "metammf", "--store", self.site.store, *verb], capture_output=True, timeout=60,
                            env={**os.environ, "LD_PRELOAD": str(TOOLS / "fail_alloc.so"), **env})
         for path in self.site.dir.glob(name + "*"):
-            path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         return r
 
     def try_one(self, verb, good, at, more):
@@ -81,6 +83,7 @@ class NoMemory(WithSite):
     def test_daemon(self):
         site, n = self.site, 600
         scarce = site.dir / "scarce"
+        self.addCleanup(setattr, site, "store", site.store)
         site.store = site.dir / "daemon.db"
         site.write_config("store = { retry_ms = 100; };")
         site.start(LD_PRELOAD=str(TOOLS / "fail_alloc.so"), MMF_FAIL_EVERY="10000", MMF_FAIL_WHEN=str(scarce))

@@ -147,6 +147,13 @@ class Verbs(WithSite):
         self.assertIn("(7000 more bytes: --full or --json shows them)", short)
         whole = self.verb(0, "dlq", "show", 2, "--full", store=store).stdout
         self.assertIn("x" * 3000 + "é" * 3000 + "\n", whole)
+        db = sqlite3.connect(path)
+        with db:  # by an older version, which cut errors in the middle of a character
+            db.execute("UPDATE dead_letter SET error = CAST(x'61c3' AS TEXT) WHERE id = 2")
+        db.close()
+        letters = self.json("dlq", "list", store=store)
+        self.assertEqual({letter["id"]: letter["error"] for letter in letters}[2], "a?")
+        self.assertEqual(self.json("dlq", "show", 2, store=store)["error"], "a?")
         failed = self.verb(65, "dlq", "retry", 2, store=store)
         self.assertIn("1 dead letters", failed.stdout)
         self.assertIn("every retry failed", failed.stderr)

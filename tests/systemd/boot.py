@@ -1,7 +1,8 @@
 """Process 1 of the test machine: makes its root from the machine's own, leaves that behind and becomes
 systemd. It runs in namespaces of its own (machine.py), so that every mount goes with the last process.
 
-usage: boot.py FD    the descriptor on which it says its process id, as the host sees it
+usage: boot.py FD LOWER    FD: the descriptor on which it says its process id, as the host sees it;
+LOWER: the root to be seen through the overlay
 """
 import ctypes
 import os
@@ -28,12 +29,12 @@ def mount(kind, where, options=""):
                    check=True)
 
 
-def make_root():
-    """The machine's root, seen through an overlay: what is written goes to memory."""
+def make_root(lower):
+    """Seen through an overlay: what is written goes to memory."""
     mount("tmpfs", BASE, "mode=0755,size=75%")
     for name in ("upper", "work", "root"):
         (BASE / name).mkdir()
-    mount("overlay", ROOT, f"lowerdir=/,upperdir={BASE}/upper,workdir={BASE}/work")
+    mount("overlay", ROOT, f"lowerdir={lower},upperdir={BASE}/upper,workdir={BASE}/work")
     if not (ROOT / "usr/bin/dpkg").exists():
         sys.exit("/usr is a file system of its own: not provided for")
 
@@ -76,7 +77,7 @@ def make_bare():
     # An empty one would be a first boot, at which systemd enables all that it finds.
     (ROOT / "etc/machine-id").write_text(uuid.uuid4().hex + "\n")
     (ROOT / "etc/hostname").write_text("metammf-test\n")
-    subprocess.run("dpkg -P metammfd; userdel metammf; groupdel metammf; rm -rf /etc/metammfd "
+    subprocess.run("dpkg -P metammfd; userdel metammf; groupdel metammf; groupdel metammf-admin; rm -rf /etc/metammfd "
                    "/var/lib/metammfd /var/spool/metammfd /srv", shell=True, check=False,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                    preexec_fn=lambda: os.chroot(ROOT))
@@ -97,7 +98,7 @@ def leave_old_root():
 def main():
     say = int(sys.argv[1])
     own_id = os.readlink("/proc/self")  # still the host's proc
-    make_root()
+    make_root(sys.argv[2])
     make_kernel_folders()
     make_bare()
     for number in DROPPED.values():

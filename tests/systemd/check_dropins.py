@@ -30,11 +30,11 @@ def credential_missing(site):
     """The file of the secret is not there: systemd says that it is the credentials (243), and does not
     try for ever."""
     m = site.machine
-    m.run("mv", "/etc/metammfd/secrets/kafka-password", "/root/kept")
+    m.run("mv", "/etc/metammfd/secrets/kafka-password", "/srv/kept")
     site.stop()
     said = site.fails_to_start(243)
     assert "credentials" in said.lower(), said
-    m.run("mv", "/root/kept", "/etc/metammfd/secrets/kafka-password")
+    m.run("mv", "/srv/kept", "/etc/metammfd/secrets/kafka-password")
 
 
 def away(site):

@@ -19,7 +19,7 @@ def lintian(deb):
 def install(site):
     """As a site does it; it asks nothing, and every dependency has a name."""
     site.install()
-    assert site.machine.output("dpkg-query", "-W", "-f=${db:Status-Status}", "metammfd") == "installed"
+    assert site.installed(), "it is not installed"
 
 
 def one_version(site):
@@ -38,7 +38,9 @@ def neither_enabled_nor_started(site):
 def account_and_folders(site):
     m = site.machine
     assert m.output("id", "-gn", "metammf") == "metammf"
-    for path, wanted in (("/var/spool/metammfd", "2770 metammf metammf"),
+    m.run("getent", "group", "metammf-admin")
+    for path, wanted in (("/var/spool/metammfd", "2770 metammf metammf-admin"),
+                         ("/run/metammfd", "2750 metammf metammf-admin"),
                          ("/etc/metammfd/metammfd.conf", "644 root root")):
         found = m.output("stat", "-c", "%a %U %G", path)
         assert found == wanted, f"{path}: {found}"
@@ -79,13 +81,13 @@ def before_the_first_start(site):
 
 def checks(site):
     return [
-        ("lintian says nothing", lambda s: lintian(s.deb)),
         ("apt installs the package", install),
         ("one version: package and executables", one_version),
         ("the unit is neither enabled nor started", neither_enabled_nor_started),
-        ("account, spool and settings with their modes", account_and_folders),
+        ("account, groups, folders and settings with their modes", account_and_folders),
         ("manual pages, copyright, changelog, documents", documents),
         ("systemd-analyze verify says nothing", verify),
         (f"exposure at most {EXPOSURE_MAX}", exposure),
         ("settings are checked before the first start", before_the_first_start),
+        ("lintian says nothing", lambda s: lintian(s.deb)),
     ]

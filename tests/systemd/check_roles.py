@@ -64,8 +64,8 @@ def root_leaves_it_usable(site):
     """An ingest and a training by root while the daemon is down."""
     m = site.machine
     site.stop()
-    m.write("/root/only-root.ndjson", '{"item_id": "of-root", "title": "by hand"}\n', 0o600)
-    m.run("metammf", "ingest", "/root/only-root.ndjson")
+    m.write("/srv/only-root.ndjson", '{"item_id": "of-root", "title": "by hand"}\n', 0o600)
+    m.run("metammf", "ingest", "/srv/only-root.ndjson")
     m.run("metammf", "train", "--fusion", "none", "--epochs", "1", "--no-promote", seconds=300)
     owners = set(m.output("find", "/var/lib/metammfd", "-printf", "%u:%g\n").split())
     assert owners == {"metammf:metammf"}, owners

@@ -97,8 +97,8 @@ def purged(site):
         "sh", "-c", f"test -e {path} -o -L {path}", check=False).returncode == 0]
     assert not left, f"left: {left}"
     assert m.output("pgrep", "-f", "/usr/bin/metammfd", check=False) == "", "it runs"
-    for kind in ("passwd", "group"):
-        assert m.run("getent", kind, "metammf", check=False).returncode != 0, f"{kind}: metammf"
+    for kind, name in (("passwd", "metammf"), ("group", "metammf"), ("group", "metammf-admin")):
+        assert m.run("getent", kind, name, check=False).returncode != 0, f"{kind}: {name}"
     dangling = m.output("find", "/etc/systemd", "/var/lib/systemd", "-name", "*metammfd*", "-not",
                         "-path", "*.service.d*")
     assert not dangling, dangling

@@ -1,5 +1,5 @@
 """A machine of its own for the tests: systemd as process 1 in its own namespaces, on an overlay of this
-machine's root. Nothing of the host is changed, and all of it ends with the driver.
+machine's root, or of another. Nothing of the host is changed, and all of it ends with the driver.
 """
 import ctypes
 import os
@@ -59,11 +59,12 @@ def remove_left_over(root):
 
 
 class Machine:
-    def __init__(self):
+    def __init__(self, lower="/"):
+        self.lower = lower
         if os.geteuid() != 0:
             raise CannotRun("it needs root: it mounts file systems and starts a systemd of its own")
-        if not pathlib.Path("/lib/systemd/systemd").exists():
-            raise CannotRun("systemd is not installed")
+        if not pathlib.Path(lower, "usr/lib/systemd/systemd").exists():
+            raise CannotRun(f"systemd is not installed in {lower}")
         root = cgroup_root()
         remove_left_over(root)
         self.cgroup = root / f"{CGROUP}{os.getpid()}"
@@ -86,7 +87,8 @@ class Machine:
         with os.fdopen(hear) as answer:
             self.process = subprocess.Popen(
                 ["unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--fork",
-                 "--kill-child=KILL", sys.executable, "-B", HERE / "boot.py", str(say)],
+                 "--kill-child=KILL", sys.executable, "-B", HERE / "boot.py", str(say),
+                 self.lower],
                 preexec_fn=enter, pass_fds=[say], start_new_session=True, stdin=subprocess.DEVNULL)
             os.close(say)
             self.init = answer.readline().strip()

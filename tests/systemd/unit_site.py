@@ -3,6 +3,7 @@ checks ask of its daemon."""
 import base64
 import json
 import re
+import subprocess
 
 from machine import wait_for
 
@@ -42,7 +43,8 @@ class Site:
         machine.put(deb, self.deb_there)
         for name in ("mock_cluster", "kafka_feed"):
             machine.put(tools / name, f"{TOOLS}/{name}")
-        self.cluster = machine.popen(f"{TOOLS}/mock_cluster", "1", stdin=-1, stdout=-1)
+        self.cluster = machine.popen(f"{TOOLS}/mock_cluster", "1", stdin=subprocess.PIPE,
+                                     stdout=subprocess.PIPE)
         self.bootstrap = self.cluster.stdout.readline().split()[1]
         for topic, partitions in ((VIDEOS, 3), (CLICKS, 2), (DEAD, 1)):
             self.cluster.stdin.write(f"topic {topic} {partitions}\n")
@@ -67,6 +69,10 @@ class Site:
         """As a site does it: apt, which asks nothing; there is no network, so all that it needs is there."""
         self.machine.run("apt-get", "install", "-y", self.deb_there)
 
+    def installed(self):
+        return self.machine.output("dpkg-query", "-W", "-f=${db:Status-Status}", "metammfd",
+                                   check=False) == "installed"
+
     def configure(self, properties=PROPERTIES, more=""):
         self.machine.write(CONF, SETTINGS.format(
             bootstrap=self.bootstrap, properties=properties, clicks=N_USERS * 6) + more)
@@ -82,11 +88,19 @@ class Site:
 
     # ---- events ----
 
-    def send(self, topic, values):
+    def feed(self, topic, values, rate):
+        """So many messages a second, in the background; 0 is as fast as it goes."""
         lines = [json.dumps({"topic": topic, "partition": -1, "value_b64": b64(
             value if isinstance(value, str) else json.dumps(value))}) for value in values]
-        self.machine.run(f"{TOOLS}/kafka_feed", "produce", self.bootstrap, "0",
-                         stdin="\n".join(lines) + "\n")
+        process = self.machine.popen(f"{TOOLS}/kafka_feed", "produce", self.bootstrap, rate,
+                                     stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        process.stdin.write("\n".join(lines) + "\n")
+        process.stdin.close()
+        return process
+
+    def send(self, topic, values):
+        status = self.feed(topic, values, 0).wait(120)
+        assert status == 0, f"kafka_feed: exit status {status}"
 
     def send_uploads(self):
         self.send(VIDEOS, [{"item_id": f"clip{i}", "title": f"clip {i}",

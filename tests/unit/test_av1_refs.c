@@ -51,6 +51,9 @@ static unsigned decode(bool leave_out, int64_t *sums)
         AVPacket *pkt = t->packets[i].av;
         pkt->pts = i;
         pkt->dts = AV_NOPTS_VALUE;
+        /* libsvtav1 names no duration, and MP4's edit list ends where the last picture begins: it is
+         * hidden, and FFmpeg 7.1 would not give it out. */
+        pkt->flags &= ~AV_PKT_FLAG_DISCARD;
         if (av1_is_unreferenced(&seq, pkt->data, (size_t)pkt->size) && leave_out) {
             n_out++;
             continue;

@@ -116,7 +116,7 @@ static void protocol_parse_reply_item_error_keeps_reason_and_cleans_text(void **
     assert_int_equal(parse_copy(n), ERR_OK);
     assert_int_equal(reply.err.status, ERR_SKIP);
     assert_string_equal(reply.err.reason, "media_codec");
-    assert_string_equal(reply.err.text, "a?[2Jb?");
+    assert_string_equal(reply.err.text, "a [2Jb?");
 }
 
 static void protocol_parse_reply_pools_own_reason_is_refused(void **state)

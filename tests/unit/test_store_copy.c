@@ -247,6 +247,27 @@ static void place_put_over_a_damaged_store(void **state)
     assert_int_equal(access(copy, F_OK), -1);
 }
 
+/* The log that lies there is of a third store: it does not get mixed with the file after all. */
+static void place_put_over_a_file_beside_another_log(void **state)
+{
+    struct fixture *f = *state;
+    struct store *old = NULL;
+    char aside[96], path[128];
+    bool any = false;
+
+    spoil_place(f, false);
+    put(f, &any);
+    name_of(f, "x", aside);
+    assert_ok(f, store_open(aside, STORE_WRITE, &old, &f->err));
+    assert_int_equal(fixture_query_of(old, "SELECT count(*) FROM item"), 1);
+    store_close(old);
+    (void)snprintf(path, sizeof path, "%s-wal.other", aside);
+    assert_int_equal(unlink(path), 0);
+    (void)snprintf(path, sizeof path, "%s-shm.other", aside);
+    assert_int_equal(unlink(path), 0);
+    fixture_open(f);
+}
+
 static void place_put_where_there_was_nothing(void **state)
 {
     static const char *const suffixes[] = {"", "-wal", "-shm", ".lock"};
@@ -285,6 +306,7 @@ int main(void)
         CASE(place_of_a_store_is_refused_without_force),
         CASE(place_put_sets_aside_a_whole_store),
         CASE(place_put_over_a_damaged_store),
+        CASE(place_put_over_a_file_beside_another_log),
         CASE(place_put_where_there_was_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include "daemon/kafka/probe.h"
 #include "daemon/model/active_model.h"
 #include "daemon/service/control_client.h"
+#include "store/copy.h"
 #include "store/models.h"
 #include "store/reading.h"
 #include "store/store.h"
@@ -146,6 +147,10 @@ static void check_store(struct doctor *d)
     }
     if (access(d->s->store.path, F_OK) != 0) {
         check_folder_of_store(d);
+        return;
+    }
+    if (store_check_log(d->s->store.path, &err) != ERR_OK) {
+        add_err(d, "store", "as the message says; then start the daemon", &err);
         return;
     }
     if (store_open(d->s->store.path, STORE_READ, &st, &err) != ERR_OK ||

@@ -189,6 +189,7 @@ static void add_numbers(json_t *root, const struct look *before, const struct lo
     json_object_set_new(root, "latency_since_start", since_start);
 }
 
+/* Those of which there are any: the metric has the others from the start. */
 static json_t *json_reasons(const struct series *s)
 {
     json_t *object = json_object();
@@ -196,7 +197,8 @@ static json_t *json_reasons(const struct series *s)
     for (size_t i = 0; i < s->n; i++) {
         char reason[64];
 
-        if (strcmp(s->lines[i].name, "metammf_dead_letters_total") == 0 &&
+        if (s->lines[i].value > 0 &&
+            strcmp(s->lines[i].name, "metammf_dead_letters_total") == 0 &&
             series_label(&s->lines[i], "reason", reason, sizeof(reason)))
             json_object_set_new(object, reason, json_integer((json_int_t)s->lines[i].value));
     }

@@ -28,7 +28,8 @@ static const char conf_head[] =
     "# not start with it (exit status 78); on SIGHUP the old settings stay.\n"
     "#\n"
     "# Check a file with       metammfd --config FILE --check-config\n"
-    "# See what it changes with metammfd --config FILE --print-config --changed\n";
+    "# See what it changes with metammfd --config FILE --print-config --changed\n"
+    "# See what runs with       metammf settings\n";
 static const char special_head[] =
     "\n"
     "# ---- for special cases "

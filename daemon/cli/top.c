@@ -189,6 +189,7 @@ static void add_numbers(json_t *root, const struct look *before, const struct lo
     json_object_set_new(root, "latency_since_start", since_start);
 }
 
+/* Those of which there are any: the metric has the others from the start. */
 static json_t *json_reasons(const struct series *s)
 {
     json_t *object = json_object();

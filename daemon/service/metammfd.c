@@ -37,7 +37,7 @@ static const struct argp_option argp_options[] = {
     {"config", 'c', "FILE", 0, "Read the settings from FILE (" METAMMFD_CONFIG ")", 0},
     {"check-config", OPTION_CHECK, NULL, 0, "Check the settings and exit: 0 good, 78 bad", 0},
     {"print-config", OPTION_PRINT, NULL, 0,
-     "Print the settings in force, defaults included, secrets as ***, and exit", 0},
+     "Print the settings as the file has them, defaults included, secrets as ***, and exit", 0},
     {"changed", OPTION_CHANGED, NULL, 0,
      "With --print-config: only the settings that differ from the defaults", 0},
     {0}};

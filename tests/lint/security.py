@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 TEST = re.compile(r"`((?:unit|integration|kafka|fuzz|lint)\.\w+)(?:/(\w+))?`")
-CHECK = re.compile(r"`(tests/\w+/\w+\.py)(?:/(\w+))?`")
+CHECK = re.compile(r"`(tests/\w+/\w+(?:\.py)?)(?:/(\w+))?`")
 
 
 def sources(root, test):

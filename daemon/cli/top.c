@@ -197,7 +197,7 @@ static json_t *json_reasons(const struct series *s)
         char reason[64];
 
         if (strcmp(s->lines[i].name, "metammf_dead_letters_total") == 0 &&
-            s->lines[i].value > 0 && /* every reason is there from the start */
+            s->lines[i].value > 0 &&
             series_label(&s->lines[i], "reason", reason, sizeof(reason)))
             json_object_set_new(object, reason, json_integer((json_int_t)s->lines[i].value));
     }

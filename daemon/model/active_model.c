@@ -76,11 +76,11 @@ int active_model_load(const struct store_model *row, const struct settings *s,
             (long long)row->model_id);
     digest_hex(file, bytes, hex);
     if (strcmp(hex, row->sha256) != 0)
-        status =
-            err_fatal(err, EX_DATAERR,
-                      "model %lld: %s: sha256 is %s, the store says %s: put the file back, "
-                      "roll back to another model, or train a new one",
-                      (long long)row->model_id, path, hex, row->sha256);
+        status = err_fatal(
+            err, EX_DATAERR,
+            "model %lld: %s: sha256 is %.12s…, the store says %.12s…: put the file back, "
+            "roll back to another model, or train a new one",
+            (long long)row->model_id, path, hex, row->sha256);
     else if ((status = model_load_bytes(file, bytes, path, &model, err)) != ERR_OK)
         status = err_wrap(err, "model %lld", (long long)row->model_id);
     else if ((status = bind_columns(row, model, err)) != ERR_OK)

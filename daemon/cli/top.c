@@ -197,8 +197,8 @@ static json_t *json_reasons(const struct series *s)
     for (size_t i = 0; i < s->n; i++) {
         char reason[64];
 
-        if (s->lines[i].value > 0 &&
-            strcmp(s->lines[i].name, "metammf_dead_letters_total") == 0 &&
+        if (strcmp(s->lines[i].name, "metammf_dead_letters_total") == 0 &&
+            s->lines[i].value > 0 &&
             series_label(&s->lines[i], "reason", reason, sizeof(reason)))
             json_object_set_new(object, reason, json_integer((json_int_t)s->lines[i].value));
     }

@@ -7,6 +7,7 @@ A clip passes when both give it the same outcome, the same modalities and flags,
 vectors of a cosine of at least 0.999. The last line is "N passed, N failed".
 """
 import json
+import math
 import sys
 
 LEAST = 0.999
@@ -20,7 +21,7 @@ def read(folder, path):
 
 
 def cosine(a, b):
-    return sum(x * y for x, y in zip(a, b))
+    return sum(x * y for x, y in zip(a, b)) / (math.hypot(*a) * math.hypot(*b))
 
 
 def differences(own, other, least):

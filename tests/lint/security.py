@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """SECURITY.md names the test that tried each border: every row has one, and each is there, by the names that ctest
-has, and after a stroke by the case in its source.
+has, or by the file, and after a stroke by the case in its source.
 
     security.py ROOT BUILD_FOLDER
 """
@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 TEST = re.compile(r"`((?:unit|integration|kafka|fuzz|lint)\.\w+)(?:/(\w+))?`")
+CHECK = re.compile(r"`(tests/\w+/\w+(?:\.py)?)(?:/(\w+))?`")
 
 
 def sources(root, test):
@@ -26,13 +27,19 @@ def faults(root, names):
     if len(rows) < 15:
         yield f"only {len(rows)} borders"
     for row in rows:
-        if not TEST.search(row.rsplit("|", 2)[1]):
+        if not TEST.search(row.rsplit("|", 2)[1]) and not CHECK.search(row.rsplit("|", 2)[1]):
             yield f"no test: {row[2:60]}"
     for test, case in sorted(set(TEST.findall(text))):
         if test not in names:
             yield f"there is no test {test}"
         elif case and not any(re.search(rf"\b{case}\b", s) for s in sources(root, test)):
             yield f"{test} has no case {case}"
+    for name, case in sorted(set(CHECK.findall(text))):
+        path = root / name
+        if not path.is_file():
+            yield f"there is no {name}"
+        elif case and not re.search(rf"^def {case}\b", path.read_text(encoding="utf-8"), re.MULTILINE):
+            yield f"{name} has no check {case}"
 
 
 def main():

@@ -12,6 +12,7 @@ WORKS = {"openat2", "write /var/lib/metammfd", "write /var/spool/metammfd"}
 
 def starts(site):
     """systemctl waits for READY=1 (Type=notify)."""
+    site.configure()
     site.machine.run("systemctl", "enable", "--now", UNIT)
     assert site.active() == "active" and site.show("SubState") == "running"
     assert site.show("NRestarts") == "0"

@@ -14,6 +14,7 @@ import tempfile
 SKIP = 77
 WANTED = {"bin/metammfd", "bin/metammf", "libexec/metammf-extract",
           "lib/systemd/system/metammfd.service", "lib/sysusers.d/metammfd.conf",
+          "share/metammfd/metammfd.conf",
           "share/doc/metammfd/runbook.md", "share/metammfd/monitoring/metammfd.rules.yml",
           "share/metammfd/monitoring/metammfd.dashboard.json",
           # bash-completion loads the file that has the command's name

@@ -9,11 +9,12 @@ LINK = f"/etc/systemd/system/multi-user.target.wants/{UNIT}"
 
 
 def later_package(site, suffix):
-    """The package once more, as a higher version."""
+    """The package once more, as a higher version with other settings shipped."""
     m = site.machine
     m.run("rm", "-rf", "/srv/later")
     m.run("dpkg-deb", "-R", site.deb_there, "/srv/later")
     m.run("sed", "-i", rf"s/^Version: .*/&{suffix}/", "/srv/later/DEBIAN/control")
+    m.run("sh", "-c", "find /srv/later -path '*/metammfd/metammfd.conf' -exec sed -i '$a # later' {} +")
     m.run("dpkg-deb", "-b", "-Znone", "/srv/later", f"/srv/later{suffix}.deb")
     return f"/srv/later{suffix}.deb"
 
@@ -44,8 +45,9 @@ def between(site):
 
 
 def keeps_settings(site):
-    """A site's settings are its own."""
-    assert site.bootstrap in site.machine.output("cat", CONF)
+    """A site's settings are its own, though others are shipped; and nothing was asked."""
+    said = site.machine.output("cat", CONF)
+    assert site.bootstrap in said and "# later" not in said, said
 
 
 def stopped_stays(site):

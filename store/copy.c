@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -29,7 +30,7 @@
 #define META_GENERATION "generation"
 #define META_RESTORED   "restored"
 
-enum { WAL_HEADER_BYTES = 32, LOCK_TEXT_BYTES = 256 };
+enum { WAL_HEADER_BYTES = 32 };
 
 /* ---- folders -------------------------------------------------------------------------------- */
 
@@ -48,13 +49,8 @@ static int sync_path(const char *path, int flags)
 static int sync_folder(const char *path)
 {
     char *copy = strdup(path);
-    char *slash = copy ? strrchr(copy, '/') : NULL;
+    int rc = copy ? sync_path(dirname(copy), O_RDONLY | O_DIRECTORY) : -1;
 
-    if (!copy)
-        return -1;
-    if (slash)
-        slash[slash == copy ? 1 : 0] = '\0';
-    int rc = sync_path(slash ? copy : ".", O_RDONLY | O_DIRECTORY);
     free(copy);
     return rc;
 }
@@ -282,24 +278,11 @@ int store_check_wal(const char *path, const char *generation, struct err *err)
                      path, path, path, path);
 }
 
-static void read_lock(const char *path, char ret_generation[STORE_GENERATION_BYTES])
-{
-    char name[PATH_MAX], text[LOCK_TEXT_BYTES] = "";
-
-    (void)snprintf(name, sizeof name, "%s.lock", path);
-    int fd = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0) {
-        (void)!read(fd, text, sizeof text - 1);
-        (void)close(fd);
-    }
-    store_lock_parse(text, ret_generation);
-}
-
 int store_check_log(const char *path, struct err *err)
 {
     char generation[STORE_GENERATION_BYTES];
 
-    read_lock(path, generation);
+    store_lock_read(path, generation);
     return store_check_wal(path, generation, err);
 }
 

@@ -248,8 +248,8 @@ int store_lock_note(const char *path, int fd, const char *generation, struct err
 void store_lock_give(const char *path, int fd, bool is_sound, const char *generation);
 /* The same, and nothing is known of the file that is there now. */
 void store_lock_clear(int fd);
-/* What the text of a lock file says. */
-void store_lock_parse(const char *text, char ret_generation[STORE_GENERATION_BYTES]);
+/* What the lock file beside the store says, without taking it; "" = nothing. */
+void store_lock_read(const char *path, char ret_generation[STORE_GENERATION_BYTES]);
 
 /* ---- copy.c ------------------------------------------------------------------------------ */
 

@@ -34,22 +34,25 @@ long store_writer_pid(const char *path)
 {
     struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
     char *real = realpath(path, NULL), *name = NULL, text[32];
-    long pid = -2;
+    long pid = STORE_WRITER_HIDDEN;
 
     if (asprintf(&name, "%s.lock", real ? real : path) < 0)
         name = NULL;
     free(real);
     int fd = name ? open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
     if (fd < 0 && name && errno == ENOENT)
-        pid = 0;
+        pid = STORE_WRITER_NONE;
     free(name);
     if (fd < 0)
         return pid;
-    if (fcntl(fd, F_OFD_GETLK, &lock) == 0) {
-        ssize_t n = lock.l_type == F_UNLCK ? 0 : pread(fd, text, sizeof(text) - 1, 0);
+    bool known = fcntl(fd, F_OFD_GETLK, &lock) == 0;
+    if (known && lock.l_type == F_UNLCK) {
+        pid = STORE_WRITER_NONE;
+    } else if (known) {
+        ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
         text[n > 0 ? n : 0] = '\0';
-        pid = lock.l_type == F_UNLCK ? 0 : strtol(text, NULL, 10);
-        pid = lock.l_type != F_UNLCK && pid <= 0 ? -1 : pid;
+        pid = strtol(text, NULL, 10);
+        pid = pid > 0 ? pid : STORE_WRITER_UNKNOWN;
     }
     (void)close(fd);
     return pid;
@@ -105,7 +108,7 @@ static bool write_lines(int fd, const char *line, const char *generation)
     return ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) == n;
 }
 
-static int lock_write_pid(const char *path, int fd, const char *generation, struct err *err)
+int store_lock_note(const char *path, int fd, const char *generation, struct err *err)
 {
     char pid[32];
 
@@ -130,7 +133,7 @@ static void describe(const char *path, char ret_text[MARK_BYTES])
                        (long long)s.st_size, (long long)s.st_mtim.tv_sec, s.st_mtim.tv_nsec);
 }
 
-void store_lock_parse(const char *text, char ret_generation[STORE_GENERATION_BYTES])
+static void parse_generation(const char *text, char ret_generation[STORE_GENERATION_BYTES])
 {
     const char *line = strchr(text, '\n');
 
@@ -147,13 +150,21 @@ static int lock_begin(const char *path, int fd, struct store_lock *lock, struct 
     left[n > 0 ? n : 0] = '\0';
     describe(path, now);
     lock->as_left = now[0] != '\0' && strncmp(left, now, strlen(now)) == 0;
-    store_lock_parse(left, lock->generation);
-    return lock_write_pid(path, fd, lock->generation, err);
+    parse_generation(left, lock->generation);
+    return store_lock_note(path, fd, lock->generation, err);
 }
 
-int store_lock_note(const char *path, int fd, const char *generation, struct err *err)
+void store_lock_read(const char *path, char ret_generation[STORE_GENERATION_BYTES])
 {
-    return lock_write_pid(path, fd, generation, err);
+    char name[PATH_MAX], text[2 * MARK_BYTES] = "";
+
+    (void)snprintf(name, sizeof name, "%s.lock", path);
+    int fd = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0) {
+        (void)!read(fd, text, sizeof text - 1);
+        (void)close(fd);
+    }
+    parse_generation(text, ret_generation);
 }
 
 void store_lock_give(const char *path, int fd, bool is_sound, const char *generation)

@@ -33,8 +33,13 @@ enum store_mode { STORE_READ, STORE_WRITE };
 int store_open(const char *path, enum store_mode mode, struct store **ret_st, struct err *err);
 void store_close(struct store *st); /* takes NULL; leaves -wal and -shm for readers */
 
+enum {
+    STORE_WRITER_NONE = 0,
+    STORE_WRITER_UNKNOWN = -1, /* somebody */
+    STORE_WRITER_HIDDEN = -2   /* the lock cannot be looked at */
+};
 /* Who writes to the store at `path`, by its lock, which whoever may read the store may look at: a process
- * id, 0 = nobody, -1 = somebody unknown, -2 = the lock cannot be looked at. */
+ * id, or one of these. */
 long store_writer_pid(const char *path);
 
 /* A header of a Kafka message, of a dead letter. */

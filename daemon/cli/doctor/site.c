@@ -39,21 +39,22 @@ static void check_writer(struct doctor *d)
     if (r == ERR_OK) {
         close(fd);
         doctor_add(d, "daemon", DOCTOR_GOOD, "", "up, answers on its control socket");
-    } else if (pid != 0 && pid != -2 && r == ERR_NONE) {
+    } else if (pid != STORE_WRITER_NONE && pid != STORE_WRITER_HIDDEN && r == ERR_NONE) {
         doctor_add(d, "daemon", DOCTOR_BAD,
                    "set control.socket in its settings, or stop that process before writing",
                    "process %ld holds the store's lock but answers on no control socket", pid);
         doctor_code(d, EX_TEMPFAIL);
     } else if (r == ERR_NONE) {
         doctor_add(d, "daemon", DOCTOR_NOTE, "systemctl start metammfd, or metammf ingest",
-                   pid == 0 ? "not running: nobody holds the store's lock"
-                            : "not known: the store's lock cannot be looked at");
+                   pid == STORE_WRITER_NONE
+                       ? "not running: nobody holds the store's lock"
+                       : "not known: the store's lock cannot be looked at");
     } else if (err.exit_code == EX_NOPERM) { /* a reader's part: no fault of the site */
         char holder[64] = "nobody holds the store";
-        d->daemon_up = pid != 0;
-        if (pid == -2)
+        d->daemon_up = pid != STORE_WRITER_NONE;
+        if (pid == STORE_WRITER_HIDDEN)
             snprintf(holder, sizeof(holder), "not known whether it runs");
-        else if (pid != 0)
+        else if (pid != STORE_WRITER_NONE)
             snprintf(holder, sizeof(holder), "up, pid %ld holds the store", pid);
         doctor_add(d, "daemon", DOCTOR_NOTE, "who operates the daemon is of that group",
                    "%s; not asked: %s", holder, err.text);

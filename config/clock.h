@@ -6,6 +6,9 @@
 
 #include <stdint.h>
 
+#define CLOCK_HOUR_US INT64_C(3600000000)
+#define CLOCK_DAY_US  (24 * CLOCK_HOUR_US)
+
 struct clock_source {
     int64_t (*real_us)(void); /* microseconds since 1970-01-01T00:00:00Z */
     int64_t (*mono_us)(void); /* microseconds, never backwards */

@@ -219,7 +219,6 @@ static void print_conf(const struct settings *defaults, FILE *out)
 
 /* ---- metammfd.conf(5) --------------------------------------------------------------------- */
 
-/* A '-' alone would be a hyphen, which nobody can copy into a shell. */
 /* The number of a character of n bytes of UTF-8, at least 2. */
 static unsigned character(const char *text, size_t n)
 {
@@ -230,7 +229,7 @@ static unsigned character(const char *text, size_t n)
     return code;
 }
 
-/* Every formatter reads ASCII. */
+/* A '-' alone would be a hyphen, which nobody can copy into a shell. Every formatter reads ASCII. */
 static void print_roff(const char *text, FILE *out)
 {
     for (size_t n; *text != '\0'; text += n) {

@@ -6,6 +6,7 @@
  * that they were trained on; rejected ones keep none. Rows of `model` itself stay: they are the
  * history. */
 
+#include "config/clock.h"
 #include "store/internal.h"
 
 #include <assert.h>
@@ -13,7 +14,6 @@
 #include <string.h>
 #include <sysexits.h>
 
-#define US_PER_DAY (INT64_C(86400) * 1000000)
 #define META_CLOCK "clock_us"
 
 /* Runs one bounded DELETE, takes what it removed off *left and counts it in *n. */
@@ -34,7 +34,7 @@ static int retain_older(struct store *st, enum sql_id id, int64_t days, int64_t 
     if (days <= 0 || *left == 0)
         return ERR_OK;
     struct query q = query_begin(st, id);
-    query_us(&q, now_us - days * US_PER_DAY);
+    query_us(&q, now_us - days * CLOCK_DAY_US);
     query_int(&q, (int64_t)*left);
     return retain_run(&q, left, n, err);
 }
@@ -45,7 +45,7 @@ static int touch_ends(struct store *st, int64_t days, int64_t now_us, size_t n, 
     if (days <= 0)
         return ERR_OK;
     struct query q = query_begin(st, SQL_RETAIN_TOUCH);
-    query_us(&q, now_us - days * US_PER_DAY);
+    query_us(&q, now_us - days * CLOCK_DAY_US);
     query_int(&q, (int64_t)n);
     query_us(&q, now_us);
     return query_run(&q, "touch the ends of old interactions", err);

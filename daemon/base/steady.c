@@ -7,9 +7,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define HOUR_US INT64_C(3600000000)
-#define DAY_US  (24 * HOUR_US)
-
 static struct {
     pthread_mutex_t lock;
     bool known, seen;
@@ -34,7 +31,7 @@ static void follow(int64_t wall_us, int64_t mono_us)
 
     if (!s.seen || llabs(offset_us - s.seen_us) > STEADY_DRIFT_US) {
         s.seen = true;
-    } else if (mono_us - s.since_us >= HOUR_US) {
+    } else if (mono_us - s.since_us >= CLOCK_HOUR_US) {
         s.known = true;
         s.offset_us = offset_us;
     } else {
@@ -52,7 +49,7 @@ struct steady steady_look(void)
     int64_t wall_us = clock_real_us(), mono_us = clock_mono_us();
     follow(wall_us, mono_us);
     look.known = s.known;
-    look.settle_us = s.since_us + HOUR_US - mono_us;
+    look.settle_us = s.since_us + CLOCK_HOUR_US - mono_us;
     if (s.known) {
         look.noted_us = mono_us + s.offset_us;
         look.ahead_us = wall_us - look.noted_us;
@@ -71,7 +68,7 @@ int64_t steady_stamp_us(void)
 {
     struct steady look = steady_look();
 
-    return look.known && look.ahead_us <= -DAY_US ? look.noted_us : clock_real_us();
+    return look.known && look.ahead_us <= -CLOCK_DAY_US ? look.noted_us : clock_real_us();
 }
 
 void steady_wait(char *ret_text, size_t bytes)
@@ -84,11 +81,11 @@ void steady_wait(char *ret_text, size_t bytes)
                     "no clock has been right here for an hour yet; this one is believed in "
                     "%" PRId64 " min",
                     minutes);
-    else if (look.ahead_us >= DAY_US)
+    else if (look.ahead_us >= CLOCK_DAY_US)
         text_format(ret_text, bytes,
                     "the clock jumped ahead by %" PRId64 " days; it is believed in %" PRId64
                     " min",
-                    look.ahead_us / DAY_US, minutes);
+                    look.ahead_us / CLOCK_DAY_US, minutes);
     else
         ret_text[0] = '\0';
 }

@@ -418,7 +418,7 @@ static int purge(struct cli *cli, const struct dlq *d)
     int fd, r;
 
     if (d->older_days)
-        before_us = clock_real_us() - d->older_days * INT64_C(86400000000);
+        before_us = clock_real_us() - d->older_days * CLOCK_DAY_US;
     err_clear(&err);
     r = cli_daemon(cli, &fd, &err);
     if (r == ERR_OK) {

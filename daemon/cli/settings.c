@@ -46,10 +46,9 @@ static const struct argp argp = {
     "What runs the daemon tells, over its control socket; without it, or without the right to "
     "ask, the file is shown alone, and that is said. Secrets are shown as ***. With --json: "
     "{file, file_error, daemon (whether it told), daemon_error, settings: {KEY: {running, "
-    "file, "
-    "default, effect, waits}}}; running is null where nobody told, file where it cannot be "
-    "read, "
-    "effect is when a change takes effect, reload or restart, and waits is empty, reload or "
+    "file, default, effect, waits}}}; running is null where nobody told, file where it cannot "
+    "be read, effect is when a change takes effect, reload or restart, and waits is empty, "
+    "reload or "
     "restart.\n\n"
     "Example:\n"
     "  metammf settings",

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <jansson.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -495,10 +496,7 @@ static int publish(const struct backup *b, struct err *err)
     if (r == ERR_OK && rename(b->part, b->o->dir) != 0)
         r = err_fatal(err, EX_CANTCREAT, "rename %s: %s", b->part, strerror(errno));
     (void)snprintf(folder, sizeof folder, "%s", b->part);
-    char *slash = strrchr(folder, '/');
-    if (slash)
-        slash[slash == folder ? 1 : 0] = '\0';
-    return r == ERR_OK ? outfile_sync_folder(slash ? folder : ".", err) : r;
+    return r == ERR_OK ? outfile_sync_folder(dirname(folder), err) : r;
 }
 
 static int open_source(struct backup *b, struct err *err)

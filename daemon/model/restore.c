@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -348,14 +349,14 @@ static void give_lock(const struct restore *r)
 /* Made where they are missing, the last folder of each path. */
 static int prepare_folders(struct restore *r, struct err *err)
 {
-    const char *path = r->o->settings->store.path, *slash = strrchr(path, '/');
+    char path[PATH_MAX];
     time_t s = (time_t)(clock_real_us() / 1000000);
     struct stat info;
     struct tm tm;
 
     (void)strftime(r->suffix, sizeof r->suffix, ".before-%Y%m%dT%H%M%SZ", gmtime_r(&s, &tm));
-    (void)snprintf(r->folder, sizeof r->folder, "%.*s",
-                   slash ? (slash == path ? 1 : (int)(slash - path)) : 1, slash ? path : ".");
+    (void)snprintf(path, sizeof path, "%s", r->o->settings->store.path);
+    (void)snprintf(r->folder, sizeof r->folder, "%s", dirname(path));
     int status = backup_mkdir(r->folder, err);
     if (status == ERR_OK)
         status = paths_model_dir(r->o->settings, r->model_dir, err);

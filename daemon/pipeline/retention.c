@@ -14,8 +14,6 @@
 
 enum { ROWS = 500, EVERY_MS = 60000 };
 
-#define HOUR_US       INT64_C(3600000000)
-#define DAY_US        (24 * HOUR_US)
 #define NOTE_EVERY_US INT64_C(600000000)
 
 /* ---- the second clock ----------------------------------------------------------------------- */
@@ -78,7 +76,7 @@ static void tell_wait(struct retention *r)
 static size_t append_age(char *text, size_t bytes, int64_t n, int64_t days, int64_t now_us,
                          const char *what)
 {
-    time_t at = (time_t)((now_us - days * DAY_US) / 1000000);
+    time_t at = (time_t)((now_us - days * CLOCK_DAY_US) / 1000000);
     char when[32] = "";
     struct tm utc;
 
@@ -151,7 +149,7 @@ void retention_run(struct retention *r, struct store *st, const struct settings 
     r->days[0] = keep.interactions_days;
     r->days[1] = keep.dead_letters_days;
     r->now_us = now.now_us;
-    if (!more && (r->told_us == 0 || clock_mono_us() >= r->told_us + HOUR_US))
+    if (!more && (r->told_us == 0 || clock_mono_us() >= r->told_us + CLOCK_HOUR_US))
         tell(r);
     note(r, st, &now);
     r->due_us = clock_mono_us() + (more ? 0 : (int64_t)EVERY_MS * 1000);

@@ -24,6 +24,7 @@
  * because there the daemon reads and writes with its own rights.
  *
  * Handlers run on their client's thread; writes go through pipeline_write. */
+#include "config/clock.h"
 #include "config/settings.h"
 #include "daemon/base/ids.h"
 #include "daemon/base/metrics.h"
@@ -51,8 +52,6 @@
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
-
-#define DAY_US INT64_C(86400000000)
 
 static int give(json_t *result, struct json_t **ret_result, struct err *err)
 {
@@ -301,12 +300,12 @@ static int serve_purge(struct control_call *call, struct json_t **ret_result, st
                       .damaged = json_is_true(json_object_get(call->args, "damaged"))};
     struct steady now = steady_look();
 
-    if (p.before_us && now.ahead_us >= DAY_US)
+    if (p.before_us && now.ahead_us >= CLOCK_DAY_US)
         return err_fatal(err, EX_TEMPFAIL,
                          "the clock jumped ahead by %" PRId64
                          " days: what is old cannot be told "
                          "for %" PRId64 " min; wait, or purge without --older-than",
-                         now.ahead_us / DAY_US, now.settle_us / 60000000 + 1);
+                         now.ahead_us / CLOCK_DAY_US, now.settle_us / 60000000 + 1);
     int r = pipeline_write(svc->pipeline, purge_write, &p, err);
 
     return r ? r : give(json_pack("{s:I}", "purged", (json_int_t)p.n), ret_result, err);

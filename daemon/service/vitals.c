@@ -133,11 +133,6 @@ bool vitals_ready(struct vitals *v, char *ret_why, size_t why_bytes)
     return false;
 }
 
-static void gauge(FILE *out, const char *name, const char *help, double value)
-{
-    metrics_gauge(out, name, help, value);
-}
-
 static void counter(FILE *out, const char *name, const char *help, uint64_t value)
 {
     metrics_head(out, name, "counter", help);
@@ -149,8 +144,8 @@ static void print_pipeline(FILE *out, const struct pipeline_status *p)
     metrics_head(out, "metammf_queue_depth", "gauge", "Items waiting, by queue.");
     fprintf(out, "metammf_queue_depth{queue=\"work\"} %zu\n", p->n_work);
     fprintf(out, "metammf_queue_depth{queue=\"done\"} %zu\n", p->n_done);
-    gauge(out, "metammf_in_flight", "Events received and not yet committed.",
-          (double)p->n_in_flight);
+    metrics_gauge(out, "metammf_in_flight", "Events received and not yet committed.",
+                  (double)p->n_in_flight);
     metrics_head(out, "metammf_workers", "gauge", "Extraction workers, by state.");
     fprintf(out, "metammf_workers{state=\"busy\"} %u\n", p->pool.n_busy);
     fprintf(out, "metammf_workers{state=\"idle\"} %u\n", p->pool.n_workers - p->pool.n_busy);
@@ -160,21 +155,23 @@ static void print_pipeline(FILE *out, const struct pipeline_status *p)
     fprintf(out, "metammf_worker_deaths_total{cause=\"deadline\"} %" PRIu64 "\n",
             p->pool.n_killed_deadline);
     fprintf(out, "metammf_worker_deaths_total{cause=\"died\"} %" PRIu64 "\n", p->pool.n_died);
-    gauge(out, "metammf_commit_failing_seconds",
-          "For how long commits have failed: disk full, store locked, no memory; 0 = they do "
-          "not.",
-          (double)p->failing_us / 1e6);
-    gauge(out, "metammf_sandboxed", "1 when seccomp is in force in every worker.",
-          p->pool.sandboxed ? 1 : 0);
+    metrics_gauge(
+        out, "metammf_commit_failing_seconds",
+        "For how long commits have failed: disk full, store locked, no memory; 0 = they do "
+        "not.",
+        (double)p->failing_us / 1e6);
+    metrics_gauge(out, "metammf_sandboxed", "1 when seccomp is in force in every worker.",
+                  p->pool.sandboxed ? 1 : 0);
 }
 
 static void print_refresh(FILE *out, const struct refresh_status *r)
 {
-    gauge(out, "metammf_refresh_touches",
-          "Interactions that came or were removed, and item changes, that no vector holds yet.",
-          (double)r->n_touches);
-    gauge(out, "metammf_refresh_staleness_seconds", "Age of the oldest of them, 0 without any.",
-          r->staleness_s);
+    metrics_gauge(
+        out, "metammf_refresh_touches",
+        "Interactions that came or were removed, and item changes, that no vector holds yet.",
+        (double)r->n_touches);
+    metrics_gauge(out, "metammf_refresh_staleness_seconds",
+                  "Age of the oldest of them, 0 without any.", r->staleness_s);
     counter(out, "metammf_refresh_vectors_total", "Vectors made anew between trainings.",
             r->n_vectors);
     counter(out, "metammf_refresh_unchanged_total", "Vectors made anew without a change.",
@@ -193,13 +190,13 @@ static void print_refresh(FILE *out, const struct refresh_status *r)
 /* The names of topics need no escape. */
 static void print_parts(FILE *out, const struct look *l)
 {
-    gauge(
+    metrics_gauge(
         out, "metammf_consumer_lag_records",
         "Records that can be read and are not stored, over all assigned partitions; NaN while "
         "nothing is known.",
         l->s.lag_records >= 0 ? (double)l->s.lag_records : (double)NAN);
-    gauge(out, "metammf_assigned_partitions", "Partitions that this daemon reads.",
-          l->s.n_partitions);
+    metrics_gauge(out, "metammf_assigned_partitions", "Partitions that this daemon reads.",
+                  l->s.n_partitions);
     metrics_head(out, "metammf_partitions", "gauge", "Partitions, by what each is doing.");
     for (int i = 0; i < SOURCE_PART_STATES; i++)
         fprintf(out, "metammf_partitions{state=\"%s\"} %u\n",
@@ -219,15 +216,15 @@ static void print_parts(FILE *out, const struct look *l)
 
 static void print_source(FILE *out, const struct look *l)
 {
-    gauge(out, "metammf_source_connected", "1 when the broker answers or the folder is there.",
-          l->s.connected ? 1 : 0);
-    gauge(out, "metammf_source_paused", "1 while back-pressure holds the source.",
-          l->s.paused ? 1 : 0);
+    metrics_gauge(out, "metammf_source_connected",
+                  "1 when the broker answers or the folder is there.", l->s.connected ? 1 : 0);
+    metrics_gauge(out, "metammf_source_paused", "1 while back-pressure holds the source.",
+                  l->s.paused ? 1 : 0);
     if (l->has_parts)
         print_parts(out, l);
-    gauge(out, "metammf_source_warning",
-          "1 while something else than reading is held up: metammf status says what.",
-          l->s.warning[0] ? 1 : 0);
+    metrics_gauge(out, "metammf_source_warning",
+                  "1 while something else than reading is held up: metammf status says what.",
+                  l->s.warning[0] ? 1 : 0);
     counter(out, "metammf_rebalances_total", "Assignments and revocations of partitions.",
             l->s.n_rebalances);
     counter(out, "metammf_data_gaps_total", "Holes found in the log.", l->s.n_gaps);
@@ -259,19 +256,21 @@ static void print_identity(FILE *out, struct vitals *v, const struct pipeline_st
 {
     int64_t created_us = atomic_load(&v->model_created_us);
 
-    gauge(out, "metammf_model_loaded",
-          "0 while the active model's file is missing or damaged: new items get no vectors.",
-          p->model_lost[0] ? 0 : 1);
+    metrics_gauge(
+        out, "metammf_model_loaded",
+        "0 while the active model's file is missing or damaged: new items get no vectors.",
+        p->model_lost[0] ? 0 : 1);
     metrics_head(out, "metammf_model_info", "gauge", "The active model.");
     if (p->model_id)
         fprintf(out,
                 "metammf_model_info{model_id=\"%" PRId64 "\",trained=\"%s\",dim=\"%d\"} 1\n",
                 p->model_id, p->model_trained ? "true" : "false", p->dim);
     if (created_us > 0)
-        gauge(out, "metammf_model_age_seconds", "Since the active model was made.",
-              (double)(clock_real_us() - created_us) / 1e6);
-    gauge(out, "metammf_stale_items", "Items with features of another version of the encoders.",
-          (double)count_stale(v));
+        metrics_gauge(out, "metammf_model_age_seconds", "Since the active model was made.",
+                      (double)(clock_real_us() - created_us) / 1e6);
+    metrics_gauge(out, "metammf_stale_items",
+                  "Items with features of another version of the encoders.",
+                  (double)count_stale(v));
     metrics_head(out, "metammf_build_info", "gauge", "The running build.");
     fprintf(out, "metammf_build_info{version=\"%s\"} 1\n", version_text);
 }
@@ -281,9 +280,10 @@ static void print_retention(FILE *out)
     char why[128];
 
     steady_wait(why, sizeof(why));
-    gauge(out, "metammf_retention_waits",
-          "1 while age cannot be told because the clock jumped: metammf status says more.",
-          why[0] ? 1 : 0);
+    metrics_gauge(
+        out, "metammf_retention_waits",
+        "1 while age cannot be told because the clock jumped: metammf status says more.",
+        why[0] ? 1 : 0);
 }
 
 void vitals_metrics(struct vitals *v, FILE *out)
@@ -294,8 +294,8 @@ void vitals_metrics(struct vitals *v, FILE *out)
     look_at(v, &l);
     if (metrics_print(out) != 0)
         return;
-    gauge(out, "metammf_ready", "1 while /readyz answers 200.",
-          vitals_ready(v, why, sizeof(why)) ? 1 : 0);
+    metrics_gauge(out, "metammf_ready", "1 while /readyz answers 200.",
+                  vitals_ready(v, why, sizeof(why)) ? 1 : 0);
     look_at_parts(v, &l);
     print_pipeline(out, &l.p);
     print_refresh(out, &l.p.refresh);

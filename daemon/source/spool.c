@@ -43,9 +43,6 @@ enum {
     WAITING_MAX = 256
 };
 
-#define DAY_US          INT64_C(86400000000)
-#define RETAIN_EVERY_US INT64_C(3600000000)
-
 struct spool_file {
     struct event_file *file;
     char *name;
@@ -219,8 +216,9 @@ static void retain(struct spool *s)
     struct err err;
     if (s->keep_done_days == 0 || now_us == INT64_MIN || clock_mono_us() < s->retain_due_us)
         return;
-    int status = spool_folder_retain(&s->folder, now_us - s->keep_done_days * DAY_US, &n, &err);
-    s->retain_due_us = clock_mono_us() + (n < SPOOL_FOLDER_RETAIN ? RETAIN_EVERY_US : 0);
+    int status =
+        spool_folder_retain(&s->folder, now_us - s->keep_done_days * CLOCK_DAY_US, &n, &err);
+    s->retain_due_us = clock_mono_us() + (n < SPOOL_FOLDER_RETAIN ? CLOCK_HOUR_US : 0);
     metrics_retained(METRICS_RETAINED_SPOOL_FILES, n);
     if (n > 0)
         log_info("retention: removed %zu files from %s/done that were there for %lld days", n,

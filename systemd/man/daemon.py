@@ -19,7 +19,7 @@ import pages
 from pages import help_of, roff, tagged
 
 TEXTS = r'((?:"(?:[^"\\]|\\.)*"\s*)+)'
-METRIC = re.compile(r'\b(?:gauge|counter|metrics_head|metrics_gauge)\('
+METRIC = re.compile(r'\b(?:counter|metrics_head|metrics_gauge)\('
                     r'\s*out,\s*"((?:metammf|process)_\w+)",\s*'
                     r'(?:"(?:gauge|counter|histogram)",\s*)?' + TEXTS)
 LABELS = re.compile(r'(metammf_\w+)\{(\w+=.*?)\}|'

@@ -50,6 +50,16 @@ const char *clip_path(const struct extract_fixture *fx, const char *name)
     return path;
 }
 
+struct clipmaker_options small_clip(void)
+{
+    struct clipmaker_options o;
+    clipmaker_options_init(&o);
+    o.width = 160;
+    o.height = 96;
+    o.duration_ms = 2000;
+    return o;
+}
+
 void make_clip(const struct extract_fixture *fx, const char *name,
                const struct clipmaker_options *o)
 {
@@ -100,6 +110,15 @@ int extract_file(const struct extract_fixture *fx, const char *name, const char 
             for (unsigned i = 0; i < ret_features->dim[m]; i++)
                 assert_true(isfinite(ret_features->vec[m][i]));
     return status;
+}
+
+void extract_clip(const struct extract_fixture *fx, const struct clipmaker_options *o,
+                  struct features *ret_features)
+{
+    struct err err;
+    make_clip(fx, "clip", o);
+    if (extract_file(fx, "clip", NULL, ret_features, &err) != ERR_OK)
+        fail_msg("%s", err.text);
 }
 
 double feature_cosine(const struct features *a, const struct features *b, enum modality m)

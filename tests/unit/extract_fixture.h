@@ -22,6 +22,7 @@ int extract_fixture_setup(void **state);
 int extract_fixture_teardown(void **state);
 /* dir/name; the buffer is overwritten by the next call but three. */
 const char *clip_path(const struct extract_fixture *fx, const char *name);
+struct clipmaker_options small_clip(void); /* 160×96, 2 s */
 /* Writes a clip; skips the test when this FFmpeg lacks the encoder. */
 void make_clip(const struct extract_fixture *fx, const char *name,
                const struct clipmaker_options *o);
@@ -29,6 +30,9 @@ char *read_bytes(const char *path, size_t *ret_n); /* free() it */
 void write_bytes(const char *path, const void *bytes, size_t n);
 int extract_file(const struct extract_fixture *fx, const char *name, const char *title,
                  struct features *ret_features, struct err *err);
+/* Makes a clip, "clip", and expects features of it. */
+void extract_clip(const struct extract_fixture *fx, const struct clipmaker_options *o,
+                  struct features *ret_features);
 double feature_cosine(const struct features *a, const struct features *b, enum modality m);
 /* Expects ERR_SKIP with the reason, with and without a title. */
 void assert_refused(const struct extract_fixture *fx, const char *name, const char *reason);

@@ -229,4 +229,32 @@ static inline void fixture_spoil(struct fixture *f, const char *sql)
         fail_msg("%s: %s", sql, text);
 }
 
+/* Undoes the steps of the schema after `version`, the last one first: the store is as that version left it. Who
+ * adds a step to store/schema.c adds here how it is undone. */
+static inline void fixture_go_back(struct fixture *f, int version)
+{
+    static const struct {
+        int version;
+        const char *sql;
+    } steps[] = {
+        {13, "ALTER TABLE forgotten DROP COLUMN nth"},
+        {12, "DROP VIEW store_generation; DELETE FROM meta WHERE name GLOB 'generation*'"},
+        {11, "ALTER TABLE dead_letter DROP COLUMN said_ms"},
+        {10, "DROP TRIGGER interaction_came; DROP TRIGGER interaction_went;"
+             "DROP TABLE interaction_kind; DROP INDEX interaction_user;"
+             "DROP INDEX interaction_item;"
+             "CREATE INDEX interaction_user ON interaction(uid, rid);"
+             "CREATE INDEX interaction_item ON interaction(rid, uid)"},
+    };
+    char sql[40];
+
+    assert_int_equal(steps[0].version, store_n_migrations);
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0] && steps[i].version > version; i++)
+        fixture_spoil(f, steps[i].sql);
+    assert_in_range(version, steps[sizeof steps / sizeof steps[0] - 1].version - 1,
+                    store_n_migrations);
+    (void)snprintf(sql, sizeof sql, "PRAGMA user_version = %d", version);
+    fixture_spoil(f, sql);
+}
+
 #endif

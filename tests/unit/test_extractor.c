@@ -14,23 +14,6 @@
 static struct features f, g;
 static struct err err;
 
-static struct clipmaker_options small_clip(void)
-{
-    struct clipmaker_options o;
-    clipmaker_options_init(&o);
-    o.width = 160;
-    o.height = 96;
-    o.duration_ms = 2000;
-    return o;
-}
-
-static void extract_clip(void **state, const struct clipmaker_options *o,
-                         struct features *ret_features)
-{
-    make_clip(*state, "clip", o);
-    assert_int_equal(extract_file(*state, "clip", NULL, ret_features, &err), ERR_OK);
-}
-
 static void run_every_container_and_codec_gives_both(void **state)
 {
     static const struct {
@@ -89,7 +72,7 @@ static void run_sound_alone_gives_sound(void **state)
         o.container = cases[i][0];
         o.audio_codec = cases[i][1];
         o.video_codec = NULL;
-        extract_clip(state, &o, &f);
+        extract_clip(*state, &o, &f);
         assert_int_equal(f.mask, HEARD);
         assert_int_equal(f.flags.n_frames, 0);
         assert_in_range(f.flags.duration_ms, 1900, 2150);
@@ -100,7 +83,7 @@ static void run_picture_alone_gives_picture(void **state)
 {
     struct clipmaker_options o = small_clip();
     o.audio_codec = NULL;
-    extract_clip(state, &o, &f);
+    extract_clip(*state, &o, &f);
     assert_int_equal(f.mask, SEEN);
     assert_int_equal(f.flags.audio_ms, 0);
 }
@@ -118,17 +101,17 @@ static void run_every_pixel_format_looks_the_same(void **state)
     o.audio_codec = NULL;
     o.quality = 18;
     o.container = "mov";
-    extract_clip(state, &o, &g);
+    extract_clip(*state, &o, &g);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         o.video_codec = cases[i][0];
         o.pixel_format = cases[i][1];
         o.container = strcmp(o.video_codec, "libx264rgb") ? "mov" : "matroska";
-        extract_clip(state, &o, &f);
+        extract_clip(*state, &o, &f);
         assert_true(feature_cosine(&f, &g, MODALITY_VISUAL) > 0.93);
     }
     o.video_codec = "libx264";
     o.pixel_format = "gray";
-    extract_clip(state, &o, &f);
+    extract_clip(*state, &o, &f);
     assert_int_equal(f.mask, SEEN);
 }
 
@@ -141,7 +124,7 @@ static void run_odd_and_tiny_sizes_extract(void **state)
         o.height = sizes[i][1];
         o.audio_codec = NULL;
         o.pixel_format = "yuv444p";
-        extract_clip(state, &o, &f);
+        extract_clip(*state, &o, &f);
         assert_int_equal(f.mask, SEEN);
         assert_int_equal(f.flags.width, sizes[i][0]);
         assert_int_equal(f.flags.height, sizes[i][1]);
@@ -214,9 +197,9 @@ static void assert_oriented(const struct features *x, const struct features *upr
 static void run_rotation_is_applied(void **state)
 {
     struct clipmaker_options o = small_clip();
-    extract_clip(state, &o, &g);
+    extract_clip(*state, &o, &g);
     for (o.rotation = 0; o.rotation < 360; o.rotation += 90) {
-        extract_clip(state, &o, &f);
+        extract_clip(*state, &o, &f);
         assert_oriented(&f, &g, &turns[o.rotation / 90]);
     }
 }
@@ -225,7 +208,7 @@ static void run_rotation_is_applied(void **state)
 static void run_display_matrix_in_the_file_is_applied(void **state)
 {
     struct clipmaker_options o = small_clip();
-    extract_clip(state, &o, &g);
+    extract_clip(*state, &o, &g);
     size_t n;
     char *bytes = read_bytes(clip_path(*state, "clip"), &n);
     for (unsigned i = 0; i < 8; i++) {
@@ -261,7 +244,7 @@ static void run_uneven_times_are_followed(void **state)
     struct clipmaker_options o = small_clip();
     o.variable_rate = true;
     o.container = "matroska";
-    extract_clip(state, &o, &f);
+    extract_clip(*state, &o, &f);
     assert_int_equal(f.mask, SEEN | HEARD);
     assert_false(f.flags.retimed);
     assert_float_equal(f.flags.coverage, 1.0f, 1e-6);
@@ -270,9 +253,9 @@ static void run_uneven_times_are_followed(void **state)
 static void run_several_sounds_takes_the_default(void **state)
 {
     struct clipmaker_options o = small_clip();
-    extract_clip(state, &o, &g);
+    extract_clip(*state, &o, &g);
     o.n_extra_sounds = 3;
-    extract_clip(state, &o, &f);
+    extract_clip(*state, &o, &f);
     assert_memory_equal(f.vec[MODALITY_ACOUSTIC], g.vec[MODALITY_ACOUSTIC],
                         f.dim[MODALITY_ACOUSTIC] * sizeof(float));
 }
@@ -283,9 +266,9 @@ static void run_loudness_does_not_matter(void **state)
     o.container = "matroska";
     o.audio_codec = "flac";
     o.video_codec = NULL;
-    extract_clip(state, &o, &g);
+    extract_clip(*state, &o, &g);
     o.gain_db = -24;
-    extract_clip(state, &o, &f);
+    extract_clip(*state, &o, &f);
     assert_true(feature_cosine(&f, &g, MODALITY_ACOUSTIC) > 0.995);
 }
 
@@ -293,11 +276,11 @@ static void run_silence_is_a_missing_modality(void **state)
 {
     struct clipmaker_options o = small_clip();
     o.gain_db = -200;
-    extract_clip(state, &o, &f);
+    extract_clip(*state, &o, &f);
     assert_int_equal(f.mask, SEEN);
     assert_in_range(f.flags.audio_ms, 1900, 2200);
     o.video_codec = NULL;
-    extract_clip(state, &o, &f);
+    extract_clip(*state, &o, &f);
     assert_int_equal(f.mask, 0);
 }
 
@@ -334,7 +317,7 @@ static void run_repeated_is_byte_identical(void **state)
         o.video_codec = codecs[i];
         o.container = "matroska";
         o.gop = 20;
-        extract_clip(state, &o, &g);
+        extract_clip(*state, &o, &g);
         struct extract_fixture other = *(struct extract_fixture *)*state;
         struct extractor_options eo;
         extractor_options_init(&eo);
@@ -352,18 +335,18 @@ static void run_repeated_is_byte_identical(void **state)
 static void run_other_encoding_is_nearer_than_other_scene(void **state)
 {
     struct clipmaker_options o = small_clip();
-    extract_clip(state, &o, &g);
+    extract_clip(*state, &o, &g);
     o.video_codec = "libx265";
     o.quality = 34;
     o.width = 320;
     o.height = 192;
     o.gain_db = -9;
-    extract_clip(state, &o, &f);
+    extract_clip(*state, &o, &f);
     double same_look = feature_cosine(&f, &g, MODALITY_VISUAL);
     double same_sound = feature_cosine(&f, &g, MODALITY_ACOUSTIC);
     assert_true(same_look > 0.9 && same_sound > 0.9);
     o.scene = 5;
-    extract_clip(state, &o, &f);
+    extract_clip(*state, &o, &f);
     assert_true(feature_cosine(&f, &g, MODALITY_VISUAL) < same_look - 0.3);
     assert_true(feature_cosine(&f, &g, MODALITY_ACOUSTIC) < same_sound - 0.1);
 }

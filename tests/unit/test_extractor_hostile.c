@@ -11,13 +11,11 @@
 static struct features f;
 static struct err err;
 
-static struct clipmaker_options small_clip(void)
+static struct clipmaker_options tiny_clip(void)
 {
-    struct clipmaker_options o;
-    clipmaker_options_init(&o);
+    struct clipmaker_options o = small_clip();
     o.width = 96;
     o.height = 64;
-    o.duration_ms = 2000;
     return o;
 }
 
@@ -48,7 +46,7 @@ static void run_text_file_is_refused(void **state)
 
 static void run_no_moov_is_refused(void **state)
 {
-    struct clipmaker_options o = small_clip();
+    struct clipmaker_options o = tiny_clip();
     make_clip(*state, "whole.mp4", &o);
     size_t n;
     char *bytes = read_bytes(clip_path(*state, "whole.mp4"), &n);
@@ -59,7 +57,7 @@ static void run_no_moov_is_refused(void **state)
 
 static void run_truncated_faststart_gives_its_beginning(void **state)
 {
-    struct clipmaker_options o = small_clip();
+    struct clipmaker_options o = tiny_clip();
     o.faststart = true;
     o.duration_ms = 6000;
     make_clip(*state, "fast.mp4", &o);
@@ -78,7 +76,7 @@ static void run_truncated_faststart_gives_its_beginning(void **state)
 /* Lists of other files, named as a clip: FFmpeg's own probing would follow them. */
 static void run_playlists_are_refused(void **state)
 {
-    struct clipmaker_options o = small_clip();
+    struct clipmaker_options o = tiny_clip();
     o.container = "mpegts";
     make_clip(*state, "secret.ts", &o);
     const char *secret = clip_path(*state, "secret.ts");
@@ -120,7 +118,7 @@ static void run_directory_or_pipe_is_refused(void **state)
 
 static void run_file_over_the_limit_is_refused(void **state)
 {
-    struct clipmaker_options o = small_clip();
+    struct clipmaker_options o = tiny_clip();
     make_clip(*state, "limit.mp4", &o);
     struct extractor_options limit = {.max_media_bytes = 1000};
     struct extractor *strict;
@@ -166,7 +164,7 @@ static unsigned patch_boxes(char *bytes, size_t n, size_t start, const char *typ
 
 static void run_declared_sizes_and_durations_are_ignored(void **state)
 {
-    struct clipmaker_options o = small_clip();
+    struct clipmaker_options o = tiny_clip();
     make_clip(*state, "true.mp4", &o);
     static struct features truth;
     assert_int_equal(extract_file(*state, "true.mp4", "t", &truth, &err), ERR_OK);
@@ -193,7 +191,7 @@ static void run_declared_sizes_and_durations_are_ignored(void **state)
 
 static void run_stco_zero_stops_after_few_errors(void **state)
 {
-    struct clipmaker_options o = small_clip();
+    struct clipmaker_options o = tiny_clip();
     o.audio_codec = NULL;
     o.duration_ms = 20000;
     make_clip(*state, "zero.mp4", &o);
@@ -217,7 +215,7 @@ static void run_stco_zero_stops_after_few_errors(void **state)
 
 static void run_encrypted_is_named_so(void **state)
 {
-    struct clipmaker_options o = small_clip();
+    struct clipmaker_options o = tiny_clip();
     o.encrypted = true;
     make_clip(*state, "drm.mp4", &o);
     assert_text_only(*state, "drm.mp4", "media_encrypted");
@@ -225,7 +223,7 @@ static void run_encrypted_is_named_so(void **state)
 
 static void run_codec_not_admitted_is_named_so(void **state)
 {
-    struct clipmaker_options o = small_clip();
+    struct clipmaker_options o = tiny_clip();
     o.video_codec = "ffv1";
     o.audio_codec = NULL;
     o.container = "matroska";
@@ -254,7 +252,7 @@ static void run_one_keyframe_keeps_the_guarantee(void **state)
 {
     static const char *const codecs[] = {"libx264", "libx265", "libvpx-vp9", "mpeg4"};
     for (size_t i = 0; i < sizeof(codecs) / sizeof(codecs[0]); i++) {
-        struct clipmaker_options o = small_clip();
+        struct clipmaker_options o = tiny_clip();
         o.duration_ms = 8000;
         o.gop = 0;
         o.video_codec = codecs[i];
@@ -272,7 +270,7 @@ static void run_one_keyframe_keeps_the_guarantee(void **state)
 /* The first keyframe is overwritten: the plan is made again round it. */
 static void run_damaged_keyframe_is_gone_round(void **state)
 {
-    struct clipmaker_options o = small_clip();
+    struct clipmaker_options o = tiny_clip();
     o.audio_codec = NULL;
     o.faststart = true;
     o.duration_ms = 4000;
@@ -293,7 +291,7 @@ static void run_damaged_keyframe_is_gone_round(void **state)
 /* Resolution and sound format change in the middle: two transport streams end to end. */
 static void run_format_change_in_the_middle_is_followed(void **state)
 {
-    struct clipmaker_options o = small_clip();
+    struct clipmaker_options o = tiny_clip();
     o.container = "mpegts";
     make_clip(*state, "a.ts", &o);
     o.width = 160;
@@ -317,7 +315,7 @@ static void run_flipped_bytes_never_hurt(void **state)
 {
     static const char *const containers[] = {"mp4", "matroska", "mpegts", "avi", "flv"};
     for (size_t c = 0; c < sizeof(containers) / sizeof(containers[0]); c++) {
-        struct clipmaker_options o = small_clip();
+        struct clipmaker_options o = tiny_clip();
         o.duration_ms = 600;
         o.container = containers[c];
         make_clip(*state, "base", &o);

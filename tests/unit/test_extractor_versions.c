@@ -15,23 +15,6 @@
 static struct features f, g;
 static struct err err;
 
-static struct clipmaker_options small_clip(void)
-{
-    struct clipmaker_options o;
-    clipmaker_options_init(&o);
-    o.width = 160;
-    o.height = 96;
-    o.duration_ms = 2000;
-    return o;
-}
-
-static void extract_clip(void **state, const struct clipmaker_options *o,
-                         struct features *ret_features)
-{
-    make_clip(*state, "clip", o);
-    assert_int_equal(extract_file(*state, "clip", NULL, ret_features, &err), ERR_OK);
-}
-
 #define AMR_MODE        7 /* 12.2 kbit/s */
 #define AMR_FRAME_BYTES 32
 #define AMR_FRAME_MS    20
@@ -89,9 +72,9 @@ static void run_fragments_lose_the_priming_too(void **state)
     struct clipmaker_options o = small_clip();
     o.video_codec = NULL;
     o.duration_ms = 250;
-    extract_clip(state, &o, &f);
+    extract_clip(*state, &o, &f);
     o.fragmented = true;
-    extract_clip(state, &o, &g);
+    extract_clip(*state, &o, &g);
     assert_int_equal(g.mask, HEARD);
     assert_in_range(g.flags.audio_ms, 250,
                     f.flags.audio_ms + 24); /* its end may be filled up */
@@ -105,9 +88,9 @@ static void run_open_gop_loses_no_picture(void **state)
     o.audio_codec = NULL;
     o.gop = 15;
     o.duration_ms = 6000;
-    extract_clip(state, &o, &f);
+    extract_clip(*state, &o, &f);
     o.open_gop = true;
-    extract_clip(state, &o, &g);
+    extract_clip(*state, &o, &g);
     assert_int_equal(g.flags.n_frames, g.flags.n_planned);
     assert_int_equal(g.flags.n_decode_errors, 0);
     assert_true(feature_cosine(&f, &g, MODALITY_VISUAL) > 0.996); /* 0.993 without them */

@@ -164,9 +164,7 @@ static void open_after_a_kill_while_migrated_keeps_the_log(void **state)
 {
     struct fixture *f = *state;
 
-    fixture_spoil(f,
-                  "DROP VIEW store_generation; DELETE FROM meta WHERE name GLOB 'generation*';"
-                  "ALTER TABLE forgotten DROP COLUMN nth; PRAGMA user_version = 11");
+    fixture_go_back(f, 11);
     die_writing(f);
     fixture_open(f);
     assert_int_equal(fixture_query(f, "SELECT count(*) FROM item"), 1);

@@ -2,10 +2,9 @@
 """The restore drill: a site with items, trained, backed up under load and at rest, restored elsewhere, started
 there, compared byte for byte, rolled back. It prints the seconds of each step.
 
-    restore_drill.py TOOLS [ITEMS]      on its own, with a daemon in a folder (1000 items)
+    restore_drill.py TOOLS [ITEMS]      1000 items
 
-`drill` is for others who run the daemon their own way, under systemd for one: a site has the methods
-and fields of processtest.Site that `Place` below names.
+See processtest.py.
 """
 
 import hashlib
@@ -17,6 +16,7 @@ import threading
 import time
 
 sys.dont_write_bytecode = True
+from processtest import Site, wait_for  # noqa: E402
 
 WORDS = [["cat", "kitten", "purr", "whiskers", "paw"], ["noodle", "soup", "spicy", "wok", "rice"],
          ["goal", "football", "penalty", "striker", "keeper"], ["synth", "bass", "remix", "drum", "dj"]]
@@ -30,18 +30,6 @@ TRAINING = {"interval_s": 1, "min_new_interactions": 40, "min_users": 20, "retry
 def training_settings(**more):
     values = {**TRAINING, **more}
     return "training = { " + "".join(f"{k} = {v}; " for k, v in values.items()) + "};"
-
-
-class Place:
-    """Where a daemon runs: what the drill asks of a site.
-
-    start()                 until it is READY; stop()
-    drop(name, lines)       a file into its spool, whole
-    metammf(*args)          the command line for its store: a CompletedProcess
-    ready()                 whether /readyz says so
-    rest()                  of the first one: stop, and start without training
-    store                   the path of its store
-    """
 
 
 def query(store, sql, immutable=False):
@@ -60,16 +48,6 @@ def vectors(store, **how):
 
 def active(store):
     return query(store, "SELECT model_id FROM active_model")[0][0]
-
-
-def wait_for(what, condition, patience_s=300):
-    until = time.monotonic() + patience_s
-    while time.monotonic() < until:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"{what}: not within {patience_s} s")
 
 
 class Load:
@@ -140,7 +118,7 @@ def train_twice(site, load, items):
         wait_for("a training", lambda: active(site.store) != before)
 
 
-def back_up_under_load(site, load, folder, say):
+def back_up_under_load(site, load, folder):
     """Backups while items come, until a training has flipped the model meanwhile; the last one."""
     first, n, longest = active(site.store), 0, 0
     load.start()
@@ -155,7 +133,7 @@ def back_up_under_load(site, load, folder, say):
             check_files(f"{folder}/load-{n}")
     finally:
         load.stop()
-    say(f"{n} backups under load, the longest {longest:.2f} s, model {first} → {active(site.store)}")
+    print(f"{n} backups under load, the longest {longest:.2f} s, model {first} → {active(site.store)}")
     return f"{folder}/load-{n}"
 
 
@@ -163,47 +141,46 @@ def at_rest(site):
     """Nothing waits: not in the spool, not for refresh."""
     def quiet():
         status = done(site, "status")
-        busy = status["daemon"]["queue"] if "daemon" in status else status["queue"]
-        return (sum(busy.values()) == 0 and
+        return (sum(status["daemon"]["queue"].values()) == 0 and
                 query(site.store, "SELECT count(*) FROM touch")[0][0] == 0)
     wait_for("rest", quiet)
 
 
-def restore(there, folder, say):
+def restore(there, folder):
     """In a place where nothing is yet."""
     at = time.monotonic()
     report = done(there, "restore", folder)
-    say(f"restored in {time.monotonic() - at:.2f} s: {report['counts']['items']} items, models "
+    print(f"restored in {time.monotonic() - at:.2f} s: {report['counts']['items']} items, models "
         f"{report['models']}, active {report['active_model']}")
     wanted = vectors(f"{folder}/metammf.db", immutable=True)
     assert vectors(there.store) == wanted and wanted, "vectors differ"
     at = time.monotonic()
     there.start()
     wait_for("ready", there.ready)
-    say(f"ready in {time.monotonic() - at:.2f} s")
+    print(f"ready in {time.monotonic() - at:.2f} s")
     return wanted
 
 
-def roll_back(there, say):
+def roll_back(there):
     """As often as there are earlier models."""
     was = active(there.store)
     at = time.monotonic()
     done(there, "model", "rollback")
     now = active(there.store)
     assert now < was and {v[2] for v in vectors(there.store)} == {now}, (was, now)
-    say(f"rolled back from model {was} to {now} in {time.monotonic() - at:.2f} s")
+    print(f"rolled back from model {was} to {now} in {time.monotonic() - at:.2f} s")
 
 
-def drill(here, there, folder, items=1000, say=print):
+def drill(here, there, folder, items=1000):
     """here has nothing yet and trains by training_settings(); `there` has nothing yet and does not train. Both
-    are Places, both stopped. At the end both run."""
+    are stopped. At the end both run."""
     load = Load(here)
     here.start()
     at = time.monotonic()
     train_twice(here, load, items)
-    say(f"{items} items, trained twice: {time.monotonic() - at:.1f} s")
-    under_load = back_up_under_load(here, load, folder, say)
-    restore(there, under_load, say)
+    print(f"{items} items, trained twice: {time.monotonic() - at:.1f} s")
+    under_load = back_up_under_load(here, load, folder)
+    restore(there, under_load)
     there.stop()
 
     here.rest()
@@ -215,22 +192,22 @@ def drill(here, there, folder, items=1000, say=print):
     there.start()
     wait_for("ready", there.ready)
     assert vectors(there.store) == vectors(here.store), "vectors differ"
-    say(f"{len(vectors(there.store))} vectors are the same bytes here and there")
-    roll_back(there, say)
+    print(f"{len(vectors(there.store))} vectors are the same bytes here and there")
+    roll_back(there)
+
+
+class Folder(Site):
+    def ready(self):
+        return self.http("/readyz")[0] == 200
+
+    def rest(self):
+        """Without training from now on."""
+        self.stop()
+        self.write_config("training = { enabled = false; };\nextract = { workers = 1; };")
+        self.start()
 
 
 def main():
-    from processtest import Site  # takes TOOLS from the arguments
-
-    class Folder(Site):
-        def ready(self):
-            return self.http("/readyz")[0] == 200
-
-        def rest(self):
-            self.stop()
-            self.write_config("training = { enabled = false; };\nextract = { workers = 1; };")
-            self.start()
-
     items = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     here, there = Folder(n_clips=1), Folder(n_clips=1)
     try:

@@ -341,7 +341,7 @@ class Restores(Case):
         self.assertEqual(r.returncode, 0, r.stderr)
 
     def test_a_snapshot_over_a_killed_store(self):
-        """Trial 24: the copy is put over the store, -wal is forgotten."""
+        """The copy is put over the store, -wal is forgotten."""
         s = self.site
         copy = s.dir / "copy.db"
         self.run_verb(0, "snapshot", copy)
@@ -374,7 +374,7 @@ class Restores(Case):
 
 
 class Lost(Case):
-    """P5 and K13, trials 22 and 23: the daemon started with 65 or 66, every 2 s."""
+    """The file of the active model is missing or damaged. The daemon ended with 65 or 66, every 2 s."""
 
     def setUp(self):
         super().setUp()
@@ -511,7 +511,7 @@ class Lost(Case):
         s.stop()
 
     def test_a_store_without_its_models(self):
-        """P5: a snapshot, put into a new folder."""
+        """A snapshot, put into a new folder."""
         s = self.site
         copy = s.dir / "alone" / "s.db"
         copy.parent.mkdir()

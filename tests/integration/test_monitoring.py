@@ -276,7 +276,7 @@ class Metrics(unittest.TestCase):
                              ["Means", "See", "Do", "Can wait"], name)
             self.assertIn("`", section.split("**See.**")[1].split("**Do.**")[0], name)
             self.assertEqual(alerts()[name][1],
-                             f"file:///usr/share/doc/metammfd/runbook.md#{name.lower()}")
+                             f"file:///usr/share/doc/metammfd/docs/runbook.md#{name.lower()}")
 
     def test_runbook_names_what_there_is(self):
         for name in set(re.findall(r"\b(?:metammf|process)_\w+", RUNBOOK)):

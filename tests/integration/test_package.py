@@ -15,7 +15,7 @@ SKIP = 77
 WANTED = {"bin/metammfd", "bin/metammf", "libexec/metammf-extract",
           "lib/systemd/system/metammfd.service", "lib/sysusers.d/metammfd.conf",
           "share/metammfd/metammfd.conf",
-          "share/doc/metammfd/runbook.md", "share/metammfd/monitoring/metammfd.rules.yml",
+          "share/doc/metammfd/docs/runbook.md", "share/metammfd/monitoring/metammfd.rules.yml",
           "share/metammfd/monitoring/metammfd.dashboard.json",
           # bash-completion loads the file that has the command's name
           "share/bash-completion/completions/metammf", "share/bash-completion/completions/metammfd"}

@@ -52,7 +52,7 @@ def documents(site):
     for page in ("metammf.1", "metammfd.conf.5", "metammfd.8", "metammf-extract.8"):
         m.run("gzip", "-t", f"/usr/share/man/man{page[-1]}/{page}.gz")
     for name in ("copyright", "changelog.gz", "README.md", "CHANGELOG.md", "docs/events.md",
-                 "docs/reading.md", "systemd/README.md", "examples/metammfd.conf"):
+                 "docs/reading.md", "docs/runbook.md", "systemd/README.md", "examples/metammfd.conf"):
         m.run("test", "-s", f"/usr/share/doc/metammfd/{name}")
     said = m.output("sh", "-c", "zcat /usr/share/doc/metammfd/changelog.gz >/tmp/changelog && "
                     "dpkg-parsechangelog --all -l /tmp/changelog")

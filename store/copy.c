@@ -55,6 +55,99 @@ static int sync_folder(const char *path)
     return rc;
 }
 
+/* ---- which store it is ---------------------------------------------------------------------- */
+
+static int stamp_error(sqlite3 *db, const char *path, struct err *err)
+{
+    int code = db ? sqlite3_errcode(db) : SQLITE_NOMEM;
+
+    return code == SQLITE_NOMEM
+               ? err_oom(err, "store: stamp a copy")
+               : err_fatal(
+                     err,
+                     code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? EX_DATAERR : EX_IOERR,
+                     "store copy %s: %s: %s", path, "name its generation", sqlite3_errmsg(db));
+}
+
+/* A copy of a version before 12 has no generation yet; the step to 12 gives it one. */
+static int stamp(sqlite3 *db, const char *restored)
+{
+    static const char sql[] =
+        "PRAGMA journal_mode=MEMORY;" /* a journal that a kill leaves would be played into the next copy */
+        "BEGIN IMMEDIATE;"
+        "UPDATE meta SET value = lower(hex(randomblob(16))) WHERE name = 'generation';"
+        "UPDATE meta SET value = (julianday('now') - 2440587.5) * 86400000.0"
+        " WHERE name = 'generation_ms';"
+        "DELETE FROM meta WHERE name = '" META_RESTORED "'";
+    sqlite3_stmt *stmt = NULL;
+    int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+
+    if (rc == SQLITE_OK && restored)
+        rc = sqlite3_prepare_v2(db,
+                                "INSERT INTO meta(name, value) VALUES('" META_RESTORED "', ?1)",
+                                -1, &stmt, NULL);
+    if (rc == SQLITE_OK && restored)
+        rc = sqlite3_bind_text(stmt, 1, restored, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK && restored)
+        rc = sqlite3_step(stmt) == SQLITE_DONE ? SQLITE_OK : SQLITE_ERROR;
+    (void)sqlite3_finalize(stmt);
+    return rc == SQLITE_OK ? sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) : rc;
+}
+
+/* A copy is another store from here on: a new generation. restored: of when it was, put back; NULL = it is not put
+ * back. */
+static int stamp_copy(const char *path, const char *restored, struct err *err)
+{
+    sqlite3 *db = NULL;
+    int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    int status = ERR_OK;
+
+    if (rc == SQLITE_OK)
+        rc = stamp(db, restored);
+    if (rc != SQLITE_OK)
+        status = stamp_error(db, path, err);
+    (void)sqlite3_close_v2(db); /* nothing is under way */
+    return status;
+}
+
+int store_meta(struct store *st, const char *name, char *ret_text, size_t bytes,
+               struct err *err)
+{
+    struct query q = query_begin(st, SQL_META_FIND);
+
+    query_text(&q, name);
+    int status = query_row(&q, "read what is known of the store", err);
+    if (status != ERR_OK && status != ERR_NONE)
+        return status;
+    ret_text[0] = '\0';
+    if (status == ERR_OK)
+        query_column_word(&q, 0, ret_text, bytes);
+    query_end(&q);
+    return ERR_OK;
+}
+
+int store_generation(struct store *st, char ret_generation[STORE_GENERATION_BYTES],
+                     struct err *err)
+{
+    return store_meta(st, META_GENERATION, ret_generation, STORE_GENERATION_BYTES, err);
+}
+
+int store_take_restored(struct store *st, char *ret_text, size_t bytes, struct err *err)
+{
+    int status = store_meta(st, META_RESTORED, ret_text, bytes, err);
+
+    if (status != ERR_OK || !ret_text[0])
+        return status;
+    struct query q = query_begin(st, SQL_META_DROP);
+    query_text(&q, META_RESTORED);
+    return query_run(&q, "note that a restore was told", err);
+}
+
+int store_schema_version(void)
+{
+    return store_n_migrations;
+}
+
 /* ---- snapshots ------------------------------------------------------------------------------ */
 
 /* Under its final name the snapshot is complete or absent. */
@@ -106,7 +199,7 @@ int store_snapshot(struct store *st, const char *path, struct err *err)
     (void)unlink(part); /* of a try that was killed */
     int status = snapshot_write(st, part, err);
     if (status == ERR_OK)
-        status = store_copy_stamp(part, NULL, err);
+        status = stamp_copy(part, NULL, err);
     if (status == ERR_OK)
         status = snapshot_publish(part, path, err);
     else
@@ -115,97 +208,6 @@ int store_snapshot(struct store *st, const char *path, struct err *err)
         (void)unlink(part);
     free(part);
     return status;
-}
-
-/* ---- which store it is ---------------------------------------------------------------------- */
-
-static int stamp_error(sqlite3 *db, const char *path, struct err *err)
-{
-    int code = db ? sqlite3_errcode(db) : SQLITE_NOMEM;
-
-    return code == SQLITE_NOMEM
-               ? err_oom(err, "store: stamp a copy")
-               : err_fatal(
-                     err,
-                     code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? EX_DATAERR : EX_IOERR,
-                     "store copy %s: %s: %s", path, "name its generation", sqlite3_errmsg(db));
-}
-
-/* A copy of a version before 12 has no generation yet; the step to 12 gives it one. */
-static int stamp(sqlite3 *db, const char *restored)
-{
-    static const char sql[] =
-        "PRAGMA journal_mode=MEMORY;" /* a journal that a kill leaves would be played into the next copy */
-        "BEGIN IMMEDIATE;"
-        "UPDATE meta SET value = lower(hex(randomblob(16))) WHERE name = 'generation';"
-        "UPDATE meta SET value = (julianday('now') - 2440587.5) * 86400000.0"
-        " WHERE name = 'generation_ms';"
-        "DELETE FROM meta WHERE name = '" META_RESTORED "'";
-    sqlite3_stmt *stmt = NULL;
-    int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
-
-    if (rc == SQLITE_OK && restored)
-        rc = sqlite3_prepare_v2(db,
-                                "INSERT INTO meta(name, value) VALUES('" META_RESTORED "', ?1)",
-                                -1, &stmt, NULL);
-    if (rc == SQLITE_OK && restored)
-        rc = sqlite3_bind_text(stmt, 1, restored, -1, SQLITE_STATIC);
-    if (rc == SQLITE_OK && restored)
-        rc = sqlite3_step(stmt) == SQLITE_DONE ? SQLITE_OK : SQLITE_ERROR;
-    (void)sqlite3_finalize(stmt);
-    return rc == SQLITE_OK ? sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) : rc;
-}
-
-int store_copy_stamp(const char *path, const char *restored, struct err *err)
-{
-    sqlite3 *db = NULL;
-    int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
-    int status = ERR_OK;
-
-    if (rc == SQLITE_OK)
-        rc = stamp(db, restored);
-    if (rc != SQLITE_OK)
-        status = stamp_error(db, path, err);
-    (void)sqlite3_close_v2(db); /* nothing is under way */
-    return status;
-}
-
-int store_meta(struct store *st, const char *name, char *ret_text, size_t bytes,
-               struct err *err)
-{
-    struct query q = query_begin(st, SQL_META_FIND);
-
-    query_text(&q, name);
-    int status = query_row(&q, "read what is known of the store", err);
-    if (status != ERR_OK && status != ERR_NONE)
-        return status;
-    ret_text[0] = '\0';
-    if (status == ERR_OK)
-        query_column_word(&q, 0, ret_text, bytes);
-    query_end(&q);
-    return ERR_OK;
-}
-
-int store_generation(struct store *st, char ret_generation[STORE_GENERATION_BYTES],
-                     struct err *err)
-{
-    return store_meta(st, META_GENERATION, ret_generation, STORE_GENERATION_BYTES, err);
-}
-
-int store_take_restored(struct store *st, char *ret_text, size_t bytes, struct err *err)
-{
-    int status = store_meta(st, META_RESTORED, ret_text, bytes, err);
-
-    if (status != ERR_OK || !ret_text[0])
-        return status;
-    struct query q = query_begin(st, SQL_META_DROP);
-    query_text(&q, META_RESTORED);
-    return query_run(&q, "note that a restore was told", err);
-}
-
-int store_schema_version(void)
-{
-    return store_n_migrations;
 }
 
 /* ---- a log of writes beside another file ----------------------------------------------------- */
@@ -382,7 +384,7 @@ int store_place_put(struct store_place *p, const char *copy, const char *made,
                     const char *aside, bool *ret_aside, struct err *err)
 {
     bool any = false;
-    int status = store_copy_stamp(copy, made, err);
+    int status = stamp_copy(copy, made, err);
 
     if (status == ERR_OK && sync_path(copy, O_RDONLY) != 0)
         status = err_fatal(err, EX_IOERR, "store copy %s: %s", copy, strerror(errno));

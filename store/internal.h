@@ -256,9 +256,6 @@ void store_lock_read(const char *path, char ret_generation[STORE_GENERATION_BYTE
 /* ERR_FATAL EX_DATAERR when there is a log of writes beside the file at path that is of another
  * generation than the file: the one that the lock names. */
 int store_check_wal(const char *path, const char *generation, struct err *err);
-/* A copy is another store from here on: a new generation. restored: of when it was, put back; NULL = it
- * is not put back. */
-int store_copy_stamp(const char *path, const char *restored, struct err *err);
 
 /* ---- query.c ----------------------------------------------------------------------------- */
 

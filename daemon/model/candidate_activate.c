@@ -457,39 +457,41 @@ int candidate_promote(struct candidate *c, const struct candidate_target *t, str
     return activate(&a, c, err);
 }
 
+/* From the model's files. */
+static int activate_row(const struct candidate_target *t, const struct store_model *row,
+                        struct err *err)
+{
+    struct activation a = {.t = t, .model_id = row->model_id};
+    struct candidate c = {0};
+    int r = read_files(&a, row, &c, err);
+
+    if (r == ERR_OK)
+        r = activate(&a, &c, err);
+    candidate_done(&c);
+    return r;
+}
+
 int candidate_activate(const struct candidate_target *t, int64_t model_id, struct err *err)
 {
-    struct activation a = {.t = t, .model_id = model_id};
-    struct candidate c = {0};
     struct store_model row = {0};
     int r = store_model_get(t->reader, model_id, &row, err);
 
     if (r == ERR_NONE)
         return err_fatal(err, EX_NOINPUT, "no model %lld: see metammf model list",
                          (long long)model_id);
-    if (r == ERR_OK && strcmp(row.state, "active") != 0) {
-        r = read_files(&a, &row, &c, err);
-        if (r == ERR_OK)
-            r = activate(&a, &c, err);
-    }
-    candidate_done(&c);
+    if (r == ERR_OK && strcmp(row.state, "active") != 0)
+        r = activate_row(t, &row, err);
     store_model_done(&row);
     return r;
 }
 
 int candidate_mend(const struct candidate_target *t, struct err *err)
 {
-    struct activation a = {.t = t};
-    struct candidate c = {0};
     struct store_model row = {0};
     int r = store_model_active(t->reader, &row, err);
 
-    a.model_id = row.model_id;
     if (r == ERR_OK)
-        r = read_files(&a, &row, &c, err);
-    if (r == ERR_OK)
-        r = activate(&a, &c, err);
-    candidate_done(&c);
+        r = activate_row(t, &row, err);
     store_model_done(&row);
     return r;
 }

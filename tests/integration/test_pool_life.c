@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -22,6 +20,7 @@
 #include <cmocka.h>
 
 #include "hostile_pool.h"
+#include "tests/unit/no_clone.h"
 
 static void run_many(struct pool *pool, unsigned n_jobs)
 {
@@ -301,22 +300,6 @@ static void pool_open_too_slow_is_no_configuration_error(void **state)
     assert_non_null(strstr(err.text, "workers came up"));
 }
 
-/* Of this process: whatever it is that makes another one fails, as beyond TasksMax= of the unit. */
-static void hide_fork(void)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 2, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 1, 0),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAGAIN),
-    };
-    struct sock_fprog program = {sizeof(code) / sizeof(code[0]), code};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        _exit(99);
-}
-
 static void pool_open_short_of_processes_is_no_configuration_error(void **state)
 {
     struct pool_options options = default_options();
@@ -326,7 +309,7 @@ static void pool_open_short_of_processes_is_no_configuration_error(void **state)
     (void)state;
     pid_t pid = fork();
     if (pid == 0) {
-        hide_fork();
+        no_clone();
         _exit(pool_open(&options, &pool, &err) == ERR_FATAL ? err.exit_code : 1);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);

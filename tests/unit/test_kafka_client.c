@@ -4,10 +4,9 @@
 #include "config/clock.h"
 #include "daemon/kafka/client.h"
 
-#include <errno.h>
+#include "no_clone.h"
+
 #include <librdkafka/rdkafka.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -15,8 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -115,22 +112,6 @@ static void says_no_part_of_a_secret(void **state)
     }
 }
 
-/* Of this process: whatever starts a thread fails, as beyond TasksMax= of the unit. */
-static void hide_clone(void)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 2, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 1, 0),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAGAIN),
-    };
-    struct sock_fprog program = {sizeof(code) / sizeof(code[0]), code};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        _exit(99);
-}
-
 /* The unit starts the daemon again after 71, not after 78. */
 static void open_short_of_threads_is_no_configuration_error(void **state)
 {
@@ -139,7 +120,7 @@ static void open_short_of_threads_is_no_configuration_error(void **state)
     if (pid == 0) {
         struct owner *owner = calloc(1, sizeof(*owner));
         struct err err = {0};
-        hide_clone();
+        no_clone();
         (void)kafka_client_open(&owner->client, KAFKA_PRODUCER, "test", rd_kafka_conf_new(),
                                 &err);
         _exit(err.exit_code);

@@ -232,6 +232,13 @@ int store_forgotten_filed(struct store *st, int64_t n_forgettings, struct err *e
     return query_run(&q, "note that files are looked through", err);
 }
 
+int store_forgotten_again(struct store *st, struct err *err)
+{
+    struct query q = query_begin(st, SQL_FORGOTTEN_AGAIN);
+
+    return query_run(&q, "note that files are to be looked through", err);
+}
+
 /* ---- forgetting ---------------------------------------------------------------------------- */
 
 int store_put_forgotten(struct store *st, const unsigned char hash[DIGEST_BYTES], int64_t at_us,

@@ -90,6 +90,8 @@ static int put_listed(struct store *st, const struct store_forgotten *rows, size
         if (status == ERR_OK && until_us < rows[i].forgotten_us)
             status = store_put_forgotten(st, rows[i].hash, rows[i].forgotten_us, err);
     }
+    if (status == ERR_OK) /* whoever gives a list has put something older back */
+        status = store_forgotten_again(st, err);
     return store_finish(st, status, err);
 }
 

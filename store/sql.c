@@ -393,6 +393,7 @@ const char *const store_sql[SQL_ID_COUNT] = {
     [SQL_FORGOTTEN_LIST] = "SELECT hash, forgotten_ms, in_files, interactions, vectors, pairs, "
                            "letters, dropped FROM forgotten ORDER BY forgotten_ms, hash",
     [SQL_FORGOTTEN_FILES] = "UPDATE forgotten SET in_files = 0 WHERE in_files = 1",
+    [SQL_FORGOTTEN_AGAIN] = "UPDATE forgotten SET in_files = 1",
     [SQL_FORGOTTEN_SUMS] = "SELECT count(*), coalesce(sum(dropped), 0), "
                            "(SELECT count(*) FROM erasing) FROM forgotten",
     [SQL_META_COUNT_UP] = "INSERT INTO meta(name, value) VALUES(?1, '1') ON CONFLICT DO UPDATE "

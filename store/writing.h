@@ -282,6 +282,8 @@ int store_forget_listed(struct store *st, const struct store_forgotten *rows, si
                         int64_t *ret_n, struct err *err);
 /* Folders of models no longer name whom n_forgettings (below) counted. */
 int store_forgotten_filed(struct store *st, int64_t n_forgettings, struct err *err);
+/* They may again: a folder of an earlier day was put back. store_forget_listed says so too. */
+int store_forgotten_again(struct store *st, struct err *err);
 /* For status: how many are forgotten, how many interactions of theirs were dropped when they came again,
  * how many of them are still being erased. A reader too. */
 struct store_forgotten_sums {

@@ -19,15 +19,37 @@
 
 #define ENTRY_BYTES 16384
 
+static bool folder_of(const char *path, struct stat *ret_info)
+{
+    char folder[PATH_MAX];
+
+    (void)snprintf(folder, sizeof(folder), "%s", path);
+    return stat(dirname(folder), ret_info) == 0;
+}
+
 /* Of the store's folder, links followed as the store itself follows them. False when there is none: whoever
  * opens the store says so. */
 static bool owner_of(const char *store_path, struct stat *ret_info)
 {
-    char *real = realpath(store_path, NULL), folder[PATH_MAX];
+    char *real = realpath(store_path, NULL);
+    bool found = folder_of(real ? real : store_path, ret_info);
 
-    (void)snprintf(folder, sizeof(folder), "%s", real ? real : store_path);
     free(real);
-    return stat(dirname(folder), ret_info) == 0;
+    return found;
+}
+
+/* Who may put a link in the store's place does not choose which file of another user root writes to. */
+int cli_check_link(const struct cli *cli, struct err *err)
+{
+    struct stat named, real;
+
+    if (geteuid() != 0 || !folder_of(cli->settings.store.path, &named) || named.st_uid == 0 ||
+        !owner_of(cli->settings.store.path, &real) || named.st_uid == real.st_uid)
+        return ERR_OK;
+    return err_fatal(err, EX_NOPERM,
+                     "store %s: it is a link of uid %u into a folder of uid %u: give the path "
+                     "that it leads to",
+                     cli->settings.store.path, (unsigned)named.st_uid, (unsigned)real.st_uid);
 }
 
 /* Groups as at a login of the user. One who has no entry has the folder's group and no other. */
@@ -62,9 +84,11 @@ int cli_become_owner(const struct cli *cli, struct err *err)
 {
     char name[ACCOUNT_BYTES];
     struct stat folder;
+    int status = cli_check_link(cli, err);
 
-    if (geteuid() != 0 || !owner_of(cli->settings.store.path, &folder) || folder.st_uid == 0)
-        return ERR_OK;
+    if (status != ERR_OK || geteuid() != 0 || !owner_of(cli->settings.store.path, &folder) ||
+        folder.st_uid == 0)
+        return status;
     if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || set_groups(&folder) != 0 ||
         setresuid(folder.st_uid, folder.st_uid, folder.st_uid) != 0 || keep_reading() != 0)
         return err_fatal(

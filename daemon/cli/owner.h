@@ -8,5 +8,8 @@
  * written to lies with the store. For others than root this does nothing. After cli_load. ERR_FATAL
  * EX_NOPERM. */
 int cli_become_owner(const struct cli *cli, struct err *err);
+/* Whether root may write where the store's name leads: not through a link that a user has put there into a
+ * folder of somebody else. Part of the call before. ERR_FATAL EX_NOPERM. */
+int cli_check_link(const struct cli *cli, struct err *err);
 
 #endif

@@ -2,6 +2,7 @@
 #include "daemon/cli/cli.h"
 
 #include "daemon/base/json_field.h"
+#include "daemon/cli/owner.h"
 #include "daemon/model/backup.h"
 
 #include <inttypes.h>
@@ -126,6 +127,8 @@ int cli_restore(struct cli *cli, int argc, char **argv)
     cli_parse(&argp, argc, argv, &a.input);
     err_clear(&err);
     r = cli_load(cli, &err);
+    if (r == ERR_OK)
+        r = cli_check_link(cli, &err);
     if (r == ERR_OK) {
         const struct restore_options o = {
             .settings = &cli->settings, .dir = a.dir, .force = a.force};

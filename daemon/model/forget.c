@@ -241,6 +241,9 @@ static int look_through(DIR *d, const char *dir, const char *part, struct store 
         int one = paths_join(dir, entry->d_name, path, &why);
         if (one == ERR_OK)
             one = forget_in_folder(path, part, reader, ret_n, &why);
+        if (one ==
+            ERR_FATAL) /* it goes on being tried; without its files there is nothing to clear */
+            (void)err_wrap(&why, "put its files back, or remove %s", path);
         if (one != ERR_OK && r == ERR_OK) {
             r = one;
             if (err)

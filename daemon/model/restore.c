@@ -26,9 +26,10 @@
 
 struct restore {
     const struct restore_options *o;
-    json_t *manifest, *files, *aside;                       /* files: of the manifest */
+    json_t *manifest, *files, *aside; /* files: of the manifest */
+    char store[PATH_MAX];             /* links followed, as the store itself is opened */
     char folder[PATH_MAX], model_dir[PATH_MAX], suffix[48]; /* folder: of the store */
-    uid_t uid;                                              /* whose the folders are */
+    uid_t uid;                                              /* whose the store's folder is */
     gid_t gid;
 };
 
@@ -70,7 +71,7 @@ static int read_manifest(struct restore *r, struct err *err)
 
     if (status == ERR_OK)
         status = paths_join(r->o->dir, BACKUP_MANIFEST, path, err);
-    if (status == ERR_OK && access(path, F_OK) != 0)
+    if (status == ERR_OK && access(path, F_OK) != 0 && errno == ENOENT)
         status = err_fatal(err, EX_NOINPUT, "no %s in it: it is no backup, or not a whole one",
                            BACKUP_MANIFEST);
     if (status == ERR_OK)
@@ -315,7 +316,7 @@ static int check_entry(const struct restore *r, const char *entry, struct err *e
 static int place_store(const struct restore *r, struct store_place *place, struct err *err)
 {
     const char *made = json_string_value(json_object_get(r->manifest, "made"));
-    const char *path = r->o->settings->store.path;
+    const char *path = r->store;
     char from[PATH_MAX], copy[PATH_MAX], aside[PATH_MAX];
     bool any = false;
     int status = paths_join(r->o->dir, BACKUP_STORE, from, err);
@@ -337,37 +338,65 @@ static int place_store(const struct restore *r, struct store_place *place, struc
 
 static void give_lock(const struct restore *r)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX + sizeof ".lock"];
 
-    (void)snprintf(path, sizeof path, "%s.lock", r->o->settings->store.path);
+    (void)snprintf(path, sizeof path, "%s.lock", r->store);
     (void)backup_give(path, BACKUP_FILE_MODE, r->uid, r->gid,
                       NULL); /* made by us, or as it was */
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-/* Made where they are missing, the last folder of each path. */
+/* The last folder of a path, where it is missing, and whose it is then. */
+static int make_folder(const char *path, uid_t uid, gid_t gid, struct err *err)
+{
+    if (mkdir(path, BACKUP_FOLDER_MODE) == 0)
+        return backup_give(path, BACKUP_FOLDER_MODE, uid, gid, err);
+    return backup_mkdir(path, err);
+}
+
+static void folder_of(const char *path, char ret_folder[PATH_MAX])
+{
+    char copy[PATH_MAX];
+
+    (void)snprintf(copy, sizeof copy, "%s", path);
+    (void)snprintf(ret_folder, PATH_MAX, "%s", dirname(copy));
+}
+
+/* A new one belongs to the owner of the folder that it is made in. */
+static int prepare_store_folder(struct restore *r, struct err *err)
+{
+    const char *path = r->o->settings->store.path;
+    char parent[PATH_MAX], *real = realpath(path, NULL);
+    struct stat info;
+
+    (void)snprintf(r->store, sizeof r->store, "%s", real ? real : path);
+    free(real);
+    folder_of(r->store, r->folder);
+    folder_of(r->folder, parent);
+    if (stat(parent, &info) != 0)
+        return err_open(err, EX_CANTCREAT, parent, errno);
+    int status = make_folder(r->folder, info.st_uid, info.st_gid, err);
+    if (status == ERR_OK && stat(r->folder, &info) != 0)
+        status = err_open(err, EX_IOERR, r->folder, errno);
+    r->uid = info.st_uid;
+    r->gid = info.st_gid;
+    return status;
+}
+
 static int prepare_folders(struct restore *r, struct err *err)
 {
-    char path[PATH_MAX];
     time_t s = (time_t)(clock_real_us() / 1000000);
-    struct stat info;
     struct tm tm;
 
     (void)strftime(r->suffix, sizeof r->suffix, ".before-%Y%m%dT%H%M%SZ", gmtime_r(&s, &tm));
-    (void)snprintf(path, sizeof path, "%s", r->o->settings->store.path);
-    (void)snprintf(r->folder, sizeof r->folder, "%s", dirname(path));
-    int status = backup_mkdir(r->folder, err);
+    int status = prepare_store_folder(r, err);
     if (status == ERR_OK)
         status = paths_model_dir(r->o->settings, r->model_dir, err);
     if (status == ERR_OK)
-        status = backup_mkdir(r->model_dir, err);
-    if (status == ERR_OK && stat(r->folder, &info) != 0)
-        status = err_open(err, EX_IOERR, r->folder, errno);
+        status = make_folder(r->model_dir, r->uid, r->gid, err);
     if (status != ERR_OK)
         return status;
-    r->uid = info.st_uid;
-    r->gid = info.st_gid;
     r->aside = json_array();
     return r->aside ? ERR_OK : err_oom(err, "a restore");
 }

@@ -365,10 +365,13 @@ static bool file_changed(struct retrain *t, struct store *st)
     return changed && now.st_ino;
 }
 
+/* What was put back may be of an earlier day, and name users who were forgotten since. */
 static int clear_unfused(struct store *st, void *arg, struct err *err)
 {
+    int r = store_put_unfused(st, 0, err);
+
     (void)arg;
-    return store_put_unfused(st, 0, err);
+    return r == ERR_OK ? store_forgotten_again(st, err) : r;
 }
 
 /* With the file, or another model, what was stored without vectors gets them. */
@@ -384,6 +387,8 @@ static void mend(struct retrain *t, struct store *st, bool tells)
     if (r == ERR_OK)
         r = store_work(&target.writer, clear_unfused, NULL, &err);
     models_unlock();
+    if (r == ERR_OK)
+        t->n_forgotten = UINT64_MAX;
     t->unfused = r != ERR_OK && r != ERR_NONE;
     t->mend_due_us = t->unfused ? clock_mono_us() + AGAIN_US : 0;
     if (t->unfused && tells)

@@ -13,6 +13,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import tempfile
 import unittest
 
 from processtest import TOOLS, Site, wait_for
@@ -340,6 +341,49 @@ class Restores(Case):
                            group=GROUP, extra_groups=[], cwd="/", capture_output=True, text=True)
         self.assertEqual(r.returncode, 0, r.stderr)
 
+    def test_by_root_into_folders_that_are_missing(self):
+        if os.geteuid() != 0:
+            self.skipTest("only root has others' files")
+        self.new.mkdir()
+        os.chown(self.new, OWNER, GROUP)
+        config = self.site.dir / "other.conf"
+        config.write_text(f'source = "spool"; spool = {{ directory = "{self.site.spool}"; }};'
+                          f'store = {{ path = "{self.new}/deep/s.db"; model_dir = "{self.new}/models"; }};')
+        self.run_verb(0, "restore", self.folder, store=["-c", config])
+        for path in self.new.rglob("*"):
+            self.assertEqual((path.stat().st_uid, path.stat().st_gid), (OWNER, GROUP), path)
+
+    def elsewhere(self):
+        """A folder on another file system, and a link to a store in it."""
+        if not os.access("/dev/shm", os.W_OK):
+            self.skipTest("no other file system here")
+        folder = pathlib.Path(tempfile.mkdtemp(dir="/dev/shm"))
+        self.addCleanup(shutil.rmtree, folder)
+        self.new.mkdir()
+        (self.new / "s.db").symlink_to(folder / "real.db")
+        return folder
+
+    def test_through_a_link_to_another_disk(self):
+        folder = self.elsewhere()
+        self.run_verb(0, "restore", self.folder, store=["--store", folder / "real.db"])
+        self.run_verb(0, "restore", "--force", self.folder, store=self.there, text="what was there is now")
+        self.assertTrue((self.new / "s.db").is_symlink())
+        self.assertEqual(query(self.new / "s.db", "SELECT count(*) FROM current_embedding"), [(40,)])
+        self.assertEqual(len(list(folder.glob("real.db.before-*Z"))), 1)
+
+    def test_a_link_of_another_user_is_refused(self):
+        """Who owns the store's folder does not choose which file root replaces, or writes to."""
+        if os.geteuid() != 0:
+            self.skipTest("only root has others' files")
+        folder = self.elsewhere()
+        (folder / "real.db").write_text("root's own")
+        os.chown(self.new, OWNER, GROUP)
+        self.refused(77, "it is a link of uid", "--force")
+        (self.site.dir / "more").write_text('{"item_id": "x", "title": "y"}\n')
+        self.run_verb(77, "ingest", self.site.dir / "more", store=self.there, text="give the path that it leads to")
+        self.assertEqual([p.name for p in folder.iterdir()], ["real.db"])
+        self.assertEqual((folder / "real.db").read_text(), "root's own")
+
     def test_a_snapshot_over_a_killed_store(self):
         """The copy is put over the store, -wal is forgotten."""
         s = self.site
@@ -447,6 +491,29 @@ class Lost(Case):
         s.load.put_items(1)
         wait_for("the next one", lambda: s.count("current_embedding") == n + 6)
         s.stop()
+
+    def test_who_was_forgotten_meanwhile(self):
+        """The folder that is put back is of an earlier day; nobody else would look into it again."""
+        s, folder = self.site, self.file.parent
+        kept = s.dir / "folder"
+        shutil.copytree(folder, kept)
+        self.file.unlink()
+        s.start()
+        self.assert_lost()
+        self.run_verb(66, "forget", "u1", store=s.here(), text="put its files back, or remove")
+        shutil.rmtree(folder)
+        self.run_verb(0, "forget", "u1", store=s.here())
+        shutil.copytree(kept, folder)
+        wait_for("ready", s.ready)
+        wait_for("the folder without u1", lambda: "u1" not in (folder / "users.txt").read_text().split())
+        s.stop()
+        # and by hand, with no daemon to see it
+        shutil.rmtree(folder)
+        shutil.copytree(kept, folder)
+        everybody = s.dir / "forgotten.txt"
+        everybody.write_text(self.run_verb(0, "forget", "--list").stdout)
+        self.run_verb(0, "forget", "--from", everybody, store=s.here())
+        self.assertNotIn("u1", (folder / "users.txt").read_text().split())
 
     def test_back_while_nobody_ran(self):
         s = self.site

@@ -256,6 +256,8 @@ def check(root):
     faults = []
     for name in names:
         lines = read_lines(root, name)
+        if lines is None and not name.startswith("tests/"):
+            faults.append((name, 1, "a binary file: packages and builds do not belong here"))
         if lines is None or name == "LICENSE":
             continue
         faults += [(name, *f) for f in check_text(name, lines)]
@@ -282,6 +284,7 @@ PLANTED = {  # path: its text, and the fault that has to be found there
     "fusion/model/f.c": ("int f;\n" * 701, "701 lines, at most"),
     "store/g.c": ("/* " + "TO" + "DO */\n", "unfinished work"),
     "store/h.c": ('const char *h = "/' + 'work/main";\n', "a machine's path"),
+    "store/tool.deb": ("!<arch>\0", "a binary file"),
     "daemon/cli/said.c": ('void s(void)\n{\n    printf("%s; (%s)\\n",\n           cli_text(a->title), a->topic);\n}\n',
                          "->topic is printed as it came"),
     "store/round.h": ('#include "store/trip.h"\n', "includes itself"),
@@ -310,6 +313,7 @@ CLEAN = {
     "daemon/kafka/x.c": '#include <librdkafka/rdkafka.h>\n#include "store/store.h"\n',
     "daemon/kafka/in/y.c": '#include "daemon/kafka/x.h"\n#include "daemon/base/x.h"\n',
     "tests/unit/t.c": '#include <cmocka.h>\n#include <sqlite3.h>\n#include "beside.h"\n',
+    "tests/fuzz/seeds/x": "seed\0",
     "fusion/model/z.c": "void z(void)\n{\n" + "    ;\n" * 80 + "}\n",
 }
 

@@ -32,13 +32,13 @@ bool json_field_true(const json_t *object, const char *name)
     return json_is_true(json_object_get(object, name));
 }
 
-struct json_t *json_field_path(const char *path)
+struct json_t *json_of_text(const char *text)
 {
-    char text[PATH_MAX];
-    json_t *json = json_string(path);
+    char shown[PATH_MAX];
+    json_t *json = json_string(text);
 
     if (json)
         return json;
-    text_format(text, sizeof(text), "%s", path);
-    return json_string(text);
+    text_format(shown, sizeof(shown), "%s", text);
+    return json_string(shown);
 }

@@ -15,8 +15,8 @@ double json_field_real(const struct json_t *object, const char *name);          
 const char *json_field_text(const struct json_t *object, const char *name);     /* or "" */
 bool json_field_true(const struct json_t *object, const char *name);
 
-/* A path, or another text that may be no UTF-8, as a JSON string; bytes that are none are shown as '?' and cost
- * its own reading only. NULL: no memory. */
-struct json_t *json_field_path(const char *path);
+/* A text that may be no UTF-8, such as a path, as a JSON string; bytes that are none are shown as '?' and cost its
+ * own reading only. NULL: no memory. */
+struct json_t *json_of_text(const char *text);
 
 #endif

@@ -78,7 +78,7 @@ static int report(const struct cli *cli, const char *dir, json_t *manifest)
 
     warn_missing(manifest);
     if (cli->json) {
-        json_object_set_new(manifest, "path", json_field_path(dir));
+        json_object_set_new(manifest, "path", json_of_text(dir));
         json_object_set_new(manifest, "bytes", json_integer((json_int_t)sum_bytes(manifest)));
         return cli_print_json(manifest);
     }

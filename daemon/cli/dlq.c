@@ -179,11 +179,10 @@ static json_t *json_letter(const struct store_letter *row)
     return json_pack("{s:I, s:s, s:i, s:I, s:s, s:o, s:s, s:o, s:I, s:o, s:o}", "id",
                      (json_int_t)row->id, "topic", row->topic, "partition", (int)row->partition,
                      "offset", (json_int_t)row->offset, "reason", row->reason, "error",
-                     json_field_path(row->error), "stage", row->stage ? row->stage : "",
-                     "item_id", row->item_id ? json_field_path(row->item_id) : json_null(),
-                     "ts_us", (json_int_t)row->ts_us, "key_b64",
-                     json_bytes(row->key, row->key_bytes), "value_b64",
-                     json_bytes(row->value, row->value_bytes));
+                     json_of_text(row->error), "stage", row->stage ? row->stage : "", "item_id",
+                     row->item_id ? json_of_text(row->item_id) : json_null(), "ts_us",
+                     (json_int_t)row->ts_us, "key_b64", json_bytes(row->key, row->key_bytes),
+                     "value_b64", json_bytes(row->value, row->value_bytes));
 }
 
 static int print_list_json(const struct store_letter *rows, size_t n)

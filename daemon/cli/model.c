@@ -303,7 +303,7 @@ static int export_model(struct cli *cli, struct store *st, const struct model_ve
     int code = r != ERR_OK ? cli_fail(&err)
                : cli->json
                    ? cli_print_json(json_pack("{s:I, s:o}", "model_id", (json_int_t)m.model_id,
-                                              "file", json_field_path(v->path)))
+                                              "file", json_of_text(v->path)))
                    : 0;
     if (r == ERR_OK && !cli->json) {
         printf("model %" PRId64 " in %s\n", m.model_id, cli_text(v->path));

@@ -102,7 +102,7 @@ static int print(const struct cli *cli, json_t *report)
     const char *made = cli_field(report, "made");
 
     if (cli->json) {
-        json_object_set_new(report, "store", json_field_path(cli->settings.store.path));
+        json_object_set_new(report, "store", json_of_text(cli->settings.store.path));
         return cli_print_json(report);
     }
     char models[64];

@@ -60,7 +60,7 @@ static const struct argp argp = {
 static json_t *text_of(const struct settings *s, size_t i)
 {
     char *text = settings_key_text(s, i);
-    json_t *value = text ? json_field_path(text) : NULL;
+    json_t *value = text ? json_of_text(text) : NULL;
 
     free(text);
     return value;
@@ -138,7 +138,7 @@ static json_t *gather(struct cli *cli, const char *file_error, struct err *err)
     json_t *answer = ask_daemon(cli, err);
     const char *told_error = json_field_text(answer, "file_error");
     json_t *file = answer               ? json_incref(json_object_get(answer, "file"))
-                   : cli->settings.path ? json_field_path(cli->settings.path)
+                   : cli->settings.path ? json_of_text(cli->settings.path)
                                         : json_null();
     const char *fault = answer ? told_error : file_error;
     json_t *root = json_pack("{s:o, s:b, s:o}", "file", file, "daemon", answer != NULL,

@@ -55,7 +55,7 @@ static int report(const struct cli *cli, const char *path)
     if (stat(path, &info) != 0)
         info.st_size = 0;
     if (cli->json)
-        return cli_print_json(json_pack("{s:o, s:I}", "path", json_field_path(path), "bytes",
+        return cli_print_json(json_pack("{s:o, s:I}", "path", json_of_text(path), "bytes",
                                         (json_int_t)info.st_size));
     cli_bytes(info.st_size, size, sizeof(size));
     printf("%s: %s; the store alone, without its models: metammf backup copies both\n",

@@ -567,7 +567,7 @@ int cli_status(struct cli *cli, int argc, char **argv)
     err_clear(&daemon_err);
     if (cli_open_store(cli, &st, &err) != ERR_OK)
         return cli_fail(&err);
-    root = json_pack("{s:o, s:o}", "store", json_field_path(cli->settings.store.path), "daemon",
+    root = json_pack("{s:o, s:o}", "store", json_of_text(cli->settings.store.path), "daemon",
                      gather_daemon(cli, &daemon_err));
     if (root)
         json_object_set_new(root, "writer_pid", json_writer(cli->settings.store.path));

@@ -268,7 +268,7 @@ static int print_result(const struct train *t, json_t *metrics, int64_t model_id
     (void)json_object_del(metrics, "files");
     (void)json_object_del(metrics, "no_history");
     if (t->a.out)
-        (void)json_object_set_new(metrics, "dir", json_field_path(t->a.out));
+        (void)json_object_set_new(metrics, "dir", json_of_text(t->a.out));
     else
         (void)json_object_update_new(metrics,
                                      json_pack("{s:I, s:b}", "model_id", (json_int_t)model_id,

@@ -134,12 +134,12 @@ static json_t *request_of(const struct import_request *q, int *fds, size_t *ret_
     size_t n = 0;
 
     fds[n++] = q->list.fd;
-    json_array_append_new(names, json_field_path(q->list.name));
+    json_array_append_new(names, json_of_text(q->list.name));
     for (int m = 0; m < MODALITY_COUNT; m++) {
         if (q->array[m].fd < 0)
             continue;
         fds[n++] = q->array[m].fd;
-        json_array_append_new(names, json_field_path(q->array[m].name));
+        json_array_append_new(names, json_of_text(q->array[m].name));
         json_array_append_new(modalities, json_string(modality_name((enum modality)m)));
     }
     *ret_n = n;

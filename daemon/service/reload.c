@@ -203,7 +203,7 @@ int service_settings_json(struct service *svc, json_t **ret_result, struct err *
                  : err_oom(err, "control: the settings");
     settings_done(&file);
     if (r == ERR_OK) {
-        *ret_result = json_pack("{s:o, s:s*, s:o}", "file", json_field_path(svc->config_path),
+        *ret_result = json_pack("{s:o, s:s*, s:o}", "file", json_of_text(svc->config_path),
                                 "file_error", is_good ? NULL : fault.text, "settings", keys);
         return *ret_result ? ERR_OK : err_oom(err, "control: the settings");
     }

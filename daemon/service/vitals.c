@@ -396,7 +396,7 @@ struct json_t *vitals_json(struct vitals *v)
     return json_pack(
         "{s:s, s:o, s:[I, I], s:i, s:f, s:b, s:b, s:s, s:s, s:o, s:{s:I, s:I, s:I}, s:o,"
         " s:{s:I, s:b, s:i, s:s}, s:o, s:s}",
-        "version", version_text, "store", json_field_path(v->store_path), "store_file",
+        "version", version_text, "store", json_of_text(v->store_path), "store_file",
         (json_int_t)store.st_dev, (json_int_t)store.st_ino, "pid", (int)getpid(), "uptime_s",
         (double)(clock_mono_us() - v->started_mono_us) / 1e6, "live", live, "ready", ready,
         "why", why, "wait", waits[0] ? waits : l.p.wait, "source", source, "queue", "work",

@@ -326,9 +326,9 @@ struct json_t *reextract_json(const struct reextract_result *r)
     for (size_t i = 0; i < r->t.n_failures; i++) {
         const struct ticket_failure *f = &r->t.failures[i];
 
-        json_array_append_new(failures, json_pack("{s:o, s:s, s:s}", "item_id",
-                                                  json_field_path(f->item_id), "reason",
-                                                  f->reason, "error", f->text));
+        json_array_append_new(failures,
+                              json_pack("{s:o, s:s, s:s}", "item_id", json_of_text(f->item_id),
+                                        "reason", f->reason, "error", f->text));
     }
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:o}", "selected",
                      (json_int_t)r->n_selected, "done", (json_int_t)r->t.n_done, "kept",

@@ -383,7 +383,7 @@ int report_gather(struct cli *cli, struct store *st, struct json_t **ret, struct
 {
     json_t *root =
         json_pack("{s:I, s:s, s:o, s:n, s:n, s:n}", "generated_us", (json_int_t)clock_real_us(),
-                  "version", version_text, "store", json_field_path(cli->settings.store.path),
+                  "version", version_text, "store", json_of_text(cli->settings.store.path),
                   "active_model", "curve", "latency");
     int r = root ? add_counts(cli, st, root, err) : err_oom(err, "report");
 

@@ -248,6 +248,8 @@ static void place_put_that_cannot_set_aside_keeps_the_store(void **state)
     assert_ok(f, store_place_take(f->path, true, &p, &f->err));
     assert_fatal(f, EX_IOERR, store_place_put(p, copy, "2026-01-02", aside, &any, &f->err));
     store_place_give(p);
+    assert_int_equal(unlink(copy), 0); /* as the caller does */
+    assert_int_equal(unlink(aside), 0);
     generation_of(f->path, now);
     assert_string_equal(now, before);
 }

@@ -370,8 +370,12 @@ static int exchange(const struct store_place *p, const char *copy, const char *a
 {
     bool moved = false;
 
-    if (renameat2(AT_FDCWD, copy, AT_FDCWD, p->path, RENAME_EXCHANGE) == 0)
-        return set_aside(copy, "", aside, "", any, err);
+    if (renameat2(AT_FDCWD, copy, AT_FDCWD, p->path, RENAME_EXCHANGE) == 0) {
+        int kept = set_aside(copy, "", aside, "", any, err);
+        if (kept != ERR_OK) /* under the copy's name the old store would go with it */
+            (void)renameat2(AT_FDCWD, copy, AT_FDCWD, p->path, RENAME_EXCHANGE);
+        return kept;
+    }
     int status = set_aside(p->path, "", aside, "", &moved, err);
     if (status == ERR_OK)
         *any |= moved;

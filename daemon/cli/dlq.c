@@ -37,6 +37,8 @@ enum {
     OPTION_MEDIA_ROOT,
     OPTION_FULL
 };
+#define DAY_US INT64_C(86400000000)
+
 enum { LETTERS_MAX = 1000000, SHOWN_BYTES = 2000, KEY_BYTES = 32 };
 
 static const struct argp_option options[] = {
@@ -391,6 +393,26 @@ static int purge_ask(int fd, const struct dlq *d, int64_t before_us, int64_t *re
     return r;
 }
 
+/* Without a daemon there is one clock, and the time that the store has noted last: a day between them may be one of
+ * rest or a wrong clock. */
+static int check_clock(struct store *st, struct err *err)
+{
+    int64_t noted_us = 0;
+    char when[32] = "its beginning";
+    int r = store_clock(st, &noted_us, err);
+
+    if (r != ERR_OK || clock_real_us() - noted_us < DAY_US)
+        return r;
+    if (noted_us)
+        cli_time(noted_us, when, sizeof(when));
+    return err_fatal(
+        err, EX_TEMPFAIL,
+        "no daemon has told the time of this store since %s: what is old cannot be "
+        "told by this clock alone: start the daemon and ask it in an hour, or purge "
+        "without --older-than",
+        when);
+}
+
 static int purge_ourselves(struct cli *cli, const struct dlq *d, int64_t before_us,
                            int64_t *ret_n, struct err *err)
 {
@@ -404,8 +426,11 @@ static int purge_ourselves(struct cli *cli, const struct dlq *d, int64_t before_
         r = store_open(cli->settings.store.path, STORE_WRITE, &st, err);
     if (r)
         return r;
-    r = d->damaged ? store_outbox_purge_damaged(st, ret_n, err)
-                   : store_dead_letters_purge(st, d->id, d->reason, before_us, ret_n, err);
+    if (d->older_days)
+        r = check_clock(st, err);
+    if (r == ERR_OK)
+        r = d->damaged ? store_outbox_purge_damaged(st, ret_n, err)
+                       : store_dead_letters_purge(st, d->id, d->reason, before_us, ret_n, err);
     store_close(st);
     return r;
 }

@@ -12,6 +12,7 @@
 #include "store/copy.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <libgen.h>
 #include <stdio.h>
@@ -53,8 +54,12 @@ static int check_version(const json_t *manifest, struct err *err)
     json_int_t schema = json_integer_value(json_object_get(manifest, "schema_version"));
     const char *version = json_string_value(json_object_get(manifest, "version"));
 
-    if (json_integer_value(json_object_get(manifest, "format")) == BACKUP_FORMAT &&
-        schema > 0 && schema <= store_schema_version())
+    if (json_integer_value(json_object_get(manifest, "format")) != BACKUP_FORMAT)
+        return err_fatal(err, EX_CONFIG,
+                         "it has another form than this program's: install metammfd %s, which "
+                         "wrote it, or a later one",
+                         version ? version : "?");
+    if (schema > 0 && schema <= store_schema_version())
         return ERR_OK;
     return err_fatal(
         err, EX_CONFIG,
@@ -244,7 +249,9 @@ static int set_aside(const struct restore *r, const char *path, struct err *err)
     char to[PATH_MAX];
 
     if ((size_t)snprintf(to, sizeof to, "%s%s", path, r->suffix) >= sizeof to ||
-        rename(path, to) != 0)
+        (renameat2(AT_FDCWD, path, AT_FDCWD, to, RENAME_NOREPLACE) != 0 &&
+         (errno != EINVAL ||
+          rename(path, to) != 0))) /* a file system that has no such rename */
         return err_fatal(err, EX_IOERR, "%s: set aside: %s", path, strerror(errno));
     return json_array_append_new(r->aside, json_string(to)) == 0
                ? ERR_OK
@@ -384,13 +391,28 @@ static int prepare_store_folder(struct restore *r, struct err *err)
     return status;
 }
 
-static int prepare_folders(struct restore *r, struct err *err)
+/* Of names that nothing has: there may be two restores in one second. */
+static void name_aside(struct restore *r)
 {
     time_t s = (time_t)(clock_real_us() / 1000000);
+    char when[32], path[PATH_MAX + sizeof r->suffix];
+    struct stat info;
     struct tm tm;
 
-    (void)strftime(r->suffix, sizeof r->suffix, ".before-%Y%m%dT%H%M%SZ", gmtime_r(&s, &tm));
+    (void)strftime(when, sizeof when, ".before-%Y%m%dT%H%M%S", gmtime_r(&s, &tm));
+    (void)snprintf(r->suffix, sizeof r->suffix, "%sZ", when);
+    for (int i = 2;; i++) {
+        (void)snprintf(path, sizeof path, "%s%s", r->store, r->suffix);
+        if (lstat(path, &info) != 0)
+            return;
+        (void)snprintf(r->suffix, sizeof r->suffix, "%s.%dZ", when, i);
+    }
+}
+
+static int prepare_folders(struct restore *r, struct err *err)
+{
     int status = prepare_store_folder(r, err);
+    name_aside(r);
     if (status == ERR_OK)
         status = paths_model_dir(r->o->settings, r->model_dir, err);
     if (status == ERR_OK)

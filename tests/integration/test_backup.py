@@ -244,7 +244,7 @@ class Restores(Case):
     def test_a_manifest_that_means_something_else(self):
         self.refused(78, r"schema version 99 is newer than this program's \d+: install metammfd 9.9, which "
                      "wrote it, or a later one", folder=self.rewrite(schema_version=99, version="9.9"))
-        self.refused(78, "newer", folder=self.rewrite(format=2))
+        self.refused(78, "another form than this program's: install", folder=self.rewrite(format=2))
         for name in ("../x", "/etc/passwd", "models/../../x", "models/.hidden", "models/a/b/c", "other",
                      "models/", "models//x"):
             self.refused(65, "is no name of a backup", folder=self.rewrite(name=name))
@@ -362,6 +362,16 @@ class Restores(Case):
         self.new.mkdir()
         (self.new / "s.db").symlink_to(folder / "real.db")
         return folder
+
+    def test_twice_in_a_second(self):
+        """What the second sets aside had the name of the first, and the old store went with the copy."""
+        s = self.site
+        for _ in range(4):
+            self.run_verb(0, "restore", "--force", self.folder, store=s.here())
+        self.assertEqual([s.count("current_embedding")] +
+                         [query(p, "SELECT count(*) FROM current_embedding")[0][0]
+                          for p in s.dir.glob("s.db.before-*Z")], [40] * 5)
+        self.assertFalse((s.dir / "s.db.restoring").exists())
 
     def test_through_a_link_to_another_disk(self):
         folder = self.elsewhere()

@@ -228,6 +228,30 @@ static void place_put_sets_aside_a_whole_store(void **state)
 }
 
 /* What is in no store's order does not keep a copy from coming into its place. */
+/* The name for what was there is taken: it stays where it is. */
+static void place_put_that_cannot_set_aside_keeps_the_store(void **state)
+{
+    struct fixture *f = *state;
+    struct store_place *p = NULL;
+    char copy[96], aside[96], before[STORE_GENERATION_BYTES], now[STORE_GENERATION_BYTES];
+    bool any = false;
+
+    name_of(f, "copy", copy);
+    name_of(f, "aside", aside);
+    assert_ok(f, store_snapshot(f->st, copy, &f->err));
+    assert_ok(f, store_snapshot(f->st, aside, &f->err));
+    store_close(f->st);
+    f->st = NULL;
+    generation_of(f->path, before);
+    assert_ok(f, store_place_take(f->path, true, &p, &f->err));
+    assert_fatal(f, EX_IOERR, store_place_put(p, copy, "2026-01-02", aside, &any, &f->err));
+    store_place_give(p);
+    assert_int_equal(unlink(copy), 0); /* as the caller does */
+    assert_int_equal(unlink(aside), 0);
+    generation_of(f->path, now);
+    assert_string_equal(now, before);
+}
+
 static void place_put_over_a_damaged_store(void **state)
 {
     struct fixture *f = *state;
@@ -303,6 +327,7 @@ int main(void)
         CASE(open_after_a_kill_while_migrated_keeps_the_log),
         CASE(place_of_a_store_is_refused_without_force),
         CASE(place_put_sets_aside_a_whole_store),
+        CASE(place_put_that_cannot_set_aside_keeps_the_store),
         CASE(place_put_over_a_damaged_store),
         CASE(place_put_over_a_file_beside_another_log),
         CASE(place_put_where_there_was_nothing),

@@ -37,7 +37,6 @@ enum {
     OPTION_MEDIA_ROOT,
     OPTION_FULL
 };
-#define DAY_US INT64_C(86400000000)
 
 enum { LETTERS_MAX = 1000000, SHOWN_BYTES = 2000, KEY_BYTES = 32 };
 
@@ -401,7 +400,7 @@ static int check_clock(struct store *st, struct err *err)
     char when[32] = "its beginning";
     int r = store_clock(st, &noted_us, err);
 
-    if (r != ERR_OK || clock_real_us() - noted_us < DAY_US)
+    if (r != ERR_OK || clock_real_us() - noted_us < CLOCK_DAY_US)
         return r;
     if (noted_us)
         cli_time(noted_us, when, sizeof(when));

@@ -227,6 +227,22 @@ static int flip(struct store *st, int64_t old_id, int64_t model_id, struct err *
     return status == ERR_OK ? store_seq_write(st, err) : status;
 }
 
+int store_model_mended(struct store *st, struct err *err)
+{
+    struct store_model m = {0};
+    int status = store_begin(st, err);
+
+    if (status != ERR_OK)
+        return status;
+    status = store_model_active(st, &m, err);
+    if (status == ERR_OK)
+        status = run_with(st, SQL_FLIP_BACK, m.model_id, 0, 0, 1, err);
+    if (status == ERR_OK)
+        status = run_with(st, SQL_FLIP_STATE, m.model_id, 0, 0, 1, err);
+    store_model_done(&m);
+    return store_finish(st, status, err);
+}
+
 /* The id of the active model, 0 = none; ERR_FATAL when model_id does not exist. */
 static int find_models(struct store *st, int64_t model_id, int64_t *ret_old_id, struct err *err)
 {

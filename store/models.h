@@ -49,6 +49,9 @@ int store_model_set_state(struct store *st, int64_t model_id, const char *state,
 /* One transaction flips the active model: the old one is retired. The active one again changes
  * nothing. ERR_FATAL EX_DATAERR for an unknown model. */
 int store_model_activate(struct store *st, int64_t model_id, struct err *err);
+/* The active model has got vectors of items that had none, without a flip: their states, and what `change` calls
+ * gone. */
+int store_model_mended(struct store *st, struct err *err);
 
 /* A pinned model stays active until somebody says otherwise: retraining does not replace it.
  * 0 = none is pinned. */

@@ -368,9 +368,11 @@ static bool file_changed(struct retrain *t, struct store *st)
 /* What was put back may be of an earlier day, and name users who were forgotten since. */
 static int clear_unfused(struct store *st, void *arg, struct err *err)
 {
-    int r = store_put_unfused(st, 0, err);
+    int r = store_model_mended(st, err);
 
     (void)arg;
+    if (r == ERR_OK)
+        r = store_put_unfused(st, 0, err);
     return r == ERR_OK ? store_forgotten_again(st, err) : r;
 }
 

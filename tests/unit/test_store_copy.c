@@ -248,6 +248,10 @@ static void place_put_that_cannot_set_aside_keeps_the_store(void **state)
     store_place_give(p);
     assert_int_equal(unlink(copy), 0); /* as the caller does */
     assert_int_equal(unlink(aside), 0);
+    name_of(f, "aside-wal", aside); /* of the reader above, empty */
+    (void)unlink(aside);
+    name_of(f, "aside-shm", aside);
+    (void)unlink(aside);
     generation_of(f->path, now);
     assert_string_equal(now, before);
 }

@@ -19,13 +19,13 @@ static error_t parse_backup(int key, char *arg, struct argp_state *state)
 
     if (cli_parse_init(key, state))
         return 0;
-    if (key == ARGP_KEY_ARG && !a->dir) {
+    if (key == ARGP_KEY_ARG && arg[0] && !a->dir) {
         a->dir = arg;
         return 0;
     }
-    if (key == ARGP_KEY_ARG)
+    if (key == ARGP_KEY_ARG && a->dir)
         argp_error(state, "one folder: what is \"%s\"?", arg);
-    if (key == ARGP_KEY_NO_ARGS)
+    if (key == ARGP_KEY_ARG || key == ARGP_KEY_NO_ARGS)
         argp_error(state, "into which folder? Example: metammf backup /backup/metammf");
     return ARGP_ERR_UNKNOWN;
 }

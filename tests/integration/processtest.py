@@ -150,7 +150,7 @@ class Site:
     def metammf(self, *args, store=True):
         head = ["--store", str(self.store)] if store is True else store or []
         return subprocess.run([TOOLS / "metammf", *head, *map(str, args)], text=True,
-                              capture_output=True, timeout=120, cwd=self.dir)
+                              capture_output=True, timeout=600, cwd=self.dir)
 
 
 class WithSite(unittest.TestCase):

@@ -70,7 +70,8 @@ void queue_push(struct queue *q, struct item *item)
         item_free(item);
 }
 
-static struct item *take(struct queue *q)
+/* *ret_is_end: of the same look, for one may push and shut between two. */
+static struct item *take(struct queue *q, bool *ret_is_end)
 {
     pthread_mutex_lock(&q->lock);
     struct item *item = item_list_pop(&q->list);
@@ -81,6 +82,7 @@ static struct item *take(struct queue *q)
         if (q->n_items == 0 && !q->shut)
             wake_clear(q->fd);
     }
+    *ret_is_end = !item && q->shut;
     pthread_mutex_unlock(&q->lock);
     return item;
 }
@@ -95,8 +97,9 @@ struct item *queue_pop(struct queue *q, int timeout_ms)
 {
     int64_t deadline_us = clock_mono_us() + (int64_t)timeout_ms * 1000;
     for (;;) {
-        struct item *item = take(q);
-        if (item || queue_is_shut(q))
+        bool is_end;
+        struct item *item = take(q, &is_end);
+        if (item || is_end)
             return item;
         int wait_ms = timeout_ms < 0 ? -1 : left_ms(deadline_us);
         if (wait_ms == 0)

@@ -148,6 +148,29 @@ static void two_threads_pass_items_in_order(void **state)
     queue_close(q);
 }
 
+static void *produce_one(void *arg)
+{
+    queue_push(arg, numbered(0));
+    queue_shut(arg);
+    return NULL;
+}
+
+/* Pushed and shut between a look at the list and one at the end: the last items were left behind. */
+static void what_came_before_the_end_is_popped(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        struct queue *q = open_queue(10, 1 << 20);
+        pthread_t producer;
+        assert_int_equal(pthread_create(&producer, NULL, produce_one, q), 0);
+        struct item *item = queue_pop(q, -1);
+        pthread_join(producer, NULL);
+        assert_non_null(item);
+        item_free(item);
+        queue_close(q);
+    }
+}
+
 static void kill_keeps_the_original_and_names_a_reason(void **state)
 {
     (void)state;
@@ -174,6 +197,7 @@ int main(void)
         cmocka_unit_test(push_past_the_bound_loses_nothing),
         cmocka_unit_test(push_after_shut_frees_the_item),
         cmocka_unit_test(two_threads_pass_items_in_order),
+        cmocka_unit_test(what_came_before_the_end_is_popped),
         cmocka_unit_test(kill_keeps_the_original_and_names_a_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

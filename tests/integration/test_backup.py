@@ -440,9 +440,9 @@ class Lost(Case):
 
     def assert_lost(self):
         s = self.site
-        status, text = s.http("/readyz")
-        self.assertEqual(status, 503)
-        self.assertIn("no model, new items wait without vectors: model 3", text)
+        why = "no model, new items wait without vectors: model 3"
+        wait_for("the reason", lambda: why in s.http("/readyz")[1])  # once the source is connected
+        self.assertEqual(s.http("/readyz")[0], 503)
         self.assertEqual(s.metric("metammf_model_loaded"), 0)
         wait_for("the status line", lambda: s.notify.matching("put its file back|put the file back"))
         self.assertIn("what is stored is served", s.read_log())

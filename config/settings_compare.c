@@ -93,33 +93,59 @@ static bool same_numbers(const struct settings_numbers *a, const struct settings
     return same;
 }
 
-static bool same_value(const struct settings *a, const struct settings *b,
-                       const struct settings_key *k)
-{
-    const void *x = field(a, k->offset), *y = field(b, k->offset);
+/* How a value lies in struct settings, which is all that comparing and copying need to know of its type. */
+enum shape { PLAIN, TEXT, INTS, NUMBERS, STRINGS };
 
-    switch (k->type) {
+/* *ret_bytes: of a plain one. */
+static enum shape shape_of(enum settings_type type, size_t *ret_bytes)
+{
+    switch (type) {
     case SETTINGS_INT:
-        return *(const int64_t *)x == *(const int64_t *)y;
+        *ret_bytes = sizeof(int64_t);
+        return PLAIN;
     case SETTINGS_REAL:
-        return memcmp(x, y, sizeof(double)) == 0;
+        *ret_bytes = sizeof(double);
+        return PLAIN;
     case SETTINGS_BOOL:
-        return *(const bool *)x == *(const bool *)y;
+        *ret_bytes = sizeof(bool);
+        return PLAIN;
     case SETTINGS_WORD:
-        return *(const int *)x == *(const int *)y;
+        *ret_bytes = sizeof(int);
+        return PLAIN;
     case SETTINGS_STRING:
     case SETTINGS_PATH:
-        return same_text(*(const char *const *)x, *(const char *const *)y);
+        return TEXT;
     case SETTINGS_INTS:
-        return same_ints(a, b, k);
+        return INTS;
     case SETTINGS_NUMBERS:
-        return same_numbers(x, y);
+        return NUMBERS;
     case SETTINGS_STRINGS:
     case SETTINGS_PATHS:
     case SETTINGS_PROPERTIES:
     case SETTINGS_POINTERS:
     case SETTINGS_MAPPING:
     case SETTINGS_NAMES:
+        break;
+    }
+    return STRINGS;
+}
+
+static bool same_value(const struct settings *a, const struct settings *b,
+                       const struct settings_key *k)
+{
+    const void *x = field(a, k->offset), *y = field(b, k->offset);
+    size_t bytes = 0;
+
+    switch (shape_of(k->type, &bytes)) {
+    case PLAIN:
+        return memcmp(x, y, bytes) == 0;
+    case TEXT:
+        return same_text(*(const char *const *)x, *(const char *const *)y);
+    case INTS:
+        return same_ints(a, b, k);
+    case NUMBERS:
+        return same_numbers(x, y);
+    case STRINGS:
         break;
     }
     return same_strings(x, y);
@@ -200,34 +226,20 @@ static int copy_value(struct settings *to, const struct settings *from,
                       const struct settings_key *k, struct err *err)
 {
     char *at = (char *)to + k->offset;
+    size_t bytes = 0;
 
     settings_value_free(to, k);
-    switch (k->type) {
-    case SETTINGS_INT:
-        memcpy(at, field(from, k->offset), sizeof(int64_t));
+    switch (shape_of(k->type, &bytes)) {
+    case PLAIN:
+        memcpy(at, field(from, k->offset), bytes);
         return ERR_OK;
-    case SETTINGS_REAL:
-        memcpy(at, field(from, k->offset), sizeof(double));
-        return ERR_OK;
-    case SETTINGS_BOOL:
-        memcpy(at, field(from, k->offset), sizeof(bool));
-        return ERR_OK;
-    case SETTINGS_WORD:
-        memcpy(at, field(from, k->offset), sizeof(int));
-        return ERR_OK;
-    case SETTINGS_STRING:
-    case SETTINGS_PATH:
+    case TEXT:
         return copy_text(to, from, k, err);
-    case SETTINGS_INTS:
+    case INTS:
         return copy_ints(to, from, k, err);
-    case SETTINGS_NUMBERS:
+    case NUMBERS:
         return copy_numbers(to, from, k, err);
-    case SETTINGS_STRINGS:
-    case SETTINGS_PATHS:
-    case SETTINGS_PROPERTIES:
-    case SETTINGS_POINTERS:
-    case SETTINGS_MAPPING:
-    case SETTINGS_NAMES:
+    case STRINGS:
         break;
     }
     return copy_strings((void *)at, field(from, k->offset), err);

@@ -342,6 +342,16 @@ static void check_error(struct wire_reader *r, const struct err *e)
     wire_require(r, strncmp(e->reason, "worker_", 7) != 0, "its reason is the pool's");
 }
 
+/* flags.reason is what was checked. */
+static void move_media_error(struct protocol_reply *reply)
+{
+    const char *reason = reply->features.flags.reason;
+    if (reason[0] != 0)
+        err_skip(&reply->media_err, reason, "%s",
+                 reply->err.text[0] != 0 ? reply->err.text : reason);
+    err_clear(&reply->err);
+}
+
 int protocol_parse_reply(const void *data, size_t n_bytes, uint64_t seq,
                          const struct encoder_identity *encoders,
                          struct protocol_reply *ret_reply, struct err *err)
@@ -362,9 +372,9 @@ int protocol_parse_reply(const void *data, size_t n_bytes, uint64_t seq,
         check_error(&r, &reply.err);
     else
         get_features(&r, encoders, &reply.features);
-    if (reply.err.status == ERR_OK)
-        err_clear(&reply.err);
     int status = finish(&r, "worker's reply", err);
+    if (reply.err.status == ERR_OK)
+        move_media_error(&reply);
     if (status != ERR_OK)
         return status;
     *ret_reply = reply;

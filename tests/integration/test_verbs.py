@@ -189,6 +189,8 @@ class Verbs(WithSite):
         self.verb(65, "extract", self.events, store=self.config())
         self.verb(0, "extract", "--explain", store=False)
         layout = self.json("extract", "--explain", store=[])
+        self.assertEqual(set(layout.pop("flags")), {"partial", "degraded", "capped", "retimed"})
+        self.assertEqual(layout.pop("notes")["cpu"]["flag"], "degraded")
         for name, modality in layout.items():
             self.assertEqual(modality["dim"], sum(b["dim"] for b in modality["blocks"]), name)
         self.verb(64, "extract", store=False)

@@ -9,10 +9,9 @@
 #include <stddef.h>
 
 struct reason {
-    const char *name;
+    const char *name, *what;
     bool
         of_media; /* found, but nothing came of it: with a text it is a row of that, flags.reason */
-    const char *what;
 };
 
 extern const struct reason reasons[];

@@ -182,8 +182,7 @@ static bool is_media_reason(const char *s)
 /* FFmpeg's short names: "mov,mp4,m4a,3gp", "h264", "pcm_s16le", "ADPCM-IMA". */
 static bool is_short_name(const char *s)
 {
-    return s[strspn(
-               s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_,.-+")] == 0;
+    return s[strspn(s, PROTOCOL_NAME_LETTERS)] == 0;
 }
 
 static void get_error(struct wire_reader *r, struct err *ret)

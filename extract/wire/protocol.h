@@ -37,6 +37,10 @@
 #define PROTOCOL_REQUEST_BYTES_MAX (80 * 1024)
 #define PROTOCOL_REPLY_BYTES_MAX   (32 * 1024)
 
+/* Of a container or codec: FFmpeg's short names have no others. */
+#define PROTOCOL_NAME_LETTERS                                                                  \
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_,.-+"
+
 /* The descriptors of a worker; everything else is closed. */
 #define PROTOCOL_WORKER_FD 3 /* its socket */
 #define PROTOCOL_STATM_FD  4 /* /proc/self/statm */

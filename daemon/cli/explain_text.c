@@ -140,10 +140,12 @@ static void print_notes(const json_t *flags)
 
     json_array_foreach(json_field(flags, "notes"), i, note)
     {
-        if (!json_is_string(note))
+        const char *name = json_string_value(note);
+
+        if (!name)
             continue;
-        print_safe(head, json_string_value(note));
-        printf("  %s\n", what_of(json_string_value(note)));
+        print_safe(head, name);
+        printf("  %s\n", what_of(name));
         head = "             ";
     }
     if (*reason == '\0')

@@ -16,8 +16,10 @@
 #include "extract/media/canvas.h"
 #include "extract/media/decode.h"
 #include "extract/media/encoder.h"
+#include "extract/media/formats.h"
 #include "extract/media/media.h"
 #include "extract/media/pictures.h"
+#include "extract/wire/notes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -118,7 +120,7 @@ static bool is_usable(const struct media_track *t)
     return t->par && t->codec && !t->encrypted && t->n_packets > 0;
 }
 
-static int look(struct job *j, struct err *err)
+static int look_once(struct job *j, struct err *err)
 {
     if (!is_usable(&j->media->video))
         return ERR_OK;
@@ -126,12 +128,39 @@ static int look(struct job *j, struct err *err)
                          &j->pictures, err);
 }
 
-static int listen(struct job *j, struct err *err)
+static int look(struct job *j, struct err *err)
+{
+    int status = look_once(j, err);
+    bool is_another = true;
+    while (status == ERR_OK && is_another && j->pictures.n_frames == 0) {
+        status = media_try_next(j->media, true, &is_another, err);
+        if (status != ERR_OK || !is_another)
+            break;
+        pictures_free(&j->pictures);
+        j->pictures = (struct pictures){0};
+        status = look_once(j, err);
+    }
+    return status;
+}
+
+static int listen_once(struct job *j, struct err *err)
 {
     if (!is_usable(&j->media->audio))
         return ERR_OK;
     return decode_sound(&j->media->audio, j->x->pcm, SOUND_SAMPLES_MAX, &j->n_samples,
                         &j->sound, err);
+}
+
+static int listen(struct job *j, struct err *err)
+{
+    int status = listen_once(j, err);
+    bool is_another = true;
+    while (status == ERR_OK && is_another && j->n_samples == 0) {
+        status = media_try_next(j->media, false, &is_another, err);
+        if (status == ERR_OK && is_another)
+            status = listen_once(j, err);
+    }
+    return status;
 }
 
 static bool all_finite(const float *v, size_t n)
@@ -186,11 +215,14 @@ static int refuse(const struct job *j, struct err *err)
         return err_skip(err, "media_encrypted",
                         "media: encrypted (DRM); upload a version without protection");
     bool has_stream = v->par || a->par;
-    if (has_stream && !v->codec && !a->codec)
+    if (has_stream && !v->codec && !a->codec) {
+        char name[16];
+        formats_codec_name(v->par ? v->par : a->par, name);
         return err_skip(err, "media_codec",
                         "media: codec %s is not admitted; transcode it to one of "
                         "docs/extraction.md, Formats",
-                        avcodec_get_name(v->par ? v->par->codec_id : a->par->codec_id));
+                        name);
+    }
     return err_skip(err, "media_no_frames",
                     "media: %u picture and %u sound packets, none decodes (%u errors); the "
                     "file is damaged, upload it again",
@@ -252,9 +284,12 @@ static void fill_flags(struct job *j)
     f->height = clamp_u16(j->pictures.report.height);
     copy_name(f->container, m->container);
     if (m->video.par)
-        copy_name(f->video_codec, avcodec_get_name(m->video.par->codec_id));
+        formats_codec_name(m->video.par, f->video_codec);
     if (m->audio.par)
-        copy_name(f->audio_codec, avcodec_get_name(m->audio.par->codec_id));
+        formats_codec_name(m->audio.par, f->audio_codec);
+    for (unsigned i = 0; i < NOTE_COUNT; i++)
+        if (m->notes >> i & 1)
+            features_note(f, (enum note)i);
 }
 
 static void fill_features(const struct job *j, int64_t start_us, struct features *ret_features)

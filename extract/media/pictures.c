@@ -50,6 +50,7 @@ static bool should_try_again(const struct pictures *p)
 /* Keeps the frames obtained, in order of time. */
 static void settle_frames(struct pictures *p, struct encoder_frame *f)
 {
+    p->n_frames = 0;
     for (unsigned i = 0; i < p->plan.n_samples; i++) {
         if (!p->got[i])
             continue;
@@ -63,6 +64,17 @@ static void settle_frames(struct pictures *p, struct encoder_frame *f)
             f[k] = f[k - 1];
             f[k - 1] = swap;
         }
+}
+
+void pictures_settle(struct pictures *p, struct encoder_frame *frames)
+{
+    if (p->n_frames > 0 || p->plan.n_samples > FRAMES_MAX)
+        return;
+    int64_t max_gap_us;
+    plan_quality(&p->plan, p->got, &p->coverage, &max_gap_us);
+    int64_t max_gap_ms = (max_gap_us + 500) / 1000;
+    p->max_gap_ms = max_gap_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)max_gap_ms;
+    settle_frames(p, frames);
 }
 
 int pictures_take(const struct media_track *t, struct canvas_painter *painter,
@@ -80,11 +92,7 @@ int pictures_take(const struct media_track *t, struct canvas_painter *painter,
     if (status != ERR_OK)
         return status;
     p->plan.degraded |= p->report.over_budget;
-    int64_t max_gap_us;
-    plan_quality(&p->plan, p->got, &p->coverage, &max_gap_us);
-    int64_t max_gap_ms = (max_gap_us + 500) / 1000;
-    p->max_gap_ms = max_gap_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)max_gap_ms;
-    settle_frames(p, frames);
+    pictures_settle(p, frames);
     return ERR_OK;
 }
 

@@ -30,6 +30,9 @@ struct pictures {
 int pictures_take(const struct media_track *t, struct canvas_painter *painter,
                   struct budget *budget, struct encoder_frame *frames,
                   struct features_flags *flags, struct pictures *ret, struct err *err);
+/* Makes the frames that are whole by now the first ret->n_frames: what pictures_take ends with, and
+ * what a signal handler that has interrupted it calls instead. */
+void pictures_settle(struct pictures *pictures, struct encoder_frame *frames);
 void pictures_free(struct pictures *p);
 
 #endif

@@ -130,8 +130,8 @@ static int listen(struct job *j, struct err *err)
 {
     if (!is_usable(&j->media->audio))
         return ERR_OK;
-    return decode_sound(&j->media->audio, j->x->pcm, SOUND_SAMPLES_MAX, &j->n_samples,
-                        &j->sound, err);
+    return decode_sound(&j->media->audio, j->x->pcm, SOUND_SAMPLES_MAX, &j->budget, &j->flags,
+                        &j->n_samples, &j->sound, err);
 }
 
 static bool all_finite(const float *v, size_t n)

@@ -6,10 +6,12 @@
  * reported as an error: after MEDIA_ERRORS_MAX errors a track is given up. */
 
 #include "config/err.h"
+#include "extract/media/budget.h"
 #include "extract/media/canvas.h"
 #include "extract/media/encoder.h"
 #include "extract/media/media.h"
 #include "extract/media/plan.h"
+#include "extract/wire/notes.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -30,8 +32,10 @@ int decode_frames(const struct media_track *t, const struct plan *plan, int64_t 
                   struct plan_packet *packets, struct canvas_painter *painter,
                   struct encoder_frame *frames, bool *got, struct decode_report *report,
                   struct err *err);
-/* pcm (n_max): mono at SOUND_RATE_HZ, the beginning of the track. */
-int decode_sound(const struct media_track *t, float *pcm, uint32_t n_max,
-                 uint32_t *ret_n_samples, struct decode_report *report, struct err *err);
+/* pcm (n_max): mono at SOUND_RATE_HZ, the beginning of the track, or of each of its windows.
+ * *ret_n_samples grows as they come: so many are whole and finite at any time. Notes go to flags. */
+int decode_sound(const struct media_track *t, float *pcm, uint32_t n_max, struct budget *budget,
+                 struct features_flags *flags, uint32_t *ret_n_samples,
+                 struct decode_report *report, struct err *err);
 
 #endif

@@ -164,8 +164,8 @@ static int listen_once(struct extractor *x, struct err *err)
     struct job *j = &x->job;
     if (!is_usable(&j->media->audio) || is_out_of_time(j))
         return ERR_OK;
-    return decode_sound(&j->media->audio, x->pcm, SOUND_SAMPLES_MAX, &j->n_samples, &j->sound,
-                        err);
+    return decode_sound(&j->media->audio, x->pcm, SOUND_SAMPLES_MAX, &j->budget, &j->flags,
+                        &j->n_samples, &j->sound, err);
 }
 
 static int listen(struct extractor *x, struct err *err)

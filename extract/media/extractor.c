@@ -443,7 +443,7 @@ int extractor_finish(struct extractor *x, struct features *ret_features, struct 
     if (!x->is_under_way)
         return ERR_NONE;
     j->budget.cpu_is_spent = true;
-    pictures_settle(&j->pictures, x->frames);
+    pictures_settle(&j->pictures);
     for (enum modality m = 0; m < MODALITY_COUNT; m++) {
         if (m == MODALITY_TEXTUAL)
             continue;

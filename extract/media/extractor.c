@@ -16,6 +16,7 @@
 #include "extract/media/canvas.h"
 #include "extract/media/decode.h"
 #include "extract/media/encoder.h"
+#include "extract/media/formats.h"
 #include "extract/media/media.h"
 #include "extract/media/pictures.h"
 #include "extract/wire/notes.h"
@@ -132,7 +133,7 @@ static bool is_out_of_time(struct job *j)
     return j->budget.cpu_is_spent;
 }
 
-static int look(struct extractor *x, struct err *err)
+static int look_once(struct extractor *x, struct err *err)
 {
     struct job *j = &x->job;
     if (!is_usable(&j->media->video) || is_out_of_time(j))
@@ -143,13 +144,42 @@ static int look(struct extractor *x, struct err *err)
                          &j->pictures, err);
 }
 
-static int listen(struct extractor *x, struct err *err)
+static int look(struct extractor *x, struct err *err)
+{
+    struct job *j = &x->job;
+    int status = look_once(x, err);
+    bool is_another = true;
+    while (status == ERR_OK && is_another && j->pictures.n_frames == 0) {
+        status = media_try_next(j->media, true, &is_another, err);
+        if (status != ERR_OK || !is_another)
+            break;
+        pictures_free(&j->pictures);
+        j->pictures = (struct pictures){0};
+        status = look_once(x, err);
+    }
+    return status;
+}
+
+static int listen_once(struct extractor *x, struct err *err)
 {
     struct job *j = &x->job;
     if (!is_usable(&j->media->audio) || is_out_of_time(j))
         return ERR_OK;
-    return decode_sound(&j->media->audio, x->pcm, SOUND_SAMPLES_MAX, &j->n_samples, &j->sound,
-                        err);
+    return decode_sound(&j->media->audio, x->pcm, SOUND_SAMPLES_MAX, &j->budget, &j->flags,
+                        &j->n_samples, &j->sound, err);
+}
+
+static int listen(struct extractor *x, struct err *err)
+{
+    struct job *j = &x->job;
+    int status = listen_once(x, err);
+    bool is_another = true;
+    while (status == ERR_OK && is_another && j->n_samples == 0) {
+        status = media_try_next(j->media, false, &is_another, err);
+        if (status == ERR_OK && is_another)
+            status = listen_once(x, err);
+    }
+    return status;
 }
 
 static bool all_finite(const float *v, size_t n)
@@ -212,11 +242,14 @@ static int refuse(const struct job *j, struct err *err)
         return err_skip(err, "media_encrypted",
                         "media: encrypted (DRM); upload a version without protection");
     bool has_stream = v->par || a->par;
-    if (has_stream && !v->codec && !a->codec)
+    if (has_stream && !v->codec && !a->codec) {
+        char name[16];
+        formats_codec_name(v->par ? v->par : a->par, name);
         return err_skip(err, "media_codec",
                         "media: codec %s is not admitted; transcode it to one of "
                         "docs/extraction.md, Formats",
-                        avcodec_get_name(v->par ? v->par->codec_id : a->par->codec_id));
+                        name);
+    }
     return err_skip(err, "media_no_frames",
                     "media: %u picture and %u sound packets, none decodes (%u errors); the "
                     "file is damaged, upload it again",
@@ -270,9 +303,12 @@ static void flag_media(struct job *j)
     f->capped |= m->capped;
     copy_name(f->container, m->container);
     if (m->video.par)
-        copy_name(f->video_codec, avcodec_get_name(m->video.par->codec_id));
+        formats_codec_name(m->video.par, f->video_codec);
     if (m->audio.par)
-        copy_name(f->audio_codec, avcodec_get_name(m->audio.par->codec_id));
+        formats_codec_name(m->audio.par, f->audio_codec);
+    for (unsigned i = 0; i < NOTE_COUNT; i++)
+        if (m->notes >> i & 1)
+            features_note(f, (enum note)i);
 }
 
 /* What was decoded; of the job alone, whose media may be in any state (extractor_finish). */
@@ -412,7 +448,7 @@ int extractor_finish(struct extractor *x, struct features *ret_features, struct 
     if (!x->is_under_way)
         return ERR_NONE;
     j->budget.cpu_is_spent = true;
-    pictures_settle(&j->pictures, x->frames);
+    pictures_settle(&j->pictures);
     for (enum modality m = 0; m < MODALITY_COUNT; m++) {
         if (m == MODALITY_TEXTUAL)
             continue;

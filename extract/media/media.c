@@ -241,8 +241,12 @@ static int open_with(struct handle *h, int streams_max)
     h->fmt->format_whitelist = av_strdup(formats_containers());
     if (!h->fmt->protocol_whitelist || !h->fmt->format_whitelist)
         return AVERROR(ENOMEM);
+    /* Of a JPEG that has another behind it FFmpeg guesses this or that by its length. */
+    uint8_t head[FORMATS_HEAD_BYTES];
+    bool is_jpeg = read_head(h, head) > 3 && memcmp(head, "\xff\xd8\xff", 3) == 0;
+    const AVInputFormat *known = is_jpeg ? av_find_input_format("jpeg_pipe") : NULL;
     h->is_opening = true;
-    int ret = avformat_open_input(&h->fmt, NULL, NULL, NULL); /* frees fmt on failure */
+    int ret = avformat_open_input(&h->fmt, NULL, known, NULL); /* frees fmt on failure */
     h->is_opening = false;
     return ret;
 }

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
@@ -294,6 +295,49 @@ static void run_what_cannot_be_opened_is_named(void **state)
     }
 }
 
+/* Forty thousand texts in front of the sound, as ID3 tags have them; nothing of them is used. */
+static void run_id3_tags_are_passed_over(void **state)
+{
+    static const char frame[] = "TXXX\0\0\0\x06\0\0\0key\0v";
+    const size_t n_frames = 40000, n_tag = n_frames * (sizeof(frame) - 1);
+    struct clipmaker_options o = small_clip();
+    o.container = "adts";
+    o.video_codec = NULL;
+    extract_clip(*state, &o, &g);
+    size_t n;
+    char *bytes = read_bytes(clip_path(*state, "clip"), &n), *tagged = malloc(n_tag + 10 + n);
+    assert_non_null(tagged);
+    memcpy(tagged, "ID3\3\0\0", 6);
+    for (unsigned i = 0; i < 4; i++)
+        tagged[6 + i] = (char)(n_tag >> (21 - 7 * i) & 0x7f);
+    for (size_t i = 0; i < n_frames; i++)
+        memcpy(tagged + 10 + i * (sizeof(frame) - 1), frame, sizeof(frame) - 1);
+    memcpy(tagged + 10 + n_tag, bytes, n);
+    write_bytes(clip_path(*state, "tagged"), tagged, n_tag + 10 + n);
+    assert_int_equal(extract_file(*state, "tagged", NULL, &f, &err), ERR_OK);
+    assert_memory_equal(f.vec, g.vec, sizeof(f.vec));
+    assert_memory_equal(&f.flags, &g.flags, sizeof(f.flags));
+    write_bytes(clip_path(*state, "tagged"), tagged, n_tag + 10); /* a tag and nothing else */
+    assert_int_equal(extract_file(*state, "tagged", NULL, &f, &err), ERR_SKIP);
+    free(tagged);
+    free(bytes);
+}
+
+/* A table of 400 MB in the header of a file that is mostly a hole. */
+static void run_a_header_without_end_is_given_up(void **state)
+{
+    static const char boxes[] = "\0\0\0\x10"
+                                "ftypisom\0\0\0\0"
+                                "\x20\0\0\0moov\x1f\0\0\0trak\x1e\0\0\0mdia\x1d\0\0\0minf"
+                                "\x1c\0\0\0stbl\x18\0\0\0stsz\0\0\0\0\0\0\0\0\5\0\0\0";
+    const char *path = clip_path(*state, "hole");
+    write_bytes(path, boxes, sizeof(boxes) - 1);
+    assert_int_equal(truncate(path, 0x20000000), 0);
+    assert_int_equal(extract_file(*state, "hole", NULL, &f, &err), ERR_SKIP);
+    if (!strstr(err.text, "header"))
+        fail_msg("%s: %s", err.reason, err.text);
+}
+
 /* image2 would open files by pattern; what is admitted reads its descriptor only. */
 static void formats_containers_open_no_other_file(void **state)
 {
@@ -326,6 +370,8 @@ int main(void)
         cmocka_unit_test(run_a_missing_codec_is_noted),
         cmocka_unit_test(run_a_codec_without_a_name_is_told_by_its_letters),
         cmocka_unit_test(run_what_cannot_be_opened_is_named),
+        cmocka_unit_test(run_id3_tags_are_passed_over),
+        cmocka_unit_test(run_a_header_without_end_is_given_up),
         cmocka_unit_test(formats_containers_open_no_other_file),
     };
     av_log_set_level(AV_LOG_QUIET);

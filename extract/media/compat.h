@@ -11,6 +11,7 @@
 
 struct AVCodec;
 struct AVFormatContext;
+struct AVFrame;
 struct AVPacket;
 struct AVStream;
 
@@ -24,6 +25,8 @@ uint8_t *compat_new_side_data(struct AVStream *st, int type, size_t bytes);
 int compat_mark_priming(struct AVPacket *first, const struct AVStream *st);
 /* The stream is one tile of a picture (a phone's HEIC), not a picture. */
 bool compat_is_tile(const struct AVFormatContext *fmt, int index);
+/* Whether the decoder calls the picture a key, or intra-coded. */
+bool compat_is_key(const struct AVFrame *frame);
 /* The first AVSampleFormat that an encoder takes, AV_SAMPLE_FMT_NONE when it names none. */
 int compat_sample_format(const struct AVCodec *codec);
 

@@ -164,8 +164,8 @@ static int listen_once(struct extractor *x, struct err *err)
     struct job *j = &x->job;
     if (!is_usable(&j->media->audio) || is_out_of_time(j))
         return ERR_OK;
-    return decode_sound(&j->media->audio, x->pcm, SOUND_SAMPLES_MAX, &j->n_samples, &j->sound,
-                        err);
+    return decode_sound(&j->media->audio, x->pcm, SOUND_SAMPLES_MAX, &j->budget, &j->flags,
+                        &j->n_samples, &j->sound, err);
 }
 
 static int listen(struct extractor *x, struct err *err)
@@ -443,7 +443,7 @@ int extractor_finish(struct extractor *x, struct features *ret_features, struct 
     if (!x->is_under_way)
         return ERR_NONE;
     j->budget.cpu_is_spent = true;
-    pictures_settle(&j->pictures, x->frames);
+    pictures_settle(&j->pictures);
     for (enum modality m = 0; m < MODALITY_COUNT; m++) {
         if (m == MODALITY_TEXTUAL)
             continue;

@@ -18,6 +18,7 @@
 #include "extract/media/formats.h"
 #include "extract/media/tracks.h"
 #include "extract/wire/notes.h"
+#include "extract/media/units.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -438,7 +439,7 @@ static int fill_track(struct handle *h, struct media_track *t, int index, struct
         compat_mark_priming(t->packets[0].av, st) < 0)
         return err_oom(err, "media: track");
     h->pub.partial |= index_is_cut(h, st);
-    return ERR_OK;
+    return st->codecpar->codec_type == AVMEDIA_TYPE_VIDEO ? units_settle(t, err) : ERR_OK;
 }
 
 static void free_packets(struct handle *h)

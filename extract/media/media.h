@@ -54,6 +54,7 @@ struct media_track {
     const struct AVCodec *codec;   /* NULL = not admitted */
     struct media_packet *packets;  /* (n_packets) in decode order */
     uint32_t n_packets;
+    uint32_t n_keys_false; /* called keys by the container alone: units.h */
     bool encrypted;
     /* What display wants: first transpose, then mirror. */
     bool transpose, flip_x, flip_y;

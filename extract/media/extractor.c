@@ -98,7 +98,7 @@ int extractor_new(const struct extractor_options *options, struct extractor **re
     if (status == ERR_OK) {
         warm_up_time();
         av_log_set_level(AV_LOG_QUIET); /* hostile files would fill the log */
-        status = media_warm_up(err);
+        status = formats_warm_up(err);
     }
     if (status != ERR_OK) {
         extractor_free(x);

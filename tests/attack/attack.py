@@ -38,18 +38,18 @@ def chosen(options):
     return [k for k in names if k not in absent]
 
 
-def make_one(seed, index, names, strength=None, bases=None):
+def make_one(options, index, names, reach=None):
     """(name, bytes, what was drawn)."""
     kind = names[index % len(names)]
     function, extension, _ = KINDS[kind]
-    d = Draw(f"{seed}/{index}/{kind}", strength, bases)
+    d = Draw(f"{options.seed}/{index}/{kind}", options.bases, options.reach if reach is None else reach, options.full)
     data = function(d)
     return f"{index:05d}-{kind}.{extension}", data, d
 
 
 def write_series(options, folder, first, last, names):
     for i in range(first, last):
-        name, data, d = make_one(options.seed, i, names, 1 if options.full else None, options.bases)
+        name, data, d = make_one(options, i, names)
         (folder / name).write_bytes(data)
         yield folder / name, d
 
@@ -153,7 +153,7 @@ def run_mutations(options, worker, report, folder):
     bases = options.bases.clips()
     names = chosen(options)
     for i in range(len(names)):
-        name, data, _ = make_one(options.seed, i, names, 0, options.bases)
+        name, data, _ = make_one(options, i, names, 0.3)
         if len(data) < 1 << 20:
             (folder / "bases" / name).write_bytes(data)
             bases.append(folder / "bases" / name)
@@ -174,6 +174,7 @@ def parse():
     parser.add_argument("--to", dest="last", type=int)
     parser.add_argument("--kind", default="", help="only kinds that begin so")
     parser.add_argument("--full", action="store_true", help="everything at full strength")
+    parser.add_argument("--reach", type=float, default=1.0, help="how far sizes go: 0 the least, 1 the greatest")
     parser.add_argument("--mutations", type=int, default=0)
     parser.add_argument("--report")
     parser.add_argument("--cache", default=pathlib.Path(tempfile.gettempdir()) / "mmf-attack-bases",

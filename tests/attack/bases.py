@@ -1,6 +1,7 @@
 """What needs a real encoder, made once by the ffmpeg tool, and taken apart into packets. Where the tool or an
 encoder is absent the kinds that need it are left out, and it is said."""
 
+import os
 import pathlib
 import shutil
 import struct
@@ -43,7 +44,7 @@ class Bases:
         """The path of a file that the tool makes, unless it is there."""
         path = self.folder / name
         if not path.exists():
-            part = path.with_name("part-" + name)
+            part = path.with_name(f"part-{os.getpid()}-{name}")
             subprocess.run(["ffmpeg", "-v", "error", "-y", *map(str, arguments), part], check=True,
                            stdin=subprocess.DEVNULL)
             part.rename(path)

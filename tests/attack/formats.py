@@ -125,6 +125,9 @@ class Track:
             stsz = full(b"stsz", be32(0), be32(len(self.sizes)), *map(be32, self.sizes))
         per_chunk = self.offsets[1] if isinstance(self.offsets, tuple) else 1
         chunks = [self.offsets[0]] if isinstance(self.offsets, tuple) else self.offsets
+        if self.n() == 0:  # a film in fragments
+            empty = full(b"stts", be32(0)) + full(b"stsc", be32(0)) + stsz + full(b"stco", be32(0))
+            return box(b"stbl", full(b"stsd", be32(1), self.entry), empty)
         parts = [full(b"stsd", be32(1), self.entry), full(b"stts", be32(1), be32(self.n()), be32(self.delta)),
                  full(b"stsc", be32(1), be32(1), be32(per_chunk), be32(1)), stsz,
                  full(b"stco", be32(len(chunks)), *map(be32, chunks))]

@@ -1,6 +1,5 @@
 """The register of kinds of attack, and how their parameters are drawn."""
 
-import math
 import random
 
 KINDS = {}  # name: (function, extension, encoders that it needs)
@@ -17,17 +16,20 @@ def attack(name, extension, needs=()):
 
 
 class Draw:
-    """The parameters of one file: everything comes from the seed. strength: None draws, 1 is full."""
+    """The parameters of one file: everything comes from the seed. reach: how far sizes go between the least (0)
+    and the greatest (1), on the scale of their logarithms; full: always to the greatest."""
 
-    def __init__(self, seed, strength=None, bases=None):
+    def __init__(self, seed, bases, reach=1.0, full=False):
         self.random = random.Random(seed)
-        self.full = strength == 1 if strength is not None else self.random.random() < FULL_SHARE
+        self.full = full or (reach == 1 and self.random.random() < FULL_SHARE)
+        self.reach = reach
         self.bases = bases
         self.said = {}  # what was drawn, for the report
 
     def size(self, name, low, high):
         """Log-uniform between low and high; high at full strength."""
-        n = high if self.full else round(math.exp(self.random.uniform(math.log(low), math.log(high))))
+        exponent = 1 if self.full else self.random.random() * self.reach
+        n = round(low * (high / low) ** exponent)
         self.said[name] = n
         return n
 

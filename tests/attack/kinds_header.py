@@ -145,8 +145,8 @@ def mp4_truns(d):
 def mp4_senc(d):
     """Encryption of each sample in parts."""
     samples, parts = d.size("samples", 10, 20000), d.size("parts", 1, 1000)
-    senc = full(b"senc", be32(samples), *[bytes(8) + be16(parts) + (be16(1) + be32(1)) * parts] * min(samples, 300),
-                flags=2)
+    samples = min(samples, 20000000 // (10 + 6 * parts) + 1)
+    senc = full(b"senc", be32(samples), *[bytes(8) + be16(parts) + (be16(1) + be32(1)) * parts] * samples, flags=2)
     sinf = box(b"sinf", box(b"frma", b"mp4v"), full(b"schm", b"cenc", be32(0x10000)),
                box(b"schi", full(b"tenc", bytes(2), b"\1\x08", bytes(16))))
     track = Track(visual_entry(b"encv", 64, 64, sinf), [4] * samples, [len(FTYP) + 8] * samples, extra=senc)

@@ -35,7 +35,7 @@ def keys_of(d, n, length, distinct):
 @attack("A1_mp4_mdta_keys", "mp4")
 def mp4_mdta_keys(d):
     n, length = d.size("keys", 200, 50000), d.size("length", 9, 300)
-    names = keys_of(d, n, length, d.pick("distinct", (False, True)))
+    names = keys_of(d, n, length, d.pick("distinct", (True, False)))
     keys = full(b"keys", be32(n), *[be32(8 + len(k)) + b"mdta" + k for k in names])
     value = be32(17) + b"data" + be32(1) + be32(0) + b"v"
     ilst = box(b"ilst", *[be32(8 + len(value)) + be32(i + 1) + value for i in range(n)])
@@ -131,6 +131,8 @@ def mp4_truns(d):
     """Fragments whose runs hold samples of no bytes of table, forwards or backwards in time."""
     n, samples, runs = d.size("fragments", 1, 3000), d.size("samples", 1, 200000), d.size("runs", 1, 50)
     backwards = d.pick("backwards", (True, False))
+    if d.pick("within memory", (True, False)):
+        samples = min(samples, 8000000 // (n * runs) + 1)
     mvex = box(b"mvex", full(b"trex", be32(1), be32(1), be32(100), be32(4), be32(0)))
     track = Track(visual_entry(b"mp4v", 64, 64), [], [])
     run = full(b"trun", be32(samples), be32(8), flags=1)

@@ -5,12 +5,13 @@
  *
  * A path a line on standard input; on standard output a line of JSON a path:
  * {"file", "outcome": "row"|"dead"|"retry", "reason", "text", "mask", "n_frames", "coverage",
- *  "flags": [...], "cpu_ms", "wall_ms", "rss_kb", "lost", "deadline"}. cpu_ms is that of every try
+ *  "flags": [...], "notes": [...], "cpu_ms", "wall_ms", "rss_kb", "lost", "deadline"}. cpu_ms is that of every try
  * together (the worker's, and those of workers that died of the job), from /proc, in steps of 10;
  * rss_kb the largest resident size seen; lost the workers that it cost. The limits are the
  * defaults of the settings extract.*. Exit 0 unless the pool itself fails. */
 
 #include "extract/pool/pool.h"
+#include "extract/wire/notes.h"
 
 #include "../integration/pool_fixture.h"
 
@@ -134,11 +135,24 @@ static void put_flags(const struct features_flags *g)
     (void)printf("], ");
 }
 
+static void put_notes(const struct features_flags *g)
+{
+    const char *comma = "";
+    (void)printf("\"notes\": [");
+    for (unsigned i = 0; i < NOTE_COUNT; i++) {
+        if ((g->notes >> i & 1) == 0)
+            continue;
+        (void)printf("%s\"%s\"", comma, note_text((enum note)i)->name);
+        comma = ", ";
+    }
+    (void)printf("], ");
+}
+
 static void put_outcome(void)
 {
     int status = result.err.status;
     put_string("outcome", status == ERR_OK ? "row" : status == ERR_SKIP ? "dead" : "retry");
-    put_string("reason", status == ERR_OK ? "" : result.err.reason);
+    put_string("reason", status == ERR_OK ? result.features.flags.reason : result.err.reason);
     put_string("text", status == ERR_OK ? "" : result.err.text);
     if (status != ERR_OK)
         return;
@@ -146,6 +160,7 @@ static void put_outcome(void)
     (void)printf("\"mask\": %u, \"n_frames\": %u, \"coverage\": %.3f, ", f->mask,
                  f->flags.n_frames, (double)f->flags.coverage);
     put_flags(&f->flags);
+    put_notes(&f->flags);
 }
 
 static void submit(struct pool *pool, const char *path, bool has_title)

@@ -51,8 +51,8 @@ static void write_mutation(const char *dir, unsigned seed, unsigned i)
     const struct mutate_file *base = &bases[mutate_random(&random) % n_bases];
     const struct mutate_file *other = &bases[mutate_random(&random) % n_bases];
     enum mutate_kind kind = mutate(base, other, &random, &f);
-    (void)snprintf(path, sizeof(path), "%s/%05u-mutated_%s_of_%s", dir, i, mutate_kind_name(kind),
-                   base->name);
+    (void)snprintf(path, sizeof(path), "%s/%05u-mutated_%s_of_%s", dir, i,
+                   mutate_kind_name(kind), base->name);
     FILE *out = fopen(path, "wb");
     if (out == NULL || fwrite(f.bytes, 1, f.n_bytes, out) != f.n_bytes || fclose(out) != 0)
         give_up(path);

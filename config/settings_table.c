@@ -263,7 +263,8 @@ const struct settings_key settings_table[] = {
     INT(extract.deadline_ms, 100, 3600000, "ms", "30000",
         "How many milliseconds of wall clock one item may take. Then its worker is killed."),
     INT(extract.cpu_seconds, 1, 3600, "s", "20",
-        "How many seconds of CPU time one item may take. Then the kernel kills its worker."),
+        "How many seconds of CPU time one item may take. Half of them are for decoding: then the "
+        "item ends with what there is. A worker that goes on is killed."),
     INT(extract.recycle_jobs, 1, 1000000, "items", "500",
         "A worker is replaced after this many items."),
     INT(extract.recycle_rss_bytes, 64 * MIB, 64 * GIB, "bytes", "536870912",

@@ -277,6 +277,7 @@ int acoustic_encoder(struct encoder *ret_encoder, struct err *err)
     make_tables(a);
     *ret_encoder = (struct encoder){.identity = layout_identity(MODALITY_ACOUSTIC),
                                     .state = a,
+                                    .reentrant = true,
                                     .encode = acoustic_encode,
                                     .free = acoustic_free};
     return ERR_OK;

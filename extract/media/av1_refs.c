@@ -169,3 +169,14 @@ bool av1_is_unreferenced(struct av1_sequence *seq, const uint8_t *data, size_t b
     }
     return none && n_frames > 0 && at == bytes;
 }
+
+uint32_t av1_count_frames(const uint8_t *data, size_t bytes)
+{
+    size_t at = 0;
+    unsigned type;
+    uint32_t n = 0;
+    struct bits payload;
+    while (next_obu(data, bytes, &at, &type, &payload))
+        n += type == OBU_FRAME_HEADER || type == OBU_FRAME;
+    return n > 0 ? n : 1;
+}

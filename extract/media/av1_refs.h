@@ -24,5 +24,7 @@ void av1_configure(struct av1_sequence *seq, const uint8_t *configuration, size_
  * every reference slot as it is, so that what follows decodes to the same bits. False for
  * whatever is not understood. Takes a sequence header on the way. */
 bool av1_is_unreferenced(struct av1_sequence *seq, const uint8_t *data, size_t bytes);
+/* The frames in a packet, shown or not; at least 1. */
+uint32_t av1_count_frames(const uint8_t *data, size_t bytes);
 
 #endif

@@ -75,6 +75,17 @@ int compat_mark_priming(AVPacket *first, const AVStream *st)
 
 #endif
 
+bool compat_is_key(const AVFrame *f)
+{
+#ifdef AV_FRAME_FLAG_KEY /* FFmpeg 6.1 */
+    bool key = f->flags & AV_FRAME_FLAG_KEY;
+#else
+    bool key = f->key_frame;
+#endif
+    return key || f->pict_type == AV_PICTURE_TYPE_I || f->pict_type == AV_PICTURE_TYPE_SI ||
+           f->pict_type == AV_PICTURE_TYPE_BI;
+}
+
 int compat_sample_format(const AVCodec *codec)
 {
     const enum AVSampleFormat *formats = NULL;

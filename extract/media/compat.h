@@ -5,10 +5,12 @@
  * words, or tell in different words. The old words may still compile and find nothing: every
  * guard on FFmpeg's version is in compat.c. tests/distros.sh compares what comes out. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct AVCodec;
+struct AVFrame;
 struct AVPacket;
 struct AVStream;
 
@@ -20,6 +22,8 @@ uint8_t *compat_new_side_data(struct AVStream *st, int type, size_t bytes);
 /* Names the samples of AAC in an MP4 that are not to be heard, in its first packet: the encoder's
  * priming, or what an edit list cuts off. -1 = out of memory. */
 int compat_mark_priming(struct AVPacket *first, const struct AVStream *st);
+/* Whether the decoder calls the picture a key, or intra-coded. */
+bool compat_is_key(const struct AVFrame *frame);
 /* The first AVSampleFormat that an encoder takes, AV_SAMPLE_FMT_NONE when it names none. */
 int compat_sample_format(const struct AVCodec *codec);
 

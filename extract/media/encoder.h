@@ -51,6 +51,10 @@ struct encoder_input {
 struct encoder {
     struct encoder_identity identity;
     void *state; /* the encoder's own */
+    /* A promise: encode asks for no memory and takes no lock, and may be called in a signal handler
+     * that has interrupted it, with the same state. Without it, an item whose CPU time is spent in
+     * the middle of a packet has no vector of this modality. */
+    bool reentrant;
     /* Fills ret_vec (dim) and *ret_present; false = the input carries no signal. */
     int (*encode)(void *state, const struct encoder_input *in, float *ret_vec,
                   bool *ret_present, struct err *err);

@@ -1,13 +1,13 @@
 /* extractor.h: opens, plans, decodes, describes, and decides what the outcome is called.
  *
- * Order for one item: media_demux → pictures_take → decode_sound → encoders → features. All scratch space is made with the extractor and
- * reused: 1.2 MB of canvases, 3.8 MB of sound, 6 MB of spectra; packets and decoders live for
- * one item.
+ * Order for one item: text → media_demux → pictures_take → decode_sound → encoders → verdict. The
+ * text comes first because it always can, and because nothing that is left to do when the media is
+ * given up may ask for memory. All scratch space is made with the extractor and reused: 1.2 MB of
+ * canvases, 3.8 MB of sound, 6 MB of spectra; packets and decoders live for one item.
  *
- * Verdict. The file cannot be opened: ERR_SKIP `media`. Opened, nothing decoded: a row if the
- * text has signal, else ERR_SKIP with the first that applies of media_too_big, media_encrypted,
- * media_codec, media_no_frames. Anything decoded: a row, even when no modality has signal (a
- * silent track alone): the mask is then empty and the item has no signal. */
+ * Verdict. Anything decoded: a row, even when no modality has signal (a silent track alone): the
+ * mask is then empty and the item has no signal. Nothing decoded, for whatever reason: a row of the
+ * text with flags.reason if the text has signal, else ERR_SKIP with that reason. */
 
 #include "extract/media/extractor.h"
 
@@ -16,10 +16,14 @@
 #include "extract/media/canvas.h"
 #include "extract/media/decode.h"
 #include "extract/media/encoder.h"
+#include "extract/media/formats.h"
 #include "extract/media/media.h"
 #include "extract/media/pictures.h"
+#include "extract/wire/notes.h"
 
 #include <math.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -29,18 +33,9 @@
 
 #define SOUND_SAMPLES_MAX (SOUND_RATE_HZ * SOUND_MAX_S)
 
-struct extractor {
-    struct extractor_options options;
-    struct encoder encoders[MODALITY_COUNT];
-    struct canvas_painter *painter;
-    struct encoder_frame *frames; /* (FRAMES_MAX) as the decoder fills them */
-    float *pcm;                   /* (SOUND_SAMPLES_MAX) */
-    float vec[MODALITY_COUNT][FEATURES_DIM_MAX];
-};
-
 /* What one item has come to so far. */
 struct job {
-    struct extractor *x;
+    const struct features_text *text;
     struct media *media;
     struct budget budget;
     struct pictures pictures;
@@ -48,6 +43,18 @@ struct job {
     uint32_t n_samples;
     unsigned mask;
     struct features_flags flags;
+    int64_t start_us;
+};
+
+struct extractor {
+    struct extractor_options options;
+    struct encoder encoders[MODALITY_COUNT];
+    struct canvas_painter *painter;
+    struct encoder_frame *frames; /* (FRAMES_MAX) as the decoder fills them */
+    float *pcm;                   /* (SOUND_SAMPLES_MAX) */
+    float vec[MODALITY_COUNT][FEATURES_DIM_MAX];
+    struct job job;                     /* of the item under way */
+    volatile sig_atomic_t is_under_way; /* with its media: the text is described */
 };
 
 void extractor_options_init(struct extractor_options *o)
@@ -118,20 +125,60 @@ static bool is_usable(const struct media_track *t)
     return t->par && t->codec && !t->encrypted && t->n_packets > 0;
 }
 
-static int look(struct job *j, struct err *err)
+/* Frames and pixels are the picture's affair. */
+static bool is_out_of_time(struct job *j)
 {
-    if (!is_usable(&j->media->video))
+    (void)budget_is_spent(&j->budget);
+    return j->budget.cpu_is_spent;
+}
+
+static int look_once(struct extractor *x, struct err *err)
+{
+    struct job *j = &x->job;
+    if (!is_usable(&j->media->video) || is_out_of_time(j))
         return ERR_OK;
-    return pictures_take(&j->media->video, j->x->painter, &j->budget, j->x->frames, &j->flags,
+    for (unsigned i = 0; i < FRAMES_MAX; i++)
+        x->frames[i].next_us = 0; /* what an earlier item left */
+    return pictures_take(&j->media->video, x->painter, &j->budget, x->frames, &j->flags,
                          &j->pictures, err);
 }
 
-static int listen(struct job *j, struct err *err)
+static int look(struct extractor *x, struct err *err)
 {
-    if (!is_usable(&j->media->audio))
+    struct job *j = &x->job;
+    int status = look_once(x, err);
+    bool is_another = true;
+    while (status == ERR_OK && is_another && j->pictures.n_frames == 0) {
+        status = media_try_next(j->media, true, &is_another, err);
+        if (status != ERR_OK || !is_another)
+            break;
+        pictures_free(&j->pictures);
+        j->pictures = (struct pictures){0};
+        status = look_once(x, err);
+    }
+    return status;
+}
+
+static int listen_once(struct extractor *x, struct err *err)
+{
+    struct job *j = &x->job;
+    if (!is_usable(&j->media->audio) || is_out_of_time(j))
         return ERR_OK;
-    return decode_sound(&j->media->audio, j->x->pcm, SOUND_SAMPLES_MAX, &j->n_samples,
-                        &j->sound, err);
+    return decode_sound(&j->media->audio, x->pcm, SOUND_SAMPLES_MAX, &j->budget, &j->flags,
+                        &j->n_samples, &j->sound, err);
+}
+
+static int listen(struct extractor *x, struct err *err)
+{
+    struct job *j = &x->job;
+    int status = listen_once(x, err);
+    bool is_another = true;
+    while (status == ERR_OK && is_another && j->n_samples == 0) {
+        status = media_try_next(j->media, false, &is_another, err);
+        if (status == ERR_OK && is_another)
+            status = listen_once(x, err);
+    }
+    return status;
 }
 
 static bool all_finite(const float *v, size_t n)
@@ -142,26 +189,34 @@ static bool all_finite(const float *v, size_t n)
     return true;
 }
 
-static int describe(struct job *j, const struct features_text *text, struct err *err)
+/* Of one modality; in a signal handler too, with an encoder that is reentrant. */
+static int describe(struct extractor *x, enum modality m, struct err *err)
 {
-    struct extractor *x = j->x;
+    struct job *j = &x->job;
     struct encoder_input in = {.frames = x->frames,
                                .n_frames = j->pictures.n_frames,
                                .width = j->pictures.report.width,
                                .height = j->pictures.report.height,
                                .pcm = x->pcm,
                                .n_samples = j->n_samples,
-                               .text = text};
-    for (unsigned m = 0; m < MODALITY_COUNT; m++) {
-        struct encoder *e = &x->encoders[m];
-        bool present = false;
-        int status = e->encode(e->state, &in, x->vec[m], &present, err);
-        if (status != ERR_OK)
-            return status;
-        if (present && all_finite(x->vec[m], e->identity.dim))
-            j->mask |= MODALITY_BIT(m);
-    }
-    return ERR_OK;
+                               .text = j->text};
+    struct encoder *e = &x->encoders[m];
+    bool present = false;
+    j->mask &= ~MODALITY_BIT(m);
+    int status = e->encode(e->state, &in, x->vec[m], &present, err);
+    if (status == ERR_OK && present && all_finite(x->vec[m], e->identity.dim))
+        j->mask |= MODALITY_BIT(m);
+    return status;
+}
+
+/* What the media gave. */
+static int describe_media(struct extractor *x, struct err *err)
+{
+    int status = ERR_OK;
+    for (enum modality m = 0; status == ERR_OK && m < MODALITY_COUNT; m++)
+        if (m != MODALITY_TEXTUAL)
+            status = describe(x, m, err);
+    return status;
 }
 
 static bool is_over_size(const struct job *j)
@@ -173,7 +228,7 @@ static bool is_over_size(const struct job *j)
     return j->pictures.report.too_big || (declared && j->pictures.report.frame_pixels == 0);
 }
 
-/* Nothing decoded and no text: the word for the operator. */
+/* Nothing decoded: the word for the operator. */
 static int refuse(const struct job *j, struct err *err)
 {
     const struct media_track *v = &j->media->video, *a = &j->media->audio;
@@ -186,11 +241,14 @@ static int refuse(const struct job *j, struct err *err)
         return err_skip(err, "media_encrypted",
                         "media: encrypted (DRM); upload a version without protection");
     bool has_stream = v->par || a->par;
-    if (has_stream && !v->codec && !a->codec)
+    if (has_stream && !v->codec && !a->codec) {
+        char name[16];
+        formats_codec_name(v->par ? v->par : a->par, name);
         return err_skip(err, "media_codec",
                         "media: codec %s is not admitted; transcode it to one of "
                         "docs/extraction.md, Formats",
-                        avcodec_get_name(v->par ? v->par->codec_id : a->par->codec_id));
+                        name);
+    }
     return err_skip(err, "media_no_frames",
                     "media: %u picture and %u sound packets, none decodes (%u errors); the "
                     "file is damaged, upload it again",
@@ -210,6 +268,11 @@ static uint16_t clamp_u16(int64_t v)
     return (uint16_t)(v < 0 ? 0 : v > UINT16_MAX ? UINT16_MAX : v);
 }
 
+static uint32_t clamp_u32(int64_t v)
+{
+    return (uint32_t)(v < 0 ? 0 : v > UINT32_MAX ? UINT32_MAX : v);
+}
+
 static uint32_t track_end_ms(const struct media_track *t)
 {
     int64_t low = INT64_MAX, high = INT64_MIN;
@@ -226,82 +289,171 @@ static uint32_t track_end_ms(const struct media_track *t)
     return (uint32_t)(span / 1000);
 }
 
-static void fill_flags(struct job *j)
+/* What is known as soon as the file is read. */
+static void flag_media(struct job *j)
 {
     struct features_flags *f = &j->flags;
     const struct media *m = j->media;
-    f->n_decode_errors = j->pictures.report.n_errors + j->sound.n_errors;
-    f->coverage = j->pictures.coverage;
-    f->max_gap_ms = j->pictures.max_gap_ms;
-    f->partial |= m->partial || f->n_decode_errors > 0;
+    f->partial |= m->partial;
     f->capped |= m->capped;
-    f->degraded |= j->pictures.plan.degraded;
-    f->retimed |= j->pictures.plan.retimed;
-    f->n_frames = clamp_u16(j->pictures.n_frames);
-    f->n_planned = clamp_u16(j->pictures.plan.n_targets);
-    f->n_keyframes = j->pictures.plan.n_keyframes;
-    int64_t duration_ms = (j->pictures.plan.duration_us + 500) / 1000;
-    f->duration_ms = duration_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)duration_ms;
-    f->audio_ms = (uint32_t)((uint64_t)j->n_samples * 1000 / SOUND_RATE_HZ);
-    if (f->duration_ms == 0) { /* no picture; raw streams carry no timestamps either */
-        uint32_t end_ms = track_end_ms(&m->audio);
-        f->duration_ms = end_ms > f->audio_ms ? end_ms : f->audio_ms;
-    }
-    f->seen_ms = f->duration_ms;
-    f->width = clamp_u16(j->pictures.report.width);
-    f->height = clamp_u16(j->pictures.report.height);
     copy_name(f->container, m->container);
     if (m->video.par)
-        copy_name(f->video_codec, avcodec_get_name(m->video.par->codec_id));
+        formats_codec_name(m->video.par, f->video_codec);
     if (m->audio.par)
-        copy_name(f->audio_codec, avcodec_get_name(m->audio.par->codec_id));
+        formats_codec_name(m->audio.par, f->audio_codec);
+    for (unsigned i = 0; i < NOTE_COUNT; i++)
+        if (m->notes >> i & 1)
+            features_note(f, (enum note)i);
 }
 
-static void fill_features(const struct job *j, int64_t start_us, struct features *ret_features)
+/* What was decoded; of the job alone, whose media may be in any state (extractor_finish). */
+static void flag_decoded(struct job *j)
+{
+    struct features_flags *f = &j->flags;
+    const struct pictures *p = &j->pictures;
+    f->n_decode_errors = p->report.n_errors + j->sound.n_errors;
+    f->coverage = p->coverage >= 0 && p->coverage <= 1 ? p->coverage : 0; /* no NaN */
+    f->max_gap_ms = p->max_gap_ms;
+    f->partial |= f->n_decode_errors > 0;
+    f->degraded |= p->plan.degraded;
+    f->retimed |= p->plan.retimed;
+    f->n_frames = clamp_u16(p->n_frames);
+    f->n_planned = clamp_u16(p->plan.n_targets);
+    f->n_keyframes = p->plan.n_keyframes;
+    f->duration_ms = clamp_u32((p->plan.duration_us + 500) / 1000);
+    f->audio_ms = (uint32_t)((uint64_t)j->n_samples * 1000 / SOUND_RATE_HZ);
+    f->width = clamp_u16(p->report.width);
+    f->height = clamp_u16(p->report.height);
+    if (j->budget.cpu_is_spent)
+        features_note(f, NOTE_CPU);
+    if (j->budget.work_is_spent)
+        features_note(f, NOTE_WORK);
+}
+
+/* Where there is no picture, the sound's length; raw streams carry no timestamps either. */
+static void flag_duration(struct job *j, uint32_t sound_ms)
+{
+    struct features_flags *f = &j->flags;
+    if (f->duration_ms == 0)
+        f->duration_ms = sound_ms > f->audio_ms ? sound_ms : f->audio_ms;
+    f->seen_ms = f->duration_ms;
+}
+
+static void fill_features(const struct extractor *x, struct features *ret_features)
 {
     struct features *f = ret_features;
+    const struct job *j = &x->job;
     memset(f, 0, sizeof(*f)); /* padding too: features cross a socket */
     f->mask = j->mask;
     f->flags = j->flags;
     for (unsigned m = 0; m < MODALITY_COUNT; m++) {
-        const struct encoder_identity *e = &j->x->encoders[m].identity;
+        const struct encoder_identity *e = &x->encoders[m].identity;
         f->dim[m] = e->dim;
         memcpy(f->encoder_id[m], e->id, sizeof(e->id));
         if (j->mask & MODALITY_BIT(m))
-            memcpy(f->vec[m], j->x->vec[m], e->dim * sizeof(float));
+            memcpy(f->vec[m], x->vec[m], e->dim * sizeof(float));
     }
-    f->extract_us = clock_mono_us() - start_us;
+    f->extract_us = clock_mono_us() - j->start_us;
 }
 
-static int run_media(struct job *j, int media_fd, struct err *err)
+/* ---- one item ---- */
+
+static int run_media(struct extractor *x, int media_fd, struct err *err)
 {
-    const struct extractor_options *o = &j->x->options;
-    int status = media_demux(media_fd, &o->media, &j->budget, &j->media, err);
+    struct job *j = &x->job;
+    int status = media_demux(media_fd, &x->options.media, &j->budget, &j->media, err);
+    if (status == ERR_OK) {
+        flag_media(j);
+        status = look(x, err);
+    }
     if (status == ERR_OK)
-        status = look(j, err);
+        status = listen(x, err);
     if (status == ERR_OK)
-        status = listen(j, err);
-    if (status == ERR_OK)
-        fill_flags(j);
+        status = describe_media(x, err);
+    if (status == ERR_OK) {
+        flag_media(j);
+        flag_decoded(j);
+        flag_duration(j, track_end_ms(&j->media->audio));
+    }
     return status;
+}
+
+static bool has_decoded(const struct job *j)
+{
+    return j->pictures.n_frames > 0 || j->n_samples > 0;
+}
+
+static int refuse_spent(struct err *err)
+{
+    return err_skip(err, "media_budget",
+                    "media: half of extract.cpu_seconds, or as many frames and pixels as an "
+                    "item may cost, were spent before anything of use came out; upload "
+                    "another rendition");
+}
+
+/* Of the media; err is what run_media said. ERR_SKIP becomes a row where there is a text to make it
+ * of; what is ours to try again stays so. */
+static int judge(struct extractor *x, int status, struct err *err)
+{
+    struct job *j = &x->job;
+    if (status == ERR_OK && !has_decoded(j))
+        status = budget_is_spent(&j->budget) ? refuse_spent(err) : refuse(j, err);
+    else if (status == ERR_SKIP && budget_is_spent(&j->budget))
+        status = refuse_spent(err); /* a header that was read to its half is no broken one */
+    if (status != ERR_SKIP || !(j->mask & MODALITY_BIT(MODALITY_TEXTUAL)))
+        return status;
+    j->mask = MODALITY_BIT(MODALITY_TEXTUAL);
+    memcpy(j->flags.reason, err->reason, sizeof(j->flags.reason));
+    flag_decoded(j);
+    return ERR_OK;
+}
+
+static void end_job(struct extractor *x)
+{
+    x->is_under_way = 0;
+    atomic_signal_fence(memory_order_seq_cst);
+    media_free(x->job.media);
+    pictures_free(&x->job.pictures);
+    canvas_reset(x->painter);
 }
 
 int extractor_run(struct extractor *x, int media_fd, const struct features_text *text,
                   struct features *ret_features, struct err *err)
 {
-    int64_t start_us = clock_mono_us();
-    struct job j = {.x = x};
-    budget_start(&j.budget, x->options.cpu_us);
-    int status = media_fd < 0 ? ERR_OK : run_media(&j, media_fd, err);
+    struct job *j = &x->job;
+    *j = (struct job){.text = text, .start_us = clock_mono_us()};
+    budget_start(&j->budget, x->options.cpu_us);
+    int status = describe(x, MODALITY_TEXTUAL, err);
+    if (status == ERR_OK && media_fd >= 0) {
+        atomic_signal_fence(memory_order_seq_cst);
+        x->is_under_way = 1;
+        status = judge(x, run_media(x, media_fd, err), err);
+    }
     if (status == ERR_OK)
-        status = describe(&j, text, err);
-    if (status == ERR_OK && j.media && j.pictures.n_frames == 0 && j.n_samples == 0 &&
-        !(j.mask & MODALITY_BIT(MODALITY_TEXTUAL)))
-        status = refuse(&j, err);
+        fill_features(x, ret_features);
+    end_job(x);
+    return status;
+}
+
+/* Nothing here asks for memory or calls a decoder, and nothing of the media is read: whatever was
+ * interrupted may be in the middle of a change. */
+int extractor_finish(struct extractor *x, struct features *ret_features, struct err *err)
+{
+    struct job *j = &x->job;
+    if (!x->is_under_way)
+        return ERR_NONE;
+    j->budget.cpu_is_spent = true;
+    pictures_settle(&j->pictures);
+    for (enum modality m = 0; m < MODALITY_COUNT; m++) {
+        if (m == MODALITY_TEXTUAL)
+            continue;
+        if (!x->encoders[m].reentrant || describe(x, m, NULL) != ERR_OK)
+            j->mask &= ~MODALITY_BIT(m);
+    }
+    flag_decoded(j);
+    flag_duration(j, 0);
+    int status = has_decoded(j) ? ERR_OK : judge(x, refuse_spent(err), err);
     if (status == ERR_OK)
-        fill_features(&j, start_us, ret_features);
-    media_free(j.media);
-    pictures_free(&j.pictures);
-    canvas_reset(x->painter);
+        fill_features(x, ret_features);
     return status;
 }

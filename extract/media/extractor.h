@@ -14,16 +14,17 @@
  * Determinism: equal bytes and text give byte-equal vectors and flags (extract_us aside) on one
  * build and machine type; nothing depends on wall time, on earlier jobs, or on load.
  *
- * Failure: ERR_SKIP with one of the reasons of docs/extraction.md (media_sha256 is the worker's):
+ * Failure: what is wrong with the media has one of these words (docs/extraction.md; media_sha256
+ * is the worker's):
  *   media            cannot be opened: not a file, empty, no admitted container, header broken
- *   media_too_big    more bytes than max_media_bytes, or frames over the pixel limit
+ *   media_too_big    more bytes than bytes_max, or frames over the pixel limit
  *   media_encrypted  every stream is encrypted
  *   media_codec      no stream of an admitted codec
  *   media_no_frames  streams there are, but nothing in them decodes
- * `media`, and a file over max_media_bytes, hold even when there is text; the other three only
- * when there is none: with text the item becomes a row whose mask lacks what is missing.
- * ERR_RETRY: the descriptor cannot be read (EIO), or memory is out. A missing modality is a
- * cleared mask bit and never an error.
+ *   media_budget     the budget (budget.h) was spent before anything came out
+ * Where the text has signal the item is a row of its text and the word is flags.reason; else it is
+ * ERR_SKIP with that reason. ERR_RETRY: the descriptor cannot be read (EIO), or memory is out. A
+ * missing modality is a cleared mask bit and never an error.
  *
  * Example: extractor_run(ex, fd, &(struct features_text){.title = "cat"}, &f, &err) on a clip
  * with sound: f.mask = 7, f.vec[m] of unit length, f.flags.n_frames = 8, coverage = 1. */
@@ -51,6 +52,11 @@ int extractor_new(const struct extractor_options *options, struct extractor **re
  * -1 = text only. text may be NULL. ret_features is written only on ERR_OK. */
 int extractor_run(struct extractor *extractor, int media_fd, const struct features_text *text,
                   struct features *ret_features, struct err *err);
+/* In a signal handler that has interrupted extractor_run, and that ends the process afterwards: the
+ * features of what was there by then, as ERR_OK (with NOTE_CPU) or ERR_SKIP media_budget; ERR_NONE,
+ * and nothing is written, when no media is under way (its text is described first). */
+int extractor_finish(struct extractor *extractor, struct features *ret_features,
+                     struct err *err);
 void extractor_free(struct extractor *extractor); /* takes NULL */
 
 /* Of its encoders, by modality: ret_encoders (MODALITY_COUNT). */

@@ -1,17 +1,24 @@
-/* media.h: one pass over a file through a custom AVIO.
+/* media.h: a file through a custom AVIO.
  *
- * Failure: what libavformat says when it cannot open becomes ERR_SKIP `media` with its sentence
- * and the size of the file. An error after the header only ends the pass and sets `partial`:
- * a truncated upload still has a beginning.
+ * Failure: what libavformat says when it cannot open becomes ERR_SKIP `media` with its sentence,
+ * what the file is by its first bytes, and its size. An error after the header only ends the
+ * pass and sets `partial`: a truncated upload still has a beginning.
  *
- * Choice of tracks. Containers with a header name their streams at once: the rest is discarded
- * while demuxing. MPEG-PS, MPEG-TS and FLV show streams as they come: packets of all are kept
- * (within the caps) and the choice is made at the end. Cover art is metadata, not picture. */
+ * Choice of tracks (tracks.h). Containers with a header name their streams at once: the rest is
+ * discarded while demuxing. When the best by its header turns out empty or a single picture, the
+ * file is read again with the next, while the others of that type are counted; a third reading
+ * takes the best by what was counted. MPEG-PS, MPEG-TS and FLV show streams as they come: packets
+ * of all are kept (within the caps) and the choice is made at the end. */
 
 #include "extract/media/media.h"
 
 #include "extract/media/budget.h"
 #include "extract/media/compat.h"
+#include "extract/media/cut.h"
+#include "extract/media/formats.h"
+#include "extract/media/tracks.h"
+#include "extract/wire/notes.h"
+#include "extract/media/units.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -26,65 +33,15 @@
 #include <libavutil/opt.h>
 
 #define IO_BUFFER_BYTES 65536
+/* An hour of video has an index of 3 MB. */
+#define HEADER_BYTES_MAX (64 << 20)
+#define READINGS_MAX     3
+#define CLOCK_EVERY      16 /* packets: 0.1 % of demuxing */
+/* To tell too many streams from too little memory, of which FFmpeg says the same. */
+#define STREAMS_TRIED (100 * MEDIA_STREAMS_MAX)
 
-static const char format_whitelist[] = "mov,matroska,avi,flv,mpegts,mpeg,ogg,asf,mp3,aac,wav,"
-                                       "flac,amr,mpegvideo";
-
-/* Which decoder serves which codec: named, so that an installed library with a decoder of its
- * own changes nothing. WMV3, VC-1 and VP6A are admitted, but nothing here makes such a clip to test
- * with. xHE-AAC is FFmpeg's matter: 5.1 and 6.1 refuse it, 7.1 decodes it. */
-static const struct {
-    enum AVCodecID id;
-    const char *decoder;
-} codec_table[] = {
-    {AV_CODEC_ID_H264, "h264"},
-    {AV_CODEC_ID_HEVC, "hevc"},
-    {AV_CODEC_ID_VP9, "vp9"},
-    {AV_CODEC_ID_AV1, "libdav1d"},
-    {AV_CODEC_ID_VP8, "vp8"},
-    {AV_CODEC_ID_MPEG4, "mpeg4"},
-    {AV_CODEC_ID_MPEG2VIDEO, "mpeg2video"},
-    {AV_CODEC_ID_MPEG1VIDEO, "mpeg1video"},
-    {AV_CODEC_ID_H263, "h263"},
-    {AV_CODEC_ID_FLV1, "flv"},
-    {AV_CODEC_ID_MJPEG, "mjpeg"},
-    {AV_CODEC_ID_PRORES, "prores"},
-    {AV_CODEC_ID_THEORA, "theora"},
-    {AV_CODEC_ID_MSMPEG4V2, "msmpeg4v2"},
-    {AV_CODEC_ID_MSMPEG4V3, "msmpeg4"},
-    {AV_CODEC_ID_WMV1, "wmv1"},
-    {AV_CODEC_ID_WMV2, "wmv2"},
-    {AV_CODEC_ID_WMV3, "wmv3"},
-    {AV_CODEC_ID_VC1, "vc1"},
-    {AV_CODEC_ID_VP6, "vp6"},
-    {AV_CODEC_ID_VP6A, "vp6a"},
-    {AV_CODEC_ID_VP6F, "vp6f"},
-    {AV_CODEC_ID_RAWVIDEO, "rawvideo"},
-    {AV_CODEC_ID_AAC, "aac"},
-    {AV_CODEC_ID_MP3, "mp3float"},
-    {AV_CODEC_ID_MP2, "mp2float"},
-    {AV_CODEC_ID_OPUS, "opus"},
-    {AV_CODEC_ID_VORBIS, "vorbis"},
-    {AV_CODEC_ID_AC3, "ac3"},
-    {AV_CODEC_ID_EAC3, "eac3"},
-    {AV_CODEC_ID_FLAC, "flac"},
-    {AV_CODEC_ID_ALAC, "alac"},
-    {AV_CODEC_ID_AMR_NB, "amrnb"},
-    {AV_CODEC_ID_AMR_WB, "amrwb"},
-    {AV_CODEC_ID_WMAV1, "wmav1"},
-    {AV_CODEC_ID_WMAV2, "wmav2"},
-    {AV_CODEC_ID_PCM_S16LE, "pcm_s16le"},
-    {AV_CODEC_ID_PCM_S16BE, "pcm_s16be"},
-    {AV_CODEC_ID_PCM_S24LE, "pcm_s24le"},
-    {AV_CODEC_ID_PCM_S32LE, "pcm_s32le"},
-    {AV_CODEC_ID_PCM_F32LE, "pcm_f32le"},
-    {AV_CODEC_ID_PCM_U8, "pcm_u8"},
-    {AV_CODEC_ID_PCM_MULAW, "pcm_mulaw"},
-    {AV_CODEC_ID_PCM_ALAW, "pcm_alaw"},
-    {AV_CODEC_ID_ADPCM_MS, "adpcm_ms"},
-    {AV_CODEC_ID_ADPCM_IMA_WAV, "adpcm_ima_wav"},
-};
-#define N_CODECS (sizeof(codec_table) / sizeof(codec_table[0]))
+static const int types[] = {AVMEDIA_TYPE_VIDEO, AVMEDIA_TYPE_AUDIO};
+#define N_TYPES 2
 
 struct handle {
     struct media pub;
@@ -93,6 +50,12 @@ struct handle {
     int fd;
     int64_t position, size_bytes, read_bytes;
     bool io_failed, read_capped;
+    int64_t read_bytes_before; /* this reading */
+    bool is_opening, header_capped;
+    unsigned n_readings;
+    int kept[N_TYPES];   /* the stream of each track, -1 = none yet */
+    int wanted[N_TYPES]; /* of a further reading; -1 = nothing of this type */
+    struct track_facts facts[MEDIA_STREAMS_MAX];
     AVIOContext *io;
     AVFormatContext *fmt;
     AVPacket **packets; /* (n_packets), of all kept streams, in file order */
@@ -100,18 +63,15 @@ struct handle {
     int64_t packet_bytes;
 };
 
-/* The admitted decoder, NULL when there is none. */
-static const AVCodec *find_codec(int codec_id)
-{
-    for (size_t i = 0; i < N_CODECS; i++)
-        if ((int)codec_table[i].id == codec_id)
-            return avcodec_find_decoder_by_name(codec_table[i].decoder);
-    return NULL;
-}
-
 static int read_cb(void *opaque, uint8_t *buf, int bytes)
 {
     struct handle *h = opaque;
+    if (budget_is_spent(h->budget))
+        return AVERROR_EXIT;
+    if (h->is_opening && h->read_bytes - h->read_bytes_before >= HEADER_BYTES_MAX) {
+        h->header_capped = true;
+        return AVERROR_EOF;
+    }
     if (h->read_bytes >= h->options.packet_bytes_max * MEDIA_READ_FACTOR) {
         h->read_capped = true;
         return AVERROR_EOF;
@@ -166,6 +126,16 @@ static int refuse_open(AVFormatContext *s, AVIOContext **pb, const char *url, in
     return AVERROR(EACCES);
 }
 
+static void set_note(struct handle *h, enum note note)
+{
+    h->pub.notes |= UINT64_C(1) << note;
+}
+
+static bool is_headerless(const struct handle *h)
+{
+    return h->fmt->ctx_flags & AVFMTCTX_NOHEADER;
+}
+
 static int check_file(struct handle *h, struct err *err)
 {
     int64_t bytes_max = h->options.bytes_max;
@@ -185,28 +155,76 @@ static int check_file(struct handle *h, struct err *err)
     return ERR_OK;
 }
 
-static int open_error(const struct handle *h, int code, struct err *err)
+static size_t read_head(const struct handle *h, uint8_t head[FORMATS_HEAD_BYTES])
+{
+    ssize_t n;
+    do
+        n = pread(h->fd, head, FORMATS_HEAD_BYTES, 0);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? 0 : (size_t)n;
+}
+
+/* By its first bytes, and how FFmpeg would take it where it is not admitted. */
+static int not_admitted(const struct handle *h, const char *why, struct err *err)
+{
+    uint8_t head[FORMATS_HEAD_BYTES + AVPROBE_PADDING_SIZE] = {0};
+    char name[160] = "";
+    size_t n = read_head(h, head);
+    if (formats_name(head, n, sizeof(name), name))
+        return err_skip(err, "media",
+                        "media: open (%lld bytes): this is %s; upload an admitted format, see "
+                        "docs/extraction.md, Formats",
+                        (long long)h->size_bytes, name);
+    return err_skip(err, "media",
+                    "media: open (%lld bytes): %s; not a whole file of an admitted container, "
+                    "see docs/extraction.md, Formats",
+                    (long long)h->size_bytes, why);
+}
+
+static int open_with(struct handle *h, int streams_max);
+
+/* FFmpeg has one word for two causes. */
+static int streams_or_memory(struct handle *h, struct err *err)
+{
+    int ret = open_with(h, STREAMS_TRIED);
+    avformat_close_input(&h->fmt);
+    if (ret != AVERROR(ENOMEM))
+        return err_skip(err, "media",
+                        "media: header: more than %d streams; remux the clip with those that "
+                        "are needed",
+                        MEDIA_STREAMS_MAX);
+    return err_skip(err, "media",
+                    "media: header: its tables need more memory than a worker has; remux the "
+                    "clip, or raise extract.address_space_bytes");
+}
+
+static int open_error(struct handle *h, int code, struct err *err)
 {
     char text[AV_ERROR_MAX_STRING_SIZE] = "";
     av_strerror(code, text, sizeof(text));
     if (h->io_failed)
         return err_retry(err, 74, "media: read: %s; check the storage", text);
-    if (code == AVERROR(ENOMEM))
+    if (h->budget->cpu_is_spent)
         return err_skip(err, "media",
-                        "media: header: more than %d streams, or more memory than a worker "
-                        "has; remux the clip",
-                        MEDIA_STREAMS_MAX);
-    return err_skip(err, "media",
-                    "media: open (%lld bytes): %s; not a whole file of an admitted container, "
-                    "see docs/extraction.md, Formats",
-                    (long long)h->size_bytes, text);
+                        "media: header: half of extract.cpu_seconds went into it; remux the "
+                        "clip without its metadata");
+    if (h->header_capped)
+        return err_skip(err, "media",
+                        "media: header: %d bytes read and no end of it; remux the clip without "
+                        "its metadata",
+                        HEADER_BYTES_MAX);
+    if (code == AVERROR(ENOMEM))
+        return streams_or_memory(h, err);
+    return not_admitted(h, text, err);
 }
 
 /* avformat_find_stream_info does not follow here, as it does in most programs: it decodes with
  * a context of its own that ignores max_pixels, and costs 7 to 16 % of an extraction. Nothing
  * is sought either: index timestamps are DTS, while seeking compares PTS. */
-static int open_format(struct handle *h, struct err *err)
+static int open_with(struct handle *h, int streams_max)
 {
+    h->position = 0;
+    h->read_bytes_before = h->read_bytes;
     h->fmt = avformat_alloc_context();
     uint8_t *buffer = av_malloc(IO_BUFFER_BYTES);
     if (buffer)
@@ -214,17 +232,33 @@ static int open_format(struct handle *h, struct err *err)
     if (!h->io)
         av_free(buffer);
     if (!h->fmt || !h->io)
-        return err_oom(err, "media: open");
+        return AVERROR(ENOMEM);
     h->fmt->pb = h->io;
     h->fmt->flags |= AVFMT_FLAG_CUSTOM_IO;
     h->fmt->io_open = refuse_open;
-    h->fmt->max_streams = MEDIA_STREAMS_MAX;
+    h->fmt->max_streams = streams_max;
     h->fmt->probesize = MEDIA_PROBE_BYTES;
     h->fmt->protocol_whitelist = av_strdup("");
-    h->fmt->format_whitelist = av_strdup(format_whitelist);
+    h->fmt->format_whitelist = av_strdup(formats_containers());
     if (!h->fmt->protocol_whitelist || !h->fmt->format_whitelist)
-        return err_oom(err, "media: open");
+        return AVERROR(ENOMEM);
+    h->is_opening = true;
     int ret = avformat_open_input(&h->fmt, NULL, NULL, NULL); /* frees fmt on failure */
+    h->is_opening = false;
+    return ret;
+}
+
+static void close_format(struct handle *h)
+{
+    avformat_close_input(&h->fmt);
+    if (h->io)
+        av_freep(&h->io->buffer);
+    avio_context_free(&h->io);
+}
+
+static int open_format(struct handle *h, struct err *err)
+{
+    int ret = open_with(h, MEDIA_STREAMS_MAX);
     if (ret < 0)
         return open_error(h, ret, err);
     const char *name = h->fmt->iformat->name;
@@ -232,46 +266,28 @@ static int open_format(struct handle *h, struct err *err)
     if (length >= sizeof(h->pub.container))
         length = sizeof(h->pub.container) - 1;
     memcpy(h->pub.container, name, length);
+    uint8_t head[FORMATS_HEAD_BYTES];
+    if (formats_is_animated_webp(head, read_head(h, head)))
+        return not_admitted(h, "", err);
     return ERR_OK;
 }
 
-/* How well a stream would serve as the track of its type; 0 = not at all. */
-static int64_t stream_score(const AVStream *st, enum AVMediaType type)
+/* In the first reading of a container with a header: the best of each type. In a further one also
+ * what is to be counted. */
+static void discard_others(struct handle *h)
 {
-    const AVCodecParameters *par = st->codecpar;
-    if (par->codec_type != type || (st->disposition & AV_DISPOSITION_ATTACHED_PIC))
-        return 0;
-    int64_t score = 1;
-    if (find_codec(par->codec_id))
-        score += (int64_t)1 << 50;
-    int64_t pixels = (int64_t)par->width * par->height;
-    if (pixels >= 0 && pixels <= MEDIA_PIXELS_MAX)
-        score += ((int64_t)1 << 49) + pixels;
-    if (st->disposition & AV_DISPOSITION_DEFAULT)
-        score += (int64_t)1 << 48;
-    return score;
-}
-
-static int best_stream(const AVFormatContext *fmt, enum AVMediaType type)
-{
-    int best = -1;
-    int64_t best_score = 0;
-    for (unsigned i = 0; i < fmt->nb_streams; i++) {
-        int64_t score = stream_score(fmt->streams[i], type);
-        if (score > best_score) {
-            best = (int)i;
-            best_score = score;
-        }
+    for (unsigned i = 0; i < h->fmt->nb_streams; i++)
+        h->fmt->streams[i]->discard = AVDISCARD_ALL;
+    for (unsigned k = 0; k < N_TYPES; k++) {
+        if (h->n_readings == 1)
+            h->wanted[k] = tracks_best(h->fmt, types[k], NULL);
+        if (h->wanted[k] < 0)
+            continue;
+        h->fmt->streams[h->wanted[k]]->discard = AVDISCARD_DEFAULT;
+        for (unsigned i = 0; h->n_readings > 1 && i < h->fmt->nb_streams; i++)
+            if (!h->facts[i].is_known && tracks_score(h->fmt, (int)i, types[k], NULL) > 0)
+                h->fmt->streams[i]->discard = AVDISCARD_DEFAULT;
     }
-    return best;
-}
-
-static void discard_others(AVFormatContext *fmt)
-{
-    int video = best_stream(fmt, AVMEDIA_TYPE_VIDEO),
-        audio = best_stream(fmt, AVMEDIA_TYPE_AUDIO);
-    for (int i = 0; i < (int)fmt->nb_streams; i++)
-        fmt->streams[i]->discard = i == video || i == audio ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
 }
 
 /* Takes the packet's contents. */
@@ -291,27 +307,37 @@ static int keep_packet(struct handle *h, AVPacket *pkt, struct err *err)
     av_packet_move_ref(kept, pkt);
     h->packets[h->n_packets++] = kept;
     h->packet_bytes += kept->size;
+    for (int i = 0; i < kept->side_data_elems; i++)
+        h->packet_bytes += (int64_t)kept->side_data[i].size;
     return ERR_OK;
 }
 
-static bool is_media(const AVFormatContext *fmt, const AVPacket *pkt)
+/* Counts a packet; true when it is one of those to keep. */
+static bool is_kept(struct handle *h, const AVPacket *pkt)
 {
-    enum AVMediaType type = fmt->streams[pkt->stream_index]->codecpar->codec_type;
-    return type == AVMEDIA_TYPE_VIDEO || type == AVMEDIA_TYPE_AUDIO;
+    enum AVMediaType type = h->fmt->streams[pkt->stream_index]->codecpar->codec_type;
+    if (pkt->size <= 0 || (type != AVMEDIA_TYPE_VIDEO && type != AVMEDIA_TYPE_AUDIO))
+        return false;
+    if (!h->facts[pkt->stream_index].is_known)
+        h->facts[pkt->stream_index].n_packets++;
+    if (h->n_readings == 1)
+        return true;
+    return pkt->stream_index == h->wanted[0] || pkt->stream_index == h->wanted[1];
 }
 
 static int demux(struct handle *h, struct err *err)
 {
-    bool headerless = h->fmt->ctx_flags & AVFMTCTX_NOHEADER;
-    if (!headerless)
-        discard_others(h->fmt);
+    if (!is_headerless(h))
+        discard_others(h);
     AVPacket *pkt = av_packet_alloc();
     if (!pkt)
         return err_oom(err, "media: demux");
     int ret = 0, status = ERR_OK;
     /* Packets of no interest count too, so that a file full of them ends. */
     for (uint32_t n_read = 0; status == ERR_OK; n_read++) {
-        ret = av_read_frame(h->fmt, pkt);
+        ret = n_read % CLOCK_EVERY == 0 && budget_is_spent(h->budget)
+                  ? AVERROR_EXIT
+                  : av_read_frame(h->fmt, pkt);
         if (ret < 0)
             break;
         if (n_read >= h->options.packets_max ||
@@ -321,9 +347,11 @@ static int demux(struct handle *h, struct err *err)
         }
         if (pkt->flags & AV_PKT_FLAG_CORRUPT)
             h->pub.partial = true;
-        if (pkt->size > 0 && is_media(h->fmt, pkt))
+        if (is_kept(h, pkt))
             status = keep_packet(h, pkt, err);
         av_packet_unref(pkt);
+        if (h->n_packets > 0 && formats_is_still(h->pub.container))
+            break;
     }
     av_packet_free(&pkt);
     if (status != ERR_OK)
@@ -331,7 +359,9 @@ static int demux(struct handle *h, struct err *err)
     if (h->io_failed)
         return err_retry(err, 74, "media: read failed; check the storage");
     h->pub.capped |= h->read_capped;
-    if (ret < 0 && ret != AVERROR_EOF)
+    if (h->budget->cpu_is_spent)
+        set_note(h, NOTE_CPU);
+    else if (ret < 0 && ret != AVERROR_EOF)
         h->pub.partial = true;
     return ERR_OK;
 }
@@ -390,11 +420,11 @@ static void fill_packet(struct media_packet *p, AVPacket *av, AVRational base)
 /* Moves the packets of one stream out of the common list. */
 static int fill_track(struct handle *h, struct media_track *t, int index, struct err *err)
 {
-    if (index < 0)
-        return ERR_OK;
     AVStream *st = h->fmt->streams[index];
-    t->par = st->codecpar;
-    t->codec = find_codec(st->codecpar->codec_id);
+    t->par = avcodec_parameters_alloc();
+    if (!t->par || avcodec_parameters_copy(t->par, st->codecpar) < 0)
+        return err_oom(err, "media: track");
+    t->codec = formats_decoder(t->par->codec_id);
     t->nominal_frame_us = 40000;
     AVRational rate = st->avg_frame_rate;
     if (rate.num > 0 && rate.den > 0 && rate.num / rate.den < 1000)
@@ -417,15 +447,113 @@ static int fill_track(struct handle *h, struct media_track *t, int index, struct
         compat_mark_priming(t->packets[0].av, st) < 0)
         return err_oom(err, "media: track");
     h->pub.partial |= index_is_cut(h, st);
-    return ERR_OK;
+    return st->codecpar->codec_type == AVMEDIA_TYPE_VIDEO ? units_settle(t, err) : ERR_OK;
 }
 
 static void free_packets(struct handle *h)
 {
-    for (uint32_t i = 0; i < h->n_packets; i++)
+    for (uint32_t i = 0; i < h->n_packets; i++) {
+        if (h->packets[i])
+            h->packet_bytes -= h->packets[i]->size;
         av_packet_free(&h->packets[i]);
-    av_freep(&h->packets);
+    }
     h->n_packets = 0;
+}
+
+static void free_track(struct media_track *t)
+{
+    for (uint32_t i = 0; i < t->n_packets; i++)
+        av_packet_free(&t->packets[i].av);
+    free(t->packets);
+    avcodec_parameters_free(&t->par);
+    *t = (struct media_track){0};
+}
+
+static struct media_track *track_of(struct handle *h, unsigned k)
+{
+    return k == 0 ? &h->pub.video : &h->pub.audio;
+}
+
+/* What was read of the stream that was wanted becomes the track, unless the one there was is
+ * better. */
+static int take_track(struct handle *h, unsigned k, struct err *err)
+{
+    int index = h->wanted[k], before = h->kept[k];
+    if (index < 0 || index >= (int)h->fmt->nb_streams || index == before ||
+        (before >= 0 && tracks_score(h->fmt, index, types[k], h->facts) <=
+                            tracks_score(h->fmt, before, types[k], h->facts)))
+        return ERR_OK;
+    struct media_track *t = track_of(h, k);
+    free_track(t);
+    h->kept[k] = index;
+    if (before >= 0 && h->facts[index].n_packets > 0)
+        set_note(h, NOTE_TRACK_CHANGED);
+    return fill_track(h, t, index, err);
+}
+
+/* One reading: the streams that are wanted, or in the first the best of each type. */
+static int read_tracks(struct handle *h, struct err *err)
+{
+    h->n_readings++;
+    int status = demux(h, err);
+    for (unsigned i = 0; i < h->fmt->nb_streams; i++)
+        h->facts[i].is_known |= is_headerless(h) || h->fmt->streams[i]->discard < AVDISCARD_ALL;
+    for (unsigned k = 0; status == ERR_OK && k < N_TYPES; k++) {
+        if (h->n_readings == 1 && is_headerless(h)) {
+            h->wanted[k] = tracks_best(h->fmt, types[k], h->facts);
+            if (h->wanted[k] != tracks_best(h->fmt, types[k], NULL))
+                set_note(h, NOTE_TRACK_CHANGED);
+        }
+        status = take_track(h, k, err);
+    }
+    free_packets(h);
+    return status;
+}
+
+/* Is there a stream that may serve better than the one there is? Then it is wanted. */
+static bool want_better(struct handle *h)
+{
+    bool is_wanted = false;
+    for (unsigned k = 0; k < N_TYPES; k++) {
+        int best = tracks_best(h->fmt, types[k], h->facts);
+        h->wanted[k] = best == h->kept[k] ? -1 : best;
+        is_wanted |= h->wanted[k] >= 0;
+    }
+    return is_wanted;
+}
+
+/* Nothing that goes wrong here takes away what there is. */
+static int read_again(struct handle *h, struct err *err)
+{
+    struct err why;
+    close_format(h);
+    int status = open_format(h, &why);
+    if (status == ERR_OK)
+        status = read_tracks(h, &why);
+    if (status == ERR_RETRY)
+        *err = why;
+    return status == ERR_RETRY ? ERR_RETRY : ERR_OK;
+}
+
+static bool may_read_again(struct handle *h)
+{
+    return h->fmt && h->n_readings < READINGS_MAX && !budget_is_spent(h->budget) &&
+           !h->read_capped;
+}
+
+static void note_tracks(struct handle *h)
+{
+    static const enum note foreign[] = {NOTE_PICTURE_CODEC, NOTE_SOUND_CODEC};
+    for (unsigned k = 0; h->fmt && k < N_TYPES; k++) {
+        const struct media_track *t = track_of(h, k);
+        if (tracks_count(h->fmt, types[k], h->facts) > 1)
+            set_note(h, NOTE_TRACKS_SKIPPED);
+        bool has_little = !t->codec || t->n_packets < (k == 0 ? 2 : 1);
+        if (has_little && tracks_has_foreign(h->fmt, types[k], h->facts))
+            set_note(h, foreign[k]);
+    }
+    if (cut_is_short(h->fd, h->size_bytes, h->pub.container))
+        set_note(h, NOTE_CUT);
 }
 
 void media_options_init(struct media_options *o)
@@ -443,16 +571,16 @@ int media_demux(int fd, const struct media_options *options, struct budget *budg
     h->options = *options;
     h->budget = budget;
     h->pub.handle = h;
+    h->kept[0] = h->kept[1] = h->wanted[0] = h->wanted[1] = -1;
     int status = check_file(h, err);
     if (status == ERR_OK)
         status = open_format(h, err);
     if (status == ERR_OK)
-        status = demux(h, err);
+        status = read_tracks(h, err);
+    while (status == ERR_OK && may_read_again(h) && want_better(h))
+        status = read_again(h, err);
     if (status == ERR_OK)
-        status = fill_track(h, &h->pub.video, best_stream(h->fmt, AVMEDIA_TYPE_VIDEO), err);
-    if (status == ERR_OK)
-        status = fill_track(h, &h->pub.audio, best_stream(h->fmt, AVMEDIA_TYPE_AUDIO), err);
-    free_packets(h);
+        note_tracks(h);
     if (status != ERR_OK) {
         media_free(&h->pub);
         return status;
@@ -461,11 +589,25 @@ int media_demux(int fd, const struct media_options *options, struct budget *budg
     return ERR_OK;
 }
 
-static void free_track(struct media_track *t)
+int media_try_next(struct media *m, bool picture, bool *ret_changed, struct err *err)
 {
-    for (uint32_t i = 0; i < t->n_packets; i++)
-        av_packet_free(&t->packets[i].av);
-    free(t->packets);
+    struct handle *h = m->handle;
+    unsigned k = picture ? 0 : 1;
+    *ret_changed = false;
+    if (h->kept[k] < 0)
+        return ERR_OK;
+    h->facts[h->kept[k]].gave_nothing = true;
+    int before = h->kept[k];
+    if (!may_read_again(h))
+        return ERR_OK;
+    int next = tracks_best(h->fmt, types[k], h->facts);
+    if (next < 0 || h->facts[next].gave_nothing)
+        return ERR_OK;
+    h->wanted[k] = next;
+    h->wanted[1 - k] = -1;
+    int status = read_again(h, err);
+    *ret_changed = status == ERR_OK && h->kept[k] != before;
+    return status;
 }
 
 void media_free(struct media *m)
@@ -476,17 +618,15 @@ void media_free(struct media *m)
     free_track(&m->video);
     free_track(&m->audio);
     free_packets(h);
-    avformat_close_input(&h->fmt);
-    if (h->io)
-        av_freep(&h->io->buffer);
-    avio_context_free(&h->io);
+    av_freep(&h->packets);
+    close_format(h);
     free(h);
 }
 
 int media_warm_up(struct err *err)
 {
-    for (size_t i = 0; i < N_CODECS; i++) {
-        const AVCodec *codec = find_codec(codec_table[i].id);
+    const AVCodec *codec;
+    for (size_t i = 0; formats_row(i, &codec); i++) {
         if (!codec)
             continue;
         AVCodecContext *ctx = avcodec_alloc_context3(codec);

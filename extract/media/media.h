@@ -1,12 +1,15 @@
 #ifndef MMF_EXTRACT_MEDIA_MEDIA_H
 #define MMF_EXTRACT_MEDIA_MEDIA_H
 
-/* A media file, demuxed once: the packets of its best picture track and its best sound track,
- * in memory, with exact timestamps. Nothing is decoded and nothing is ever sought.
+/* A media file, demuxed: the packets of its best picture track and its best sound track, in
+ * memory, with exact timestamps. Nothing is decoded and nothing is ever sought. One pass, and up
+ * to two more when a track that was chosen by its header turns out to hold nothing, one picture, or
+ * nothing that decodes.
  *
  * Guards: bytes come only from the descriptor (pread; no protocol, no second file can be
- * opened); containers and codecs are on explicit lists; at most MEDIA_STREAMS_MAX streams; at
- * most packets_max packets and packet_bytes_max bytes are kept and
+ * opened); containers and codecs are on explicit lists; at most MEDIA_STREAMS_MAX streams, all
+ * but the chosen ones discarded; at most 64 MB of header and the item's CPU budget; at most
+ * packets_max packets and packet_bytes_max bytes are kept and
  * MEDIA_READ_FACTOR times as many read, then the pass ends with `capped`;
  * avformat_find_stream_info is never called (it decodes beyond max_pixels): the codec is known
  * from the header or the first packets, sizes and rates come from the decoder. Declared
@@ -17,7 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MEDIA_STREAMS_MAX 8
+#define MEDIA_STREAMS_MAX 1000
 #define MEDIA_READ_FACTOR 4
 #define MEDIA_PROBE_BYTES 5000000
 #define MEDIA_PIXELS_MAX  (4096 * 4096)
@@ -47,10 +50,11 @@ struct media_packet {
 };
 
 struct media_track {
-    const struct AVCodecParameters *par; /* NULL = there is no such track */
-    const struct AVCodec *codec;         /* NULL = not admitted */
-    struct media_packet *packets;        /* (n_packets) in decode order */
+    struct AVCodecParameters *par; /* its own copy; NULL = there is no such track */
+    const struct AVCodec *codec;   /* NULL = not admitted */
+    struct media_packet *packets;  /* (n_packets) in decode order */
     uint32_t n_packets;
+    uint32_t n_keys_false; /* called keys by the container alone: units.h */
     bool encrypted;
     /* What display wants: first transpose, then mirror. */
     bool transpose, flip_x, flip_y;
@@ -62,13 +66,18 @@ struct media {
     char container[16];
     bool partial; /* the file ends early or a packet is damaged */
     bool capped;
-    void *handle; /* media.c's own */
+    uint64_t notes; /* 1 << enum note: tracks skipped, changed, not admitted; cut; CPU */
+    void *handle;   /* media.c's own */
 };
 
 void media_options_init(struct media_options *o); /* any size, 64 MB, 40,000 packets */
 /* fd stays the caller's. ERR_SKIP reason `media` or `media_too_big`; ERR_RETRY on EIO. */
 int media_demux(int fd, const struct media_options *options, struct budget *budget,
                 struct media **ret_media, struct err *err);
+/* The picture (or sound) track gave nothing when it was decoded: reads the file again for the next
+ * best, within the same budget. *ret_changed = false: there is none, or no reading is left; the
+ * track is as it was. Else it is another, and what was made of the one before is void. */
+int media_try_next(struct media *m, bool picture, bool *ret_changed, struct err *err);
 void media_free(struct media *m); /* takes NULL */
 /* Opens and closes everything once, so that no table is built after the seccomp filter. */
 int media_warm_up(struct err *err);

@@ -1,9 +1,28 @@
 /* pictures.h. What is declared about sizes is not believed: the first plan takes frames for cheap,
- * and only a decoder that finds them dear (decode_report.over_budget) has it made again. */
+ * and only a decoder that finds them dear (decode_report.over_budget) has it made again.
+ *
+ * Rounds. Each plans only the targets that have no frame, or a damaged one, with what was learned:
+ * false keys, packets that do not come, keys that come late. A frame once obtained stays. Where keys
+ * led to none although packets are there, the last round decodes everything from the last key that
+ * is known to be one. All rounds share one budget. */
 
 #include "extract/media/pictures.h"
 
+#include "extract/wire/notes.h"
+
 #include <stdlib.h>
+#include <string.h>
+
+#define ROUNDS_MAX 4
+
+/* What all rounds work on. */
+struct look {
+    const struct media_track *t;
+    struct canvas_painter *painter;
+    struct budget *budget;
+    struct pictures *p;
+    struct err *err;
+};
 
 static int load_packets(const struct media_track *t, struct pictures *p)
 {
@@ -14,49 +33,166 @@ static int load_packets(const struct media_track *t, struct pictures *p)
         p->packets[i] = (struct plan_packet){.pts_us = t->packets[i].pts_us,
                                              .duration_us = t->packets[i].duration_us,
                                              .key = t->packets[i].key,
-                                             .hidden = t->packets[i].hidden};
+                                             .hidden = t->packets[i].hidden,
+                                             .cut = t->packets[i].cut};
     return ERR_OK;
 }
 
-static unsigned count_got(const struct pictures *p)
+static struct plan_options options_now(const struct look *l)
 {
-    unsigned n = 0;
-    for (unsigned i = 0; i < p->plan.n_samples; i++)
-        n += p->got[i];
-    return n;
-}
-
-static int plan_and_decode(const struct media_track *t, struct canvas_painter *painter,
-                           struct encoder_frame *frames, struct pictures *p, struct err *err)
-{
+    const struct budget *b = l->budget;
     struct plan_options o;
     plan_options_init(&o);
-    o.nominal_frame_us = t->nominal_frame_us;
-    o.pixels_per_frame = p->report.frame_pixels > 0 ? p->report.frame_pixels : 1;
+    o.nominal_frame_us = l->t->nominal_frame_us;
+    o.pixels_per_frame = l->p->report.frame_pixels > 0 ? l->p->report.frame_pixels : 1;
+    o.budget_pixels = b->pixels - b->n_pixels_spent;
+    o.budget_frames = b->n_frames > b->n_frames_spent ? b->n_frames - b->n_frames_spent : 0;
+    o.lead = l->p->report.lead;
+    return o;
+}
+
+static int decode(struct look *l)
+{
+    l->p->report.over_budget = false;
+    return decode_frames(l->t, &l->p->plan, l->p->packets, l->painter, l->budget, &l->p->slots,
+                         &l->p->report, l->err);
+}
+
+/* The targets became fewer: each frame goes to the target that it serves, the first in time wins. */
+static void move_slots(struct decode_slots *s, const struct plan *plan)
+{
+    struct plan_got old[FRAMES_MAX];
+    memcpy(old, s->got, sizeof(old));
+    memset(s->got, 0, sizeof(s->got));
+    for (unsigned i = 0; i < FRAMES_MAX; i++) {
+        for (unsigned t = 0; old[i].any && t < plan->n_targets && t <= i; t++) {
+            if (s->got[t].any || llabs(old[i].pts_us - plan->targets_us[t]) > plan->tau_us)
+                continue;
+            if (t != i) {
+                s->frames[t] = s->frames[i];
+                s->wants_next[t] = s->wants_next[i];
+                s->has_next[t] = s->has_next[i];
+            }
+            s->got[t] = old[i];
+            break;
+        }
+    }
+}
+
+static int first_round(struct look *l)
+{
+    struct pictures *p = l->p;
+    struct plan_options o = options_now(l);
+    plan_make(p->packets, l->t->n_packets, &o, &p->plan);
+    int status = decode(l);
+    if (status != ERR_OK || !p->report.over_budget)
+        return status;
     bool retimed = p->plan.retimed;
-    plan_make(p->packets, t->n_packets, &o, &p->plan);
+    o = options_now(l);
+    plan_make(p->packets, l->t->n_packets, &o, &p->plan);
     p->plan.retimed |= retimed;
-    p->report.over_budget = false;
-    return decode_frames(t, &p->plan, o.budget_pixels, p->packets, painter, frames, p->got,
-                         &p->report, err);
+    move_slots(&p->slots, &p->plan);
+    plan_again(p->packets, l->t->n_packets, &o, p->slots.got, &p->plan);
+    return decode(l);
 }
 
-static bool should_try_again(const struct pictures *p)
+static bool is_over(const struct look *l)
 {
-    bool lost = count_got(p) < p->plan.n_samples && p->report.n_errors < MEDIA_ERRORS_MAX;
-    return p->report.over_budget || lost;
+    const struct decode_report *r = &l->p->report;
+    return r->gave_up || r->over_budget || budget_is_spent(l->budget);
 }
 
-/* Keeps the frames obtained, in order of time. */
-static void settle_frames(struct pictures *p, struct encoder_frame *f)
+/* Errors, and never a frame: another plan would only find more of them. */
+static bool is_hopeless(const struct look *l)
 {
-    for (unsigned i = 0; i < p->plan.n_samples; i++) {
-        if (!p->got[i])
+    return l->p->report.n_errors > 0 && l->p->report.frame_pixels == 0;
+}
+
+/* Flags of keys that are wrong more often than right are not believed: what is known to be a key
+ * remains. */
+static void distrust_keys(const struct look *l)
+{
+    uint32_t n_proven = 0;
+    for (uint32_t i = 0; i < l->t->n_packets; i++)
+        n_proven += l->p->packets[i].proven;
+    if (l->p->report.n_keys_false <= n_proven)
+        return;
+    for (uint32_t i = 1; i < l->t->n_packets; i++)
+        if (!l->p->packets[i].cut)
+            l->p->packets[i].key &= l->p->packets[i].proven;
+}
+
+static int more_rounds(struct look *l)
+{
+    struct pictures *p = l->p;
+    int status = ERR_OK;
+    for (unsigned i = 1; status == ERR_OK && i < ROUNDS_MAX && !is_over(l) && !is_hopeless(l);
+         i++) {
+        distrust_keys(l);
+        struct plan_options o = options_now(l);
+        plan_again(p->packets, l->t->n_packets, &o, p->slots.got, &p->plan);
+        if (p->plan.n_samples == 0)
+            break;
+        status = decode(l);
+    }
+    return status;
+}
+
+/* A target without a frame although there are packets near it that keys lead to; PLAN_NONE = none.
+ * Returns the first such packet. */
+static uint32_t first_missing(const struct look *l)
+{
+    const struct plan *plan = &l->p->plan;
+    for (unsigned t = 0; t < plan->n_targets; t++) {
+        if (plan_is_served(plan, l->p->slots.got, t))
             continue;
-        if (i != p->n_frames)
-            f[p->n_frames] = f[i];
+        for (uint32_t i = 0; i < l->t->n_packets; i++) {
+            const struct plan_packet *q = &l->p->packets[i];
+            if (!q->hidden && !q->unreachable &&
+                llabs(q->pts_us - plan->targets_us[t]) <= plan->tau_us)
+                return i;
+        }
+    }
+    return PLAN_NONE;
+}
+
+static int linear_round(struct look *l, bool *ret_helped)
+{
+    struct pictures *p = l->p;
+    uint32_t from = is_over(l) ? PLAN_NONE : first_missing(l);
+    if (from == PLAN_NONE)
+        return ERR_OK;
+    while (from > 0 && !p->packets[from].cut && !p->packets[from].proven)
+        from--;
+    bool before[FRAMES_MAX];
+    for (unsigned t = 0; t < FRAMES_MAX; t++)
+        before[t] = p->slots.got[t].any;
+    int status = decode_linear(l->t, &p->plan, from, p->packets, l->painter, l->budget,
+                               &p->slots, &p->report, l->err);
+    for (unsigned t = 0; t < FRAMES_MAX; t++)
+        *ret_helped |= p->slots.got[t].any && !before[t];
+    return status;
+}
+
+void pictures_settle(struct pictures *p)
+{
+    if (p->settled || !p->slots.frames)
+        return;
+    struct decode_slots *s = &p->slots;
+    p->settled = true;
+    int64_t max_gap_us;
+    plan_quality(&p->plan, s->got, &p->coverage, &max_gap_us);
+    int64_t max_gap_ms = (max_gap_us + 500) / 1000;
+    p->max_gap_ms = max_gap_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)max_gap_ms;
+    p->n_frames = 0;
+    for (unsigned t = 0; t < p->plan.n_targets; t++) {
+        if (!s->got[t].any)
+            continue;
+        if (t != p->n_frames)
+            s->frames[p->n_frames] = s->frames[t];
         p->n_frames++;
     }
+    struct encoder_frame *f = s->frames;
     for (uint32_t i = 1; i < p->n_frames; i++)
         for (uint32_t k = i; k > 0 && f[k].pts_us < f[k - 1].pts_us; k--) {
             struct encoder_frame swap = f[k];
@@ -65,26 +201,63 @@ static void settle_frames(struct pictures *p, struct encoder_frame *f)
         }
 }
 
+static void take_notes(const struct look *l, bool linear, struct features_flags *flags)
+{
+    const struct pictures *p = l->p;
+    const struct decode_slots *s = &p->slots;
+    unsigned n_wanted = 0, n_next = 0, n_shown = 0;
+    bool damaged = false, beginning_lost = false;
+    for (unsigned t = 0; t < p->plan.n_targets; t++) {
+        damaged |= s->got[t].any && s->got[t].damaged;
+        n_wanted += s->got[t].any && s->wants_next[t];
+        n_next += s->got[t].any && s->wants_next[t] && s->has_next[t];
+    }
+    for (uint32_t i = 0; i < l->t->n_packets; i++) {
+        n_shown += !p->packets[i].hidden;
+        beginning_lost |= !p->packets[i].hidden && p->packets[i].unreachable;
+    }
+    if (l->t->n_keys_false + p->report.n_keys_false > 0)
+        features_note(flags, NOTE_KEYS_FALSE);
+    if (p->report.lead > 0)
+        features_note(flags, NOTE_KEYS_LATE);
+    if (beginning_lost)
+        features_note(flags, NOTE_KEY_MISSING);
+    if (n_next * 2 < n_wanted)
+        features_note(flags, NOTE_FOLLOWERS_LOST);
+    if (damaged || p->report.n_errors > 0)
+        features_note(flags, NOTE_DAMAGED);
+    if (linear)
+        features_note(flags, NOTE_LINEAR);
+    if (n_shown == 1)
+        features_note(flags, NOTE_STILL);
+    if (p->plan.retimed)
+        features_note(flags, NOTE_TIME_INVENTED);
+    if (l->budget->cpu_is_spent)
+        features_note(flags, NOTE_CPU);
+    if (l->budget->work_is_spent || p->report.too_dear)
+        features_note(flags, NOTE_WORK);
+}
+
 int pictures_take(const struct media_track *t, struct canvas_painter *painter,
                   struct budget *budget, struct encoder_frame *frames,
                   struct features_flags *flags, struct pictures *ret, struct err *err)
 {
     struct pictures *p = ret;
-    (void)budget;
-    (void)flags;
+    struct look l = {.t = t, .painter = painter, .budget = budget, .p = p, .err = err};
+    p->slots.frames = frames;
     if (load_packets(t, p) != ERR_OK)
         return err_oom(err, "plan");
-    int status = plan_and_decode(t, painter, frames, p, err);
-    if (status == ERR_OK && should_try_again(p))
-        status = plan_and_decode(t, painter, frames, p, err);
+    bool linear = false;
+    int status = first_round(&l);
+    if (status == ERR_OK)
+        status = more_rounds(&l);
+    if (status == ERR_OK)
+        status = linear_round(&l, &linear);
     if (status != ERR_OK)
         return status;
     p->plan.degraded |= p->report.over_budget;
-    int64_t max_gap_us;
-    plan_quality(&p->plan, p->got, &p->coverage, &max_gap_us);
-    int64_t max_gap_ms = (max_gap_us + 500) / 1000;
-    p->max_gap_ms = max_gap_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)max_gap_ms;
-    settle_frames(p, frames);
+    take_notes(&l, linear, flags);
+    pictures_settle(p);
     return ERR_OK;
 }
 

@@ -1,7 +1,8 @@
 #ifndef MMF_EXTRACT_MEDIA_PICTURES_H
 #define MMF_EXTRACT_MEDIA_PICTURES_H
 
-/* The frames of one clip, from its packets: plans, decodes, and plans again what did not come. */
+/* The frames of one clip, from its packets: plans, decodes, and plans again what did not come or
+ * was not what the plan wanted. */
 
 #include "config/err.h"
 #include "extract/media/budget.h"
@@ -18,7 +19,8 @@
 struct pictures {
     struct plan plan;
     struct plan_packet *packets; /* (track's n_packets) */
-    bool got[FRAMES_MAX];
+    struct decode_slots slots;
+    bool settled;
     struct decode_report report;
     uint32_t n_frames;
     float coverage;
@@ -30,6 +32,9 @@ struct pictures {
 int pictures_take(const struct media_track *t, struct canvas_painter *painter,
                   struct budget *budget, struct encoder_frame *frames,
                   struct features_flags *flags, struct pictures *ret, struct err *err);
+/* What there is so far, in order: fills n_frames, coverage and max_gap_ms. pictures_take does it at
+ * its end; a signal handler may do it once pictures_take has begun (no memory, no locks). */
+void pictures_settle(struct pictures *p);
 void pictures_free(struct pictures *p);
 
 #endif

@@ -2,9 +2,12 @@
  * decoding.
  *
  * Retiming. Timestamps are of no use when one is missing, when they span more than half a day,
- * when they stand still, or when one hole swallows most of the span of a clip with many frames
- * (a single corrupt timestamp would push every target into the void). Then packet i is at
- * i · nominal_frame_us, in decode order. */
+ * when they stand still, or when one hole swallows most of the span of a clip with many frames, and
+ * beyond it lie too few to believe it (a single corrupt timestamp would push every target into the void; a recorder whose screen
+ * stood still has frames on both sides). Then packet i is at i · nominal_frame_us, in decode order.
+ *
+ * Keys. A packet that no key leads to is not planned while there is a key somewhere: nothing
+ * decodes there. Frames after damage are planned only where nothing else is within τ. */
 
 #include "extract/media/plan.h"
 
@@ -14,6 +17,7 @@
 #define SPAN_MAX_US      (12LL * 3600 * 1000000)
 #define HOLE_MIN_US      20000000LL
 #define HOLE_MIN_PACKETS 16
+#define HOLE_SIDE_MIN    3    /* frames on the smaller side of a hole that is believed */
 #define FRAME_MIN_US     20   /* less on average: the timestamps stand still */
 #define LAST_MIN_US      2000 /* less is a tick, which FFmpeg 6.1 says when it does not know */
 #define ROUNDING_US      500  /* many containers count whole milliseconds */
@@ -40,21 +44,23 @@ static int compare_us(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The largest difference of neighbours in time; -1 when memory is out. */
-static int64_t largest_hole(const struct plan_packet *p, uint32_t n)
+/* Whether one hole swallows most of the span, with too few frames beyond it. */
+static bool hole_is_absurd(const struct plan_packet *p, uint32_t n, int64_t span)
 {
     int64_t *sorted = malloc(n * sizeof(*sorted));
     if (!sorted)
-        return -1;
+        return true;
     for (uint32_t i = 0; i < n; i++)
         sorted[i] = p[i].pts_us;
     qsort(sorted, n, sizeof(*sorted), compare_us);
-    int64_t hole = 0;
+    uint32_t at = 1;
     for (uint32_t i = 1; i < n; i++)
-        if (sorted[i] - sorted[i - 1] > hole)
-            hole = sorted[i] - sorted[i - 1];
+        if (sorted[i] - sorted[i - 1] > sorted[at] - sorted[at - 1])
+            at = i;
+    int64_t hole = sorted[at] - sorted[at - 1];
     free(sorted);
-    return hole;
+    return hole > HOLE_MIN_US && hole > span / 2 &&
+           (at < HOLE_SIDE_MIN || n - at < HOLE_SIDE_MIN);
 }
 
 static bool times_are_absurd(const struct plan_packet *p, uint32_t n)
@@ -71,10 +77,7 @@ static bool times_are_absurd(const struct plan_packet *p, uint32_t n)
         return true;
     if (n >= 2 && span < (int64_t)(n - 1) * FRAME_MIN_US)
         return true;
-    if (n < HOLE_MIN_PACKETS)
-        return false;
-    int64_t hole = largest_hole(p, n);
-    return hole < 0 || (hole > HOLE_MIN_US && hole > span / 2);
+    return n >= HOLE_MIN_PACKETS && hole_is_absurd(p, n, span);
 }
 
 /* Shifts times to begin at 0 and returns the clip's duration. */
@@ -118,12 +121,44 @@ static bool can_sample(const struct plan_packet *p)
     return !p->hidden && !p->bad;
 }
 
-/* The frame nearest to the target, keyframes only if so asked. */
-static uint32_t nearest(const struct plan_packet *p, uint32_t n, int64_t target_us, bool keys)
+/* Which packets are led to by a key, and soundly. */
+static void mark_reach(struct plan_packet *p, uint32_t n)
+{
+    bool any_key = false, reached = false, shaky = false;
+    for (uint32_t i = 0; i < n; i++)
+        any_key |= p[i].key && !p[i].bad;
+    for (uint32_t i = 0; i < n; i++) {
+        if (p[i].cut)
+            reached = shaky = false;
+        if (p[i].key) {
+            reached |= !p[i].bad;
+            shaky = p[i].bad;
+        }
+        shaky |= p[i].damaged;
+        p[i].unreachable = any_key && !reached;
+        p[i].shaky = shaky;
+    }
+}
+
+enum kind {
+    KIND_KEY,   /* keys that come at once */
+    KIND_SOUND, /* without damage since the key */
+    KIND_ANY
+};
+
+static bool is_kind(const struct plan_packet *p, enum kind kind)
+{
+    return can_sample(p) && !p->unreachable && (kind != KIND_KEY || p->key) &&
+           (kind == KIND_ANY || !p->shaky);
+}
+
+/* The frame of that kind that is nearest to the target. */
+static uint32_t nearest(const struct plan_packet *p, uint32_t n, int64_t target_us,
+                        enum kind kind)
 {
     uint32_t best = PLAN_NONE;
     for (uint32_t i = 0; i < n; i++) {
-        if (!can_sample(&p[i]) || (keys && !p[i].key))
+        if (!is_kind(&p[i], kind))
             continue;
         if (best == PLAN_NONE ||
             distance(p[i].pts_us, target_us) < distance(p[best].pts_us, target_us))
@@ -133,29 +168,37 @@ static uint32_t nearest(const struct plan_packet *p, uint32_t n, int64_t target_
 }
 
 /* Where decoding of packet i must begin. Frames that precede their keyframe in time (the
- * leading pictures of an open GOP) refer to the keyframe before it. */
-static uint32_t run_start(const struct plan_packet *p, uint32_t i)
+ * leading pictures of an open GOP) refer to the keyframe before it; where keys come late, it must
+ * lie far enough back. Failing that, the first key there is since the last cut. */
+static uint32_t run_start(const struct plan_packet *p, uint32_t i, uint32_t lead)
 {
-    uint32_t k = i;
-    while (k > 0 && (!p[k].key || p[k].bad || p[k].pts_us > p[i].pts_us))
-        k--;
-    return k;
+    uint32_t first = PLAN_NONE, k = i;
+    for (;; k--) {
+        if (p[k].key && !p[k].bad) {
+            if (p[k].pts_us <= p[i].pts_us && i - k >= lead)
+                return k;
+            first = k;
+        }
+        if (k == 0 || p[k].cut)
+            break;
+    }
+    return first != PLAN_NONE ? first : k;
 }
 
 /* The first packet after i in decode order that is shown after it, and soon. */
 static uint32_t follower_of(const struct plan_packet *p, uint32_t n, uint32_t i)
 {
-    for (uint32_t j = i + 1; j < n && j <= i + FOLLOWER_REACH; j++)
+    for (uint32_t j = i + 1; j < n && j <= i + FOLLOWER_REACH && !p[j].cut; j++)
         if (can_sample(&p[j]) && p[j].pts_us > p[i].pts_us)
             return p[j].pts_us - p[i].pts_us <= FOLLOWER_MAX_US ? j : PLAN_NONE;
     return PLAN_NONE;
 }
 
-static void set_sample(const struct plan_packet *p, uint32_t n, uint32_t packet,
+static void set_sample(const struct plan_packet *p, uint32_t n, uint32_t packet, uint32_t lead,
                        struct plan_sample *s)
 {
     s->packet = packet;
-    s->start = run_start(p, packet);
+    s->start = run_start(p, packet, lead);
     s->pts_us = p[packet].pts_us;
     s->follower = s->wants_follower ? follower_of(p, n, packet) : PLAN_NONE;
     s->follower_pts_us = s->follower == PLAN_NONE ? 0 : p[s->follower].pts_us;
@@ -189,7 +232,8 @@ static bool is_run(const struct plan_sample *s)
 /* The last sample of each run moves to the earliest frame within τ of its target, but not past
  * the sample before it: a run costs its length. (With one keyframe in VP9, 14/16 of a clip are
  * decoded all the same.) */
-static void shorten_runs(const struct plan_packet *p, uint32_t n, struct plan *plan)
+static void shorten_runs(const struct plan_packet *p, uint32_t n, uint32_t lead,
+                         struct plan *plan)
 {
     for (unsigned i = 0; i < plan->n_samples; i++) {
         struct plan_sample *s = &plan->samples[i];
@@ -199,10 +243,12 @@ static void shorten_runs(const struct plan_packet *p, uint32_t n, struct plan *p
         if (i > 0 && plan->samples[i - 1].start == s->start)
             first = plan->samples[i - 1].packet;
         for (uint32_t j = first + 1; j < s->packet; j++) {
-            bool fits = can_sample(&p[j]) && p[j].pts_us > p[first].pts_us &&
+            bool fits = is_kind(&p[j], p[s->packet].shaky ? KIND_ANY : KIND_SOUND) &&
+                        p[j].pts_us > p[first].pts_us &&
                         distance(p[j].pts_us, s->target_us) <= plan->tau_us;
-            if (fits && run_start(p, j) == s->start) {
-                set_sample(p, n, j, s);
+            fits = fits && (j - s->start >= lead || s->packet - s->start < lead);
+            if (fits && run_start(p, j, lead) == s->start) {
+                set_sample(p, n, j, lead, s);
                 break;
             }
         }
@@ -263,27 +309,63 @@ static void drop_dearest(struct plan *plan)
             (plan->n_samples - dearest) * sizeof(plan->samples[0]));
 }
 
-static void choose(const struct plan_packet *p, uint32_t n, unsigned n_targets,
-                   struct plan *plan)
+static void set_targets(unsigned n_targets, struct plan *plan)
 {
     plan->n_targets = n_targets;
-    plan->n_samples = 0;
     plan->tau_us = plan->duration_us / (2 * (int64_t)n_targets) + ROUNDING_US;
-    for (unsigned i = 0; i < n_targets; i++) {
-        int64_t target_us = plan->duration_us * (2 * i + 1) / (2 * (int64_t)n_targets);
-        plan->targets_us[i] = target_us;
-        uint32_t packet = nearest(p, n, target_us, true);
-        if (packet == PLAN_NONE || distance(p[packet].pts_us, target_us) > plan->tau_us)
-            packet = nearest(p, n, target_us, false);
+    for (unsigned i = 0; i < n_targets; i++)
+        plan->targets_us[i] = plan->duration_us * (2 * i + 1) / (2 * (int64_t)n_targets);
+}
+
+/* The packet for a target: PLAN_NONE when there is none, within tau if so asked. */
+static uint32_t pick(const struct plan_packet *p, uint32_t n, const struct plan *plan,
+                     const struct plan_options *o, unsigned target, enum kind worst, bool near)
+{
+    int64_t target_us = plan->targets_us[target];
+    uint32_t packet = PLAN_NONE;
+    for (enum kind k = o->lead > 0 ? KIND_SOUND : KIND_KEY; k <= worst; k++) {
+        uint32_t found = nearest(p, n, target_us, k);
+        if (found == PLAN_NONE)
+            continue;
+        packet = found;
+        if (distance(p[found].pts_us, target_us) <= plan->tau_us)
+            return found;
+    }
+    return near ? PLAN_NONE : packet;
+}
+
+/* got: NULL = nothing yet. */
+static void choose(const struct plan_packet *p, uint32_t n, const struct plan_options *o,
+                   const struct plan_got *got, struct plan *plan)
+{
+    bool any = false;
+    for (unsigned i = 0; got && i < plan->n_targets; i++)
+        any |= got[i].any;
+    plan->n_samples = 0;
+    for (unsigned i = 0; i < plan->n_targets; i++) {
+        bool again = got && got[i].any && got[i].damaged;
+        if (got && !again && plan_is_served(plan, got, i))
+            continue;
+        uint32_t packet = pick(p, n, plan, o, i, again ? KIND_SOUND : KIND_ANY, any);
         if (packet == PLAN_NONE)
             continue;
         struct plan_sample *s = &plan->samples[plan->n_samples++];
-        s->target_us = target_us;
+        s->target = i;
+        s->target_us = plan->targets_us[i];
         s->wants_follower = i % FOLLOWER_EVERY == 0;
-        set_sample(p, n, packet, s);
+        set_sample(p, n, packet, o->lead, s);
     }
     order_samples(plan);
-    shorten_runs(p, n, plan);
+    shorten_runs(p, n, o->lead, plan);
+}
+
+/* Gives up samples until the rest is affordable. */
+static void cut_down(const struct plan_options *o, struct plan *plan)
+{
+    while (plan->n_samples > 1 && !affordable(plan, o))
+        drop_dearest(plan);
+    if (!affordable(plan, o))
+        plan->n_samples = 0;
 }
 
 void plan_make(struct plan_packet *packets, uint32_t n_packets, const struct plan_options *o,
@@ -304,27 +386,54 @@ void plan_make(struct plan_packet *packets, uint32_t n_packets, const struct pla
         n_targets = 1;
     if (n_targets > n_shown)
         n_targets = n_shown;
-    choose(packets, n_packets, n_targets, plan);
+    mark_reach(packets, n_packets);
+    set_targets(n_targets, plan);
+    choose(packets, n_packets, o, NULL, plan);
     if (!affordable(plan, o)) {
         plan->degraded = true;
-        choose(packets, n_packets, n_targets > 1 ? n_targets / 2 : 1, plan);
-        while (plan->n_samples > 1 && !affordable(plan, o))
-            drop_dearest(plan);
-        plan->n_samples = affordable(plan, o) ? plan->n_samples : 0;
+        set_targets(n_targets > 1 ? n_targets / 2 : 1, plan);
+        choose(packets, n_packets, o, NULL, plan);
+        cut_down(o, plan);
     }
     plan->n_frames_to_decode = plan_cost(plan);
 }
 
-void plan_quality(const struct plan *plan, const bool *got, float *ret_coverage,
+void plan_again(struct plan_packet *packets, uint32_t n_packets, const struct plan_options *o,
+                const struct plan_got *got, struct plan *plan)
+{
+    mark_reach(packets, n_packets);
+    choose(packets, n_packets, o, got, plan);
+    if (!affordable(plan, o)) {
+        plan->degraded = true;
+        cut_down(o, plan);
+    }
+    plan->n_frames_to_decode = plan_cost(plan);
+}
+
+static int64_t gap_of(const struct plan *plan, const struct plan_got *got, unsigned t)
+{
+    int64_t gap_us = plan->duration_us;
+    for (unsigned i = 0; i < plan->n_targets; i++)
+        if (got[i].any && distance(got[i].pts_us, plan->targets_us[t]) < gap_us)
+            gap_us = distance(got[i].pts_us, plan->targets_us[t]);
+    return gap_us;
+}
+
+bool plan_is_served(const struct plan *plan, const struct plan_got *got, unsigned t)
+{
+    for (unsigned i = 0; i < plan->n_targets; i++)
+        if (got[i].any && distance(got[i].pts_us, plan->targets_us[t]) <= plan->tau_us)
+            return true;
+    return false;
+}
+
+void plan_quality(const struct plan *plan, const struct plan_got *got, float *ret_coverage,
                   int64_t *ret_max_gap_us)
 {
     unsigned n_covered = 0;
     int64_t max_gap_us = 0;
     for (unsigned t = 0; t < plan->n_targets; t++) {
-        int64_t gap_us = plan->duration_us;
-        for (unsigned i = 0; i < plan->n_samples; i++)
-            if (got[i] && distance(plan->samples[i].pts_us, plan->targets_us[t]) < gap_us)
-                gap_us = distance(plan->samples[i].pts_us, plan->targets_us[t]);
+        int64_t gap_us = gap_of(plan, got, t);
         n_covered += gap_us <= plan->tau_us;
         max_gap_us = gap_us > max_gap_us ? gap_us : max_gap_us;
     }

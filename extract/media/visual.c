@@ -166,6 +166,7 @@ int visual_encoder(struct encoder *ret_encoder, struct err *err)
         return err_oom(err, "visual encoder");
     *ret_encoder = (struct encoder){.identity = layout_identity(MODALITY_VISUAL),
                                     .state = v,
+                                    .reentrant = true,
                                     .encode = visual_encode,
                                     .free = free};
     return ERR_OK;

@@ -6,7 +6,8 @@
  * time. The media arrives in the worker as an O_RDONLY descriptor (SCM_RIGHTS); only features
  * return, and every reply is validated (sizes, ranges, finite floats). Deadline, then SIGKILL by
  * pidfd; the worker is replaced with backoff, and after recycle_jobs items or recycle_rss_bytes.
- * A job whose worker dies is tried once more on a fresh one, then fails with ERR_SKIP.
+ * A job whose worker dies is tried once more on a fresh one, then without its media, so that its
+ * text becomes a row; a job without text fails with ERR_SKIP.
  *
  * Thread: one, the caller's: submit and wait are called from the same thread. Open the pool
  * before any thread of librdkafka starts, and from a thread that outlives it: the workers die
@@ -47,7 +48,10 @@ struct pool_result {
     uint64_t id;
     struct err err;           /* ERR_OK; ERR_SKIP with reason (docs/extraction.md); ERR_RETRY */
     struct features features; /* when ERR_OK */
-    int64_t wait_us;          /* from submit to reply, as the daemon sees it */
+    /* ERR_SKIP when the media cost its workers and the features are of the text alone: why, as it
+     * would be for an item without text. flags.reason is its word. */
+    struct err media_err;
+    int64_t wait_us; /* from submit to reply, as the daemon sees it */
 };
 
 struct pool_stats {

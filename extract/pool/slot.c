@@ -34,13 +34,51 @@ int slot_init(struct slot *s, struct err *err)
 
 /* ---- the job ---- */
 
+static void close_media(struct slot_job *j)
+{
+    if (j->media_fd >= 0)
+        close(j->media_fd);
+    j->media_fd = -1;
+}
+
 static void job_finish(struct slot *s, int64_t now_us)
 {
     s->job.finished = true;
     s->job.finished_us = now_us;
-    if (s->job.media_fd >= 0)
-        close(s->job.media_fd);
-    s->job.media_fd = -1;
+    close_media(&s->job);
+}
+
+/* What a worker said of the text alone is the outcome if there is something in it; else the item is
+ * lost with its media. */
+static void judge_text(struct slot_job *j)
+{
+    bool has_row =
+        j->err.status == ERR_OK && (j->features.mask & MODALITY_BIT(MODALITY_TEXTUAL)) != 0;
+    if (has_row) {
+        memcpy(j->features.flags.reason, j->lost.reason, ERR_REASON_BYTES);
+        j->features.flags.degraded = true;
+    } else if (j->err.status != ERR_RETRY) {
+        j->err = j->lost;
+    }
+}
+
+/* job->err says why. The next worker gets the text alone; where there is none, that is the end. */
+static void give_up_media(struct slot *s, int64_t now_us)
+{
+    struct slot_job *j = &s->job;
+    if (j->media_fd < 0 || !j->has_text) {
+        if (j->lost_media)
+            j->err = j->lost;
+        job_finish(s, now_us);
+        return;
+    }
+    j->lost = j->err;
+    err_clear(&j->err);
+    j->lost_media = true;
+    j->n_deaths = 0;
+    j->cpu_us = 0;
+    close_media(j);
+    protocol_drop_media(j->request);
 }
 
 void slot_take(struct slot *s, struct pool_result *ret_result)
@@ -49,9 +87,56 @@ void slot_take(struct slot *s, struct pool_result *ret_result)
     ret_result->id = s->job.id;
     ret_result->err = s->job.err;
     ret_result->wait_us = s->job.finished_us - s->job.submitted_us;
+    ret_result->media_err = s->job.lost;
     if (s->job.err.status == ERR_OK)
         ret_result->features = s->job.features;
     s->job.held = s->job.finished = false;
+}
+
+/* ---- the clock of a worker ---- */
+
+/* Of the worker's whole life, by the kernel's own clock and not by its word; -1 = it is gone. */
+static int64_t cpu_us_of(const struct slot *s)
+{
+    struct timespec used;
+    if (clock_gettime(s->cpu_clock, &used) != 0)
+        return -1;
+    return (int64_t)used.tv_sec * 1000000 + used.tv_nsec / 1000;
+}
+
+/* When SIGXCPU is due in a job: the extractor itself ends it a little earlier (protocol.h). */
+static int64_t signal_us(const struct pool_options *o)
+{
+    return o->cpu_seconds * 487500;
+}
+
+/* When a worker is killed that has not ended by the signal, which comes up to 1 s after it is due. */
+static int64_t kill_us(const struct pool_options *o)
+{
+    int64_t us = o->cpu_seconds * 1000000, least_us = signal_us(o) + 1500000;
+    return us > least_us ? us : least_us;
+}
+
+/* RLIMIT_CPU counts the process's whole life, in seconds: what it has used, plus what is left for the
+ * job, rounded up by less than 1 s. */
+static bool allow_cpu(struct slot *s, const struct pool_options *o)
+{
+    struct rlimit limit;
+    s->cpu_begin_us = cpu_us_of(s);
+    if (s->cpu_begin_us < 0 || prlimit(s->worker.pid, RLIMIT_CPU, NULL, &limit) != 0)
+        return false;
+    int64_t end_us = s->cpu_begin_us + signal_us(o) - s->job.cpu_us;
+    limit.rlim_cur = (rlim_t)((end_us + 999999) / 1000000);
+    if (limit.rlim_cur > limit.rlim_max)
+        limit.rlim_cur = limit.rlim_max;
+    return prlimit(s->worker.pid, RLIMIT_CPU, &limit, NULL) == 0;
+}
+
+/* A worker has one thread: it cannot spend more than passes until then. */
+static void look_later(struct slot *s, int64_t left_us, int64_t now_us)
+{
+    int64_t look_us = now_us + left_us + 1000;
+    s->due_us = look_us < s->deadline_us ? look_us : s->deadline_us;
 }
 
 /* ---- the end of a worker ---- */
@@ -69,8 +154,17 @@ static void close_socket(struct slot *s)
     s->worker.sock = -1;
 }
 
+/* What a job costs is counted over its workers. */
+static void charge(struct slot *s)
+{
+    int64_t us = cpu_us_of(s);
+    if (s->state == SLOT_BUSY && us > s->cpu_begin_us)
+        s->job.cpu_us += us - s->cpu_begin_us;
+}
+
 static void die(struct slot *s, struct slot_context *c, enum slot_cause cause, int64_t now_us)
 {
+    charge(s);
     if (cause == SLOT_CAUSE_DEADLINE)
         c->counters.n_killed_deadline++;
     else if (cause == SLOT_CAUSE_RECYCLE)
@@ -86,15 +180,28 @@ static void die(struct slot *s, struct slot_context *c, enum slot_cause cause, i
     s->due_us = now_us + EXIT_US;
 }
 
+static const char *times(const struct slot_job *job)
+{
+    return job->n_deaths > 1 ? " twice" : "";
+}
+
 static void describe_signal(struct slot_job *job, int signo)
 {
     const char *name = sigabbrev_np(signo);
     const char *hint =
         signo == SIGSYS ? " (a system call that the sandbox forbids, or abort)" : "";
     err_skip(&job->err, "worker_crash",
-             "extraction: the media crashed its sandboxed worker twice with SIG%s%s; keep the "
+             "extraction: the media crashed its sandboxed worker%s with SIG%s%s; keep the "
              "file for a report, the daemon is not affected",
-             name != NULL ? name : "?", hint);
+             times(job), name != NULL ? name : "?", hint);
+}
+
+static void describe_cpu(struct slot_job *job, const struct pool_options *o)
+{
+    err_skip(&job->err, "worker_cpu",
+             "extraction: the media's worker used more than %lld s of CPU, would not end at "
+             "half of that, and was killed; keep the file for a report",
+             (long long)o->cpu_seconds);
 }
 
 /* What a job is told whose last worker ended with this wait status (-1: unknown). */
@@ -102,28 +209,25 @@ static void describe_end(struct slot_job *job, const struct pool_options *o, int
 {
     int signo = status >= 0 && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     if (signo == SIGXCPU)
-        err_skip(&job->err, "worker_cpu",
-                 "extraction: the media used more than %lld s of CPU twice; raise "
-                 "extract.cpu_seconds if such media is legitimate",
-                 (long long)o->cpu_seconds);
+        describe_cpu(job, o);
     else if (signo == SIGKILL)
-        err_skip(
-            &job->err, "worker_memory",
-            "extraction: the system killed the media's sandboxed worker twice, most likely "
-            "for memory; lower extract.workers or give the service more");
+        err_skip(&job->err, "worker_memory",
+                 "extraction: the system killed the media's sandboxed worker%s, most likely "
+                 "for memory; lower extract.workers or give the service more",
+                 times(job));
     else if (signo != 0)
         describe_signal(job, signo);
     else if (status >= 0 && WIFEXITED(status))
         err_skip(&job->err, "worker_crash",
-                 "extraction: the media's sandboxed worker exited twice with status %d instead "
+                 "extraction: the media's sandboxed worker exited%s with status %d instead "
                  "of answering",
-                 WEXITSTATUS(status));
+                 times(job), WEXITSTATUS(status));
     else
         err_skip(&job->err, "worker_crash",
-                 "extraction: the media's sandboxed worker vanished twice");
+                 "extraction: the media's sandboxed worker vanished%s", times(job));
 }
 
-/* A job is tried on two workers; the text is about the second loss. */
+/* A job is tried on two workers at most; the text is about the last loss. */
 static void describe_death(struct slot_job *job, enum slot_cause cause,
                            const struct pool_options *o, int status)
 {
@@ -131,9 +235,12 @@ static void describe_death(struct slot_job *job, enum slot_cause cause,
     switch (cause) {
     case SLOT_CAUSE_DEADLINE:
         err_skip(&job->err, "worker_deadline",
-                 "extraction: the media took longer than %lld ms twice and its worker was "
+                 "extraction: the media took longer than %lld ms%s and its worker was "
                  "killed; raise extract.deadline_ms if such media is legitimate",
-                 (long long)o->deadline_ms);
+                 (long long)o->deadline_ms, times(job));
+        break;
+    case SLOT_CAUSE_CPU:
+        describe_cpu(job, o);
         break;
     case SLOT_CAUSE_MEMORY:
         err_skip(&job->err, "worker_memory",
@@ -143,17 +250,28 @@ static void describe_death(struct slot_job *job, enum slot_cause cause,
         break;
     case SLOT_CAUSE_REPLY:
         memcpy(fault, job->err.text, sizeof(fault));
-        err_skip(
-            &job->err, "worker_reply",
-            "extraction: the media's sandboxed worker broke the protocol twice (%s) and was "
-            "killed; keep the file for a report, the daemon is not affected",
-            fault);
+        err_skip(&job->err, "worker_reply",
+                 "extraction: the media's sandboxed worker broke the protocol%s (%s) and was "
+                 "killed; keep the file for a report, the daemon is not affected",
+                 times(job), fault);
         break;
     case SLOT_CAUSE_END:
     case SLOT_CAUSE_RECYCLE:
         describe_end(job, o, status);
         break;
     }
+}
+
+/* The job's worker is lost. CPU time is counted over all of them: a second try is worth it only where
+ * at least half of it is left, and what ended by it would do so again. */
+static void lose(struct slot *s, struct slot_context *c, int status, int64_t now_us)
+{
+    struct slot_job *j = &s->job;
+    bool is_spent = s->cause == SLOT_CAUSE_CPU || j->cpu_us > signal_us(&c->options) / 2;
+    if (++j->n_deaths < TRIES && !is_spent)
+        return;
+    describe_death(j, s->cause, &c->options, status);
+    give_up_media(s, now_us);
 }
 
 static int64_t backoff_us(unsigned n_failures, int64_t ceiling_us)
@@ -199,11 +317,10 @@ static void bury(struct slot *s, struct slot_context *c, int64_t now_us)
         start_failed(s, c, now_us);
         return;
     }
-    if (s->cause != SLOT_CAUSE_RECYCLE)
+    if (s->cause != SLOT_CAUSE_RECYCLE) {
         s->n_failures++;
-    if (s->job.held && !s->job.finished && ++s->job.n_deaths >= TRIES) {
-        describe_death(&s->job, s->cause, &c->options, status);
-        job_finish(s, now_us);
+        if (s->job.held && !s->job.finished)
+            lose(s, c, status, now_us);
     }
     schedule(s, now_us);
 }
@@ -262,21 +379,6 @@ static int greet(struct slot *s, struct slot_context *c, size_t n_bytes)
 
 /* ---- work ---- */
 
-/* RLIMIT_CPU counts the process's whole life: what it has used, by the kernel's own clock and
- * not by its word, rounded up by less than 1 s, plus the allowance for one job. */
-static bool allow_cpu(const struct slot *s, int64_t cpu_seconds)
-{
-    struct timespec used;
-    struct rlimit limit;
-    if (clock_gettime(s->cpu_clock, &used) != 0 ||
-        prlimit(s->worker.pid, RLIMIT_CPU, NULL, &limit) != 0)
-        return false;
-    limit.rlim_cur = (rlim_t)used.tv_sec + 1 + (rlim_t)cpu_seconds;
-    if (limit.rlim_cur > limit.rlim_max)
-        limit.rlim_cur = limit.rlim_max;
-    return prlimit(s->worker.pid, RLIMIT_CPU, &limit, NULL) == 0;
-}
-
 /* 0 or an errno. */
 static int send_request(const struct slot *s)
 {
@@ -311,8 +413,9 @@ static void begin(struct slot *s, struct slot_context *c, int64_t now_us)
 {
     s->state = SLOT_BUSY;
     s->busy_since_us = now_us;
-    s->due_us = now_us + c->options.deadline_ms * 1000;
-    int code = allow_cpu(s, c->options.cpu_seconds) ? send_request(s) : ESRCH;
+    s->deadline_us = now_us + c->options.deadline_ms * 1000;
+    look_later(s, kill_us(&c->options) - s->job.cpu_us, now_us);
+    int code = allow_cpu(s, &c->options) ? send_request(s) : ESRCH;
     if (err_is_shortage(code)) {
         err_retry(&s->job.err, EX_OSERR, "extraction: hand the media to its worker: %s",
                   strerror(code));
@@ -337,13 +440,16 @@ int slot_submit(struct slot *s, struct slot_context *c, const struct pool_job *j
     int64_t now_us = clock_mono_us();
     struct slot_job *j = &s->job;
     j->held = true;
-    j->finished = false;
+    j->finished = j->lost_media = false;
+    j->has_text = job->text.title || job->text.description || job->text.n_tags > 0;
     j->n_deaths = j->n_failed_starts = 0;
+    j->cpu_us = 0;
     j->id = job->id;
     j->seq = c->next_seq++;
     j->media_fd = media_fd;
     j->submitted_us = now_us;
     err_clear(&j->err);
+    err_clear(&j->lost);
     j->request_bytes =
         protocol_pack_request(j->seq, media_fd >= 0, job->sha256, &job->text, j->request);
     c->counters.n_jobs++;
@@ -358,6 +464,21 @@ static bool must_recycle(const struct slot *s, const struct slot_context *c)
            (o->recycle_rss_bytes > 0 && c->reply.rss_bytes >= o->recycle_rss_bytes);
 }
 
+/* A worker that leaves without a row had not come to the text yet. */
+static void take_reply(struct slot *s, const struct protocol_reply *reply, int64_t now_us)
+{
+    struct slot_job *j = &s->job;
+    j->err = reply->err;
+    if (reply->err.status == ERR_OK)
+        j->features = reply->features;
+    if (j->lost_media)
+        judge_text(j);
+    if (reply->leaves && j->err.status == ERR_SKIP && !j->lost_media)
+        give_up_media(s, now_us);
+    else
+        job_finish(s, now_us);
+}
+
 static void conclude(struct slot *s, struct slot_context *c, size_t n_bytes, int64_t now_us)
 {
     struct protocol_reply *reply = &c->reply;
@@ -370,14 +491,11 @@ static void conclude(struct slot *s, struct slot_context *c, size_t n_bytes, int
         die(s, c, SLOT_CAUSE_MEMORY, now_us);
         return;
     }
-    s->job.err = reply->err;
-    if (reply->err.status == ERR_OK)
-        s->job.features = reply->features;
-    job_finish(s, now_us);
+    take_reply(s, reply, now_us);
     s->n_jobs++;
     s->n_failures = 0;
     s->state = SLOT_IDLE;
-    if (must_recycle(s, c))
+    if (reply->leaves || must_recycle(s, c))
         die(s, c, SLOT_CAUSE_RECYCLE, now_us);
 }
 
@@ -442,6 +560,18 @@ static void outlive(struct slot *s, int64_t now_us)
     s->due_us = now_us + EXIT_US;
 }
 
+static void look_at_clocks(struct slot *s, struct slot_context *c, int64_t now_us)
+{
+    int64_t spent_us = s->job.cpu_us + cpu_us_of(s) - s->cpu_begin_us;
+    int64_t left_us = kill_us(&c->options) - spent_us;
+    if (now_us >= s->deadline_us)
+        die(s, c, SLOT_CAUSE_DEADLINE, now_us);
+    else if (left_us <= 0)
+        die(s, c, SLOT_CAUSE_CPU, now_us);
+    else
+        look_later(s, left_us, now_us);
+}
+
 static void serve_due(struct slot *s, struct slot_context *c, int64_t now_us)
 {
     switch (s->state) {
@@ -454,7 +584,7 @@ static void serve_due(struct slot *s, struct slot_context *c, int64_t now_us)
         die(s, c, SLOT_CAUSE_REPLY, now_us);
         break;
     case SLOT_BUSY:
-        die(s, c, SLOT_CAUSE_DEADLINE, now_us);
+        look_at_clocks(s, c, now_us);
         break;
     case SLOT_DYING:
         outlive(s, now_us);

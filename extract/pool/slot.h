@@ -8,7 +8,9 @@
  *     ▲                 │                 │ ──send────►  │
  *     └──reap── DYING ◄─┴── fault, end of file, deadline, recycling
  *
- * A job stays with its slot: when the worker dies, the slot's next worker gets it once more.
+ * A job stays with its slot: when the worker dies, the slot's next worker gets it once more, unless it
+ * was CPU time that ended it, or most of it is spent. After that its text alone goes to a worker: a
+ * media that nothing survives still leaves a row with the reason.
  * Fault of a worker → DYING with a cause; the pidfd tells when it is gone (a process in an
  * uninterruptible read outlives SIGKILL; meanwhile the other slots go on); reaping tells how.
  */
@@ -28,22 +30,26 @@ enum slot_state { SLOT_DOWN, SLOT_STARTING, SLOT_IDLE, SLOT_BUSY, SLOT_DYING };
 enum slot_cause {
     SLOT_CAUSE_END,      /* its socket closed: its wait status tells */
     SLOT_CAUSE_DEADLINE, /* we killed it */
+    SLOT_CAUSE_CPU,      /* it used more CPU time than a job may, and we killed it */
     SLOT_CAUSE_REPLY,    /* it broke the protocol and we killed it */
     SLOT_CAUSE_MEMORY,   /* it said that it has no memory left */
     SLOT_CAUSE_RECYCLE,  /* no fault */
 };
 
 struct slot_job {
-    bool held;                          /* between submit and the result's pick-up */
-    bool finished;                      /* err and features hold the result */
+    bool held;     /* between submit and the result's pick-up */
+    bool finished; /* err and features hold the result */
+    bool has_text;
+    bool lost_media;                    /* given up: `lost` says why, the text alone is tried */
     unsigned n_deaths, n_failed_starts; /* of workers while they held this job */
     uint64_t id;
     uint64_t seq;
     int media_fd; /* a duplicate of the caller's; -1 = text only */
     int64_t submitted_us, finished_us;
+    int64_t cpu_us;         /* that its lost workers spent on it */
     unsigned char *request; /* PROTOCOL_REQUEST_BYTES_MAX, the slot's */
     size_t request_bytes;
-    struct err err;
+    struct err err, lost;
     struct features features;
 };
 
@@ -66,9 +72,11 @@ struct slot {
     clockid_t cpu_clock;
     uint32_t landlock_abi; /* by its hello; 0 = none */
     bool sandboxed;        /* seccomp is in force, by its hello */
-    int64_t due_us;        /* DOWN: spawn; STARTING: hello; BUSY: deadline; DYING: kill */
+    int64_t due_us; /* DOWN: spawn; STARTING: hello; BUSY: a look at its clocks; DYING: kill */
     int64_t dying_since_us;
     int64_t busy_since_us; /* BUSY */
+    int64_t deadline_us;   /* BUSY */
+    int64_t cpu_begin_us;  /* BUSY: of its worker, when it got the job */
     int64_t n_jobs;        /* done by this worker */
     unsigned n_failures;   /* deaths since the last job done */
     struct err err;        /* why the last start failed */

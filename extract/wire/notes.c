@@ -20,8 +20,8 @@ static const struct note_text texts[NOTE_COUNT] = {
     [NOTE_TRACKS_SKIPPED] = {"tracks_skipped", "",
                              "There are more tracks than one picture and one sound."},
     [NOTE_TRACK_CHANGED] = {"track_changed", "",
-                            "The track to choose by its header had nothing or one picture: "
-                            "another was taken."},
+                            "The track to choose by its header had nothing, one picture, or "
+                            "nothing that decodes: another was taken."},
     [NOTE_STILL] = {"still", "", "A single picture."},
     [NOTE_TIME_INVENTED] = {"time_invented", "retimed",
                             "Times are missing or absurd: frames are spaced by index."},

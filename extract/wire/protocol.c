@@ -20,7 +20,9 @@ enum kind { KIND_HELLO = 1, KIND_REFUSAL, KIND_REQUEST, KIND_REPLY };
 #define RSS_MAX      (INT64_C(1) << 46)
 #define DURATION_MAX (INT64_C(86400) * 1000000)
 
-/* header, seq, rss, status, flags with room to spare, then vectors */
+#define HAS_MEDIA_AT 16 /* in a request: after header and seq */
+
+/* header, seq, rss, leaves, status, flags with room to spare, then vectors */
 static_assert(256 + sizeof(float) * MODALITY_COUNT * FEATURES_DIM_MAX <=
                   PROTOCOL_REPLY_BYTES_MAX,
               "a reply with every vector fits");
@@ -72,6 +74,7 @@ size_t protocol_pack_request(uint64_t seq, bool has_media, const char *sha256,
     struct wire_writer w = {.at = buf};
     put_header(&w, KIND_REQUEST);
     wire_put(&w, &seq, sizeof(seq));
+    assert(wire_written(&w, buf) == HAS_MEDIA_AT);
     wire_put_u8(&w, has_media);
     wire_put_text(&w, sha256, PROTOCOL_SHA256_BYTES_MAX);
     wire_put_text(&w, text->title, PROTOCOL_TITLE_BYTES_MAX);
@@ -82,6 +85,11 @@ size_t protocol_pack_request(uint64_t seq, bool has_media, const char *sha256,
     for (uint32_t i = 0; i < n_tags; i++)
         wire_put_text(&w, text->tags[i], PROTOCOL_TAG_BYTES_MAX);
     return wire_written(&w, buf);
+}
+
+void protocol_drop_media(void *request)
+{
+    ((unsigned char *)request)[HAS_MEDIA_AT] = 0;
 }
 
 static unsigned flag_bits(const struct features_flags *f)
@@ -125,13 +133,15 @@ static void put_features(struct wire_writer *w, const struct features *f)
     }
 }
 
-size_t protocol_pack_reply(uint64_t seq, int64_t rss_bytes, const struct err *reply_err,
-                           const struct features *features, void *buf)
+size_t protocol_pack_reply(uint64_t seq, int64_t rss_bytes, bool leaves,
+                           const struct err *reply_err, const struct features *features,
+                           void *buf)
 {
     struct wire_writer w = {.at = buf};
     put_header(&w, KIND_REPLY);
     wire_put(&w, &seq, sizeof(seq));
     wire_put_i64(&w, rss_bytes);
+    wire_put_u8(&w, leaves);
     put_error(&w, reply_err);
     if (reply_err->status == ERR_OK)
         put_features(&w, features);
@@ -344,6 +354,9 @@ int protocol_parse_reply(const void *data, size_t n_bytes, uint64_t seq,
     reply.rss_bytes = wire_get_i64(&r);
     wire_require(&r, reply.rss_bytes >= 0 && reply.rss_bytes <= RSS_MAX,
                  "its memory is absurd");
+    unsigned leaves = wire_get_u8(&r);
+    wire_require(&r, leaves <= 1, "a flag is neither 0 nor 1");
+    reply.leaves = leaves == 1;
     get_error(&r, &reply.err);
     if (reply.err.status != ERR_OK)
         check_error(&r, &reply.err);

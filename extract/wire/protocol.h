@@ -9,7 +9,7 @@
  *
  *   worker → pool   hello     sandbox in force; or a refusal to start
  *   pool → worker   request   seq, digest, text; the media as a descriptor (SCM_RIGHTS)
- *   worker → pool   reply     seq, RSS, and features or the extractor's error
+ *   worker → pool   reply     seq, RSS, leaves, and features or the extractor's error
  *
  * Which encoders the workers have, the process that forks them announces on the control socket,
  * once, before the first worker exists. A reply carries dimensions but no encoder ids: the pool
@@ -65,6 +65,7 @@ struct protocol_request {
 struct protocol_reply {
     uint64_t seq;
     int64_t rss_bytes;
+    bool leaves;              /* it ends now: its CPU time was spent in the middle of the job */
     struct err err;           /* ERR_OK, ERR_SKIP, ERR_RETRY; text in printable ASCII */
     struct features features; /* when ERR_OK */
 };
@@ -75,9 +76,12 @@ size_t protocol_pack_refusal(const struct err *why, void *buf);
 /* Cuts text to the bounds above. */
 size_t protocol_pack_request(uint64_t seq, bool has_media, const char *sha256,
                              const struct features_text *text, void *buf);
+/* A packed request becomes one of the text alone. */
+void protocol_drop_media(void *request);
 /* features when reply_err->status is ERR_OK. */
-size_t protocol_pack_reply(uint64_t seq, int64_t rss_bytes, const struct err *reply_err,
-                           const struct features *features, void *buf);
+size_t protocol_pack_reply(uint64_t seq, int64_t rss_bytes, bool leaves,
+                           const struct err *reply_err, const struct features *features,
+                           void *buf);
 
 /* A refusal gives ERR_FATAL with EX_CONFIG and the worker's words; anything else that is no
  * hello, ERR_SKIP. */
@@ -91,6 +95,13 @@ int protocol_parse_request(const void *data, size_t n_bytes,
 int protocol_parse_reply(const void *data, size_t n_bytes, uint64_t seq,
                          const struct encoder_identity *encoders,
                          struct protocol_reply *ret_reply, struct err *err);
+
+/* An item ends with what there is at half of extract.cpu_seconds. The extractor sees to it itself a
+ * little before that (1/20), because a worker that has to be interrupted must be replaced. */
+static inline int64_t protocol_cpu_us(int64_t cpu_seconds)
+{
+    return cpu_seconds * 475000;
+}
 
 /* The control socket between the pool and the process that forks its workers: fixed structs,
  * because neither end ever sees media. */

@@ -3,7 +3,15 @@
  * the daemon's message ends it (exit 65): no daemon of this build sends one.
  *
  * The media's digest is checked here because a large file takes long, and other items must not wait
- * for it. Example: request {seq 7, media, title "cat"} with one descriptor → extractor_run → reply
+ * for it.
+ *
+ * Half of extract.cpu_seconds is for one job. The extractor looks at the clock between packets; what
+ * does not come back by then (one packet that takes seconds, a header of which each entry costs more
+ * than the one before) SIGXCPU interrupts, which the pool has set up to come a little later. Its
+ * handler answers with what there is and ends the process: what was interrupted cannot be gone on
+ * with, nor given up cleanly.
+ *
+ * Example: request {seq 7, media, title "cat"} with one descriptor → extractor_run → reply
  * {seq 7, 61 MB, features}. */
 #include "extract/worker/worker.h"
 
@@ -12,6 +20,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -24,6 +33,11 @@
 static unsigned char inbox[PROTOCOL_REQUEST_BYTES_MAX];
 static unsigned char outbox[PROTOCOL_REPLY_BYTES_MAX];
 static struct features features;
+
+/* Of the job under way, for the handler. */
+static struct extractor *the_extractor;
+static volatile uint64_t the_seq;
+static volatile sig_atomic_t is_busy; /* a request is not answered yet */
 
 static bool send_message(void *data, size_t n_bytes)
 {
@@ -104,6 +118,18 @@ static int check_digest(int fd, const char *sha256, struct err *err)
     return ERR_OK;
 }
 
+static void reply(uint64_t seq, int status, bool leaves, struct err *err)
+{
+    /* Anything else is no outcome of an item. */
+    if (status != ERR_OK && status != ERR_RETRY && status != ERR_SKIP)
+        _exit(EX_SOFTWARE);
+    if (status == ERR_OK)
+        err_clear(err);
+    size_t n = protocol_pack_reply(seq, rss_bytes(), leaves, err, &features, outbox);
+    if (!send_message(outbox, n))
+        _exit(EX_OSERR);
+}
+
 static void serve(struct extractor *extractor, size_t n_bytes, int media_fd)
 {
     struct protocol_request request;
@@ -111,20 +137,40 @@ static void serve(struct extractor *extractor, size_t n_bytes, int media_fd)
     if (protocol_parse_request(inbox, n_bytes, &request, &err) != ERR_OK ||
         request.has_media != (media_fd >= 0))
         _exit(EX_DATAERR);
+    the_seq = request.seq;
+    is_busy = 1;
     int status = media_fd >= 0 ? check_media(media_fd, &err) : ERR_OK;
     if (status == ERR_OK && media_fd >= 0 && request.sha256 != NULL)
         status = check_digest(media_fd, request.sha256, &err);
     if (status == ERR_OK)
         status = extractor_run(extractor, media_fd, &request.text, &features, &err);
-    /* Anything else is no outcome of an item. */
-    if (status != ERR_OK && status != ERR_RETRY && status != ERR_SKIP)
-        _exit(EX_SOFTWARE);
-    if (status == ERR_OK)
-        err_clear(&err);
+    is_busy = 0; /* SIGXCPU comes too late */
     if (media_fd >= 0)
         close(media_fd);
-    size_t n = protocol_pack_reply(request.seq, rss_bytes(), &err, &features, outbox);
-    if (!send_message(outbox, n))
+    reply(request.seq, status, false, &err);
+}
+
+/* SIGXCPU. No allocator, no lock, no stream: extractor_finish and the rest of this call none. */
+static void finish_early(int signo)
+{
+    static struct err err;
+    (void)signo;
+    if (!is_busy)
+        return;
+    int status = extractor_finish(the_extractor, &features, &err);
+    if (status == ERR_NONE) /* its digest alone took so long; the pool keeps the text */
+        status = err_skip(&err, "media_budget",
+                          "media: half of extract.cpu_seconds was spent before it was opened");
+    reply(the_seq, status, true, &err);
+    _exit(EX_OK);
+}
+
+static void listen_to_the_clock(struct extractor *extractor)
+{
+    struct sigaction action = {.sa_handler = finish_early, .sa_flags = SA_RESTART};
+    the_extractor = extractor;
+    sigfillset(&action.sa_mask);
+    if (sigaction(SIGXCPU, &action, NULL) != 0)
         _exit(EX_OSERR);
 }
 
@@ -144,6 +190,7 @@ _Noreturn void worker_run(const struct protocol_control *config, struct extracto
                                       .socket_fd = PROTOCOL_WORKER_FD};
     struct sandbox_report report;
     struct err err = {0};
+    listen_to_the_clock(extractor);
     if (sandbox_enter(&options, &report, &err) != ERR_OK) {
         send_message(outbox, protocol_pack_refusal(&err, outbox));
         _exit(EX_CONFIG);

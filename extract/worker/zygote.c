@@ -139,6 +139,7 @@ static void configure(struct zygote *z, const struct protocol_control *config,
     z->config = *config;
     extractor_options_init(&options);
     options.media.bytes_max = config->max_media_bytes;
+    options.cpu_us = protocol_cpu_us(config->cpu_seconds);
     for (int m = 0; m < MODALITY_COUNT; m++)
         options.encoder[m] = z->encoder[m];
     if (extractor_new(&options, &z->extractor, &err) == ERR_OK) {

@@ -65,7 +65,8 @@ static void try_reply(const uint8_t *data, size_t bytes)
         abort();
     check_text(reply.err.text, sizeof(reply.err.text));
     check_text(reply.err.reason, sizeof(reply.err.reason));
-    size_t n = protocol_pack_reply(9, reply.rss_bytes, &reply.err, &reply.features, buf);
+    size_t n =
+        protocol_pack_reply(9, reply.rss_bytes, reply.leaves, &reply.err, &reply.features, buf);
     if (protocol_parse_reply(buf, n, 9, encoders, &again, &err) != ERR_OK ||
         memcmp(&again.features, &reply.features, sizeof(reply.features)) != 0)
         abort();

@@ -8,7 +8,8 @@
  *   kafka_feed ends BOOTSTRAP TOPIC          prints "PARTITION LOW HIGH" for each partition
  *   kafka_feed committed BOOTSTRAP GROUP TOPIC   prints "PARTITION OFFSET" as Kafka was told
  *   kafka_feed join BOOTSTRAP GROUP TOPIC,TOPIC… SECONDS   a member of the group that reads and
- *                                            commits nothing; prints the rebalances it saw
+ *                                            commits nothing, for so long from its first
+ *                                            partitions on; prints the rebalances it saw
  *   kafka_feed create BOOTSTRAP TOPIC PARTITIONS [CONFIG=VALUE…]   not on the mock cluster
  *   kafka_feed grow BOOTSTRAP TOPIC PARTITIONS                     to so many (real broker)
  *   kafka_feed delete BOOTSTRAP TOPIC                              (real broker)
@@ -306,6 +307,8 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
     rd_kafka_assign(rk, code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS ? list : NULL);
 }
 
+#define JOIN_US (60 * INT64_C(1000000)) /* until it has partitions */
+
 static int join_group(const char *bootstrap, const char *group, char *topics, double seconds)
 {
     char why[256];
@@ -325,10 +328,15 @@ static int join_group(const char *bootstrap, const char *group, char *topics, do
         rd_kafka_topic_partition_list_add(list, topic, RD_KAFKA_PARTITION_UA);
     rd_kafka_subscribe(rk, list);
     rd_kafka_topic_partition_list_destroy(list);
-    for (int64_t until_us = now_us() + (int64_t)(seconds * 1e6); now_us() < until_us;) {
+    int64_t until_us = now_us() + JOIN_US;
+    for (bool joined = false; now_us() < until_us;) {
         rd_kafka_message_t *msg = rd_kafka_consumer_poll(rk, 100);
         if (msg != NULL)
             rd_kafka_message_destroy(msg);
+        if (!joined && n_rebalances > 0) {
+            joined = true;
+            until_us = now_us() + (int64_t)(seconds * 1e6);
+        }
     }
     rd_kafka_consumer_close(rk);
     rd_kafka_destroy(rk);

@@ -20,6 +20,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "kafka"))
 import broker as real_broker  # noqa: E402
+from ports import free_port  # noqa: E402, F401
 from kafka_workload import (INTERACTIONS, VIDEOS, Message, b64, event, poison,  # noqa: E402,F401
                             workload)
 

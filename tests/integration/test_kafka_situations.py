@@ -56,7 +56,7 @@ class Situation:
                                           "max.message.bytes=125829120")
         folder = folder or place.folder / name
         folder.mkdir(exist_ok=True)
-        port = kt.real_broker.free_port()
+        port = kt.free_port()
         self.daemon = kt.Daemon(place.tools / "metammfd", place.tools, folder,
                                 bootstrap or place.broker.bootstrap, mode, folder,
                                 **kw.options_for(folder, port), **more)

@@ -24,7 +24,7 @@ N = 2 * PARTITIONS
 
 def watched(options, folder, kind, mode, **more):
     """A case whose daemon can be watched, and the watch."""
-    port = kt.real_broker.free_port()
+    port = kt.free_port()
     case = Case(options, folder, kind, mode, seed_daemon=False,
                 **kw.options_for(folder, port), **more)
     return case, kw.Watch(options.tools, case.daemon, port)
@@ -98,9 +98,9 @@ def killed_member(options, folder):
 
 def no_broker(options, folder):
     """Nobody listens, a name that does not resolve: not ready, with librdkafka's own reason."""
-    for bootstrap, reason in ((f"127.0.0.1:{kt.real_broker.free_port()}", "refused"),
+    for bootstrap, reason in ((f"127.0.0.1:{kt.free_port()}", "refused"),
                               ("broker.invalid:9092", "resolve")):
-        port = kt.real_broker.free_port()
+        port = kt.free_port()
         daemon = kt.Daemon(options.tools / "metammfd", options.tools, folder, bootstrap, "group",
                            folder, **kw.options_for(folder, port))
         daemon.start()

@@ -128,7 +128,7 @@ static void pool_submit_directory_or_writable_media_is_refused(void **state)
     assert_string_equal(result.err.reason, "media");
     submit(*state, 2, "ok", fd);
     assert_true(pool_wait(*state, -1, 5000, &result));
-    assert_int_equal(result.err.status, ERR_SKIP);
+    assert_string_equal(result.media_err.reason, "worker_crash");
     int read_fd = open(path, O_RDONLY);
     assert_true(read_fd >= 0);
     submit(*state, 3, "ok", read_fd);
@@ -151,15 +151,117 @@ static void pool_worker_hang_is_killed_at_the_deadline(void **state)
     assert_int_equal(stats.n_killed_deadline, 2);
 }
 
-static void pool_worker_cpu_loop_is_killed_by_its_limit(void **state)
+static struct pool *open_with_cpu(int64_t cpu_seconds)
 {
     struct pool_options options = default_options();
+    options.deadline_ms = 60000; /* CPU, not time, is to end it */
+    options.cpu_seconds = cpu_seconds;
+    return open_pool(&options);
+}
+
+/* A media that a job has; what is in it, a hostile extractor does not ask. */
+static int open_media(void)
+{
+    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static void run_film(struct pool *pool, const char *title)
+{
+    int fd = open_media();
+    submit(pool, 7, title, fd);
+    close(fd);
+    assert_true(pool_wait(pool, -1, 30000, &result));
+    assert_int_equal(result.id, 7);
+}
+
+/* At half of its limit it answers with what there is, and its place is taken by another. */
+static void pool_worker_cpu_loop_ends_with_what_there_is(void **state)
+{
+    struct pool_stats stats;
     (void)state;
-    options.deadline_ms = 20000;
-    options.cpu_seconds = 1;
-    struct pool *pool = open_pool(&options);
-    assert_contained(pool, "spin", "worker_cpu", "1 s of CPU");
+    struct pool *pool = open_with_cpu(2);
+    int leader = fixture_leader();
+    for (int i = 0; i < 2; i++) {
+        int64_t before_us = fixture_collected_cpu_us(leader);
+        run(pool, "spin");
+        assert_good();
+        assert_true(result.features.flags.degraded);
+        assert_int_equal(result.media_err.status, ERR_OK);
+        assert_true(time_recovery(pool) >= 0);
+        int64_t cpu_us = fixture_collected_cpu_us(leader) - before_us;
+        assert_in_range(cpu_us, 900000, 2200000); /* half of it, and the second of the signal */
+    }
+    pool_stats(pool, &stats);
+    assert_int_equal(stats.n_died + stats.n_killed_deadline, 0);
+    assert_int_equal(stats.n_recycled, 2);
     pool_close(pool);
+}
+
+/* As one that was taken over would: it is killed, and nobody tries it again. */
+static void pool_worker_cpu_loop_that_ignores_the_signal_is_killed_once(void **state)
+{
+    struct pool_stats stats;
+    (void)state;
+    struct pool *pool = open_with_cpu(1);
+    assert_contained(pool, "stubborn", "worker_cpu", "1 s of CPU");
+    assert_null(strstr(result.err.text, "twice"));
+    pool_stats(pool, &stats);
+    assert_int_equal(stats.n_died, 1);
+    pool_close(pool);
+}
+
+/* Before anything was opened. */
+static void pool_worker_cpu_spent_on_the_digest_leaves_the_text(void **state)
+{
+    (void)state;
+    struct pool *pool = open_with_cpu(1);
+    run_film(pool, "film:digest");
+    assert_good();
+    assert_string_equal(result.features.flags.reason, "media_budget");
+    pool_close(pool);
+}
+
+static void assert_text_survives(struct pool *pool, const char *title, const char *reason)
+{
+    run_film(pool, title);
+    assert_good();
+    assert_string_equal(result.features.flags.reason, reason);
+    assert_true(result.features.flags.degraded);
+    assert_int_equal(result.media_err.status, ERR_SKIP);
+    assert_string_equal(result.media_err.reason, reason);
+}
+
+/* The workers are lost to the media, never the item that has a text. */
+static void pool_media_that_costs_its_workers_leaves_the_text(void **state)
+{
+    struct pool_stats stats;
+    assert_text_survives(*state, "film:hang", "worker_deadline");
+    assert_text_survives(*state, "film:exit", "worker_crash");
+    assert_text_survives(*state, "film:garbage", "worker_reply");
+    assert_text_survives(*state, "film:impostor", "worker_reply");
+    pool_stats(*state, &stats);
+    assert_int_equal(stats.n_died + stats.n_killed_deadline, 8);
+    run_film(*state, "garbage"); /* its text costs a worker as well */
+    assert_int_equal(result.err.status, ERR_SKIP);
+    assert_string_equal(result.err.reason, "worker_reply");
+    assert_true(time_recovery(*state) >= 0);
+    run(*state, "ok");
+    assert_good();
+    assert_int_equal(result.media_err.status, ERR_OK);
+}
+
+static void pool_media_without_text_that_costs_its_workers_is_lost(void **state)
+{
+    struct err err = {0};
+    int fd = open_media();
+    struct pool_job job = {.id = 7, .media_fd = fd, .text = {.lang = "film:exit"}};
+    assert_int_equal(pool_submit(*state, &job, &err), ERR_OK);
+    close(fd);
+    assert_true(pool_wait(*state, -1, 30000, &result));
+    assert_int_equal(result.err.status, ERR_SKIP);
+    assert_string_equal(result.err.reason, "worker_crash");
 }
 
 static void pool_worker_memory_bomb_is_contained(void **state)
@@ -276,7 +378,11 @@ int main(void)
         CASE(pool_submit_without_memory_is_ours),
         CASE(pool_submit_directory_or_writable_media_is_refused),
         CASE(pool_worker_hang_is_killed_at_the_deadline),
-        cmocka_unit_test(pool_worker_cpu_loop_is_killed_by_its_limit),
+        cmocka_unit_test(pool_worker_cpu_loop_ends_with_what_there_is),
+        cmocka_unit_test(pool_worker_cpu_loop_that_ignores_the_signal_is_killed_once),
+        cmocka_unit_test(pool_worker_cpu_spent_on_the_digest_leaves_the_text),
+        CASE(pool_media_that_costs_its_workers_leaves_the_text),
+        CASE(pool_media_without_text_that_costs_its_workers_is_lost),
         cmocka_unit_test(pool_worker_memory_bomb_is_contained),
         CASE(pool_worker_death_is_reported_by_its_cause),
         CASE(pool_worker_broken_reply_is_refused),

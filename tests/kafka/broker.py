@@ -20,6 +20,8 @@ import subprocess
 import sys
 import time
 
+from ports import free_port
+
 HERE = pathlib.Path(__file__).resolve().parent
 KAFKA_VERSION = "3.9.1"
 START_SECONDS = 90
@@ -70,12 +72,6 @@ def fetch():
     except OSError:  # somebody else was first
         shutil.rmtree(part, ignore_errors=True)
     return final
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def die_with_parent():

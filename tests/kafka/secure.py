@@ -4,6 +4,7 @@ another, ACLs for the users of SASL; on the plain listener everybody is a super 
 import subprocess
 
 import broker
+from ports import free_port
 
 USER, PASSWORD = "site", "right-horse-battery"
 
@@ -32,7 +33,7 @@ class SecureBroker(broker.Broker):
     """bootstrap: plain; sasl, tls: the other listeners; certificate: the expired one."""
 
     def _configure(self):
-        self.sasl, self.tls = (f"127.0.0.1:{broker.free_port()}" for _ in range(2))
+        self.sasl, self.tls = (f"127.0.0.1:{free_port()}" for _ in range(2))
         server, self.certificate = expired_certificate(self.folder)
         plain = f"PLAINTEXT://127.0.0.1:{self.port},SASL://{self.sasl},TLS://{self.tls}"
         login = "org.apache.kafka.common.security.plain.PlainLoginModule"

@@ -34,9 +34,7 @@ int extract_file(const struct extract_fixture *fx, const char *name, const char 
 void extract_clip(const struct extract_fixture *fx, const struct clipmaker_options *o,
                   struct features *ret_features);
 double feature_cosine(const struct features *a, const struct features *b, enum modality m);
-/* Expects ERR_SKIP with the reason, with and without a title. */
-void assert_refused(const struct extract_fixture *fx, const char *name, const char *reason);
-/* Expects a dead letter without a title and a row of text alone with one. */
+/* Expects ERR_SKIP with the reason without a title, and a row of text alone with it otherwise. */
 void assert_text_only(const struct extract_fixture *fx, const char *name, const char *reason);
 
 #endif

@@ -41,6 +41,19 @@ static int64_t gap_to(int64_t a, int64_t b)
     return a > b ? a - b : b - a;
 }
 
+static void check_samples(const struct plan_packet *p, uint32_t n, const struct plan *plan)
+{
+    for (unsigned i = 0; i < plan->n_samples; i++) {
+        const struct plan_sample *s = &plan->samples[i];
+        assert_true(s->start <= s->packet && s->packet < n);
+        assert_true(s->start == 0 || p[s->start].key || p[s->start].cut);
+        assert_int_equal(s->pts_us, p[s->packet].pts_us);
+        assert_false(p[s->packet].hidden || p[s->packet].bad);
+        for (uint32_t k = s->start + 1; k <= s->packet; k++)
+            assert_false(p[k].cut);
+    }
+}
+
 /* The promise of plan.h, checked by brute force. */
 static void check_guarantee(const struct plan_packet *p, uint32_t n, const struct plan *plan)
 {
@@ -48,7 +61,7 @@ static void check_guarantee(const struct plan_packet *p, uint32_t n, const struc
     for (unsigned t = 0; t < plan->n_targets; t++) {
         int64_t possible = INT64_MAX, got = INT64_MAX;
         for (uint32_t i = 0; i < n; i++)
-            if (!p[i].hidden && !p[i].bad &&
+            if (!p[i].hidden && !p[i].bad && !p[i].unreachable &&
                 gap_to(p[i].pts_us, plan->targets_us[t]) < possible)
                 possible = gap_to(p[i].pts_us, plan->targets_us[t]);
         for (unsigned i = 0; i < plan->n_samples; i++)
@@ -57,13 +70,16 @@ static void check_guarantee(const struct plan_packet *p, uint32_t n, const struc
         if (possible <= plan->tau_us && !plan->degraded)
             assert_true(got <= plan->tau_us);
     }
-    for (unsigned i = 0; i < plan->n_samples; i++) {
-        const struct plan_sample *s = &plan->samples[i];
-        assert_true(s->start <= s->packet && s->packet < n);
-        assert_true(s->start == 0 || p[s->start].key);
-        assert_int_equal(s->pts_us, p[s->packet].pts_us);
-        assert_false(p[s->packet].hidden || p[s->packet].bad);
-    }
+    check_samples(p, n, plan);
+}
+
+/* As if every sample had come. */
+static void take_all(const struct plan *plan, struct plan_got *got)
+{
+    memset(got, 0, FRAMES_MAX * sizeof(*got));
+    for (unsigned i = 0; i < plan->n_samples; i++)
+        got[plan->samples[i].target] =
+            (struct plan_got){.any = true, .pts_us = plan->samples[i].pts_us};
 }
 
 static void run(struct plan_packet *p, uint32_t n, struct plan *plan)
@@ -142,6 +158,7 @@ static void plan_make_random_clips_hold_the_guarantee(void **state)
             p[i].hidden = i > 0 && rand() % 40 == 0;
             p[i].key |= rand() % 50 == 0;
             p[i].bad = rand() % 60 == 0;
+            p[i].cut = i > 0 && rand() % 80 == 0;
         }
         struct plan plan;
         run(p, n, &plan);
@@ -245,7 +262,8 @@ static void plan_make_over_budget_degrades_and_stays_affordable(void **state)
     assert_true(plan.degraded);
     assert_true(plan.n_samples >= 1 && plan.n_targets == 4);
     assert_true(plan.n_frames_to_decode * o.pixels_per_frame <= o.budget_pixels);
-    bool got[FRAMES_MAX] = {true, true, true, true};
+    struct plan_got got[FRAMES_MAX];
+    take_all(&plan, got);
     float coverage;
     int64_t gap;
     plan_quality(&plan, got, &coverage, &gap);
@@ -283,12 +301,132 @@ static void plan_quality_lost_sample_shows(void **state)
     struct plan_packet *p = make_clip(200, 5);
     struct plan plan;
     run(p, 200, &plan);
-    bool got[FRAMES_MAX] = {true, true, true, false, true, true, true, true};
+    struct plan_got got[FRAMES_MAX];
+    take_all(&plan, got);
+    got[3].any = false;
     float coverage;
     int64_t gap;
     plan_quality(&plan, got, &coverage, &gap);
     assert_float_equal(coverage, 7.0f / 8, 1e-6);
     assert_true(gap > plan.tau_us);
+    free(p);
+}
+
+/* A recorder writes nothing while the screen stands still. */
+static void plan_make_pause_is_believed(void **state)
+{
+    (void)state;
+    struct plan_packet *p = make_clip(300, 30);
+    for (int i = 150; i < 300; i++)
+        p[i].pts_us += 45000000;
+    struct plan plan;
+    run(p, 300, &plan);
+    assert_false(plan.retimed);
+    assert_int_equal(plan.duration_us, 300 * FRAME_US + 45000000);
+    free(p);
+}
+
+static void plan_make_before_the_first_key_plans_nothing(void **state)
+{
+    (void)state;
+    struct plan_packet *p = make_clip(300, 0);
+    p[0].key = false;
+    p[100].key = p[200].key = true;
+    struct plan plan;
+    run(p, 300, &plan);
+    assert_true(plan.n_samples >= 5);
+    for (unsigned i = 0; i < plan.n_samples; i++)
+        assert_true(plan.samples[i].start >= 100);
+    struct plan_got got[FRAMES_MAX];
+    take_all(&plan, got);
+    float coverage;
+    int64_t gap;
+    plan_quality(&plan, got, &coverage, &gap);
+    assert_true(coverage < 1);
+    free(p);
+}
+
+static void plan_make_late_keys_are_far_enough_back(void **state)
+{
+    (void)state;
+    struct plan_packet *p = make_clip(1500, 50);
+    struct plan_options o;
+    plan_options_init(&o);
+    o.lead = 60;
+    struct plan plan;
+    plan_make(p, 1500, &o, &plan);
+    check_guarantee(p, 1500, &plan);
+    assert_int_equal(plan.n_samples, 8);
+    for (unsigned i = 0; i < 8; i++)
+        assert_true(plan.samples[i].packet - plan.samples[i].start >= 60);
+    assert_true(plan.n_frames_to_decode < 8 * 130);
+    free(p);
+}
+
+static void plan_make_no_run_crosses_a_cut(void **state)
+{
+    (void)state;
+    struct plan_packet *p = make_clip(600, 40);
+    for (uint32_t i = 0; i < 600; i += 70) {
+        p[i].cut = i > 0;
+        for (uint32_t k = i; k < 600; k++)
+            p[k].pts_us += 60000000;
+    }
+    struct plan plan;
+    run(p, 600, &plan);
+    assert_false(plan.retimed);
+    for (unsigned i = 0; i < plan.n_samples; i++) {
+        const struct plan_sample *s = &plan.samples[i];
+        assert_true(p[s->start].key);
+        if (s->follower != PLAN_NONE)
+            assert_int_equal(s->packet / 70, s->follower / 70);
+    }
+    free(p);
+}
+
+/* Only what has no frame, or a damaged one, is planned again, and not what is bad or damaged. */
+static void plan_again_plans_what_is_missing(void **state)
+{
+    (void)state;
+    struct plan_packet *p = make_clip(400, 10);
+    struct plan_options o;
+    plan_options_init(&o);
+    struct plan plan;
+    struct plan_got got[FRAMES_MAX];
+    plan_make(p, 400, &o, &plan);
+    take_all(&plan, got);
+    unsigned lost = plan.samples[2].target, hurt = plan.samples[5].target;
+    uint32_t lost_packet = plan.samples[2].packet, hurt_packet = plan.samples[5].packet;
+    got[lost].any = false;
+    p[lost_packet].bad = true;
+    got[hurt].damaged = true;
+    p[hurt_packet].damaged = true;
+    plan_again(p, 400, &o, got, &plan);
+    check_samples(p, 400, &plan);
+    assert_int_equal(plan.n_samples, 2);
+    assert_int_equal(plan.n_targets, 8);
+    for (unsigned i = 0; i < 2; i++) {
+        const struct plan_sample *s = &plan.samples[i];
+        assert_true(s->target == lost || s->target == hurt);
+        assert_true(s->packet / 10 != hurt_packet / 10 && s->packet != lost_packet);
+        assert_true(gap_to(s->pts_us, s->target_us) <= plan.tau_us);
+    }
+    take_all(&plan, got);
+    free(p);
+}
+
+static void plan_again_of_all_that_came_is_empty(void **state)
+{
+    (void)state;
+    struct plan_packet *p = make_clip(400, 10);
+    struct plan_options o;
+    plan_options_init(&o);
+    struct plan plan;
+    struct plan_got got[FRAMES_MAX];
+    plan_make(p, 400, &o, &plan);
+    take_all(&plan, got);
+    plan_again(p, 400, &o, got, &plan);
+    assert_int_equal(plan.n_samples, 0);
     free(p);
 }
 
@@ -309,6 +447,12 @@ int main(void)
         cmocka_unit_test(plan_make_over_budget_degrades_and_stays_affordable),
         cmocka_unit_test(plan_make_few_frames_takes_each),
         cmocka_unit_test(plan_make_nothing_shown_is_an_empty_plan),
+        cmocka_unit_test(plan_make_pause_is_believed),
+        cmocka_unit_test(plan_make_before_the_first_key_plans_nothing),
+        cmocka_unit_test(plan_make_late_keys_are_far_enough_back),
+        cmocka_unit_test(plan_make_no_run_crosses_a_cut),
+        cmocka_unit_test(plan_again_plans_what_is_missing),
+        cmocka_unit_test(plan_again_of_all_that_came_is_empty),
         cmocka_unit_test(plan_quality_lost_sample_shows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

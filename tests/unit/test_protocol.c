@@ -48,7 +48,7 @@ static int set_up(void **state)
 static size_t pack(void)
 {
     struct err ok = {0};
-    return protocol_pack_reply(9, 61000000, &ok, &features, buf);
+    return protocol_pack_reply(9, 61000000, false, &ok, &features, buf);
 }
 
 /* A copy of exactly n bytes, so that a sanitizer sees a read past the end. */
@@ -112,7 +112,7 @@ static void protocol_parse_reply_item_error_keeps_reason_and_cleans_text(void **
     (void)state;
     err_skip(&skip, "media_codec", "media: no stream");
     memcpy(skip.text, "a\x1b[2Jb\x80", 8);
-    size_t n = protocol_pack_reply(9, 1, &skip, NULL, buf);
+    size_t n = protocol_pack_reply(9, 1, false, &skip, NULL, buf);
     assert_int_equal(parse_copy(n), ERR_OK);
     assert_int_equal(reply.err.status, ERR_SKIP);
     assert_string_equal(reply.err.reason, "media_codec");
@@ -124,18 +124,18 @@ static void protocol_parse_reply_pools_own_reason_is_refused(void **state)
     struct err skip = {0};
     (void)state;
     err_skip(&skip, "worker_crash", "I am the pool");
-    assert_int_equal(parse_copy(protocol_pack_reply(9, 1, &skip, NULL, buf)), ERR_SKIP);
+    assert_int_equal(parse_copy(protocol_pack_reply(9, 1, false, &skip, NULL, buf)), ERR_SKIP);
     err_skip(&skip, "", "no reason");
-    assert_int_equal(parse_copy(protocol_pack_reply(9, 1, &skip, NULL, buf)), ERR_SKIP);
+    assert_int_equal(parse_copy(protocol_pack_reply(9, 1, false, &skip, NULL, buf)), ERR_SKIP);
     err_fatal(&skip, EX_SOFTWARE, "stop the daemon");
-    assert_int_equal(parse_copy(protocol_pack_reply(9, 1, &skip, NULL, buf)), ERR_SKIP);
+    assert_int_equal(parse_copy(protocol_pack_reply(9, 1, false, &skip, NULL, buf)), ERR_SKIP);
 }
 
 static void protocol_parse_reply_other_request_is_refused(void **state)
 {
     struct err ok = {0};
     (void)state;
-    size_t n = protocol_pack_reply(8, 1, &ok, &features, buf);
+    size_t n = protocol_pack_reply(8, 1, false, &ok, &features, buf);
     assert_int_equal(parse_copy(n), ERR_SKIP);
 }
 

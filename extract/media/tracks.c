@@ -1,0 +1,81 @@
+#include "extract/media/tracks.h"
+
+#include "extract/media/formats.h"
+#include "extract/media/media.h"
+
+#include <stddef.h>
+
+#include <libavformat/avformat.h>
+
+#define FITS    ((int64_t)1 << 49)
+#define DEFAULT ((int64_t)1 << 48)
+/* More than a picture, and not known; a single picture has neither. */
+#define MANY     ((int64_t)1 << 51)
+#define UNKNOWN  ((int64_t)1 << 50)
+#define ADMITTED ((int64_t)1 << 52)
+
+static bool is_track(const AVStream *st, int type)
+{
+    return (int)st->codecpar->codec_type == type &&
+           !(st->disposition & AV_DISPOSITION_ATTACHED_PIC);
+}
+
+static bool is_empty(const struct track_facts *facts)
+{
+    return facts && facts->is_known && facts->n_packets == 0;
+}
+
+int64_t tracks_score(const AVFormatContext *fmt, int index, int type,
+                     const struct track_facts *facts)
+{
+    const AVStream *st = fmt->streams[index];
+    const AVCodecParameters *par = st->codecpar;
+    const struct track_facts *known = facts ? &facts[index] : NULL;
+    if (!is_track(st, type) || (known && known->gave_nothing))
+        return 0;
+    int64_t score = 1;
+    if (formats_decoder(par->codec_id) && !is_empty(known))
+        score += ADMITTED;
+    if (!known || !known->is_known)
+        score += UNKNOWN;
+    else if (known->n_packets > (type == AVMEDIA_TYPE_VIDEO ? 1 : 0))
+        score += MANY;
+    int64_t pixels = (int64_t)par->width * par->height;
+    if (pixels >= 0 && pixels <= MEDIA_PIXELS_MAX)
+        score += FITS + pixels;
+    if (st->disposition & AV_DISPOSITION_DEFAULT)
+        score += DEFAULT;
+    return score;
+}
+
+int tracks_best(const AVFormatContext *fmt, int type, const struct track_facts *facts)
+{
+    int best = -1;
+    int64_t best_score = 0;
+    for (unsigned i = 0; i < fmt->nb_streams; i++) {
+        int64_t score = tracks_score(fmt, (int)i, type, facts);
+        if (score > best_score) {
+            best = (int)i;
+            best_score = score;
+        }
+    }
+    return best;
+}
+
+unsigned tracks_count(const AVFormatContext *fmt, int type, const struct track_facts *facts)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < fmt->nb_streams; i++)
+        n += is_track(fmt->streams[i], type) && !is_empty(&facts[i]) &&
+             formats_decoder(fmt->streams[i]->codecpar->codec_id);
+    return n;
+}
+
+bool tracks_has_foreign(const AVFormatContext *fmt, int type, const struct track_facts *facts)
+{
+    for (unsigned i = 0; i < fmt->nb_streams; i++)
+        if (is_track(fmt->streams[i], type) && !is_empty(&facts[i]) &&
+            !formats_decoder(fmt->streams[i]->codecpar->codec_id))
+            return true;
+    return false;
+}

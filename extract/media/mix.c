@@ -2,8 +2,10 @@
  *
  * Cancelling. Of channels that have nothing to do with each other the powers add up; of equal ones
  * the mix has more than that, of opposite ones less: none, when they are of one level. The mix
- * counts as cancelled below a quarter of the sum (for two channels of one level: a correlation
- * under -0.75). Offsets are left out: opposite sound on one offset cancels all the same. */
+ * counts as cancelled below two thirds of the sum (two channels of one level: a correlation under
+ * -1/3). Of the shared clips no second comes under 0.91; with one channel inverted nearly all do.
+ * Offsets are left out: opposite sound on one offset cancels all the same.
+ */
 
 #include "extract/media/mix.h"
 
@@ -16,7 +18,7 @@
 #include <libavutil/samplefmt.h>
 #include <libswresample/swresample.h>
 
-#define CANCELS     0.25
+#define CANCELS     (2.0 / 3)
 #define POWER_FLOOR 1e-8 /* -80 dBFS: dither and the noise of coding silence */
 #define BLOCK       256
 #define LANES       8

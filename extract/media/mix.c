@@ -44,9 +44,9 @@ static bool weigh_plain(const AVChannelLayout *layout, struct mix *ret)
         av_channel_layout_default(&in, layout->nb_channels);
     else if (av_channel_layout_copy(&in, layout) < 0)
         return false;
-    bool known = is_plain(&in) && swr_build_matrix2(&in, &mono, M_SQRT1_2, M_SQRT1_2, 0, INT_MAX,
-                                                    0, weights, MIX_CHANNELS_MAX,
-                                                    AV_MATRIX_ENCODING_NONE, NULL) >= 0;
+    bool known = is_plain(&in) &&
+                 swr_build_matrix2(&in, &mono, M_SQRT1_2, M_SQRT1_2, 0, INT_MAX, 0, weights,
+                                   MIX_CHANNELS_MAX, AV_MATRIX_ENCODING_NONE, NULL) >= 0;
     av_channel_layout_uninit(&in);
     for (unsigned c = 0; known && c < ret->n_channels; c++)
         ret->weight[c] = (float)weights[c];

@@ -32,6 +32,9 @@
 #define FLOOR        1e-6f      /* 60 dB */
 #define SILENCE      3.1623e-4f /* -70 dBFS */
 #define ROLL_OFF     0.85f
+#define STEP_BLOCKS  6 /* 60 ms: a coder's frame on both sides of a step */
+#define OFFSET_SPAN  (SOUND_RATE_HZ / 10)
+#define OFFSET_SHARE 0.1
 #define SPECTRAL     4
 #define FRAMES_LIMIT (SOUND_RATE_HZ * SOUND_MAX_S / HOP)
 #define SHORT_LAG    3
@@ -115,16 +118,48 @@ static void sum_bands(const struct acoustic *a, float energy[BANDS])
     }
 }
 
+static float mean_of(const float *pcm, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)pcm[i];
+    return n > 0 ? (float)(sum / (double)n) : 0;
+}
+
+/* The means of tenths of a second against what moves around them. Less than that leaks into the bands
+ * under their floor, and sound without an offset is left as it is, to the bit. */
+static bool has_offset(const float *pcm, size_t n)
+{
+    double offset = 0, sound = 0;
+    for (size_t at = 0; at < n; at += OFFSET_SPAN) {
+        size_t n_block = n - at < OFFSET_SPAN ? n - at : OFFSET_SPAN;
+        float mean = mean_of(pcm + at, n_block), square = 0;
+        for (size_t i = 0; i < n_block; i++)
+            square += (pcm[at + i] - mean) * (pcm[at + i] - mean);
+        offset += (double)mean * (double)mean * (double)n_block;
+        sound += (double)square;
+    }
+    return offset > OFFSET_SHARE * sound;
+}
+
+/* The level around the window that begins at `at`: its mean over a tenth of a second. */
+static float offset_around(const float *pcm, size_t n, size_t at)
+{
+    size_t before = (OFFSET_SPAN - WINDOW) / 2;
+    size_t from = at > before ? at - before : 0;
+    return mean_of(pcm + from, n - from < OFFSET_SPAN ? n - from : OFFSET_SPAN);
+}
+
 /* One window of n_pcm <= WINDOW samples: band energies (BANDS), and the spectral scalars less the flux. */
-static void analyse_window(struct acoustic *a, const float *pcm, size_t n_pcm, float *energy,
-                           float ret[SPECTRAL])
+static void analyse_window(struct acoustic *a, const float *pcm, size_t n_pcm, float offset,
+                           float *energy, float ret[SPECTRAL])
 {
     unsigned n_crossings = 0;
     memset(a->in, 0, FFT * sizeof(float));
     for (size_t i = 0; i < n_pcm; i++)
-        a->in[i] = pcm[i] * a->window[i];
+        a->in[i] = (pcm[i] - offset) * a->window[i];
     for (size_t i = 1; i < n_pcm; i++)
-        n_crossings += (pcm[i] < 0) != (pcm[i - 1] < 0);
+        n_crossings += (pcm[i] < offset) != (pcm[i - 1] < offset);
     a->transform(a->tx, a->out, a->in, sizeof(float));
     sum_bands(a, energy);
     describe_spectrum(energy, ret);
@@ -133,15 +168,18 @@ static void analyse_window(struct acoustic *a, const float *pcm, size_t n_pcm, f
 
 static size_t analyse(struct acoustic *a, const float *pcm, size_t n_samples)
 {
+    bool offset = has_offset(pcm, n_samples);
     if (n_samples < WINDOW) {
-        analyse_window(a, pcm, n_samples, a->logmel, a->spectral);
+        float level = offset ? mean_of(pcm, n_samples) : 0;
+        analyse_window(a, pcm, n_samples, level, a->logmel, a->spectral);
         return n_samples > 0;
     }
     size_t n = (n_samples - WINDOW) / HOP + 1;
     n = n > FRAMES_LIMIT ? FRAMES_LIMIT : n;
     for (size_t i = 0; i < n; i++)
-        analyse_window(a, pcm + i * HOP, WINDOW, a->logmel + i * BANDS,
-                       a->spectral + i * SPECTRAL);
+        analyse_window(a, pcm + i * HOP, WINDOW,
+                       offset ? offset_around(pcm, n_samples, i * HOP) : 0,
+                       a->logmel + i * BANDS, a->spectral + i * SPECTRAL);
     return n;
 }
 
@@ -199,14 +237,44 @@ static void describe_rises(const struct acoustic *a, size_t n, size_t lag, float
     }
 }
 
-/* Digital silence and dither stay under it. A missing modality tells the model the truth; a
- * constant vector would not. */
-static bool is_silent(const float *pcm, size_t n)
+/* A level that stands or drifts, a thing of converters and not of the air: no sample leaves the line
+ * from the block's first to its last. */
+static bool is_line(const float *pcm)
 {
-    for (size_t i = 0; i < n; i++)
-        if (fabsf(pcm[i]) > SILENCE)
+    float slope = (pcm[HOP - 1] - pcm[0]) / (HOP - 1);
+    for (int i = 1; i < HOP - 1; i++)
+        if (fabsf(pcm[i] - pcm[0] - slope * (float)i) > SILENCE)
             return false;
     return true;
+}
+
+/* Nothing but offset, which may step: a few blocks that are no line, between levels that differ. */
+static bool is_offset(const float *pcm, size_t n)
+{
+    size_t n_blocks = n / HOP, n_run = 0;
+    float level = 0;
+    for (size_t b = 0; b < n_blocks; b++) {
+        const float *at = pcm + b * HOP;
+        if (!is_line(at)) {
+            n_run++;
+            continue;
+        }
+        if (n_run > STEP_BLOCKS || (n_run > 0 && fabsf(at[0] - level) <= SILENCE))
+            return false;
+        level = at[HOP - 1];
+        n_run = 0;
+    }
+    return n_run <= STEP_BLOCKS && (n_run == 0 || fabsf(level) > SILENCE);
+}
+
+/* Digital silence and dither stay under it, on whatever offset. A missing modality tells the model
+ * the truth; a constant vector would not. */
+static bool is_silent(const float *pcm, size_t n)
+{
+    bool quiet = true;
+    for (size_t i = 0; quiet && i < n; i++)
+        quiet = fabsf(pcm[i]) <= SILENCE;
+    return quiet || (n >= HOP && is_offset(pcm, n));
 }
 
 static int acoustic_encode(void *state, const struct encoder_input *in, float *ret_vec,

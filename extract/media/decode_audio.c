@@ -28,14 +28,14 @@
 #include <libavutil/opt.h>
 #include <libswresample/swresample.h>
 
-#define RATE_MIN_HZ    1000
-#define RATE_MAX_HZ    768000
-#define REBUILDS_MAX   64
-#define CHUNK          1024
-#define STRETCH        SOUND_RATE_HZ /* samples of the mix over which cancelling is judged */
-#define STRETCH_MIN    (STRETCH / 10)
-#define CANCELLED_MAX  256
-#define ERRORS_AT_CUT  4 /* packets after a cut that may lack what they refer to */
+#define RATE_MIN_HZ   1000
+#define RATE_MAX_HZ   768000
+#define REBUILDS_MAX  64
+#define CHUNK         1024
+#define STRETCH       SOUND_RATE_HZ /* samples of the mix over which cancelling is judged */
+#define STRETCH_MIN   (STRETCH / 10)
+#define CANCELLED_MAX 256
+#define ERRORS_AT_CUT 4 /* packets after a cut that may lack what they refer to */
 
 struct stretch {
     uint32_t from, to; /* samples of pcm */

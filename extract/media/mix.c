@@ -2,8 +2,10 @@
  *
  * Cancelling. Of channels that have nothing to do with each other the powers add up; of equal ones
  * the mix has more than that, of opposite ones less: none, when they are of one level. The mix
- * counts as cancelled below a quarter of the sum (for two channels of one level: a correlation
- * under -0.75). Offsets are left out: opposite sound on one offset cancels all the same. */
+ * counts as cancelled below two thirds of the sum (two channels of one level: a correlation under
+ * -1/3). Of the shared clips no second comes under 0.91; with one channel inverted nearly all do.
+ * Offsets are left out: opposite sound on one offset cancels all the same.
+ */
 
 #include "extract/media/mix.h"
 
@@ -16,7 +18,7 @@
 #include <libavutil/samplefmt.h>
 #include <libswresample/swresample.h>
 
-#define CANCELS     0.25
+#define CANCELS     (2.0 / 3)
 #define POWER_FLOOR 1e-8 /* -80 dBFS: dither and the noise of coding silence */
 #define BLOCK       256
 #define LANES       8
@@ -42,9 +44,9 @@ static bool weigh_plain(const AVChannelLayout *layout, struct mix *ret)
         av_channel_layout_default(&in, layout->nb_channels);
     else if (av_channel_layout_copy(&in, layout) < 0)
         return false;
-    bool known = is_plain(&in) && swr_build_matrix2(&in, &mono, M_SQRT1_2, M_SQRT1_2, 0, INT_MAX,
-                                                    0, weights, MIX_CHANNELS_MAX,
-                                                    AV_MATRIX_ENCODING_NONE, NULL) >= 0;
+    bool known = is_plain(&in) &&
+                 swr_build_matrix2(&in, &mono, M_SQRT1_2, M_SQRT1_2, 0, INT_MAX, 0, weights,
+                                   MIX_CHANNELS_MAX, AV_MATRIX_ENCODING_NONE, NULL) >= 0;
     av_channel_layout_uninit(&in);
     for (unsigned c = 0; known && c < ret->n_channels; c++)
         ret->weight[c] = (float)weights[c];
@@ -79,11 +81,16 @@ void mix_of_layout(const AVChannelLayout *layout, struct mix *ret)
         weigh_alike(layout, ret);
 }
 
-#define LOAD(type, zero, scale)                                                                \
+/* Samples that lie next to each other are worth a loop of their own: it is vectorised. */
+#define LOAD(type, real, zero, scale)                                                          \
     do {                                                                                       \
         const type *in = (const type *)(const void *)plane + first;                            \
-        for (int i = 0; i < n; i++)                                                            \
-            ret[i] = (float)(((double)in[(size_t)i * step] - (zero)) * (scale));               \
+        if (step == 1)                                                                         \
+            for (int i = 0; i < n; i++)                                                        \
+                ret[i] = (float)(((real)in[i] - (zero)) * (scale));                            \
+        else                                                                                   \
+            for (int i = 0; i < n; i++)                                                        \
+                ret[i] = (float)(((real)in[(size_t)i * step] - (zero)) * (scale));             \
     } while (0)
 
 /* One channel as floats; what is not finite or absurd is silent. */
@@ -96,22 +103,22 @@ static void load(const AVFrame *f, unsigned channel, int at, int n, float *ret)
     const uint8_t *plane = f->extended_data[planar ? channel : 0];
     switch (av_get_packed_sample_fmt(format)) {
     case AV_SAMPLE_FMT_U8:
-        LOAD(uint8_t, 128, 0x1p-7);
+        LOAD(uint8_t, float, 128, 0x1p-7f);
         break;
     case AV_SAMPLE_FMT_S16:
-        LOAD(int16_t, 0, 0x1p-15);
+        LOAD(int16_t, float, 0, 0x1p-15f);
         break;
     case AV_SAMPLE_FMT_S32:
-        LOAD(int32_t, 0, 0x1p-31);
+        LOAD(int32_t, float, 0, 0x1p-31f);
         break;
     case AV_SAMPLE_FMT_S64:
-        LOAD(int64_t, 0, 0x1p-63);
+        LOAD(int64_t, float, 0, 0x1p-63f);
         break;
     case AV_SAMPLE_FMT_FLT:
-        LOAD(float, 0, 1);
+        LOAD(float, float, 0, 1);
         break;
     case AV_SAMPLE_FMT_DBL:
-        LOAD(double, 0, 1);
+        LOAD(double, double, 0, 1);
         break;
     default:
         memset(ret, 0, (size_t)n * sizeof(*ret));

@@ -15,7 +15,7 @@ struct AVFrame;
 struct mix {
     unsigned n_channels;            /* that are heard */
     float weight[MIX_CHANNELS_MAX]; /* of each in the mix */
-    bool plain; /* libswresample mixes such a layout, by these weights */
+    bool plain;                     /* libswresample mixes such a layout, by these weights */
     bool blind; /* several channels of which it is not known where they sound: mixed alike */
 };
 

@@ -30,8 +30,9 @@ const struct reason reasons[] = {
     {"media_codec", "No stream has an admitted codec.", OF_MEDIA},
     {"media_no_frames", "There are streams, but nothing in them decodes.", OF_MEDIA},
     {"media_budget",
-     "Half of extract.cpu_seconds, or as many frames and pixels as an item may cost, "
-     "were spent before anything came out.",
+     "Half of extract.cpu_seconds, or as many frames, pixels, scans and changes of format as "
+     "an "
+     "item may cost, were spent before anything came out.",
      OF_MEDIA},
     {"no_media", "An update or a re-extraction of an item that has neither media nor text.",
      OF_EVENT},

@@ -391,9 +391,16 @@ static bool has_decoded(const struct job *j)
 static int refuse_spent(struct err *err)
 {
     return err_skip(err, "media_budget",
-                    "media: half of extract.cpu_seconds, or as many frames and pixels as an "
-                    "item may cost, were spent before anything of use came out; upload "
-                    "another rendition");
+                    "media: half of extract.cpu_seconds, or as many frames, pixels, scans and "
+                    "changes of format as an item may cost, were spent before anything of "
+                    "use came out; upload another rendition");
+}
+
+/* Rebuilt filters and scans are counted where they are met, and noted. */
+static bool is_spent(struct job *j)
+{
+    uint64_t spent = UINT64_C(1) << NOTE_CPU | UINT64_C(1) << NOTE_WORK;
+    return budget_is_spent(&j->budget) || (j->flags.notes & spent) != 0;
 }
 
 /* Of the media; err is what run_media said. ERR_SKIP becomes a row where there is a text to make it
@@ -402,8 +409,8 @@ static int judge(struct extractor *x, int status, struct err *err)
 {
     struct job *j = &x->job;
     if (status == ERR_OK && !has_decoded(j))
-        status = budget_is_spent(&j->budget) ? refuse_spent(err) : refuse(j, err);
-    else if (status == ERR_SKIP && budget_is_spent(&j->budget))
+        status = is_spent(j) ? refuse_spent(err) : refuse(j, err);
+    else if (status == ERR_SKIP && is_spent(j))
         status = refuse_spent(err); /* a header that was read to its half is no broken one */
     if (status != ERR_SKIP || !(j->mask & MODALITY_BIT(MODALITY_TEXTUAL)))
         return status;

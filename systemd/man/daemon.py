@@ -121,7 +121,8 @@ def reason_faults(root, code):
 
 def word_faults(page, root, code):
     variables = {v for text in code.values() for v in re.findall(r'getenv\("(\w+)"\)', text)}
-    journal = {name for text in code.values() for name in re.findall(r'\{"([A-Z][A-Z_]+)", ', text)}
+    journal = {name for text in code.values() if "struct log_field" in text
+               for name in re.findall(r'\{"([A-Z][A-Z_]+)", ', text)}
     service = (root / "daemon/service/service.c").read_text(encoding="utf-8")
     signals = set(re.findall(r"SIG\w+", re.search(r"signals\[\] = \{(.*?)\}", service)[1]))
     for what, words, head in (("variable", variables, "ENVIRONMENT"), ("field of the journal", journal, "LOG"),

@@ -63,6 +63,7 @@ static const char *const retained_names[METRICS_RETAINED] = {
 static struct labelled events = LABELLED(METRICS_LABELS);
 static struct labelled warnings = LABELLED(METRICS_LABELS);
 static struct labelled dead_letters = LABELLED(METRICS_LABELS);
+static struct labelled text_only = LABELLED(METRICS_LABELS);
 static struct labelled known_kinds = LABELLED(METRICS_KINDS);
 static struct labelled unknown_kinds = LABELLED(METRICS_LABELS);
 static struct histogram stages[METRICS_STAGES];
@@ -195,6 +196,11 @@ void metrics_missing_modality(int modality)
         count(&missing[modality], 1);
 }
 
+void metrics_text_only(const char *reason)
+{
+    labelled_add(&text_only, reason, strlen(reason), 1);
+}
+
 void metrics_item_flag(enum metrics_flag flag)
 {
     count(&flagged[flag], 1);
@@ -269,10 +275,18 @@ static void print_histogram(FILE *out, struct histogram *h, const char *name, co
     fprintf(out, "%s_count%s%s%s %" PRIu64 "\n", name, open, label, close, n);
 }
 
+static void expect_reasons(void)
+{
+    for (size_t i = 0; i < n_reasons; i++) {
+        labelled_add(&dead_letters, reasons[i].name, strlen(reasons[i].name), 0);
+        if (reasons[i].of_media)
+            labelled_add(&text_only, reasons[i].name, strlen(reasons[i].name), 0);
+    }
+}
+
 static void print_counters(FILE *out)
 {
-    for (size_t i = 0; i < n_reasons; i++)
-        labelled_add(&dead_letters, reasons[i].name, strlen(reasons[i].name), 0);
+    expect_reasons();
     metrics_head(out, "metammf_events_total", "counter", "Events received, by topic.");
     print_labelled(out, &events, "metammf_events_total", "topic");
     metrics_head(out, "metammf_items_total", "counter", "Video events finished, by result.");
@@ -317,6 +331,10 @@ static void print_counters(FILE *out)
     for (size_t i = 0; i < METRICS_FLAGS; i++)
         fprintf(out, "metammf_flagged_items_total{flag=\"%s\"} %" PRIu64 "\n", flag_names[i],
                 value_of(&flagged[i]));
+    metrics_head(out, "metammf_text_only_items_total", "counter",
+                 "Items stored by their text alone, because nothing came of their media, by "
+                 "reason.");
+    print_labelled(out, &text_only, "metammf_text_only_items_total", "reason");
 }
 
 int metrics_print(FILE *out)

@@ -42,6 +42,9 @@ void metrics_missing_modality(int modality);
  * metammf_flagged_items_total{flag} */
 enum metrics_flag { METRICS_PARTIAL, METRICS_DEGRADED, METRICS_CAPPED, METRICS_RETIMED };
 void metrics_item_flag(enum metrics_flag flag);
+/* Of an item that is a row of its text, because nothing came of its media:
+ * metammf_text_only_items_total{reason} */
+void metrics_text_only(const char *reason);
 /* metammf_retention_removed_total{kind}: n more were removed for good. */
 enum metrics_retained {
     METRICS_RETAINED_INTERACTIONS,

@@ -3,7 +3,9 @@
 #include "config/modality.h"
 #include "config/text.h"
 #include "daemon/base/json_field.h"
+#include "daemon/base/reasons.h"
 #include "daemon/cli/cli.h"
+#include "extract/wire/notes.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -121,10 +123,40 @@ static void print_fusion(const json_t *root)
     puts("");
 }
 
+/* "" = a note of another version. */
+static const char *what_of(const char *note)
+{
+    for (unsigned i = 0; i < NOTE_COUNT; i++)
+        if (strcmp(note_text((enum note)i)->name, note) == 0)
+            return note_text((enum note)i)->what;
+    return "";
+}
+
+static void print_notes(const json_t *flags)
+{
+    const char *reason = json_field_text(flags, "reason"), *head = "notes        ";
+    const json_t *note;
+    size_t i;
+
+    json_array_foreach(json_field(flags, "notes"), i, note)
+    {
+        const char *name = json_string_value(note);
+
+        if (!name)
+            continue;
+        print_safe(head, name);
+        printf("  %s\n", what_of(name));
+        head = "             ";
+    }
+    if (*reason == '\0')
+        return;
+    print_safe("reason       ", reason);
+    printf("  %s\n             The row is of the text alone.\n", reason_what(reason));
+}
+
 static void print_rest(const json_t *root)
 {
     const json_t *flags = json_field(root, "flags"), *row;
-    static const char *const told[] = {"partial", "degraded", "capped", "retimed"};
     size_t i;
 
     printf("\nneighbours  ");
@@ -143,10 +175,11 @@ static void print_rest(const json_t *root)
            json_field_real(flags, "duration_ms") / 1000, json_field_int(flags, "width"),
            json_field_int(flags, "height"), json_field_int(flags, "n_frames"),
            json_field_int(flags, "n_planned"), json_field_real(flags, "coverage"));
-    for (i = 0; i < sizeof(told) / sizeof(told[0]); i++)
-        if (json_is_true(json_field(flags, told[i])))
-            printf(", %s", told[i]);
+    for (i = 0; i < NOTE_FLAGS; i++)
+        if (json_is_true(json_field(flags, note_flags[i].name)))
+            printf(", %s", note_flags[i].name);
     puts("");
+    print_notes(flags);
 }
 
 int cli_explain_text(const struct json_t *root)

@@ -114,6 +114,7 @@ struct item {
     int64_t retry_us;  /* monotonic: not before */
     bool keeps_media;  /* an update of text only: features already holds the stored picture
                             and sound */
+    bool has_media_vectors; /* a re-extraction: picture or sound is stored */
     const char *flags_json; /* an update: the stored flags */
     bool is_complete;       /* an update that has what it needs of the stored row */
     struct ticket *ticket;  /* a re-extraction: an update that names nothing; one reference.

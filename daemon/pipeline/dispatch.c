@@ -183,6 +183,16 @@ static void start_ready(struct dispatch *d)
         start(d, item_list_pop(&d->ready));
 }
 
+/* No dead letter says it. */
+static void tell_text_only(const struct item *item, const struct err *why)
+{
+    if (log_limit(LOG_LEVEL_WARNING, "items of their text alone with reason", why->reason,
+                  "item %s", item->item_id))
+        log_warning("item %s (%s/%d@%lld): %s: %s: the row is of the text alone", item->item_id,
+                    item->topic, item->partition, (long long)item->offset, why->reason,
+                    why->text);
+}
+
 static void finish(struct dispatch *d, const struct pool_result *result)
 {
     assert(result->id < d->n_jobs && d->jobs[result->id]);
@@ -192,11 +202,13 @@ static void finish(struct dispatch *d, const struct pool_result *result)
 
     struct err err = result->err;
     if (err.status == ERR_OK)
-        update_adopt(item, &result->features, &err);
+        update_adopt(item, &result->features, &result->media_err, &err);
     if (err.status != ERR_OK) {
         fault(d, item, &err);
         return;
     }
+    if (result->media_err.status != ERR_OK)
+        tell_text_only(item, &result->media_err);
     item->extract_us = result->features.extract_us;
     item->extracted_us = clock_real_us();
     metrics_stage_us(METRICS_EXTRACT, item->extract_us);

@@ -51,6 +51,8 @@ static void count_flags(const struct item *item)
                         [METRICS_CAPPED] = f->capped,
                         [METRICS_RETIMED] = f->retimed};
 
+    if (f->reason[0])
+        metrics_text_only(f->reason);
     for (int i = METRICS_PARTIAL; i <= METRICS_RETIMED; i++)
         if (set[i])
             metrics_item_flag((enum metrics_flag)i);

@@ -112,13 +112,32 @@ static int keep_features(struct item *item, struct store *reader,
     return ERR_OK;
 }
 
+/* Whatever encoder they are of; a damaged one is none. */
+static int look_for_media_vectors(struct item *item, struct store *reader, struct err *err)
+{
+    static const enum modality of_media[] = {MODALITY_VISUAL, MODALITY_ACOUSTIC};
+    for (size_t i = 0; i < sizeof(of_media) / sizeof(of_media[0]); i++) {
+        char encoder_id[FEATURES_ENCODER_ID_MAX];
+        float *vec = NULL;
+        int32_t dim;
+        int status =
+            store_get_feature(reader, item->item_id, of_media[i], &vec, &dim, encoder_id, err);
+        if (status == ERR_RETRY)
+            return status;
+        item->has_media_vectors |= status == ERR_OK;
+        if (status == ERR_OK)
+            free(vec);
+    }
+    return ERR_OK;
+}
+
 /* A re-extraction: everything from the media; without any, from the text, beside the picture and
  * sound that are stored. */
 static int begin_anew(struct item *item, struct store *reader,
                       const struct encoder_identity *encoders, struct err *err)
 {
     if (item->media_uri)
-        return ERR_OK;
+        return look_for_media_vectors(item, reader, err);
     if (item->title || item->description || item->n_tags > 0)
         return keep_features(item, reader, encoders, err);
     return err_skip(err, "no_media", "item %s: neither media nor text to extract from",
@@ -174,8 +193,12 @@ int update_complete(struct item *item, struct store *reader,
     return status;
 }
 
-int update_adopt(struct item *item, const struct features *from, struct err *err)
+int update_adopt(struct item *item, const struct features *from, const struct err *media_err,
+                 struct err *err)
 {
+    if (item->has_media_vectors && media_err->status == ERR_SKIP)
+        return err_skip(err, media_err->reason, "%s; the stored features stay",
+                        media_err->text);
     if (item->keeps_media) {
         struct features *f = item->features;
         f->mask &= ~MODALITY_BIT(MODALITY_TEXTUAL);

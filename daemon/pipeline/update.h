@@ -19,7 +19,9 @@ int update_complete(struct item *item, struct store *reader,
                     const struct encoder_identity *encoders, struct err *err);
 
 /* The worker's features become the item's; for an update of text only, its text beside the stored
- * rest. ERR_RETRY when memory is out. */
-int update_adopt(struct item *item, const struct features *from, struct err *err);
+ * rest. media_err: of the result they came with. ERR_RETRY when memory is out. ERR_SKIP for a
+ * re-extraction whose media gives nothing any more: what is stored of it must not be lost to that. */
+int update_adopt(struct item *item, const struct features *from, const struct err *media_err,
+                 struct err *err);
 
 #endif

@@ -96,6 +96,8 @@ static struct track *add_track(struct maker *m, const AVCodec *codec)
     }
     t->ctx->thread_count = 1;
     t->ctx->flags |= AV_CODEC_FLAG_BITEXACT;
+    if (codec->capabilities & AV_CODEC_CAP_EXPERIMENTAL)
+        t->ctx->strict_std_compliance = FF_COMPLIANCE_EXPERIMENTAL;
     if (m->fmt->oformat->flags & AVFMT_GLOBALHEADER)
         t->ctx->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
     return t;
@@ -215,7 +217,8 @@ static int open_audio(struct maker *m, unsigned scene, bool is_default)
     bool opus = codec->id == AV_CODEC_ID_OPUS;
     bool amr = codec->id == AV_CODEC_ID_AMR_NB;
     t->scene = scene;
-    t->ctx->sample_rate = opus ? 48000 : amr ? 8000 : 44100;
+    bool disc = codec->id == AV_CODEC_ID_PCM_BLURAY || codec->id == AV_CODEC_ID_PCM_DVD;
+    t->ctx->sample_rate = opus || disc ? 48000 : amr ? 8000 : 44100;
     t->ctx->sample_fmt = (enum AVSampleFormat)compat_sample_format(codec);
     if (t->ctx->sample_fmt == AV_SAMPLE_FMT_NONE)
         t->ctx->sample_fmt = AV_SAMPLE_FMT_S16;
@@ -295,6 +298,14 @@ static void put_sample(const AVFrame *f, int i, float v)
     case AV_SAMPLE_FMT_S32:
     case AV_SAMPLE_FMT_S32P:
         ((int32_t *)(void *)f->data[0])[i] = (int32_t)(v * 2000000000.0f);
+        break;
+    case AV_SAMPLE_FMT_DBL:
+    case AV_SAMPLE_FMT_DBLP:
+        ((double *)(void *)f->data[0])[i] = (double)v;
+        break;
+    case AV_SAMPLE_FMT_S64:
+    case AV_SAMPLE_FMT_S64P:
+        ((int64_t *)(void *)f->data[0])[i] = (int64_t)(v * 9e18f);
         break;
     default:
         f->data[0][i] = (uint8_t)(128 + (int)(v * 100));

@@ -99,3 +99,22 @@ int compat_sample_format(const AVCodec *codec)
 #endif
     return formats ? formats[0] : AV_SAMPLE_FMT_NONE;
 }
+
+/* FFmpeg 7 gives each tile as a stream of its own, and puts none together. */
+bool compat_is_tile(const AVFormatContext *fmt, int index)
+{
+#if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(61, 1, 100) /* FFmpeg 7.0 */
+    for (unsigned i = 0; i < fmt->nb_stream_groups; i++) {
+        const AVStreamGroup *g = fmt->stream_groups[i];
+        if (g->type != AV_STREAM_GROUP_PARAMS_TILE_GRID || g->nb_streams < 2)
+            continue;
+        for (unsigned k = 0; k < g->nb_streams; k++)
+            if (g->streams[k]->index == index)
+                return true;
+    }
+#else
+    (void)fmt;
+    (void)index;
+#endif
+    return false;
+}

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct AVCodec;
+struct AVFormatContext;
 struct AVFrame;
 struct AVPacket;
 struct AVStream;
@@ -22,6 +23,8 @@ uint8_t *compat_new_side_data(struct AVStream *st, int type, size_t bytes);
 /* Names the samples of AAC in an MP4 that are not to be heard, in its first packet: the encoder's
  * priming, or what an edit list cuts off. -1 = out of memory. */
 int compat_mark_priming(struct AVPacket *first, const struct AVStream *st);
+/* The stream is one tile of a picture (a phone's HEIC), not a picture. */
+bool compat_is_tile(const struct AVFormatContext *fmt, int index);
 /* Whether the decoder calls the picture a key, or intra-coded. */
 bool compat_is_key(const struct AVFrame *frame);
 /* The first AVSampleFormat that an encoder takes, AV_SAMPLE_FMT_NONE when it names none. */

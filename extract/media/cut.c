@@ -59,12 +59,10 @@ static bool is_beyond(const struct file *f, int64_t offset, uint64_t n)
     return offset > f->size || n > (uint64_t)(f->size - offset);
 }
 
-static bool is_box(const uint8_t type[4])
+/* type is one of known: words of four letters, with a space after each. */
+static bool is_among(const char *known, const uint8_t type[4])
 {
-    static const char known[] =
-        "ftyp moov mdat moof free skip wide sidx mfra meta uuid udta styp "
-        "emsg prft pdin ssix pnot PICT";
-    for (size_t i = 0; i + 4 < sizeof(known); i += 5)
+    for (size_t n = strlen(known), i = 0; i + 4 < n; i += 5)
         if (memcmp(known + i, type, 4) == 0)
             return true;
     return false;
@@ -73,11 +71,13 @@ static bool is_box(const uint8_t type[4])
 /* The last box reaches beyond the end. Of fragments, one that is missing wholly is not missed. */
 static bool mov_is_short(const struct file *f)
 {
+    static const char known[] = "ftyp moov mdat moof free skip wide sidx mfra meta uuid udta "
+                                "styp emsg prft pdin ssix pnot PICT ";
     int64_t at = 0;
     uint8_t head[16];
     for (unsigned i = 0; i < PARTS_MAX; i++) {
         size_t n = peek(f, at, head, sizeof(head));
-        if (n < 8 || !is_box(head + 4))
+        if (n < 8 || !is_among(known, head + 4))
             return false;
         uint64_t bytes = big_endian(head, 4);
         if (bytes == 0)
@@ -296,11 +296,13 @@ static bool au_is_short(const struct file *f)
 /* Chunks of CAF: 4 bytes of type, 8 of length; −1: to the end. */
 static bool caf_is_short(const struct file *f)
 {
+    static const char known[] = "desc data pakt kuki chan info free mark uuid strg umid ovvw "
+                                "peak edct midi inst regn ";
     int64_t at = 8;
     uint8_t head[12];
     for (unsigned i = 0; i < 1000 && peek(f, at, head, sizeof(head)) == sizeof(head); i++) {
         uint64_t bytes = big_endian(head + 4, 8);
-        if (bytes > INT64_MAX)
+        if (bytes > INT64_MAX || !is_among(known, head))
             return false;
         if (is_beyond(f, at + 12, bytes))
             return true;

@@ -314,7 +314,9 @@ static void judge_entry(struct run *r, uint32_t index)
     if (index == r->start) {
         r->entered = true;
         r->is_false = !key && r->packets[index].key;
-        r->packets[index].proven = !r->is_false;
+        r->packets[index].proven = key;
+        if (!key && !r->is_h264) /* there is no key at all: references are made up */
+            note_damage(r, index);
     } else if (r->is_h264) {
         r->entered = true;
     } else if (!r->entered && r->packets[index].pts_us > r->packets[r->start].pts_us) {

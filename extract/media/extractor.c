@@ -20,6 +20,7 @@
 #include "extract/media/media.h"
 #include "extract/media/pictures.h"
 #include "extract/wire/notes.h"
+#include "extract/wire/protocol.h"
 
 #include <math.h>
 #include <signal.h>
@@ -97,7 +98,7 @@ int extractor_new(const struct extractor_options *options, struct extractor **re
     if (status == ERR_OK) {
         warm_up_time();
         av_log_set_level(AV_LOG_QUIET); /* hostile files would fill the log */
-        status = media_warm_up(err);
+        status = formats_warm_up(err);
     }
     if (status != ERR_OK) {
         extractor_free(x);
@@ -256,11 +257,15 @@ static int refuse(const struct job *j, struct err *err)
                     j->pictures.report.n_errors + j->sound.n_errors);
 }
 
+/* A letter that protocol.c would not take becomes '_'. */
 static void copy_name(char dst[16], const char *src)
 {
     size_t n = strnlen(src, 15);
     memcpy(dst, src, n);
-    dst[n] = '\0';
+    memset(dst + n, 0, 16 - n);
+    for (size_t i = strspn(dst, PROTOCOL_NAME_LETTERS); i < n;
+         i += 1 + strspn(dst + i + 1, PROTOCOL_NAME_LETTERS))
+        dst[i] = '_';
 }
 
 static uint16_t clamp_u16(int64_t v)

@@ -22,8 +22,8 @@
  *   media_codec      no stream of an admitted codec
  *   media_no_frames  streams there are, but nothing in them decodes
  *   media_budget     the budget (budget.h) was spent before anything came out
- * Where the text has signal the item is a row of its text and the word is flags.reason; else it is
- * ERR_SKIP with that reason. ERR_RETRY: the descriptor cannot be read (EIO), or memory is out. A
+ * Where the text has signal the item is a row of its text: ERR_OK, the word is flags.reason, and *err
+ * says the rest. Else it is ERR_SKIP with that reason. ERR_RETRY: the descriptor cannot be read (EIO), or memory is out. A
  * missing modality is a cleared mask bit and never an error.
  *
  * Example: extractor_run(ex, fd, &(struct features_text){.title = "cat"}, &f, &err) on a clip

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include <libavcodec/avcodec.h>
 #include <libavutil/avutil.h>
@@ -125,12 +126,21 @@ const AVCodec *formats_decoder(int codec_id)
     return NULL;
 }
 
-bool formats_row(size_t i, const AVCodec **ret_codec)
+int formats_warm_up(struct err *err)
 {
-    if (i >= N_CODECS)
-        return false;
-    *ret_codec = avcodec_find_decoder_by_name(codec_table[i].decoder);
-    return true;
+    for (size_t i = 0; i < N_CODECS; i++) {
+        const AVCodec *codec = formats_decoder(codec_table[i].id);
+        if (!codec)
+            continue;
+        AVCodecContext *ctx = avcodec_alloc_context3(codec);
+        if (!ctx)
+            return err_oom(err, "media: warm up");
+        ctx->thread_count = 1;
+        /* Many codecs refuse to open without parameters; their tables are built by then. */
+        (void)avcodec_open2(ctx, codec, NULL);
+        avcodec_free_context(&ctx);
+    }
+    return ERR_OK;
 }
 
 bool formats_is_still(const char *container)
@@ -255,34 +265,57 @@ static bool is_zero(const uint8_t *head, size_t n)
     return n > 0;
 }
 
-bool formats_name(const uint8_t *head, size_t n_head, size_t n_text, char *ret_text)
+static const char *name_of(const uint8_t *head, size_t n_head, bool *ret_missing)
 {
-    const char *name = NULL;
-    bool missing = false;
-    if (formats_is_animated_webp(head, n_head)) {
-        name = "an animated WebP picture";
-        missing = true;
-    } else if (is_html(head, n_head)) {
-        name = "an HTML page, perhaps an error page saved as a clip";
-    } else if (is_json_or_xml(head, n_head)) {
-        name = "XML or JSON, perhaps an error message saved as a clip";
-    } else if (is_zero(head, n_head)) {
-        name = "nothing but zero bytes, an upload that was not finished";
-    }
-    for (size_t i = 0; !name && i < sizeof(signs) / sizeof(signs[0]); i++) {
+    *ret_missing = formats_is_animated_webp(head, n_head);
+    if (*ret_missing)
+        return "an animated WebP picture";
+    if (is_html(head, n_head))
+        return "an HTML page, perhaps an error page saved as a clip";
+    if (is_json_or_xml(head, n_head))
+        return "XML or JSON, perhaps an error message saved as a clip";
+    if (is_zero(head, n_head))
+        return "nothing but zero bytes, an upload that was not finished";
+    for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++) {
         const struct sign *s = &signs[i];
+        *ret_missing = s->missing;
         if ((size_t)s->at + s->n_bytes <= n_head &&
-            memcmp(head + s->at, s->bytes, s->n_bytes) == 0) {
-            name = s->name;
-            missing = s->missing;
-        }
+            memcmp(head + s->at, s->bytes, s->n_bytes) == 0)
+            return s->name;
     }
+    return NULL;
+}
+
+int formats_refuse(const uint8_t *head, size_t n_head, int64_t size_bytes, const char *why,
+                   struct err *err)
+{
+    bool missing;
+    const char *name = name_of(head, n_head, &missing);
     if (!name)
-        return false;
-    if (missing)
-        (void)snprintf(ret_text, n_text, "%s, which this FFmpeg (%s) cannot read", name,
-                       av_version_info());
-    else
-        (void)snprintf(ret_text, n_text, "%s", name);
-    return true;
+        return err_skip(err, "media",
+                        "media: open (%lld bytes): %s; not a whole file of an admitted "
+                        "container, see docs/extraction.md, Formats",
+                        (long long)size_bytes, why);
+    if (!missing)
+        return err_skip(err, "media",
+                        "media: open (%lld bytes): this is %s; upload a whole file of an "
+                        "admitted format, see docs/extraction.md, Formats",
+                        (long long)size_bytes, name);
+    return err_skip(err, "media",
+                    "media: open (%lld bytes): this is %s, which this FFmpeg (%s) cannot read; "
+                    "upload an admitted format, see docs/extraction.md, Formats",
+                    (long long)size_bytes, name, av_version_info());
+}
+
+int64_t formats_tag_bytes(int fd, int64_t size_bytes)
+{
+    int64_t at = 0;
+    uint8_t p[10];
+    while (at < size_bytes && pread(fd, p, sizeof(p), at) == (ssize_t)sizeof(p)) {
+        if (memcmp(p, "ID3", 3) != 0 || p[3] == 0xff || p[4] == 0xff ||
+            ((p[6] | p[7] | p[8] | p[9]) & 0x80))
+            return at;
+        at += 10 + (p[6] << 21 | p[7] << 14 | p[8] << 7 | p[9]) + (p[5] & 0x10 ? 10 : 0);
+    }
+    return 0;
 }

@@ -5,6 +5,8 @@
  * admitted is what phones, cameras, recorders and sites write and FFmpeg keeps well; each name more
  * is a name more that a hostile file can choose. */
 
+#include "config/err.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,16 +22,20 @@ const char *formats_containers(void);
 /* The admitted decoder of an AVCodecID; NULL = not admitted, or not in this FFmpeg. Each is named,
  * so that an installed library with a decoder of its own changes nothing. */
 const struct AVCodec *formats_decoder(int codec_id);
-/* Row i of the table, for whoever wants all; NULL in *ret_codec when this FFmpeg lacks it. */
-bool formats_row(size_t i, const struct AVCodec **ret_codec);
+/* Opens and closes every decoder once, so that no table is built after the seccomp filter. */
+int formats_warm_up(struct err *err);
 /* A demuxer of single pictures: what follows the first (a phone's preview, its gain map) is none. */
 bool formats_is_still(const char *container);
 /* FFmpeg's name of a codec, or its four letters where FFmpeg has no name ("apac"). */
 void formats_codec_name(const struct AVCodecParameters *par, char ret_name[16]);
-/* What a file that cannot be used is, by its first bytes, as a part of a sentence: "animated WebP,
- * which this FFmpeg (5.1.9) cannot read". false = no idea. */
-bool formats_name(const uint8_t *head, size_t n_head, size_t n_text, char *ret_text);
+/* ERR_SKIP `media`, and what the file is by its first bytes: "this is an animated WebP picture, which
+ * this FFmpeg (5.1.9) cannot read"; where that is not known, why FFmpeg did not open it. */
+int formats_refuse(const uint8_t *head, size_t n_head, int64_t size_bytes, const char *why,
+                   struct err *err);
 /* Its demuxer opens it, and its decoder cannot read it. */
 bool formats_is_animated_webp(const uint8_t *head, size_t n_head);
+/* The ID3 tags in front of a file, titles and covers, of which nothing is used: FFmpeg's time for
+ * them grows with the square of their number. 0 = there are none, or nothing behind them. */
+int64_t formats_tag_bytes(int fd, int64_t size_bytes);
 
 #endif

@@ -48,6 +48,7 @@ struct handle {
     struct media_options options;
     struct budget *budget;
     int fd;
+    int64_t start; /* of what FFmpeg sees: behind ID3 tags */
     int64_t position, size_bytes, read_bytes;
     bool io_failed, read_capped;
     int64_t read_bytes_before; /* this reading */
@@ -78,7 +79,7 @@ static int read_cb(void *opaque, uint8_t *buf, int bytes)
     }
     ssize_t n;
     do
-        n = pread(h->fd, buf, (size_t)bytes, h->position);
+        n = pread(h->fd, buf, (size_t)bytes, h->start + h->position);
     while (n < 0 && errno == EINTR);
     if (n < 0) {
         h->io_failed = true;
@@ -96,14 +97,14 @@ static int64_t seek_cb(void *opaque, int64_t offset, int whence)
     struct handle *h = opaque;
     switch (whence & ~AVSEEK_FORCE) {
     case AVSEEK_SIZE:
-        return h->size_bytes;
+        return h->size_bytes - h->start;
     case SEEK_SET:
         break;
     case SEEK_CUR:
         offset += h->position;
         break;
     case SEEK_END:
-        offset += h->size_bytes;
+        offset += h->size_bytes - h->start;
         break;
     default:
         return AVERROR(EINVAL);
@@ -152,6 +153,7 @@ static int check_file(struct handle *h, struct err *err)
                         "media.max_bytes or upload a smaller rendition",
                         (long long)st.st_size, (long long)bytes_max);
     h->size_bytes = st.st_size;
+    h->start = formats_tag_bytes(h->fd, h->size_bytes);
     return ERR_OK;
 }
 
@@ -159,26 +161,17 @@ static size_t read_head(const struct handle *h, uint8_t head[FORMATS_HEAD_BYTES]
 {
     ssize_t n;
     do
-        n = pread(h->fd, head, FORMATS_HEAD_BYTES, 0);
+        n = pread(h->fd, head, FORMATS_HEAD_BYTES, h->start);
     while (n < 0 && errno == EINTR);
     return n < 0 ? 0 : (size_t)n;
 }
 
-/* By its first bytes, and how FFmpeg would take it where it is not admitted. */
-static int not_admitted(const struct handle *h, const char *why, struct err *err)
+static void close_format(struct handle *h)
 {
-    uint8_t head[FORMATS_HEAD_BYTES + AVPROBE_PADDING_SIZE] = {0};
-    char name[160] = "";
-    size_t n = read_head(h, head);
-    if (formats_name(head, n, sizeof(name), name))
-        return err_skip(err, "media",
-                        "media: open (%lld bytes): this is %s; upload an admitted format, see "
-                        "docs/extraction.md, Formats",
-                        (long long)h->size_bytes, name);
-    return err_skip(err, "media",
-                    "media: open (%lld bytes): %s; not a whole file of an admitted container, "
-                    "see docs/extraction.md, Formats",
-                    (long long)h->size_bytes, why);
+    avformat_close_input(&h->fmt);
+    if (h->io)
+        av_freep(&h->io->buffer);
+    avio_context_free(&h->io);
 }
 
 static int open_with(struct handle *h, int streams_max);
@@ -186,8 +179,8 @@ static int open_with(struct handle *h, int streams_max);
 /* FFmpeg has one word for two causes. */
 static int streams_or_memory(struct handle *h, struct err *err)
 {
+    close_format(h);
     int ret = open_with(h, STREAMS_TRIED);
-    avformat_close_input(&h->fmt);
     if (ret != AVERROR(ENOMEM))
         return err_skip(err, "media",
                         "media: header: more than %d streams; remux the clip with those that "
@@ -215,7 +208,8 @@ static int open_error(struct handle *h, int code, struct err *err)
                         HEADER_BYTES_MAX);
     if (code == AVERROR(ENOMEM))
         return streams_or_memory(h, err);
-    return not_admitted(h, text, err);
+    uint8_t head[FORMATS_HEAD_BYTES];
+    return formats_refuse(head, read_head(h, head), h->size_bytes, text, err);
 }
 
 /* avformat_find_stream_info does not follow here, as it does in most programs: it decodes with
@@ -242,18 +236,14 @@ static int open_with(struct handle *h, int streams_max)
     h->fmt->format_whitelist = av_strdup(formats_containers());
     if (!h->fmt->protocol_whitelist || !h->fmt->format_whitelist)
         return AVERROR(ENOMEM);
+    /* Of a JPEG that has another behind it FFmpeg guesses this or that by its length. */
+    uint8_t head[FORMATS_HEAD_BYTES];
+    bool is_jpeg = read_head(h, head) > 3 && memcmp(head, "\xff\xd8\xff", 3) == 0;
+    const AVInputFormat *known = is_jpeg ? av_find_input_format("jpeg_pipe") : NULL;
     h->is_opening = true;
-    int ret = avformat_open_input(&h->fmt, NULL, NULL, NULL); /* frees fmt on failure */
+    int ret = avformat_open_input(&h->fmt, NULL, known, NULL); /* frees fmt on failure */
     h->is_opening = false;
     return ret;
-}
-
-static void close_format(struct handle *h)
-{
-    avformat_close_input(&h->fmt);
-    if (h->io)
-        av_freep(&h->io->buffer);
-    avio_context_free(&h->io);
 }
 
 static int open_format(struct handle *h, struct err *err)
@@ -266,9 +256,11 @@ static int open_format(struct handle *h, struct err *err)
     if (length >= sizeof(h->pub.container))
         length = sizeof(h->pub.container) - 1;
     memcpy(h->pub.container, name, length);
+    h->pub.partial |= h->header_capped;
     uint8_t head[FORMATS_HEAD_BYTES];
-    if (formats_is_animated_webp(head, read_head(h, head)))
-        return not_admitted(h, "", err);
+    size_t n = read_head(h, head);
+    if (formats_is_animated_webp(head, n)) /* opens, and does not decode */
+        return formats_refuse(head, n, h->size_bytes, "", err);
     return ERR_OK;
 }
 
@@ -372,7 +364,7 @@ static bool index_is_cut(const struct handle *h, AVStream *st)
     int n = avformat_index_get_entries_count(st);
     for (int i = 0; i < n; i++) {
         const AVIndexEntry *e = avformat_index_get_entry(st, i);
-        if (e && e->pos + e->size > h->size_bytes)
+        if (e && h->start + e->pos + e->size > h->size_bytes)
             return true;
     }
     return false;
@@ -621,21 +613,4 @@ void media_free(struct media *m)
     av_freep(&h->packets);
     close_format(h);
     free(h);
-}
-
-int media_warm_up(struct err *err)
-{
-    const AVCodec *codec;
-    for (size_t i = 0; formats_row(i, &codec); i++) {
-        if (!codec)
-            continue;
-        AVCodecContext *ctx = avcodec_alloc_context3(codec);
-        if (!ctx)
-            return err_oom(err, "media: warm up");
-        ctx->thread_count = 1;
-        /* Many codecs refuse to open without parameters; their tables are built by then. */
-        (void)avcodec_open2(ctx, codec, NULL);
-        avcodec_free_context(&ctx);
-    }
-    return ERR_OK;
 }

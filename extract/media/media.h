@@ -79,7 +79,5 @@ int media_demux(int fd, const struct media_options *options, struct budget *budg
  * track is as it was. Else it is another, and what was made of the one before is void. */
 int media_try_next(struct media *m, bool picture, bool *ret_changed, struct err *err);
 void media_free(struct media *m); /* takes NULL */
-/* Opens and closes everything once, so that no table is built after the seccomp filter. */
-int media_warm_up(struct err *err);
 
 #endif

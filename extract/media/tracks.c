@@ -1,5 +1,6 @@
 #include "extract/media/tracks.h"
 
+#include "extract/media/compat.h"
 #include "extract/media/formats.h"
 #include "extract/media/media.h"
 
@@ -31,7 +32,7 @@ int64_t tracks_score(const AVFormatContext *fmt, int index, int type,
     const AVStream *st = fmt->streams[index];
     const AVCodecParameters *par = st->codecpar;
     const struct track_facts *known = facts ? &facts[index] : NULL;
-    if (!is_track(st, type) || (known && known->gave_nothing))
+    if (!is_track(st, type) || compat_is_tile(fmt, index) || (known && known->gave_nothing))
         return 0;
     int64_t score = 1;
     if (formats_decoder(par->codec_id) && !is_empty(known))
@@ -67,6 +68,7 @@ unsigned tracks_count(const AVFormatContext *fmt, int type, const struct track_f
     unsigned n = 0;
     for (unsigned i = 0; i < fmt->nb_streams; i++)
         n += is_track(fmt->streams[i], type) && !is_empty(&facts[i]) &&
+             !compat_is_tile(fmt, (int)i) &&
              formats_decoder(fmt->streams[i]->codecpar->codec_id);
     return n;
 }
@@ -75,7 +77,8 @@ bool tracks_has_foreign(const AVFormatContext *fmt, int type, const struct track
 {
     for (unsigned i = 0; i < fmt->nb_streams; i++)
         if (is_track(fmt->streams[i], type) && !is_empty(&facts[i]) &&
-            !formats_decoder(fmt->streams[i]->codecpar->codec_id))
+            (compat_is_tile(fmt, (int)i) ||
+             !formats_decoder(fmt->streams[i]->codecpar->codec_id)))
             return true;
     return false;
 }

@@ -25,7 +25,8 @@ int tracks_best(const struct AVFormatContext *fmt, int type,
 /* Admitted streams of a type with packets, or not yet read; cover art apart. */
 unsigned tracks_count(const struct AVFormatContext *fmt, int type,
                       const struct track_facts *facts);
-/* There is a stream of a codec that is not admitted, and it is not known to be empty. */
+/* There is a stream of a codec that is not admitted, or a picture in tiles (HEIC), and it is not
+ * known to be empty. */
 bool tracks_has_foreign(const struct AVFormatContext *fmt, int type,
                         const struct track_facts *facts);
 

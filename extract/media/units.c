@@ -1,5 +1,10 @@
 /* units.h, by FFmpeg's parsers, which read headers only.
  *
+ * AVI, ASF and raw streams tell when a picture is decoded, not when it is shown. Where pictures are
+ * shown in another order although times only rise, the same times are given out in the order of
+ * showing: H.264 and HEVC count it (POC); in MPEG-1, 2 and 4 a picture that is no B picture is shown after
+ * the B pictures that follow it.
+ *
  * A parser remembers what the packet before it was; each answer is cleared before the next packet,
  * so that what is not understood says nothing. H.264 calls a recovery point a key, also one after
  * which many pictures pass before the first is whole: decode_video.c finds that out. */
@@ -8,6 +13,7 @@
 
 #include "extract/media/media.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <libavcodec/avcodec.h>
@@ -124,7 +130,91 @@ static int join(struct media_packet *first, struct media_packet *second)
     return ERR_OK;
 }
 
-static int settle_packets(struct media_track *t, struct asker *a)
+/* A packet's place in the order of showing. */
+struct place {
+    int64_t period; /* pictures of one are shown before those of the next */
+    int64_t order;
+    uint32_t packet;
+    bool is_b;
+};
+
+static bool counts_order(enum AVCodecID id)
+{
+    return id == AV_CODEC_ID_H264 || id == AV_CODEC_ID_HEVC;
+}
+
+static bool has_b_pictures(enum AVCodecID id)
+{
+    return id == AV_CODEC_ID_MPEG4 || id == AV_CODEC_ID_MPEG2VIDEO ||
+           id == AV_CODEC_ID_MPEG1VIDEO;
+}
+
+static void find_place(struct place *places, uint32_t n, const struct media_packet *p,
+                       const struct media_track *t, const AVCodecParserContext *said)
+{
+    struct place *x = &places[n];
+    *x = (struct place){.packet = n, .order = n};
+    x->period = n > 0 ? places[n - 1].period : 0;
+    x->is_b = said->pict_type == AV_PICTURE_TYPE_B;
+    if (counts_order(t->par->codec_id))
+        x->order = said->output_picture_number;
+    if (p->cut || (counts_order(t->par->codec_id) && said->key_frame > 0 && x->order == 0))
+        x->period++;
+}
+
+static int compare_places(const void *a, const void *b)
+{
+    const struct place *x = a, *y = b;
+    if (x->period != y->period)
+        return x->period < y->period ? -1 : 1;
+    if (x->order != y->order)
+        return x->order < y->order ? -1 : 1;
+    return (x->packet > y->packet) - (x->packet < y->packet);
+}
+
+/* Pictures others refer to change places with the B pictures behind them. */
+static void delay_references(struct place *places, uint32_t n)
+{
+    int64_t next = n;
+    for (uint32_t i = n; i-- > 0;) {
+        if (places[i].is_b)
+            continue;
+        places[i].order = next;
+        next = i;
+    }
+}
+
+static bool times_only_rise(const struct media_track *t)
+{
+    for (uint32_t i = 0; i < t->n_packets; i++) {
+        int64_t at_us = t->packets[i].pts_us;
+        if (at_us == MEDIA_NO_PTS || (i > 0 && at_us < t->packets[i - 1].pts_us))
+            return false;
+    }
+    return true;
+}
+
+/* Gives the times out in the order of showing. places: (t->n_packets), sorted on return. */
+static int settle_times(struct media_track *t, struct place *places)
+{
+    uint32_t n = t->n_packets;
+    if (!times_only_rise(t))
+        return ERR_OK;
+    if (has_b_pictures(t->par->codec_id))
+        delay_references(places, n);
+    qsort(places, n, sizeof(*places), compare_places);
+    int64_t *times = malloc((n ? n : 1) * sizeof(*times));
+    if (!times)
+        return ERR_RETRY;
+    for (uint32_t i = 0; i < n; i++)
+        times[i] = t->packets[i].pts_us;
+    for (uint32_t i = 0; i < n; i++)
+        t->packets[places[i].packet].pts_us = times[i];
+    free(times);
+    return ERR_OK;
+}
+
+static int settle_packets(struct media_track *t, struct asker *a, struct place *places)
 {
     enum AVPictureStructure open_field = AV_PICTURE_STRUCTURE_UNKNOWN; /* of the last kept */
     uint32_t n = 0;
@@ -140,6 +230,7 @@ static int settle_packets(struct media_track *t, struct asker *a)
             continue;
         }
         settle_key(t, &p, a->parser);
+        find_place(places, n, &p, t, a->parser);
         t->packets[i].av = NULL;
         t->packets[n++] = p;
         open_field = is;
@@ -177,8 +268,15 @@ int units_settle(struct media_track *t, struct err *err)
         return ERR_OK;
     struct asker a = {0};
     int status = open_asker(&a, t, NULL, 0);
+    struct place *places = calloc(t->n_packets, sizeof(*places));
+    if (!places)
+        status = ERR_RETRY;
     if (status == ERR_OK && a.parser)
-        status = settle_packets(t, &a);
+        status = settle_packets(t, &a, places);
+    bool ordered = counts_order(t->par->codec_id) || has_b_pictures(t->par->codec_id);
+    if (status == ERR_OK && a.parser && ordered)
+        status = settle_times(t, places);
+    free(places);
     close_asker(&a);
     return status == ERR_OK ? ERR_OK : err_oom(err, "packets of the picture");
 }

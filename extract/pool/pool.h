@@ -48,8 +48,9 @@ struct pool_result {
     uint64_t id;
     struct err err;           /* ERR_OK; ERR_SKIP with reason (docs/extraction.md); ERR_RETRY */
     struct features features; /* when ERR_OK */
-    /* ERR_SKIP when the media cost its workers and the features are of the text alone: why, as it
-     * would be for an item without text. flags.reason is its word. */
+    /* ERR_SKIP when nothing came of the media and the features are of the text alone: why, as it
+     * would be for an item without text. flags.reason is its word; one that begins with worker_ is
+     * the pool's own, for a media that cost its workers. */
     struct err media_err;
     int64_t wait_us; /* from submit to reply, as the daemon sees it */
 };

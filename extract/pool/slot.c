@@ -55,10 +55,10 @@ static void judge_text(struct slot_job *j)
     bool has_row =
         j->err.status == ERR_OK && (j->features.mask & MODALITY_BIT(MODALITY_TEXTUAL)) != 0;
     if (has_row) {
-        memcpy(j->features.flags.reason, j->lost.reason, ERR_REASON_BYTES);
+        memcpy(j->features.flags.reason, j->media_err.reason, ERR_REASON_BYTES);
         j->features.flags.degraded = true;
     } else if (j->err.status != ERR_RETRY) {
-        j->err = j->lost;
+        j->err = j->media_err;
     }
 }
 
@@ -68,11 +68,11 @@ static void give_up_media(struct slot *s, int64_t now_us)
     struct slot_job *j = &s->job;
     if (j->media_fd < 0 || !j->has_text) {
         if (j->lost_media)
-            j->err = j->lost;
+            j->err = j->media_err;
         job_finish(s, now_us);
         return;
     }
-    j->lost = j->err;
+    j->media_err = j->err;
     err_clear(&j->err);
     j->lost_media = true;
     j->n_deaths = 0;
@@ -87,7 +87,7 @@ void slot_take(struct slot *s, struct pool_result *ret_result)
     ret_result->id = s->job.id;
     ret_result->err = s->job.err;
     ret_result->wait_us = s->job.finished_us - s->job.submitted_us;
-    ret_result->media_err = s->job.lost;
+    ret_result->media_err = s->job.media_err;
     if (s->job.err.status == ERR_OK)
         ret_result->features = s->job.features;
     s->job.held = s->job.finished = false;
@@ -104,29 +104,26 @@ static int64_t cpu_us_of(const struct slot *s)
     return (int64_t)used.tv_sec * 1000000 + used.tv_nsec / 1000;
 }
 
-/* When SIGXCPU is due in a job: the extractor itself ends it a little earlier (protocol.h). */
+/* When a job's worker gets SIGXCPU: the extractor itself ends it a little earlier (protocol.h). */
 static int64_t signal_us(const struct pool_options *o)
 {
-    return o->cpu_seconds * 487500;
+    return o->cpu_seconds * 500000;
 }
 
-/* When a worker is killed that has not ended by the signal, which comes up to 1 s after it is due. */
 static int64_t kill_us(const struct pool_options *o)
 {
-    int64_t us = o->cpu_seconds * 1000000, least_us = signal_us(o) + 1500000;
-    return us > least_us ? us : least_us;
+    return o->cpu_seconds * 1000000;
 }
 
-/* RLIMIT_CPU counts the process's whole life, in seconds: what it has used, plus what is left for the
- * job, rounded up by less than 1 s. */
+/* The kernel's own limit, for a daemon that does not come to look: it counts the process's whole life
+ * in seconds, and by ticks, which on a busy machine are a sixth off. */
 static bool allow_cpu(struct slot *s, const struct pool_options *o)
 {
     struct rlimit limit;
     s->cpu_begin_us = cpu_us_of(s);
     if (s->cpu_begin_us < 0 || prlimit(s->worker.pid, RLIMIT_CPU, NULL, &limit) != 0)
         return false;
-    int64_t end_us = s->cpu_begin_us + signal_us(o) - s->job.cpu_us;
-    limit.rlim_cur = (rlim_t)((end_us + 999999) / 1000000);
+    limit.rlim_cur = (rlim_t)(s->cpu_begin_us / 1000000 + 1 + o->cpu_seconds);
     if (limit.rlim_cur > limit.rlim_max)
         limit.rlim_cur = limit.rlim_max;
     return prlimit(s->worker.pid, RLIMIT_CPU, &limit, NULL) == 0;
@@ -414,7 +411,8 @@ static void begin(struct slot *s, struct slot_context *c, int64_t now_us)
     s->state = SLOT_BUSY;
     s->busy_since_us = now_us;
     s->deadline_us = now_us + c->options.deadline_ms * 1000;
-    look_later(s, kill_us(&c->options) - s->job.cpu_us, now_us);
+    s->is_signalled = false;
+    look_later(s, signal_us(&c->options) - s->job.cpu_us, now_us);
     int code = allow_cpu(s, &c->options) ? send_request(s) : ESRCH;
     if (err_is_shortage(code)) {
         err_retry(&s->job.err, EX_OSERR, "extraction: hand the media to its worker: %s",
@@ -449,7 +447,7 @@ int slot_submit(struct slot *s, struct slot_context *c, const struct pool_job *j
     j->media_fd = media_fd;
     j->submitted_us = now_us;
     err_clear(&j->err);
-    err_clear(&j->lost);
+    err_clear(&j->media_err);
     j->request_bytes =
         protocol_pack_request(j->seq, media_fd >= 0, job->sha256, &job->text, j->request);
     c->counters.n_jobs++;
@@ -473,6 +471,8 @@ static void take_reply(struct slot *s, const struct protocol_reply *reply, int64
         j->features = reply->features;
     if (j->lost_media)
         judge_text(j);
+    else
+        j->media_err = reply->media_err;
     if (reply->leaves && j->err.status == ERR_SKIP && !j->lost_media)
         give_up_media(s, now_us);
     else
@@ -560,16 +560,23 @@ static void outlive(struct slot *s, int64_t now_us)
     s->due_us = now_us + EXIT_US;
 }
 
+/* What the job has cost is counted over its workers. */
 static void look_at_clocks(struct slot *s, struct slot_context *c, int64_t now_us)
 {
     int64_t spent_us = s->job.cpu_us + cpu_us_of(s) - s->cpu_begin_us;
     int64_t left_us = kill_us(&c->options) - spent_us;
-    if (now_us >= s->deadline_us)
+    if (now_us >= s->deadline_us) {
         die(s, c, SLOT_CAUSE_DEADLINE, now_us);
-    else if (left_us <= 0)
+    } else if (left_us <= 0) {
         die(s, c, SLOT_CAUSE_CPU, now_us);
-    else
+    } else if (spent_us >= signal_us(&c->options)) {
+        if (!s->is_signalled)
+            (void)pidfd_send_signal(s->worker.pidfd, SIGXCPU, NULL, 0);
+        s->is_signalled = true;
         look_later(s, left_us, now_us);
+    } else {
+        look_later(s, signal_us(&c->options) - spent_us, now_us);
+    }
 }
 
 static void serve_due(struct slot *s, struct slot_context *c, int64_t now_us)

@@ -40,7 +40,7 @@ struct slot_job {
     bool held;     /* between submit and the result's pick-up */
     bool finished; /* err and features hold the result */
     bool has_text;
-    bool lost_media;                    /* given up: `lost` says why, the text alone is tried */
+    bool lost_media; /* given up: media_err says why, the text alone is tried */
     unsigned n_deaths, n_failed_starts; /* of workers while they held this job */
     uint64_t id;
     uint64_t seq;
@@ -49,7 +49,7 @@ struct slot_job {
     int64_t cpu_us;         /* that its lost workers spent on it */
     unsigned char *request; /* PROTOCOL_REQUEST_BYTES_MAX, the slot's */
     size_t request_bytes;
-    struct err err, lost;
+    struct err err, media_err;
     struct features features;
 };
 
@@ -77,6 +77,7 @@ struct slot {
     int64_t busy_since_us; /* BUSY */
     int64_t deadline_us;   /* BUSY */
     int64_t cpu_begin_us;  /* BUSY: of its worker, when it got the job */
+    bool is_signalled;     /* BUSY: told to end with what there is */
     int64_t n_jobs;        /* done by this worker */
     unsigned n_failures;   /* deaths since the last job done */
     struct err err;        /* why the last start failed */

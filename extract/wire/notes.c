@@ -46,6 +46,14 @@ static const struct note_text texts[NOTE_COUNT] = {
                         "Channels without a known layout: all were mixed alike."},
 };
 
+const struct note_flag note_flags[NOTE_FLAGS] = {
+    {"partial",
+     "The file ends early or parts of it do not decode: the features are of the rest."},
+    {"degraded", "Over the budget: fewer frames than planned, or the text alone."},
+    {"capped", "Longer than is read: the features are of the part that was."},
+    {"retimed", "The times are of no use: frames are spaced by index."},
+};
+
 const struct note_text *note_text(enum note note)
 {
     assert(note < NOTE_COUNT);
@@ -60,4 +68,15 @@ void features_note(struct features_flags *f, enum note note)
     f->degraded |= strcmp(flag, "degraded") == 0;
     f->capped |= strcmp(flag, "capped") == 0;
     f->retimed |= strcmp(flag, "retimed") == 0;
+}
+
+int notes_explain(FILE *out)
+{
+    fputs("flags\n", out);
+    for (size_t i = 0; i < NOTE_FLAGS; i++)
+        fprintf(out, "  %-16s %s\n", note_flags[i].name, note_flags[i].what);
+    fputs("\nflags.notes         sets\n", out);
+    for (size_t i = 0; i < NOTE_COUNT; i++)
+        fprintf(out, "  %-16s %-9s %s\n", texts[i].name, texts[i].flag, texts[i].what);
+    return ferror(out) ? -1 : 0;
 }

@@ -8,6 +8,7 @@
 #include "extract/wire/features.h"
 
 #include <stddef.h>
+#include <stdio.h>
 
 enum note {
     NOTE_KEYS_FALSE,     /* packets were marked as keys whose frames are none */
@@ -39,9 +40,20 @@ struct note_text {
     const char *what; /* one sentence */
 };
 
+/* One of the four flags, and what it means. */
+struct note_flag {
+    const char *name, *what;
+};
+
+#define NOTE_FLAGS 4
+
+extern const struct note_flag note_flags[NOTE_FLAGS];
+
 /* note < NOTE_COUNT. */
 const struct note_text *note_text(enum note note);
 /* Sets the note and its flag. */
 void features_note(struct features_flags *flags, enum note note);
+/* Both tables for people; -1 when out is in error. */
+int notes_explain(FILE *out);
 
 #endif

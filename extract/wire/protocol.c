@@ -182,8 +182,7 @@ static bool is_media_reason(const char *s)
 /* FFmpeg's short names: "mov,mp4,m4a,3gp", "h264", "pcm_s16le", "ADPCM-IMA". */
 static bool is_short_name(const char *s)
 {
-    return s[strspn(
-               s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_,.-+")] == 0;
+    return s[strspn(s, PROTOCOL_NAME_LETTERS)] == 0;
 }
 
 static void get_error(struct wire_reader *r, struct err *ret)
@@ -342,6 +341,16 @@ static void check_error(struct wire_reader *r, const struct err *e)
     wire_require(r, strncmp(e->reason, "worker_", 7) != 0, "its reason is the pool's");
 }
 
+/* flags.reason is what was checked. */
+static void move_media_error(struct protocol_reply *reply)
+{
+    const char *reason = reply->features.flags.reason;
+    if (reason[0] != 0)
+        err_skip(&reply->media_err, reason, "%s",
+                 reply->err.text[0] != 0 ? reply->err.text : reason);
+    err_clear(&reply->err);
+}
+
 int protocol_parse_reply(const void *data, size_t n_bytes, uint64_t seq,
                          const struct encoder_identity *encoders,
                          struct protocol_reply *ret_reply, struct err *err)
@@ -362,9 +371,9 @@ int protocol_parse_reply(const void *data, size_t n_bytes, uint64_t seq,
         check_error(&r, &reply.err);
     else
         get_features(&r, encoders, &reply.features);
-    if (reply.err.status == ERR_OK)
-        err_clear(&reply.err);
     int status = finish(&r, "worker's reply", err);
+    if (reply.err.status == ERR_OK)
+        move_media_error(&reply);
     if (status != ERR_OK)
         return status;
     *ret_reply = reply;

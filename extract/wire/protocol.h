@@ -37,6 +37,10 @@
 #define PROTOCOL_REQUEST_BYTES_MAX (80 * 1024)
 #define PROTOCOL_REPLY_BYTES_MAX   (32 * 1024)
 
+/* Of a container or codec: FFmpeg's short names have no others. */
+#define PROTOCOL_NAME_LETTERS                                                                  \
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_,.-+"
+
 /* The descriptors of a worker; everything else is closed. */
 #define PROTOCOL_WORKER_FD 3 /* its socket */
 #define PROTOCOL_STATM_FD  4 /* /proc/self/statm */
@@ -65,8 +69,9 @@ struct protocol_request {
 struct protocol_reply {
     uint64_t seq;
     int64_t rss_bytes;
-    bool leaves;              /* it ends now: its CPU time was spent in the middle of the job */
-    struct err err;           /* ERR_OK, ERR_SKIP, ERR_RETRY; text in printable ASCII */
+    bool leaves;          /* it ends now: its CPU time was spent in the middle of the job */
+    struct err err;       /* ERR_OK, ERR_SKIP, ERR_RETRY; text in printable ASCII */
+    struct err media_err; /* ERR_SKIP when features.flags.reason is set: the same and more */
     struct features features; /* when ERR_OK */
 };
 
@@ -78,7 +83,7 @@ size_t protocol_pack_request(uint64_t seq, bool has_media, const char *sha256,
                              const struct features_text *text, void *buf);
 /* A packed request becomes one of the text alone. */
 void protocol_drop_media(void *request);
-/* features when reply_err->status is ERR_OK. */
+/* features when reply_err->status is ERR_OK; the rest of *reply_err is then about the media. */
 size_t protocol_pack_reply(uint64_t seq, int64_t rss_bytes, bool leaves,
                            const struct err *reply_err, const struct features *features,
                            void *buf);
@@ -97,10 +102,10 @@ int protocol_parse_reply(const void *data, size_t n_bytes, uint64_t seq,
                          struct protocol_reply *ret_reply, struct err *err);
 
 /* An item ends with what there is at half of extract.cpu_seconds. The extractor sees to it itself a
- * little before that (1/20), because a worker that has to be interrupted must be replaced. */
+ * little before that (1/50), because a worker that has to be interrupted must be replaced. */
 static inline int64_t protocol_cpu_us(int64_t cpu_seconds)
 {
-    return cpu_seconds * 475000;
+    return cpu_seconds * 490000;
 }
 
 /* The control socket between the pool and the process that forks its workers: fixed structs,

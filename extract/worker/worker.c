@@ -7,7 +7,7 @@
  *
  * Half of extract.cpu_seconds is for one job. The extractor looks at the clock between packets; what
  * does not come back by then (one packet that takes seconds, a header of which each entry costs more
- * than the one before) SIGXCPU interrupts, which the pool has set up to come a little later. Its
+ * than the one before) SIGXCPU interrupts, which the pool sends a little later. Its
  * handler answers with what there is and ends the process: what was interrupted cannot be gone on
  * with, nor given up cleanly.
  *
@@ -123,8 +123,9 @@ static void reply(uint64_t seq, int status, bool leaves, struct err *err)
     /* Anything else is no outcome of an item. */
     if (status != ERR_OK && status != ERR_RETRY && status != ERR_SKIP)
         _exit(EX_SOFTWARE);
-    if (status == ERR_OK)
+    if (status == ERR_OK && features.flags.reason[0] == 0)
         err_clear(err);
+    err->status = (enum err_status)status;
     size_t n = protocol_pack_reply(seq, rss_bytes(), leaves, err, &features, outbox);
     if (!send_message(outbox, n))
         _exit(EX_OSERR);

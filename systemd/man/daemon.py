@@ -24,7 +24,7 @@ METRIC = re.compile(r'\b(?:counter|metrics_head|metrics_gauge)\('
                     r'(?:"(?:gauge|counter|histogram)",\s*)?' + TEXTS)
 LABELS = re.compile(r'(metammf_\w+)\{(\w+=.*?)\}|'
                     r'print_labelled\(out, &\w+, "(metammf_\w+)", "(\w+)"\)', re.S)
-REASON = re.compile(r'\{"(\w+)",\s*' + TEXTS + r'\}')
+REASON = re.compile(r'\{"(\w+)",\s*' + TEXTS + r'(?:,\s*OF_\w+)?\}')
 EXITS = {"EX_USAGE": 64, "EX_DATAERR": 65, "EX_NOINPUT": 66, "EX_UNAVAILABLE": 69, "EX_SOFTWARE": 70,
          "EX_OSERR": 71, "EX_CANTCREAT": 73, "EX_IOERR": 74, "EX_TEMPFAIL": 75, "EX_NOPERM": 77, "EX_CONFIG": 78}
 

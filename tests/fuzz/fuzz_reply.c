@@ -1,6 +1,8 @@
 /* A worker's message from arbitrary bytes: read as a reply, a hello and (the worker's side) a
  * request. Whatever is accepted is sound, and packs to bytes that are accepted again.
- * Seeds are real messages. */
+ * Seeds are real messages of this build, which reply_seeds.c packs. */
+
+#include "reply_encoders.h"
 
 #include "extract/wire/protocol.h"
 
@@ -10,13 +12,6 @@
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
-/* Small vectors of a made-up build, so that the fuzzer spends its time on structure. */
-static const struct encoder_identity encoders[MODALITY_COUNT] = {
-    {MODALITY_VISUAL, 3, "visual-1:000000000000"},
-    {MODALITY_ACOUSTIC, 2, "acoustic-1:000000000000"},
-    {MODALITY_TEXTUAL, 4, "textual-1:000000000000"},
-};
 
 static void check_text(const char *s, size_t size)
 {

@@ -9,6 +9,7 @@ See processtest.py.
 import contextlib
 import hashlib
 import json
+import pathlib
 import re
 import sqlite3
 import struct
@@ -189,6 +190,12 @@ class Verbs(WithSite):
         self.verb(65, "extract", self.events, store=self.config())
         self.verb(0, "extract", "--explain", store=False)
         layout = self.json("extract", "--explain", store=[])
+        doc = (pathlib.Path(__file__).parents[2] / "docs" / "extraction.md").read_text()
+        for name, what in layout.pop("flags").items():
+            self.assertIn(f"| `{name}` | {what} |\n", doc)
+        notes = "".join(f"| `{name}` | {n['flag'] and '`' + n['flag'] + '`'} | {n['what']} |\n"
+                        for name, n in layout.pop("notes").items())
+        self.assertIn(notes + "\n", doc, "the table of notes in docs/extraction.md is another")
         for name, modality in layout.items():
             self.assertEqual(modality["dim"], sum(b["dim"] for b in modality["blocks"]), name)
         self.verb(64, "extract", store=False)

@@ -3,6 +3,7 @@
 #include "extract_fixture.h"
 
 #include "extract/wire/notes.h"
+#include "extract/wire/protocol.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -342,6 +343,34 @@ static void run_flipped_bytes_never_hurt(void **state)
     }
 }
 
+/* The longest side that FFmpeg allows is as good as any: the daemon takes what is said of it. */
+static void run_widest_picture_crosses_to_the_daemon(void **state)
+{
+    static unsigned char message[PROTOCOL_REPLY_BYTES_MAX];
+    static struct protocol_reply reply;
+    struct extract_fixture *fx = *state;
+    struct encoder_identity encoders[MODALITY_COUNT];
+    struct clipmaker_options o = small_clip();
+    struct err ok = {0};
+    o.container = "avi";
+    o.video_codec = "mjpeg";
+    o.pixel_format = "yuvj420p";
+    o.audio_codec = NULL;
+    o.width = 65500;
+    o.height = 256;
+    o.duration_ms = 80;
+    make_clip(fx, "wide.avi", &o);
+    if (extract_file(fx, "wide.avi", NULL, &f, &err) != ERR_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(f.flags.width, 65500);
+    extractor_encoders(fx->extractor, encoders);
+    size_t n = protocol_pack_reply(1, 0, false, &ok, &f, message);
+    if (protocol_parse_reply(message, n, 1, encoders, &reply, &err) != ERR_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(reply.features.mask, f.mask);
+    assert_memory_equal(&reply.features.flags, &f.flags, sizeof(f.flags));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -363,6 +392,7 @@ int main(void)
         cmocka_unit_test(run_damaged_keyframe_is_gone_round),
         cmocka_unit_test(run_format_change_in_the_middle_is_followed),
         cmocka_unit_test(run_flipped_bytes_never_hurt),
+        cmocka_unit_test(run_widest_picture_crosses_to_the_daemon),
     };
     return cmocka_run_group_tests(tests, extract_fixture_setup, extract_fixture_teardown);
 }

@@ -88,9 +88,13 @@ static void what_is_expected_is_there_with_0(void **state)
     assert_true(has_line("metammf_interactions_by_kind_total{kind=\"watch\"} 0"));
     assert_true(has_line("metammf_dead_letters_total{reason=\"worker_reply\"} 0"));
     assert_true(has_line("metammf_flagged_items_total{flag=\"capped\"} 0"));
+    assert_true(has_line("metammf_text_only_items_total{reason=\"worker_reply\"} 0"));
+    assert_false(has_line("metammf_text_only_items_total{reason=\"bad_json\"} 0"));
     metrics_expect_topic("clips");
     metrics_event("clips");
     metrics_item_flag(METRICS_CAPPED);
+    metrics_text_only("media");
+    assert_true(has_line("metammf_text_only_items_total{reason=\"media\"} 1"));
     assert_true(has_line("metammf_events_total{topic=\"clips\"} 1"));
     assert_true(has_line("metammf_flagged_items_total{flag=\"capped\"} 1"));
 }

@@ -1,4 +1,5 @@
 #include "extract/wire/layout.h"
+#include "extract/wire/notes.h"
 #include "extract/wire/protocol.h"
 
 #include <math.h>
@@ -173,6 +174,125 @@ static void protocol_parse_reply_flipped_byte_is_refused_or_harmless(void **stat
     assert_true(n_accepted > n); /* the vectors' own bytes: other numbers, as finite */
 }
 
+static uint64_t draw(uint64_t n)
+{
+    static uint64_t state = 88172645463325252u;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state % n;
+}
+
+/* The ends of a range, and anything between. */
+static uint64_t draw_edge(uint64_t max)
+{
+    switch (draw(3)) {
+    case 0:
+        return 0;
+    case 1:
+        return max;
+    default:
+        return max == UINT64_MAX ? draw(max) : draw(max + 1);
+    }
+}
+
+static void draw_name(char name[16])
+{
+    static const char letters[] = PROTOCOL_NAME_LETTERS;
+    size_t n = draw_edge(15);
+    memset(name, 0, 16);
+    for (size_t i = 0; i < n; i++)
+        name[i] = letters[draw(sizeof(letters) - 1)];
+}
+
+/* Whatever the types and the extractor's own bounds allow: FRAMES_MAX of encoder.h is 8, a job lasts
+ * an hour at most, sizes are those of FFmpeg cut to 16 bits. */
+static void draw_features(struct features *f)
+{
+    struct features_flags *g = &f->flags;
+    f->mask = (unsigned)draw_edge(MODALITY_ALL);
+    f->extract_us = (int64_t)draw_edge(INT64_C(3600) * 1000000);
+    g->partial = draw(2);
+    g->degraded = draw(2);
+    g->capped = draw(2);
+    g->retimed = draw(2);
+    g->n_frames = (uint16_t)draw_edge(8);
+    g->n_planned = (uint16_t)draw_edge(8);
+    g->n_keyframes = (uint32_t)draw_edge(UINT32_MAX);
+    g->coverage = (float)draw_edge(8) / 8;
+    g->max_gap_ms = (uint32_t)draw_edge(UINT32_MAX);
+    g->duration_ms = (uint32_t)draw_edge(UINT32_MAX);
+    g->audio_ms = (uint32_t)draw_edge(UINT32_MAX);
+    g->seen_ms = (uint32_t)draw_edge(UINT32_MAX);
+    g->n_decode_errors = (uint32_t)draw_edge(UINT32_MAX);
+    g->notes = draw_edge((UINT64_C(1) << NOTE_COUNT) - 1);
+    g->width = (uint16_t)draw_edge(UINT16_MAX);
+    g->height = (uint16_t)draw_edge(UINT16_MAX);
+    draw_name(g->container);
+    draw_name(g->video_codec);
+    draw_name(g->audio_codec);
+    memset(g->reason, 0, sizeof(g->reason));
+    memset(g->reason, 'm', draw_edge(sizeof(g->reason) - 1));
+}
+
+/* Of an error: whatever text_format makes of what FFmpeg, a path or a codec is called. */
+static void draw_error(struct err *e)
+{
+    size_t n = draw_edge(ERR_TEXT_BYTES - 1);
+    bool is_ours = draw(2);
+    memset(e, 0, sizeof(*e));
+    e->status = is_ours ? ERR_RETRY : ERR_SKIP;
+    e->exit_code = is_ours ? (draw(2) ? EX_OSERR : EX_IOERR) : (int)draw_edge(1) * EX_DATAERR;
+    if (!is_ours || draw(2))
+        memset(e->reason, 'm', 1 + draw_edge(ERR_REASON_BYTES - 2));
+    for (size_t i = 0; i < n; i++)
+        e->text[i] = (char)(1 + draw(255));
+}
+
+/* A bound that an honest worker can pass would call it a breaker of the protocol, and kill it. */
+static void protocol_parse_reply_of_an_honest_worker_is_accepted(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        struct err e = {0};
+        if (draw(3) == 0)
+            draw_error(&e);
+        else
+            draw_features(&features);
+        size_t n = protocol_pack_reply(9, (int64_t)draw_edge(INT64_C(1) << 46), draw(2), &e,
+                                       &features, buf);
+        assert_true(n <= PROTOCOL_REPLY_BYTES_MAX);
+        struct err err = {0};
+        if (protocol_parse_reply(buf, n, 9, encoders, &reply, &err) != ERR_OK)
+            fail_msg("%d: %s", i, err.text);
+        if (e.status == ERR_OK)
+            assert_memory_equal(&reply.features.flags, &features.flags, sizeof(features.flags));
+        assert_string_equal(reply.err.reason, e.status == ERR_OK ? "" : e.reason);
+    }
+    set_up(NULL);
+}
+
+static void protocol_parse_reply_row_of_text_has_its_error(void **state)
+{
+    struct err e = {0};
+    (void)state;
+    err_skip(&e, "media_codec", "media: no stream");
+    e.status = ERR_OK;
+    memcpy(features.flags.reason, "media_codec", 12);
+    size_t n = protocol_pack_reply(9, 1, true, &e, &features, buf);
+    assert_int_equal(parse_copy(n), ERR_OK);
+    assert_true(reply.leaves);
+    assert_int_equal(reply.err.status, ERR_OK);
+    assert_string_equal(reply.err.text, "");
+    assert_int_equal(reply.media_err.status, ERR_SKIP);
+    assert_string_equal(reply.media_err.reason, "media_codec");
+    assert_string_equal(reply.media_err.text, "media: no stream");
+    memcpy(features.flags.reason, "worker_crash", 13);
+    assert_int_equal(parse_copy(protocol_pack_reply(9, 1, false, &e, &features, buf)),
+                     ERR_SKIP);
+    set_up(NULL);
+}
+
 static void protocol_parse_reply_wrong_vectors_are_refused(void **state)
 {
     (void)state;
@@ -338,6 +458,8 @@ int main(void)
         cmocka_unit_test(protocol_parse_reply_other_request_is_refused),
         cmocka_unit_test(protocol_parse_reply_truncated_anywhere_is_refused),
         cmocka_unit_test(protocol_parse_reply_flipped_byte_is_refused_or_harmless),
+        cmocka_unit_test(protocol_parse_reply_of_an_honest_worker_is_accepted),
+        cmocka_unit_test(protocol_parse_reply_row_of_text_has_its_error),
         cmocka_unit_test(protocol_parse_reply_wrong_vectors_are_refused),
         cmocka_unit_test(protocol_parse_hello_whole_one_is_accepted),
         cmocka_unit_test(protocol_take_encoders_any_order_is_by_modality),

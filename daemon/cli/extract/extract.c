@@ -2,7 +2,9 @@
  * stored. Here: the arguments, and one file. */
 #include "daemon/cli/extract/extract.h"
 
+#include "daemon/base/reasons.h"
 #include "extract/wire/layout.h"
+#include "extract/wire/notes.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -32,7 +34,8 @@ static const struct argp_option options[] = {
      "Decode N clips at a time (the settings' extract.workers; 0 there means one a core)", 0},
     {"out", OPTION_OUT, "FILE", 0, "A folder's lines into FILE; goes on if interrupted", 0},
     {"npy", OPTION_NPY, "DIR", 0, "A folder's vectors as arrays in DIR; goes on likewise", 0},
-    {"explain", OPTION_EXPLAIN, NULL, 0, "Say what each block of each vector is, and exit", 0},
+    {"explain", OPTION_EXPLAIN, NULL, 0,
+     "Say what each block of each vector, each flag and each note is, and exit", 0},
     {0}};
 
 static error_t parse_text(struct extract *e, int key, char *arg, struct argp_state *state)
@@ -103,7 +106,9 @@ static const struct argp argp = {
     "With --json: {\"modalities\": {\"visual\": {\"encoder_id\", \"dim\", \"vec\"}, ...}, "
     "\"flags\": {...}}. A folder gives one JSON object a line, in the order of names, with "
     "\"path\", and for a file that cannot be decoded \"reason\" and \"error\" instead. Exit "
-    "code 65 when a file cannot be decoded; in a folder, when none can.\n\n"
+    "code 65 when a file cannot be decoded; in a folder, when none can. With a title, a "
+    "description or tags it is no failure: the result is of the text alone, flags.reason says "
+    "why, and media_error in words.\n\n"
     "--out FILE writes the lines to FILE, each with a \"key\" of what it depends on: path, "
     "size and time of the clip, encoders, text. Results are kept in FILE.part as they come; "
     "a run that was interrupted, even by kill -9, goes on where it stopped, and a later run "
@@ -125,8 +130,21 @@ static const struct argp argp = {
 
 /* ---- output ------------------------------------------------------------------------------ */
 
-static int print_text(const char *path, const struct features *f)
+static void print_notes(const struct features_flags *g)
 {
+    const char *head = "notes";
+
+    for (unsigned i = 0; i < NOTE_COUNT; i++) {
+        if (!(g->notes >> i & 1))
+            continue;
+        printf("  %-9s %s\n", head, note_text((enum note)i)->what);
+        head = "";
+    }
+}
+
+static int print_text(const char *path, const struct pool_result *r)
+{
+    const struct features *f = &r->features;
     const struct features_flags *g = &f->flags;
 
     printf("%s: %.1f s, %ux%u, %s %s %s, described in %.1f ms\n", cli_text(path),
@@ -146,6 +164,10 @@ static int print_text(const char *path, const struct features *f)
            g->n_frames, g->n_planned, (double)g->coverage, g->max_gap_ms, g->n_keyframes,
            g->partial ? ", partial" : "", g->degraded ? ", degraded" : "",
            g->capped ? ", capped" : "", g->retimed ? ", retimed" : "");
+    print_notes(g);
+    if (r->media_err.status != ERR_OK)
+        printf("  %s: %s\n  The result is of the text alone.\n", r->media_err.reason,
+               cli_text(r->media_err.text));
     return cli_finish();
 }
 
@@ -182,17 +204,41 @@ static int extract_one(struct extract *e, struct err *err)
         code = cli_print_json_line(shown ? extract_json(shown, NULL, &result) : NULL);
         free(shown);
     } else {
-        code = print_text(e->path, &result.features);
+        code = print_text(e->path, &result);
     }
     return code == 0 ? ERR_OK : err_fatal(err, code, "%s: result not printed", e->path);
 }
 
 /* ---- what the numbers are ----------------------------------------------------------------- */
 
-/* What layout_explain prints, {modality: {encoder_id, dim, blocks: […]}}; NULL without memory. */
-static json_t *json_layout(void)
+/* {flag: what}. */
+static json_t *json_flags(void)
 {
     json_t *all = json_object();
+
+    for (size_t i = 0; all && i < NOTE_FLAGS; i++)
+        (void)json_object_set_new(all, note_flags[i].name, json_string(note_flags[i].what));
+    return all;
+}
+
+/* {note: {flag, what}}, flag "" = it sets none. */
+static json_t *json_notes(void)
+{
+    json_t *all = json_object();
+
+    for (unsigned i = 0; all && i < NOTE_COUNT; i++) {
+        const struct note_text *t = note_text((enum note)i);
+        (void)json_object_set_new(all, t->name,
+                                  json_pack("{s:s, s:s}", "flag", t->flag, "what", t->what));
+    }
+    return all;
+}
+
+/* What layout_explain and notes_explain print, {modality: {encoder_id, dim, blocks: […]}, flags,
+ * notes}; NULL without memory. */
+static json_t *json_layout(void)
+{
+    json_t *all = json_pack("{s:o, s:o}", "flags", json_flags(), "notes", json_notes());
 
     for (enum modality m = 0; all && m < MODALITY_COUNT; m++) {
         const struct encoder_identity e = layout_identity(m);
@@ -217,7 +263,9 @@ static int explain(const struct cli *cli)
 {
     if (cli->json)
         return cli_print_json(json_layout());
-    return layout_explain(stdout) == 0 ? cli_finish() : EX_IOERR;
+    return layout_explain(stdout) == 0 && putchar('\n') == '\n' && notes_explain(stdout) == 0
+               ? cli_finish()
+               : EX_IOERR;
 }
 
 int cli_extract(struct cli *cli, int argc, char **argv)

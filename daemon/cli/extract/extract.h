@@ -43,7 +43,8 @@ struct extract_out;
 /* path in UTF-8: in one that is not, each byte above 127 is written \xNN. malloc'ed, NULL when
  * memory is out. */
 char *extract_shown(const char *path);
-/* One object: path, key unless NULL, then modalities and flags, or reason and error. */
+/* One object: path, key unless NULL, then modalities and flags (and media_error, when these are of
+ * the text alone), or reason and error. */
 struct json_t *extract_json(const char *path, const char *key, const struct pool_result *r);
 int extract_open_pool(struct cli *cli, int64_t workers, struct pool **ret_pool,
                       struct err *err);

@@ -55,9 +55,9 @@ json_t *extract_json(const char *path, const char *key, const struct pool_result
     if (r->err.status != ERR_OK)
         return json_pack("{s:s, s:s*, s:s, s:s}", "path", path, "key", key, "reason",
                          r->err.reason, "error", r->err.text);
-    return json_pack("{s:s, s:s*, s:o, s:o}", "path", path, "key", key, "modalities",
-                     json_modalities(&r->features), "flags",
-                     row_flags_json(&r->features.flags));
+    return json_pack("{s:s, s:s*, s:o, s:o, s:s*}", "path", path, "key", key, "modalities",
+                     json_modalities(&r->features), "flags", row_flags_json(&r->features.flags),
+                     "media_error", r->media_err.status != ERR_OK ? r->media_err.text : NULL);
 }
 
 /* ---- the workers ------------------------------------------------------------------------- */

@@ -112,8 +112,10 @@ def has_sound(o, ref):
 EXPECTED = {
     "D1": [("cosine .95 or a flag", own_or_flagged)],
     "D2": [("a picture: cosine .95 or a flag", own_or_flagged)],
-    "D3": [("8 targets with a frame", every_target), ("cosine .95 or a flag", own_or_flagged), ("8 s", lambda o, _: 7000 <= o.flags.get("duration_ms", 0) <= 9000)],
-    "D4_two": [("8 frames", all_eight), ("both parts, without errors", no_errors), ("cosine .95 or a flag", own_or_flagged)],
+    "D3": [("8 targets with a frame", every_target), ("cosine .95 or a flag", own_or_flagged),
+           ("8 s", lambda o, _: 7000 <= o.flags.get("duration_ms", 0) <= 9000)],
+    "D4_two": [("8 frames", all_eight), ("both parts, without errors", no_errors),
+               ("cosine .95 or a flag", own_or_flagged)],
     "D4_flv": [("both parts: 7 frames or more", lambda o, _: o.flags.get("n_frames", 0) >= 7),
                ("without errors", no_errors), ("cosine .95 or a flag", own_or_flagged)],
     "D5": [("a picture, and a flag", lambda o, _: "visual" in o.vectors and o.is_flagged())],
@@ -125,9 +127,11 @@ EXPECTED = {
     "D11": [("picture and sound", lambda o, _: {"visual", "acoustic"} <= set(o.vectors))],
     "D12": [("silence: no sound", lambda o, _: "acoustic" not in o.vectors)],
     "D13": [("sound that decodes, or a flag", lambda o, _: o.flags.get("audio_ms", 0) > 0 or o.is_flagged())],
-    "D14": [("cosine .95 or a flag", own_or_flagged), ("motion", lambda o, _: any(o.vectors.get("visual", [0.0] * 772)[MOTION]))],
+    "D14": [("cosine .95 or a flag", own_or_flagged),
+            ("motion", lambda o, _: any(o.vectors.get("visual", [0.0] * 772)[MOTION]))],
     "D15": [("not retimed", lambda o, _: not o.flags.get("retimed", True)),
-            ("cosine .95 or a flag", own_or_flagged), ("58 s", lambda o, _: 56000 <= o.flags.get("duration_ms", 0) <= 60000)],
+            ("cosine .95 or a flag", own_or_flagged),
+            ("58 s", lambda o, _: 56000 <= o.flags.get("duration_ms", 0) <= 60000)],
 }
 
 

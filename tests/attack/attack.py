@@ -7,8 +7,8 @@
 
 `make` writes files I … J-1 of a series of K: file i depends on the seed, i and the kinds alone.
 `run` makes them in a temporary folder, in parts, feeds them to a sandboxed worker with a title each
-(attack_jobs), and prints a table by kind. It fails when a job took more than 11 s of CPU, is no row, or an
-honest worker was called a breaker of the protocol. --mutations K adds mutations of whole clips and of attack files.
+(attack_jobs), and prints a table by kind. It fails when a job took more than 11 s of CPU (half of --cpu and a second),
+is no row, or an honest worker was called a breaker of the protocol. --mutations K adds mutations of whole clips and of attack files.
 """
 
 import argparse
@@ -26,7 +26,6 @@ import kinds_sound  # noqa: F401
 from bases import Bases
 from kinds import KINDS, Draw
 
-CPU_MAX_MS = 11000
 PART = 40  # files on the disk at a time
 
 
@@ -63,9 +62,9 @@ def mutate(options, folder, first, last, bases):
 class Worker:
     """attack_jobs, kept running."""
 
-    def __init__(self, tools):
-        self.process = subprocess.Popen([tools / "attack_jobs"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        text=True, bufsize=1)
+    def __init__(self, tools, cpu_s):
+        self.process = subprocess.Popen([tools / "attack_jobs", str(cpu_s)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def job(self, path):
         self.process.stdin.write(f"{path}\n")
@@ -85,9 +84,15 @@ def kind_of(name):
     return kind if "mutated" not in kind else kind.split("_of_")[0]
 
 
-def faults_of(r):
+def cpu_max_ms(cpu_s):
+    """Half of what a job may cost, and the second to which the kernel rounds; a worker's start matters where the limit
+    is small."""
+    return cpu_s * 500 + (1000 if cpu_s >= 20 else 1300)
+
+
+def faults_of(r, cpu_s):
     found = []
-    if r["cpu_ms"] > CPU_MAX_MS:
+    if r["cpu_ms"] > cpu_max_ms(cpu_s):
         found.append(f"{r['cpu_ms'] / 1000:.1f} s of CPU")
     if r["outcome"] != "row":
         found.append(f"no row: {r['reason']}: {r['text']}")
@@ -98,6 +103,7 @@ def faults_of(r):
 
 class Report:
     def __init__(self, options):
+        self.cpu_s = options.cpu
         self.by_kind = collections.defaultdict(list)
         self.bad, self.lines, self.began = [], options.lines and open(options.lines, "w"), time.time()
 
@@ -106,7 +112,7 @@ class Report:
         self.by_kind[kind_of(path.name)].append(result)
         if self.lines:
             print(json.dumps(result), file=self.lines, flush=True)
-        for fault in faults_of(result):
+        for fault in faults_of(result, self.cpu_s):
             self.bad.append(f"{path.name} ({size} bytes, {drawn}): {fault}")
             print(f"FAULT {self.bad[-1]}", flush=True)
 
@@ -128,7 +134,7 @@ class Report:
 
 def run(options):
     names, report = chosen(options), Report(options)
-    worker = Worker(options.bin)
+    worker = Worker(options.bin, options.cpu)
     with tempfile.TemporaryDirectory(prefix="mmf-attack-") as where:
         folder = pathlib.Path(where)
         for first in range(options.first, options.last, PART):
@@ -175,6 +181,8 @@ def parse():
     parser.add_argument("--kind", default="", help="only kinds that begin so")
     parser.add_argument("--full", action="store_true", help="everything at full strength")
     parser.add_argument("--reach", type=float, default=1.0, help="how far sizes go: 0 the least, 1 the greatest")
+    parser.add_argument("--cpu", type=int, default=20, help="extract.cpu_seconds: at 2, jobs are stopped ten times "
+                        "sooner, and many more of them in the middle of something")
     parser.add_argument("--mutations", type=int, default=0)
     parser.add_argument("--report")
     parser.add_argument("--cache", default=pathlib.Path(tempfile.gettempdir()) / "mmf-attack-bases",

@@ -1,14 +1,14 @@
 /* Feeds files to one sandboxed worker, as the daemon does, each with a title, and says what each
  * one cost:
  *
- *     attack_jobs [--no-title] < PATHS > LINES
+ *     attack_jobs [CPU_SECONDS] < PATHS > LINES
  *
  * A path a line on standard input; on standard output a line of JSON a path:
  * {"file", "outcome": "row"|"dead"|"retry", "reason", "text", "mask", "n_frames", "coverage",
  *  "flags": [...], "notes": [...], "cpu_ms", "wall_ms", "rss_kb", "lost", "deadline"}. cpu_ms is that of every try
  * together (the worker's, and those of workers that died of the job), from /proc, in steps of 10;
  * rss_kb the largest resident size seen; lost the workers that it cost. The limits are the
- * defaults of the settings extract.*. Exit 0 unless the pool itself fails. */
+ * defaults of the settings extract.*, but for CPU_SECONDS (20). Exit 0 unless the pool itself fails. */
 
 #include "extract/pool/pool.h"
 #include "extract/wire/notes.h"
@@ -163,11 +163,11 @@ static void put_outcome(void)
     put_notes(&f->flags);
 }
 
-static void submit(struct pool *pool, const char *path, bool has_title)
+static void submit(struct pool *pool, const char *path)
 {
     struct err err = {0};
     struct pool_job job = {.media_fd = open(path, O_RDONLY | O_CLOEXEC),
-                           .text = {.title = has_title ? "a cat on a piano" : NULL}};
+                           .text = {.title = "a cat on a piano"}};
     if (job.media_fd < 0)
         give_up(path, strerror(errno));
     if (pool_submit(pool, &job, &err) != ERR_OK)
@@ -181,7 +181,7 @@ static void wait_idle(struct pool *pool)
         (void)pool_wait(pool, -1, 1000, &result);
 }
 
-static void run(struct pool *pool, int leader, const char *path, bool has_title)
+static void run(struct pool *pool, int leader, const char *path)
 {
     struct pool_stats before, after;
     wait_idle(pool);
@@ -190,7 +190,7 @@ static void run(struct pool *pool, int leader, const char *path, bool has_title)
     int64_t peak_kb = 0;
     if (first.worker > 0)
         reset_peak(first.worker);
-    submit(pool, path, has_title);
+    submit(pool, path);
     while (!pool_wait(pool, -1, LOOK_MS, &result)) {
         now = look(leader);
         peak_kb = now.peak_kb > peak_kb ? now.peak_kb : peak_kb;
@@ -213,11 +213,10 @@ static void run(struct pool *pool, int leader, const char *path, bool has_title)
 
 int main(int argc, char **argv)
 {
-    bool has_title = argc < 2 || strcmp(argv[1], "--no-title") != 0;
     struct pool_options options = {.worker_path = EXTRACT_WORKER,
                                    .n_workers = 1,
                                    .deadline_ms = DEADLINE_MS,
-                                   .cpu_seconds = 20,
+                                   .cpu_seconds = argc > 1 ? strtol(argv[1], NULL, 10) : 20,
                                    .recycle_jobs = 500,
                                    .recycle_rss_bytes = INT64_C(512) << 20,
                                    .address_space_bytes = INT64_C(1) << 30,
@@ -232,7 +231,7 @@ int main(int argc, char **argv)
     int leader = fixture_leader();
     while (fgets(path, sizeof(path), stdin) != NULL) {
         path[strcspn(path, "\n")] = 0;
-        run(pool, leader, path, has_title);
+        run(pool, leader, path);
     }
     pool_close(pool);
     return 0;

@@ -148,7 +148,8 @@ def encoded_flips(d):
     codec, extension = d.pick("codec", (("ac3", "ac3"), ("eac3", "eac3"), ("dca", "dts"), ("mp2", "mp2"),
                                         ("truehd", "thd")))
     rates = {"dca": (48000, 44100, 32000), "truehd": (48000, 96000)}.get(codec, (48000, 44100, 32000))
-    parts = [d.bases.sound(codec, extension, rate, channels) for rate in rates for channels in (1, 2)]
+    parts = [d.bases.sound(codec, extension, rate, channels) for rate in rates
+             for channels in ((2, 6) if codec == "truehd" else (1, 2))]
     n = d.size("parts", 2, 3000)
     data = b"".join(parts[i % len(parts)] for i in range(n))[:40000000]
     stream, pes = {"ac3": (0x81, 0xBD), "eac3": (0x87, 0xBD), "dca": (0x82, 0xBD), "truehd": (0x83, 0xBD)}.get(

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 
-TEST = re.compile(r"`((?:unit|integration|kafka|fuzz|lint)\.\w+)(?:/(\w+))?`")
+TEST = re.compile(r"`((?:unit|integration|kafka|fuzz|lint|attack)\.\w+)(?:/(\w+))?`")
 CHECK = re.compile(r"`(tests/\w+/\w+(?:\.py)?)(?:/(\w+))?`")
 
 

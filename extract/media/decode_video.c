@@ -18,6 +18,7 @@
 
 #include "extract/media/av1_refs.h"
 #include "extract/media/compat.h"
+#include "extract/media/complaints.h"
 #include "extract/media/price.h"
 
 #include <errno.h>
@@ -53,12 +54,13 @@ struct run {
     struct err *err;
 
     /* Of the group. */
-    unsigned first, end; /* samples */
-    uint32_t start;
-    bool entered;        /* frames count from here on */
-    bool is_false;       /* the start is no key */
-    uint32_t damaged_at; /* the first packet that was damaged; PLAN_NONE = none */
-    uint32_t first_out;  /* the first frame that came; PLAN_NONE = none */
+    unsigned first, end;  /* samples */
+    uint32_t start, last; /* packets */
+    bool is_forward;      /* everything from the start on is sent */
+    bool entered;         /* frames count from here on */
+    bool is_false;        /* the start is no key */
+    uint32_t damaged_at;  /* the first packet that was damaged; PLAN_NONE = none */
+    uint32_t first_out;   /* the first frame that came; PLAN_NONE = none */
     uint32_t n_errors, n_in_a_row;
     bool came[FRAMES_MAX], came_next[FRAMES_MAX]; /* by sample */
 };
@@ -102,6 +104,7 @@ static int open_decoder(struct run *r, uint32_t extradata_of)
     r->ctx->export_side_data = AV_CODEC_EXPORT_DATA_FILM_GRAIN;
     if (r->is_av1 && r->ctx->extradata_size > 0)
         av1_configure(&r->av1, r->ctx->extradata, (size_t)r->ctx->extradata_size);
+    complaints_listen(r->ctx);
     if (avcodec_open2(r->ctx, t->codec, NULL) < 0) {
         r->report->n_errors += MEDIA_ERRORS_MAX;
         r->report->gave_up = true;
@@ -175,6 +178,7 @@ static int begin(struct run *r)
 
 static void finish(struct run *r)
 {
+    complaints_listen(NULL);
     avcodec_free_context(&r->ctx);
     av_frame_free(&r->frame);
 }
@@ -315,7 +319,8 @@ static void judge_entry(struct run *r, uint32_t index)
         r->entered = true;
         r->is_false = !key && r->packets[index].key;
         r->packets[index].proven = key;
-        if (!key && !r->is_h264) /* there is no key at all: references are made up */
+        if (!key && !r->is_false &&
+            !r->is_h264) /* there is no key at all: references are made up */
             note_damage(r, index);
     } else if (r->is_h264) {
         r->entered = true;
@@ -370,8 +375,19 @@ static void receive(struct run *r, uint32_t packet)
     }
 }
 
+/* Leading pictures miss what is before the start, a follower alone what is between, and what precedes
+ * H.264's recovery what went before: that is no damage. */
+static bool should_be_whole(const struct run *r, uint32_t packet)
+{
+    if (r->is_linear || r->is_h264)
+        return r->entered;
+    return packet == r->start ||
+           (r->is_forward && r->packets[packet].pts_us > r->packets[r->start].pts_us);
+}
+
 static void send(struct run *r, uint32_t packet)
 {
+    uint32_t n_complaints = complaints_count(), n_errors = r->n_errors;
     AVPacket *pkt = r->t->packets[packet].av;
     if (!price_packet(r->t->par->codec_id, pkt, r->report->frame_pixels, r->budget)) {
         r->report->too_dear = true;
@@ -385,6 +401,9 @@ static void send(struct run *r, uint32_t packet)
     if (ret < 0 && ret != AVERROR(EAGAIN))
         note_error(r, ret, packet);
     receive(r, packet);
+    if (complaints_count() > n_complaints && r->n_errors == n_errors &&
+        should_be_whole(r, packet))
+        note_damage(r, packet);
 }
 
 static void drain(struct run *r, uint32_t packet)
@@ -431,11 +450,14 @@ static bool group_must_stop(const struct run *r)
            r->n_in_a_row >= ERRORS_IN_A_ROW;
 }
 
-/* What a false start brought is none. */
+/* What a false start brought is none: neither frames nor damage. */
 static void take_back(struct run *r)
 {
     r->packets[r->start].key = false;
     r->report->n_keys_false++;
+    r->report->n_errors -= r->n_errors;
+    for (uint32_t k = r->start; r->n_errors > 0 && k <= r->last; k++)
+        r->packets[k].damaged = false;
     for (unsigned i = r->first; i < r->end; i++)
         if (r->came[i])
             r->slots->got[r->plan->samples[i].target].any = false;
@@ -510,6 +532,8 @@ static int run_group(struct run *r, unsigned first, unsigned end)
         if (s->follower != PLAN_NONE && s->follower > last)
             last = s->follower;
     }
+    r->is_forward = forward;
+    r->last = last;
     if (restore_state(r) != ERR_OK)
         return ERR_RETRY;
     /* Blocks' edges do not survive the scaling: 10 to 15 % of the decoding of HEVC for nothing. In a

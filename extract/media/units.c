@@ -194,12 +194,37 @@ static bool times_only_rise(const struct media_track *t)
     return true;
 }
 
+/* Where some pictures tell when they are shown and some do not: a picture without is shown after the B
+ * pictures behind it. */
+static void fill_times(struct media_track *t, const struct place *places)
+{
+    uint32_t last = t->n_packets; /* of the pictures shown before the next reference */
+    for (uint32_t i = t->n_packets; i-- > 0;) {
+        struct media_packet *p = &t->packets[i];
+        if (last == t->n_packets)
+            last = i;
+        if (places[i].is_b)
+            continue;
+        const struct media_packet *before = &t->packets[last];
+        if (p->av->pts == AV_NOPTS_VALUE && before->pts_us != MEDIA_NO_PTS)
+            p->pts_us = before->pts_us +
+                        (before->duration_us > 0 ? before->duration_us : t->nominal_frame_us);
+        last = t->n_packets;
+    }
+}
+
 /* Gives the times out in the order of showing. places: (t->n_packets), sorted on return. */
 static int settle_times(struct media_track *t, struct place *places)
 {
     uint32_t n = t->n_packets;
-    if (!times_only_rise(t))
+    bool b = false;
+    for (uint32_t i = 0; i < n; i++)
+        b |= places[i].is_b;
+    if (!times_only_rise(t)) {
+        if (b && has_b_pictures(t->par->codec_id))
+            fill_times(t, places);
         return ERR_OK;
+    }
     if (has_b_pictures(t->par->codec_id))
         delay_references(places, n);
     qsort(places, n, sizeof(*places), compare_places);

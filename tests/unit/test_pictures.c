@@ -1,0 +1,199 @@
+/* What came out of the decoder decides: clips whose containers or bits tell something else. */
+
+#include "extract_fixture.h"
+
+#include "extract/media/compat.h"
+#include "extract/media/encoder.h"
+#include "extract/media/price.h"
+#include "extract/wire/notes.h"
+
+#include <string.h>
+
+#include <libavformat/avformat.h>
+#include <libavutil/intreadwrite.h>
+
+static struct features f, g;
+static struct err err;
+
+static bool has_note(const struct features *x, enum note n)
+{
+    return x->flags.notes & UINT64_C(1) << n;
+}
+
+/* Copies the picture of `from` to `to`, packet by packet as `change` says; false = leave it out. */
+typedef bool (*change_fn)(AVPacket *pkt, int index);
+
+static void remux(const struct extract_fixture *fx, const char *from, const char *to,
+                  const char *container, change_fn change)
+{
+    AVFormatContext *in = NULL, *out = NULL;
+    assert_int_equal(avformat_open_input(&in, clip_path(fx, from), NULL, NULL), 0);
+    assert_true(avformat_alloc_output_context2(&out, NULL, container, clip_path(fx, to)) >= 0);
+    AVStream *st = avformat_new_stream(out, NULL);
+    AVPacket *pkt = av_packet_alloc();
+    assert_true(st && pkt);
+    assert_true(avcodec_parameters_copy(st->codecpar, in->streams[0]->codecpar) >= 0);
+    st->codecpar->codec_tag = 0;
+    st->time_base = in->streams[0]->time_base;
+    assert_true(avio_open(&out->pb, clip_path(fx, to), AVIO_FLAG_WRITE) >= 0);
+    assert_true(avformat_write_header(out, NULL) >= 0);
+    for (int i = 0; av_read_frame(in, pkt) >= 0; i++) {
+        if (change(pkt, i)) {
+            pkt->dts = pkt->pts; /* there are no B pictures */
+            av_packet_rescale_ts(pkt, in->streams[0]->time_base, st->time_base);
+            pkt->pos = -1;
+            assert_true(av_write_frame(out, pkt) >= 0);
+        }
+        av_packet_unref(pkt);
+    }
+    assert_true(av_write_trailer(out) >= 0);
+    av_packet_free(&pkt);
+    (void)avio_closep(&out->pb);
+    avformat_free_context(out);
+    avformat_close_input(&in);
+}
+
+static struct clipmaker_options long_clip(const char *codec)
+{
+    struct clipmaker_options o = small_clip();
+    o.audio_codec = NULL;
+    o.duration_ms = 8000;
+    o.gop = 100;
+    o.video_codec = codec;
+    o.container = "matroska";
+    o.no_b_frames = true;
+    return o;
+}
+
+static bool all_are_keys(AVPacket *pkt, int index)
+{
+    (void)index;
+    pkt->flags |= AV_PKT_FLAG_KEY;
+    return true;
+}
+
+static void take_every_packet_called_a_key_is_seen_through(void **state)
+{
+    static const char *const codecs[] = {"libx265", "mpeg4", "mpeg2video",
+                                         "flv",     "wmv2",  "libvpx"};
+    for (size_t i = 0; i < sizeof(codecs) / sizeof(codecs[0]); i++) {
+        struct clipmaker_options o = long_clip(codecs[i]);
+        extract_clip(*state, &o, &f);
+        remux(*state, "clip", "keys", "matroska", all_are_keys);
+        assert_int_equal(extract_file(*state, "keys", NULL, &g, &err), ERR_OK);
+        assert_true(feature_cosine(&f, &g, MODALITY_VISUAL) > 0.95);
+        assert_false(g.flags.partial);
+    }
+}
+
+static bool first_key_is_lost(AVPacket *pkt, int index)
+{
+    (void)pkt;
+    return index > 0;
+}
+
+static void take_before_the_first_key_is_said_and_not_tried(void **state)
+{
+    static const char *const codecs[] = {"libx265", "libvpx", "mpeg4"};
+    for (size_t i = 0; i < sizeof(codecs) / sizeof(codecs[0]); i++) {
+        struct clipmaker_options o = long_clip(codecs[i]);
+        extract_clip(*state, &o, &f);
+        remux(*state, "clip", "lost", "matroska", first_key_is_lost);
+        assert_int_equal(extract_file(*state, "lost", NULL, &g, &err), ERR_OK);
+        assert_true(g.flags.n_frames >= 3 && g.flags.coverage < 1);
+        assert_true(g.flags.partial && has_note(&g, NOTE_KEY_MISSING));
+        assert_int_equal(g.flags.n_decode_errors, 0);
+    }
+}
+
+static bool no_key_at_all(AVPacket *pkt, int index)
+{
+    return index == 0 ? false : !(pkt->flags & AV_PKT_FLAG_KEY);
+}
+
+/* Decoders of HEVC and MPEG-4 make the missing references up, and say nothing. */
+static void take_without_any_key_is_flagged(void **state)
+{
+    static const char *const codecs[] = {"libx265", "mpeg4", "flv"};
+    for (size_t i = 0; i < sizeof(codecs) / sizeof(codecs[0]); i++) {
+        struct clipmaker_options o = long_clip(codecs[i]);
+        make_clip(*state, "clip", &o);
+        remux(*state, "clip", "none", "matroska", no_key_at_all);
+        assert_int_equal(extract_file(*state, "none", "a title", &g, &err), ERR_OK);
+        assert_true(g.flags.partial || g.flags.coverage < 1);
+    }
+}
+
+static bool garbage_in_the_middle(AVPacket *pkt, int index)
+{
+    if (index >= 40 && index < 120 && av_packet_make_writable(pkt) >= 0)
+        memset(pkt->data + 4, 0xa5, (size_t)pkt->size - 4);
+    return true;
+}
+
+/* More errors in a row than a run may have: later runs are not given up for that. */
+static void take_after_a_damaged_stretch_goes_on(void **state)
+{
+    struct clipmaker_options o = long_clip("libx264");
+    o.gop = 50;
+    extract_clip(*state, &o, &f);
+    remux(*state, "clip", "hurt", "matroska", garbage_in_the_middle);
+    assert_int_equal(extract_file(*state, "hurt", NULL, &g, &err), ERR_OK);
+    assert_true(g.flags.partial && has_note(&g, NOTE_DAMAGED));
+    assert_true(g.flags.n_frames >= 4);
+}
+
+/* AVI tells when a picture is decoded, not when it is shown. */
+static void take_b_pictures_in_avi_are_shown_in_order(void **state)
+{
+    static const char *const codecs[] = {"libx264", "mpeg2video"};
+    for (size_t i = 0; i < sizeof(codecs) / sizeof(codecs[0]); i++) {
+        struct clipmaker_options o = long_clip(codecs[i]);
+        o.no_b_frames = false;
+        o.gop = 12;
+        extract_clip(*state, &o, &f);
+        o.container = "avi";
+        extract_clip(*state, &o, &g);
+        assert_false(g.flags.partial || g.flags.retimed);
+        assert_true(feature_cosine(&f, &g, MODALITY_VISUAL) > 0.99);
+    }
+}
+
+static void take_one_picture_is_a_still(void **state)
+{
+    struct clipmaker_options o = small_clip();
+    o.audio_codec = NULL;
+    o.duration_ms = 40;
+    o.container = "matroska";
+    extract_clip(*state, &o, &f);
+    assert_int_equal(f.flags.n_frames, 1);
+    assert_true(has_note(&f, NOTE_STILL));
+    assert_false(f.flags.partial);
+}
+
+static void price_counts_what_is_not_shown(void **state)
+{
+    (void)state;
+    static const uint8_t superframe[] = {1, 2, 2, 3, 3, 3, 0xc2, 1, 2, 3, 0xc2};
+    assert_int_equal(price_vp9_frames(superframe, sizeof(superframe)), 3);
+    assert_int_equal(price_vp9_frames(superframe, 6), 1);
+    assert_int_equal(price_vp9_frames(superframe, 0), 1);
+    static const uint8_t jpeg[] = {0xff, 0xd8, 0xff, 0xda, 1, 0xff, 0, 0xff, 0xda, 0xff, 0xd9};
+    assert_int_equal(price_jpeg_scans(jpeg, sizeof(jpeg)), 2);
+    assert_int_equal(price_jpeg_scans(jpeg, 0), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(take_every_packet_called_a_key_is_seen_through),
+        cmocka_unit_test(take_before_the_first_key_is_said_and_not_tried),
+        cmocka_unit_test(take_without_any_key_is_flagged),
+        cmocka_unit_test(take_after_a_damaged_stretch_goes_on),
+        cmocka_unit_test(take_b_pictures_in_avi_are_shown_in_order),
+        cmocka_unit_test(take_one_picture_is_a_still),
+        cmocka_unit_test(price_counts_what_is_not_shown),
+    };
+    return cmocka_run_group_tests_name("pictures", tests, extract_fixture_setup,
+                                       extract_fixture_teardown);
+}

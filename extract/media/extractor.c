@@ -18,6 +18,7 @@
 #include "extract/media/encoder.h"
 #include "extract/media/media.h"
 #include "extract/media/pictures.h"
+#include "extract/wire/notes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -212,6 +213,8 @@ static uint16_t clamp_u16(int64_t v)
 
 static uint32_t track_end_ms(const struct media_track *t)
 {
+    if (t->duration_us > 0 && t->duration_us / 1000 <= UINT32_MAX)
+        return (uint32_t)(t->duration_us / 1000);
     int64_t low = INT64_MAX, high = INT64_MIN;
     for (uint32_t i = 0; i < t->n_packets; i++) {
         const struct media_packet *p = &t->packets[i];
@@ -234,7 +237,8 @@ static void fill_flags(struct job *j)
     f->coverage = j->pictures.coverage;
     f->max_gap_ms = j->pictures.max_gap_ms;
     f->partial |= m->partial || f->n_decode_errors > 0;
-    f->capped |= m->capped;
+    if (m->capped)
+        features_note(f, m->windows ? NOTE_WINDOWS : NOTE_BEGINNING);
     f->degraded |= j->pictures.plan.degraded;
     f->retimed |= j->pictures.plan.retimed;
     f->n_frames = clamp_u16(j->pictures.n_frames);
@@ -247,7 +251,8 @@ static void fill_flags(struct job *j)
         uint32_t end_ms = track_end_ms(&m->audio);
         f->duration_ms = end_ms > f->audio_ms ? end_ms : f->audio_ms;
     }
-    f->seen_ms = f->duration_ms;
+    int64_t seen_ms = (m->seen_us + 500) / 1000;
+    f->seen_ms = seen_ms > 0 && seen_ms < f->duration_ms ? (uint32_t)seen_ms : f->duration_ms;
     f->width = clamp_u16(j->pictures.report.width);
     f->height = clamp_u16(j->pictures.report.height);
     copy_name(f->container, m->container);

@@ -1,4 +1,4 @@
-/* media.h: one pass over a file through a custom AVIO.
+/* media.h: one pass over a file through a custom AVIO, then windows where that is not all of it.
  *
  * Failure: what libavformat says when it cannot open becomes ERR_SKIP `media` with its sentence
  * and the size of the file. An error after the header only ends the pass and sets `partial`:
@@ -12,6 +12,7 @@
 
 #include "extract/media/budget.h"
 #include "extract/media/compat.h"
+#include "extract/media/windows.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@
 #include <libavutil/opt.h>
 
 #define IO_BUFFER_BYTES 65536
+#define IO_JUMP_BYTES   4096
 
 static const char format_whitelist[] = "mov,matroska,avi,flv,mpegts,mpeg,ogg,asf,mp3,aac,wav,"
                                        "flac,amr,mpegvideo";
@@ -92,12 +94,16 @@ struct handle {
     struct budget *budget;
     int fd;
     int64_t position, size_bytes, read_bytes;
+    int64_t read_max; /* then the file seems to end */
+    int read_ahead;   /* small after a jump, so that many jumps read little */
     bool io_failed, read_capped;
     AVIOContext *io;
     AVFormatContext *fmt;
     AVPacket **packets; /* (n_packets), of all kept streams, in file order */
     uint32_t n_packets, n_allocated;
     int64_t packet_bytes;
+    uint32_t cuts[WINDOWS_PARTS]; /* (n_cuts) packets that do not follow the one before them */
+    unsigned n_cuts;
 };
 
 /* The admitted decoder, NULL when there is none. */
@@ -112,10 +118,14 @@ static const AVCodec *find_codec(int codec_id)
 static int read_cb(void *opaque, uint8_t *buf, int bytes)
 {
     struct handle *h = opaque;
-    if (h->read_bytes >= h->options.packet_bytes_max * MEDIA_READ_FACTOR) {
+    if (h->read_bytes >= h->read_max) {
         h->read_capped = true;
         return AVERROR_EOF;
     }
+    if (h->read_ahead < bytes)
+        bytes = h->read_ahead;
+    if (h->read_ahead < IO_BUFFER_BYTES)
+        h->read_ahead *= 2;
     ssize_t n;
     do
         n = pread(h->fd, buf, (size_t)bytes, h->position);
@@ -150,6 +160,8 @@ static int64_t seek_cb(void *opaque, int64_t offset, int whence)
     }
     if (offset < 0)
         return AVERROR(EINVAL);
+    if (offset != h->position)
+        h->read_ahead = IO_JUMP_BYTES;
     h->position = offset;
     return offset;
 }
@@ -203,8 +215,7 @@ static int open_error(const struct handle *h, int code, struct err *err)
 }
 
 /* avformat_find_stream_info does not follow here, as it does in most programs: it decodes with
- * a context of its own that ignores max_pixels, and costs 7 to 16 % of an extraction. Nothing
- * is sought either: index timestamps are DTS, while seeking compares PTS. */
+ * a context of its own that ignores max_pixels, and costs 7 to 16 % of an extraction. */
 static int open_format(struct handle *h, struct err *err)
 {
     h->fmt = avformat_alloc_context();
@@ -300,6 +311,38 @@ static bool is_media(const AVFormatContext *fmt, const AVPacket *pkt)
     return type == AVMEDIA_TYPE_VIDEO || type == AVMEDIA_TYPE_AUDIO;
 }
 
+/* The pass did not reach the end: what it kept gives way to windows, where the file can be sought. */
+static int read_windows(struct handle *h, struct err *err)
+{
+    const struct windows_file file = {.fmt = h->fmt,
+                                      .budget = h->budget,
+                                      .video = best_stream(h->fmt, AVMEDIA_TYPE_VIDEO),
+                                      .audio = best_stream(h->fmt, AVMEDIA_TYPE_AUDIO),
+                                      .size_bytes = h->size_bytes,
+                                      .packet_bytes_max = h->options.packet_bytes_max,
+                                      .packets_max = h->options.packets_max,
+                                      .read_bytes = &h->read_bytes,
+                                      .read_max = &h->read_max};
+    struct windows w;
+    int status = windows_read(&file, h->packets, h->n_packets, &w, err);
+    if (!w.sought || status != ERR_OK) {
+        windows_free(&w);
+        return status;
+    }
+    av_free(h->packets);
+    h->packets = w.packets;
+    h->n_packets = w.n_packets;
+    h->n_allocated = w.n_allocated;
+    h->packet_bytes = w.packet_bytes;
+    h->n_cuts = w.n_starts;
+    memcpy(h->cuts, w.starts, sizeof(h->cuts));
+    h->pub.windows = w.n_starts > 0;
+    h->pub.seen_us = w.seen_us;
+    h->pub.video.duration_us = h->pub.audio.duration_us = w.duration_us;
+    h->pub.partial |= w.damaged;
+    return ERR_OK;
+}
+
 static int demux(struct handle *h, struct err *err)
 {
     bool headerless = h->fmt->ctx_flags & AVFMTCTX_NOHEADER;
@@ -328,12 +371,14 @@ static int demux(struct handle *h, struct err *err)
     av_packet_free(&pkt);
     if (status != ERR_OK)
         return status;
-    if (h->io_failed)
-        return err_retry(err, 74, "media: read failed; check the storage");
     h->pub.capped |= h->read_capped;
     if (ret < 0 && ret != AVERROR_EOF)
         h->pub.partial = true;
-    return ERR_OK;
+    else if (h->pub.capped && !h->io_failed)
+        status = read_windows(h, err);
+    if (status == ERR_OK && h->io_failed)
+        return err_retry(err, 74, "media: read failed; check the storage");
+    return status;
 }
 
 /* The container's index reaches past the end of the file: the upload was cut. */
@@ -406,10 +451,18 @@ static int fill_track(struct handle *h, struct media_track *t, int index, struct
     t->packets = calloc(n ? n : 1, sizeof(*t->packets));
     if (!t->packets)
         return err_oom(err, "media: track");
+    unsigned n_cuts = 0;
+    bool cut = false;
     for (uint32_t i = 0; i < h->n_packets; i++) {
+        while (n_cuts < h->n_cuts && h->cuts[n_cuts] <= i) {
+            n_cuts++;
+            cut = true;
+        }
         if (!h->packets[i] || h->packets[i]->stream_index != index)
             continue;
-        fill_packet(&t->packets[t->n_packets++], h->packets[i], st->time_base);
+        fill_packet(&t->packets[t->n_packets], h->packets[i], st->time_base);
+        t->packets[t->n_packets++].cut = cut;
+        cut = false;
         t->encrypted |= is_encrypted(h->packets[i]);
         h->packets[i] = NULL;
     }
@@ -442,6 +495,8 @@ int media_demux(int fd, const struct media_options *options, struct budget *budg
     h->fd = fd;
     h->options = *options;
     h->budget = budget;
+    h->read_max = options->packet_bytes_max * MEDIA_READ_FACTOR;
+    h->read_ahead = IO_BUFFER_BYTES;
     h->pub.handle = h;
     int status = check_file(h, err);
     if (status == ERR_OK)

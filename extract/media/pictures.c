@@ -32,6 +32,7 @@ static int plan_and_decode(const struct media_track *t, struct canvas_painter *p
     struct plan_options o;
     plan_options_init(&o);
     o.nominal_frame_us = t->nominal_frame_us;
+    o.duration_us = t->duration_us;
     o.pixels_per_frame = p->report.frame_pixels > 0 ? p->report.frame_pixels : 1;
     bool retimed = p->plan.retimed;
     plan_make(p->packets, t->n_packets, &o, &p->plan);

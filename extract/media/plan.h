@@ -39,6 +39,8 @@ struct plan_options {
     int64_t budget_pixels;
     uint32_t budget_frames;
     int64_t nominal_frame_us; /* when timestamps are of no use */
+    int64_t
+        duration_us; /* of the clip, when the packets are of parts of it; 0 = by the packets */
 };
 
 struct plan_sample {

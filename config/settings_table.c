@@ -271,6 +271,12 @@ const struct settings_key settings_table[] = {
         "A worker is replaced when its resident memory exceeds this many bytes."),
     INT(extract.address_space_bytes, 256 * MIB, 1024 * GIB, "bytes", "1073741824",
         "The limit of a worker's address space (RLIMIT_AS), in bytes."),
+    INT(extract.packets_max, 100, 10000000, "packets", "40000",
+        "How many packets of a clip a worker keeps. A clip of more is read in windows over its whole "
+        "length."),
+    INT(extract.packet_bytes_max, MIB, 64 * GIB, "bytes", "67108864",
+        "How many bytes of a clip's packets a worker keeps; of more, windows are read. Three times as "
+        "much must fit into address_space_bytes, with 128 MiB to spare."),
     BOOL(extract.require_sandbox, "true",
          "The daemon does not start where seccomp is missing. false starts there too, and decodes "
          "with resource limits alone."),

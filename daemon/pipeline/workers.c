@@ -24,6 +24,8 @@ int workers_open(const struct settings *s, unsigned n, struct pool **ret_pool, s
                                          .recycle_rss_bytes = s->extract.recycle_rss_bytes,
                                          .address_space_bytes = s->extract.address_space_bytes,
                                          .max_media_bytes = s->media.max_bytes,
+                                         .packets_max = s->extract.packets_max,
+                                         .packet_bytes_max = s->extract.packet_bytes_max,
                                          .require_sandbox = s->extract.require_sandbox,
                                          .waiting = tick};
     return pool_open(&options, ret_pool, err);

@@ -280,6 +280,8 @@ static uint32_t clamp_u32(int64_t v)
 
 static uint32_t track_end_ms(const struct media_track *t)
 {
+    if (t->duration_us > 0 && t->duration_us / 1000 <= UINT32_MAX)
+        return (uint32_t)(t->duration_us / 1000);
     int64_t low = INT64_MAX, high = INT64_MIN;
     for (uint32_t i = 0; i < t->n_packets; i++) {
         const struct media_packet *p = &t->packets[i];
@@ -300,7 +302,8 @@ static void flag_media(struct job *j)
     struct features_flags *f = &j->flags;
     const struct media *m = j->media;
     f->partial |= m->partial;
-    f->capped |= m->capped;
+    if (m->capped)
+        features_note(f, m->windows ? NOTE_WINDOWS : NOTE_BEGINNING);
     copy_name(f->container, m->container);
     if (m->video.par)
         formats_codec_name(m->video.par, f->video_codec);
@@ -335,13 +338,15 @@ static void flag_decoded(struct job *j)
         features_note(f, NOTE_WORK);
 }
 
-/* Where there is no picture, the sound's length; raw streams carry no timestamps either. */
-static void flag_duration(struct job *j, uint32_t sound_ms)
+/* Where there is no picture, the sound's length; raw streams carry no timestamps either. seen_us: of
+ * a clip that was read in parts, 0 = of all of it. */
+static void flag_duration(struct job *j, uint32_t sound_ms, int64_t seen_us)
 {
     struct features_flags *f = &j->flags;
     if (f->duration_ms == 0)
         f->duration_ms = sound_ms > f->audio_ms ? sound_ms : f->audio_ms;
-    f->seen_ms = f->duration_ms;
+    int64_t seen_ms = (seen_us + 500) / 1000;
+    f->seen_ms = seen_ms > 0 && seen_ms < f->duration_ms ? (uint32_t)seen_ms : f->duration_ms;
 }
 
 static void fill_features(const struct extractor *x, struct features *ret_features)
@@ -378,7 +383,7 @@ static int run_media(struct extractor *x, int media_fd, struct err *err)
     if (status == ERR_OK) {
         flag_media(j);
         flag_decoded(j);
-        flag_duration(j, track_end_ms(&j->media->audio));
+        flag_duration(j, track_end_ms(&j->media->audio), j->media->seen_us);
     }
     return status;
 }
@@ -463,7 +468,7 @@ int extractor_finish(struct extractor *x, struct features *ret_features, struct 
             j->mask &= ~MODALITY_BIT(m);
     }
     flag_decoded(j);
-    flag_duration(j, 0);
+    flag_duration(j, 0, 0);
     int status = has_decoded(j) ? ERR_OK : judge(x, refuse_spent(err), err);
     if (status == ERR_OK)
         fill_features(x, ret_features);

@@ -1,4 +1,4 @@
-/* media.h: a file through a custom AVIO.
+/* media.h: a file through a custom AVIO, then windows of it where that is not all of it.
  *
  * Failure: what libavformat says when it cannot open becomes ERR_SKIP `media` with its sentence,
  * what the file is by its first bytes, and its size. An error after the header only ends the
@@ -17,8 +17,9 @@
 #include "extract/media/cut.h"
 #include "extract/media/formats.h"
 #include "extract/media/tracks.h"
-#include "extract/wire/notes.h"
 #include "extract/media/units.h"
+#include "extract/media/windows.h"
+#include "extract/wire/notes.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -39,6 +40,7 @@
 #define CLOCK_EVERY      16 /* packets: 0.1 % of demuxing */
 /* To tell too many streams from too little memory, of which FFmpeg says the same. */
 #define STREAMS_TRIED (100 * MEDIA_STREAMS_MAX)
+#define IO_JUMP_BYTES 4096
 
 static const int types[] = {AVMEDIA_TYPE_VIDEO, AVMEDIA_TYPE_AUDIO};
 #define N_TYPES 2
@@ -50,6 +52,8 @@ struct handle {
     int fd;
     int64_t start; /* of what FFmpeg sees: behind ID3 tags */
     int64_t position, size_bytes, read_bytes;
+    int64_t read_max; /* then the file seems to end */
+    int read_ahead;   /* small after a jump, so that many jumps read little */
     bool io_failed, read_capped;
     int64_t read_bytes_before; /* this reading */
     bool is_opening, header_capped;
@@ -62,6 +66,9 @@ struct handle {
     AVPacket **packets; /* (n_packets), of all kept streams, in file order */
     uint32_t n_packets, n_allocated;
     int64_t packet_bytes;
+    uint32_t cuts[WINDOWS_PARTS]; /* (n_cuts) packets that do not follow the one before them */
+    unsigned n_cuts;
+    int64_t duration_us; /* of a file that was read in windows; 0 = by its packets */
 };
 
 static int read_cb(void *opaque, uint8_t *buf, int bytes)
@@ -73,10 +80,14 @@ static int read_cb(void *opaque, uint8_t *buf, int bytes)
         h->header_capped = true;
         return AVERROR_EOF;
     }
-    if (h->read_bytes >= h->options.packet_bytes_max * MEDIA_READ_FACTOR) {
+    if (h->read_bytes >= h->read_max) {
         h->read_capped = true;
         return AVERROR_EOF;
     }
+    if (h->read_ahead < bytes)
+        bytes = h->read_ahead;
+    if (h->read_ahead < IO_BUFFER_BYTES)
+        h->read_ahead *= 2;
     ssize_t n;
     do
         n = pread(h->fd, buf, (size_t)bytes, h->start + h->position);
@@ -111,6 +122,8 @@ static int64_t seek_cb(void *opaque, int64_t offset, int whence)
     }
     if (offset < 0)
         return AVERROR(EINVAL);
+    if (offset != h->position)
+        h->read_ahead = IO_JUMP_BYTES;
     h->position = offset;
     return offset;
 }
@@ -213,12 +226,14 @@ static int open_error(struct handle *h, int code, struct err *err)
 }
 
 /* avformat_find_stream_info does not follow here, as it does in most programs: it decodes with
- * a context of its own that ignores max_pixels, and costs 7 to 16 % of an extraction. Nothing
- * is sought either: index timestamps are DTS, while seeking compares PTS. */
+ * a context of its own that ignores max_pixels, and costs 7 to 16 % of an extraction. */
 static int open_with(struct handle *h, int streams_max)
 {
     h->position = 0;
     h->read_bytes_before = h->read_bytes;
+    h->read_max = h->read_bytes + h->options.packet_bytes_max * MEDIA_READ_FACTOR;
+    h->read_ahead = IO_BUFFER_BYTES;
+    h->read_capped = false;
     h->fmt = avformat_alloc_context();
     uint8_t *buffer = av_malloc(IO_BUFFER_BYTES);
     if (buffer)
@@ -317,6 +332,48 @@ static bool is_kept(struct handle *h, const AVPacket *pkt)
     return pkt->stream_index == h->wanted[0] || pkt->stream_index == h->wanted[1];
 }
 
+/* Of a type; of a headerless container the choice is made by what the pass has brought. */
+static int stream_wanted(struct handle *h, unsigned k)
+{
+    if (h->n_readings > 1 || !is_headerless(h))
+        return h->wanted[k];
+    for (unsigned i = 0; i < h->fmt->nb_streams; i++)
+        h->facts[i].is_known = true;
+    return tracks_best(h->fmt, types[k], h->facts);
+}
+
+/* The pass did not reach the end: what it kept gives way to windows, where the file can be sought. */
+static int read_windows(struct handle *h, struct err *err)
+{
+    const struct windows_file file = {.fmt = h->fmt,
+                                      .budget = h->budget,
+                                      .video = stream_wanted(h, 0),
+                                      .audio = stream_wanted(h, 1),
+                                      .size_bytes = h->size_bytes - h->start,
+                                      .packet_bytes_max = h->options.packet_bytes_max,
+                                      .packets_max = h->options.packets_max,
+                                      .read_bytes = &h->read_bytes,
+                                      .read_max = &h->read_max};
+    struct windows w;
+    int status = windows_read(&file, h->packets, h->n_packets, &w, err);
+    if (!w.sought || status != ERR_OK) {
+        windows_free(&w);
+        return status;
+    }
+    av_free(h->packets);
+    h->packets = w.packets;
+    h->n_packets = w.n_packets;
+    h->n_allocated = w.n_allocated;
+    h->packet_bytes = w.packet_bytes;
+    h->n_cuts = w.n_starts;
+    memcpy(h->cuts, w.starts, sizeof(h->cuts));
+    h->pub.windows = w.n_starts > 0;
+    h->pub.seen_us = w.seen_us;
+    h->duration_us = w.duration_us;
+    h->pub.partial |= w.damaged;
+    return ERR_OK;
+}
+
 static int demux(struct handle *h, struct err *err)
 {
     if (!is_headerless(h))
@@ -348,14 +405,16 @@ static int demux(struct handle *h, struct err *err)
     av_packet_free(&pkt);
     if (status != ERR_OK)
         return status;
-    if (h->io_failed)
-        return err_retry(err, 74, "media: read failed; check the storage");
     h->pub.capped |= h->read_capped;
     if (h->budget->cpu_is_spent)
         set_note(h, NOTE_CPU);
     else if (ret < 0 && ret != AVERROR_EOF)
         h->pub.partial = true;
-    return ERR_OK;
+    else if (h->pub.capped && !h->io_failed)
+        status = read_windows(h, err);
+    if (status == ERR_OK && h->io_failed)
+        return err_retry(err, 74, "media: read failed; check the storage");
+    return status;
 }
 
 /* The container's index reaches past the end of the file: the upload was cut. */
@@ -417,6 +476,7 @@ static int fill_track(struct handle *h, struct media_track *t, int index, struct
     if (!t->par || avcodec_parameters_copy(t->par, st->codecpar) < 0)
         return err_oom(err, "media: track");
     t->codec = formats_decoder(t->par->codec_id);
+    t->duration_us = h->duration_us;
     t->nominal_frame_us = 40000;
     AVRational rate = st->avg_frame_rate;
     if (rate.num > 0 && rate.den > 0 && rate.num / rate.den < 1000)
@@ -428,10 +488,18 @@ static int fill_track(struct handle *h, struct media_track *t, int index, struct
     t->packets = calloc(n ? n : 1, sizeof(*t->packets));
     if (!t->packets)
         return err_oom(err, "media: track");
+    unsigned n_cuts = 0;
+    bool cut = false;
     for (uint32_t i = 0; i < h->n_packets; i++) {
+        while (n_cuts < h->n_cuts && h->cuts[n_cuts] <= i) {
+            n_cuts++;
+            cut = true;
+        }
         if (!h->packets[i] || h->packets[i]->stream_index != index)
             continue;
-        fill_packet(&t->packets[t->n_packets++], h->packets[i], st->time_base);
+        fill_packet(&t->packets[t->n_packets], h->packets[i], st->time_base);
+        t->packets[t->n_packets++].cut = cut;
+        cut = false;
         t->encrypted |= is_encrypted(h->packets[i]);
         h->packets[i] = NULL;
     }
@@ -487,6 +555,8 @@ static int take_track(struct handle *h, unsigned k, struct err *err)
 static int read_tracks(struct handle *h, struct err *err)
 {
     h->n_readings++;
+    h->n_cuts = 0;
+    h->duration_us = 0;
     int status = demux(h, err);
     for (unsigned i = 0; i < h->fmt->nb_streams; i++)
         h->facts[i].is_known |= is_headerless(h) || h->fmt->streams[i]->discard < AVDISCARD_ALL;

@@ -2,15 +2,16 @@
 #define MMF_EXTRACT_MEDIA_MEDIA_H
 
 /* A media file, demuxed: the packets of its best picture track and its best sound track, in
- * memory, with exact timestamps. Nothing is decoded and nothing is ever sought. One pass, and up
- * to two more when a track that was chosen by its header turns out to hold nothing, one picture, or
+ * memory, with exact timestamps. Nothing is decoded, and nothing is sought but in a file over
+ * the caps (windows.h). One pass, and up to two more when a track that was chosen by its header turns out to hold nothing, one picture, or
  * nothing that decodes.
  *
  * Guards: bytes come only from the descriptor (pread; no protocol, no second file can be
  * opened); containers and codecs are on explicit lists; at most MEDIA_STREAMS_MAX streams, all
  * but the chosen ones discarded; at most 64 MB of header and the item's CPU budget; at most
  * packets_max packets and packet_bytes_max bytes are kept and
- * MEDIA_READ_FACTOR times as many read, then the pass ends with `capped`;
+ * MEDIA_READ_FACTOR times as many read, then the pass ends with `capped` and the file is read in
+ * windows instead, which may read as many again;
  * avformat_find_stream_info is never called (it decodes beyond max_pixels): the codec is known
  * from the header or the first packets, sizes and rates come from the decoder. Declared
  * durations and sizes are not used. */
@@ -59,6 +60,8 @@ struct media_track {
     /* What display wants: first transpose, then mirror. */
     bool transpose, flip_x, flip_y;
     int64_t nominal_frame_us; /* for timestamps that are of no use */
+    int64_t
+        duration_us; /* of the file, where only windows of it were read; 0 = by its packets */
 };
 
 struct media {
@@ -66,8 +69,10 @@ struct media {
     char container[16];
     bool partial; /* the file ends early or a packet is damaged */
     bool capped;
-    uint64_t notes; /* 1 << enum note: tracks skipped, changed, not admitted; cut; CPU */
-    void *handle;   /* media.c's own */
+    uint64_t notes;  /* 1 << enum note: tracks skipped, changed, not admitted; cut; CPU */
+    bool windows;    /* capped, and read in places over the whole length: windows.h */
+    int64_t seen_us; /* of such a one; 0 = as long as what is there */
+    void *handle;    /* media.c's own */
 };
 
 void media_options_init(struct media_options *o); /* any size, 64 MB, 40,000 packets */

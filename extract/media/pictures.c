@@ -44,6 +44,7 @@ static struct plan_options options_now(const struct look *l)
     struct plan_options o;
     plan_options_init(&o);
     o.nominal_frame_us = l->t->nominal_frame_us;
+    o.duration_us = l->t->duration_us;
     o.pixels_per_frame = l->p->report.frame_pixels > 0 ? l->p->report.frame_pixels : 1;
     o.budget_pixels = b->pixels - b->n_pixels_spent;
     o.budget_frames = b->n_frames > b->n_frames_spent ? b->n_frames - b->n_frames_spent : 0;

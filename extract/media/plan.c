@@ -108,7 +108,8 @@ static int64_t settle_times(struct plan_packet *p, uint32_t n, const struct plan
     int64_t span = high - low;
     if (last_us < LAST_MIN_US || (span > 0 && last_us > span))
         last_us = nominal_us;
-    return span + last_us;
+    bool longer = !*ret_retimed && o->duration_us > span + last_us;
+    return longer ? o->duration_us : span + last_us;
 }
 
 static int64_t distance(int64_t a, int64_t b)

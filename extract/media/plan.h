@@ -48,6 +48,8 @@ struct plan_options {
     uint32_t budget_frames;
     int64_t nominal_frame_us; /* when timestamps are of no use */
     uint32_t lead; /* packets after a keyframe before frames come; 0 = it comes itself */
+    /* Of the clip, when the packets are of parts of it; 0 = by the packets. */
+    int64_t duration_us;
 };
 
 struct plan_sample {

@@ -102,6 +102,8 @@ static void prepare(struct pool *p, const struct pool_options *o)
     struct protocol_control config = {.address_space_bytes = o->address_space_bytes,
                                       .cpu_seconds = o->cpu_seconds,
                                       .max_media_bytes = o->max_media_bytes,
+                                      .packets_max = o->packets_max,
+                                      .packet_bytes_max = o->packet_bytes_max,
                                       .require_sandbox = o->require_sandbox};
     c->options = *o;
     c->options.worker_path = p->worker_path;

@@ -27,6 +27,7 @@ struct pool_options {
     unsigned n_workers;      /* 0 = one a core */
     int64_t deadline_ms, cpu_seconds;
     int64_t recycle_jobs, recycle_rss_bytes, address_space_bytes, max_media_bytes;
+    int64_t packets_max, packet_bytes_max; /* of one clip; 0 = media_options_init's */
     bool require_sandbox;
     /* metammf-extract is ready by then, its workers in twice that; 0 = 10,000 */
     int64_t start_ms;

@@ -128,6 +128,7 @@ struct protocol_control {
     int32_t status;
     uint32_t require_sandbox;
     int64_t address_space_bytes, cpu_seconds, max_media_bytes; /* CONFIGURE */
+    int64_t packets_max, packet_bytes_max;                     /* CONFIGURE; 0 = the defaults */
     char text[512];                                            /* REFUSED */
     uint32_t n_encoders;                                       /* READY */
     struct encoder_identity encoders[MODALITY_COUNT];          /* READY, in any order */

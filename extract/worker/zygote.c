@@ -140,6 +140,10 @@ static void configure(struct zygote *z, const struct protocol_control *config,
     extractor_options_init(&options);
     options.media.bytes_max = config->max_media_bytes;
     options.cpu_us = protocol_cpu_us(config->cpu_seconds);
+    if (config->packets_max > 0 && config->packets_max <= UINT32_MAX)
+        options.media.packets_max = (uint32_t)config->packets_max;
+    if (config->packet_bytes_max > 0)
+        options.media.packet_bytes_max = config->packet_bytes_max;
     for (int m = 0; m < MODALITY_COUNT; m++)
         options.encoder[m] = z->encoder[m];
     if (extractor_new(&options, &z->extractor, &err) == ERR_OK) {

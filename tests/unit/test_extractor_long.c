@@ -1,0 +1,123 @@
+/* Clips over the caps are read in windows over their whole length. The caps are made small, so that
+ * a minute is long. */
+
+#include "extract_fixture.h"
+
+#include "extract/wire/notes.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#define NOTED(note) (UINT64_C(1) << (note))
+#define LONG_MS     60000
+#define SMALL_COUNT 400 /* packets; a minute has 1,500 to 4,000 */
+#define SMALL_BYTES (64 << 20)
+
+static struct features whole, seen, again;
+static struct err err;
+
+static int extract_capped(const struct extract_fixture *fx, const char *name, uint32_t packets,
+                          int64_t bytes, struct features *ret)
+{
+    struct extractor_options o;
+    struct extractor *x;
+    extractor_options_init(&o);
+    o.media.packets_max = packets;
+    o.media.packet_bytes_max = bytes;
+    assert_int_equal(extractor_new(&o, &x, &err), ERR_OK);
+    int fd = open(clip_path(fx, name), O_RDONLY);
+    assert_true(fd >= 0);
+    int status = extractor_run(x, fd, NULL, ret, &err);
+    (void)close(fd);
+    extractor_free(x);
+    return status;
+}
+
+static struct clipmaker_options long_clip(const char *container, const char *video,
+                                          const char *audio)
+{
+    struct clipmaker_options o = small_clip();
+    o.duration_ms = LONG_MS;
+    o.container = container;
+    o.video_codec = video;
+    o.audio_codec = audio;
+    return o;
+}
+
+static void print_seen(const char *what)
+{
+    const struct features_flags *f = &seen.flags;
+    print_message("%-12s %u frames, coverage %.3f, gap %u ms, %u of %u ms seen, sound %u ms, "
+                  "cosine %.4f, %.4f\n",
+                  what, f->n_frames, (double)f->coverage, f->max_gap_ms, f->seen_ms,
+                  f->duration_ms, f->audio_ms, feature_cosine(&whole, &seen, MODALITY_VISUAL),
+                  seen.mask & MODALITY_BIT(MODALITY_ACOUSTIC)
+                      ? feature_cosine(&whole, &seen, MODALITY_ACOUSTIC)
+                      : 0);
+}
+
+static void assert_seen_all_over(const struct extract_fixture *fx, const char *name,
+                                 uint32_t packets, int64_t bytes)
+{
+    assert_int_equal(extract_file(fx, name, NULL, &whole, &err), ERR_OK);
+    assert_false(whole.flags.capped);
+    assert_int_equal(extract_capped(fx, name, packets, bytes, &seen), ERR_OK);
+    print_seen(name);
+    assert_true(seen.flags.capped);
+    assert_true(seen.flags.notes & NOTED(NOTE_WINDOWS));
+    assert_false(seen.flags.notes & NOTED(NOTE_BEGINNING));
+    assert_int_equal(seen.flags.n_frames, 8);
+    assert_float_equal(seen.flags.coverage, 1.0f, 1e-6);
+    assert_true(seen.flags.max_gap_ms <= seen.flags.duration_ms / 16 + 1);
+    assert_int_equal(seen.flags.n_decode_errors, 0);
+    assert_false(seen.flags.retimed);
+    assert_false(seen.flags.partial);
+    assert_in_range(seen.flags.duration_ms, whole.flags.duration_ms - 1500,
+                    whole.flags.duration_ms + 100);
+    assert_in_range(seen.flags.seen_ms, 1000, seen.flags.duration_ms / 2);
+    assert_true(feature_cosine(&whole, &seen, MODALITY_VISUAL) >= .95);
+    assert_int_equal(extract_capped(fx, name, packets, bytes, &again), ERR_OK);
+    again.extract_us = seen.extract_us;
+    assert_memory_equal(&seen, &again, sizeof(seen));
+}
+
+static void run_every_container_is_seen_all_over(void **state)
+{
+    static const struct {
+        const char *name, *container, *video, *audio;
+        bool fragmented;
+    } clips[] = {{"a.ogv", "ogg", "libtheora", "libvorbis", false},
+                 {"a.mpg", "mpeg", "mpeg2video", "mp2", false},
+                 {"a.mp4", "mp4", "libx264", "aac", false},
+                 {"f.mp4", "mp4", "libx264", "aac", true},
+                 {"a.mkv", "matroska", "libx264", "aac", false},
+                 {"a.webm", "webm", "libvpx", "libopus", false},
+                 {"a.ts", "mpegts", "libx264", "aac", false},
+                 {"a.avi", "avi", "mpeg4", "libmp3lame", false},
+                 {"a.flv", "flv", "libx264", "aac", false},
+                 {"a.wmv", "asf", "wmv2", "wmav2", false},
+                 {"a.ogv", "ogg", "libtheora", "libvorbis", false},
+                 {"a.mpg", "mpeg", "mpeg2video", "mp2", false}};
+    for (size_t i = 0; i < sizeof(clips) / sizeof(clips[0]); i++) {
+        struct clipmaker_options o =
+            long_clip(clips[i].container, clips[i].video, clips[i].audio);
+        o.fragmented = clips[i].fragmented;
+        if (strcmp(clips[i].container, "ogg") == 0) { /* a page has 4 kB of one stream */
+            o.width = 640;
+            o.height = 384;
+        }
+        make_clip(*state, clips[i].name, &o);
+        assert_seen_all_over(*state, clips[i].name, SMALL_COUNT, SMALL_BYTES);
+        assert_true(seen.mask & MODALITY_BIT(MODALITY_ACOUSTIC));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(run_every_container_is_seen_all_over),
+    };
+    return cmocka_run_group_tests_name("extract long", tests, extract_fixture_setup,
+                                       extract_fixture_teardown);
+}

@@ -187,6 +187,12 @@ int settings_check(const struct settings *s, struct err *err)
                          "`queue.low_percent` is %" PRId64
                          " %%: it must be below `queue.high_percent`, which is %" PRId64 " %%",
                          s->queue.low_percent, s->queue.high_percent);
+    if (s->extract.packet_bytes_max > (s->extract.address_space_bytes - (64 << 20)) / 2)
+        return err_fatal(err, EX_CONFIG,
+                         "`extract.packet_bytes_max` is %" PRId64
+                         ": twice as much and 64 MiB must fit into "
+                         "`extract.address_space_bytes`, which is %" PRId64,
+                         s->extract.packet_bytes_max, s->extract.address_space_bytes);
     if (s->media.roots.n == 0)
         return err_fatal(err, EX_CONFIG,
                          "`media.roots` is empty: no media could be opened; name a folder");

@@ -275,8 +275,8 @@ const struct settings_key settings_table[] = {
         "How many packets of a clip a worker keeps. A clip of more is read in windows over its whole "
         "length."),
     INT(extract.packet_bytes_max, MIB, 64 * GIB, "bytes", "67108864",
-        "How many bytes of a clip's packets a worker keeps; of more, windows are read. Three times as "
-        "much must fit into address_space_bytes, with 128 MiB to spare."),
+        "How many bytes of a clip's packets a worker keeps; of more, windows are read. Twice as much "
+        "must fit into address_space_bytes, with 64 MiB to spare."),
     BOOL(extract.require_sandbox, "true",
          "The daemon does not start where seccomp is missing. false starts there too, and decodes "
          "with resource limits alone."),

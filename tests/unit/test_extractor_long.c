@@ -113,10 +113,92 @@ static void run_every_container_is_seen_all_over(void **state)
     }
 }
 
+/* Frames so large that a few fill the cap. */
+static void run_large_frames_are_seen_all_over(void **state)
+{
+    struct clipmaker_options o = long_clip("mov", "prores_ks", "aac");
+    o.duration_ms = 12000;
+    o.pixel_format = "yuv422p10le";
+    make_clip(*state, "prores.mov", &o);
+    assert_seen_all_over(*state, "prores.mov", 40000, 600000);
+}
+
+/* Nothing leads to its later pictures. */
+static void run_one_keyframe_gives_the_beginning(void **state)
+{
+    static const char *const containers[] = {"mp4", "mpegts", "matroska"};
+    for (size_t i = 0; i < sizeof(containers) / sizeof(containers[0]); i++) {
+        struct clipmaker_options o = long_clip(containers[i], "libx264", NULL);
+        o.gop = 0;
+        o.duration_ms = 30000;
+        make_clip(*state, "one", &o);
+        assert_int_equal(extract_capped(*state, "one", SMALL_COUNT, SMALL_BYTES, &seen),
+                         ERR_OK);
+        assert_true(seen.flags.notes & NOTED(NOTE_BEGINNING));
+        assert_false(seen.flags.notes & NOTED(NOTE_WINDOWS));
+        assert_int_equal(seen.flags.n_frames, 8);
+        assert_in_range(seen.flags.duration_ms, 15000, 17000);
+    }
+}
+
+/* Half of the media is gone, its index is not: windows over what is there. */
+static void run_half_a_file_is_seen_over_that_half(void **state)
+{
+    struct clipmaker_options o = long_clip("mp4", "libx264", "aac");
+    o.faststart = true;
+    make_clip(*state, "half.mp4", &o);
+    size_t n;
+    char *bytes = read_bytes(clip_path(*state, "half.mp4"), &n);
+    write_bytes(clip_path(*state, "half.mp4"), bytes, n / 2);
+    free(bytes);
+    assert_int_equal(extract_capped(*state, "half.mp4", SMALL_COUNT, SMALL_BYTES, &seen),
+                     ERR_OK);
+    assert_true(seen.flags.partial && seen.flags.capped);
+    assert_true(seen.flags.n_frames >= 4);
+    assert_true(seen.flags.duration_ms <= 45000);
+}
+
+/* What a container declares of its length: four bytes after each mark are overwritten. */
+static void patch(const struct extract_fixture *fx, const char *name, const char *mark,
+                  size_t at, const void *with, size_t n_with)
+{
+    size_t n;
+    char *bytes = read_bytes(clip_path(fx, name), &n);
+    unsigned n_found = 0;
+    for (size_t i = 0; i + 4 + at + n_with <= n; i++)
+        if (memcmp(bytes + i, mark, strlen(mark)) == 0) {
+            memcpy(bytes + i + at, with, n_with);
+            n_found++;
+        }
+    assert_true(n_found > 0);
+    write_bytes(clip_path(fx, name), bytes, n);
+    free(bytes);
+}
+
+static void run_declared_durations_decide_nothing(void **state)
+{
+    static const unsigned char huge[4] = {0x7f, 0xff, 0xff, 0xff}, none[4] = {0};
+    struct clipmaker_options o = long_clip("mp4", "libx264", "aac");
+    for (unsigned i = 0; i < 2; i++) {
+        make_clip(*state, "lie.mp4", &o);
+        patch(*state, "lie.mp4", "mvhd", 20, i ? none : huge, 4);
+        patch(*state, "lie.mp4", "mdhd", 20, i ? none : huge, 4);
+        assert_int_equal(extract_capped(*state, "lie.mp4", SMALL_COUNT, SMALL_BYTES, &seen),
+                         ERR_OK);
+        assert_true(seen.flags.notes & NOTED(NOTE_WINDOWS));
+        assert_float_equal(seen.flags.coverage, 1.0f, 1e-6);
+        assert_in_range(seen.flags.duration_ms, 59000, 60500);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(run_every_container_is_seen_all_over),
+        cmocka_unit_test(run_large_frames_are_seen_all_over),
+        cmocka_unit_test(run_one_keyframe_gives_the_beginning),
+        cmocka_unit_test(run_half_a_file_is_seen_over_that_half),
+        cmocka_unit_test(run_declared_durations_decide_nothing),
     };
     return cmocka_run_group_tests_name("extract long", tests, extract_fixture_setup,
                                        extract_fixture_teardown);

@@ -175,7 +175,7 @@ def parse():
     parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--bin", type=pathlib.Path)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--count", type=int, help="one of each kind unless given")
     parser.add_argument("--from", dest="first", type=int, default=0)
     parser.add_argument("--to", dest="last", type=int)
     parser.add_argument("--kind", default="", help="only kinds that begin so")
@@ -189,8 +189,9 @@ def parse():
                         help="where films of ffmpeg's are kept")
     parser.add_argument("--lines")
     options = parser.parse_args()
-    options.last = options.count if options.last is None else options.last
     options.bases = Bases(options.cache)
+    if options.last is None:
+        options.last = options.count or len(chosen(options))
     return options
 
 

@@ -507,7 +507,8 @@ static int fill_track(struct handle *h, struct media_track *t, int index, struct
         compat_mark_priming(t->packets[0].av, st) < 0)
         return err_oom(err, "media: track");
     h->pub.partial |= index_is_cut(h, st);
-    return st->codecpar->codec_type == AVMEDIA_TYPE_VIDEO ? units_settle(t, err) : ERR_OK;
+    return st->codecpar->codec_type == AVMEDIA_TYPE_VIDEO ? units_settle(t, h->budget, err)
+                                                          : ERR_OK;
 }
 
 static void free_packets(struct handle *h)

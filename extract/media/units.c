@@ -11,6 +11,7 @@
 
 #include "extract/media/units.h"
 
+#include "extract/media/budget.h"
 #include "extract/media/media.h"
 
 #include <stdlib.h>
@@ -70,16 +71,22 @@ static int open_asker(struct asker *a, const struct media_track *t, const uint8_
     return ERR_OK;
 }
 
-/* Fills the parser's key_frame, pict_type and picture_structure for one packet. */
-static int ask(struct asker *a, const struct media_track *t, const AVPacket *pkt)
+/* Fills the parser's key_frame, pict_type and picture_structure for one packet; they say nothing
+ * once the budget is spent. */
+static int ask(struct asker *a, const struct media_track *t, const AVPacket *pkt,
+               struct budget *budget)
 {
+    bool spent = budget_is_spent(budget);
     size_t bytes = 0;
     const uint8_t *extradata = av_packet_get_side_data(pkt, AV_PKT_DATA_NEW_EXTRADATA, &bytes);
-    if (extradata && bytes <= INT32_MAX / 2 && open_asker(a, t, extradata, bytes) != ERR_OK)
+    if (!spent && extradata && bytes <= INT32_MAX / 2 &&
+        (open_asker(a, t, extradata, bytes) != ERR_OK || !a->parser))
         return ERR_RETRY;
     a->parser->key_frame = -1;
     a->parser->pict_type = AV_PICTURE_TYPE_NONE;
     a->parser->picture_structure = AV_PICTURE_STRUCTURE_UNKNOWN;
+    if (spent)
+        return ERR_OK;
     uint8_t *out = NULL;
     int out_bytes = 0;
     (void)av_parser_parse2(a->parser, a->ctx, &out, &out_bytes, pkt->data, pkt->size,
@@ -239,13 +246,14 @@ static int settle_times(struct media_track *t, struct place *places)
     return ERR_OK;
 }
 
-static int settle_packets(struct media_track *t, struct asker *a, struct place *places)
+static int settle_packets(struct media_track *t, struct asker *a, struct place *places,
+                          struct budget *budget)
 {
     enum AVPictureStructure open_field = AV_PICTURE_STRUCTURE_UNKNOWN; /* of the last kept */
     uint32_t n = 0;
     for (uint32_t i = 0; i < t->n_packets; i++) {
         struct media_packet p = t->packets[i];
-        if (ask(a, t, p.av) != ERR_OK)
+        if (ask(a, t, p.av, budget) != ERR_OK)
             return ERR_RETRY;
         enum AVPictureStructure is = a->parser->picture_structure;
         if (n > 0 && completes(&t->packets[n - 1], open_field, &p, is)) {
@@ -282,7 +290,7 @@ static void settle_intra(struct media_track *t)
         t->packets[i].key = true;
 }
 
-int units_settle(struct media_track *t, struct err *err)
+int units_settle(struct media_track *t, struct budget *budget, struct err *err)
 {
     if (!t->par || !t->codec || t->encrypted || t->n_packets == 0)
         return ERR_OK;
@@ -297,9 +305,9 @@ int units_settle(struct media_track *t, struct err *err)
     if (!places)
         status = ERR_RETRY;
     if (status == ERR_OK && a.parser)
-        status = settle_packets(t, &a, places);
+        status = settle_packets(t, &a, places, budget);
     bool ordered = counts_order(t->par->codec_id) || has_b_pictures(t->par->codec_id);
-    if (status == ERR_OK && a.parser && ordered)
+    if (status == ERR_OK && a.parser && ordered && !budget_is_spent(budget))
         status = settle_times(t, places);
     free(places);
     close_asker(&a);

@@ -51,6 +51,7 @@ struct coding {
     bool in_band;         /* parameter sets in the packets */
     bool fields;          /* interlaced tools, both fields in a picture */
     bool field_pictures;  /* a field a picture */
+    bool irregular;       /* further keys, forced here and there */
     bool one_palette;     /* as few colours as a palette has, whatever the format */
 };
 

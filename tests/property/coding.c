@@ -290,6 +290,17 @@ static void draw(struct maker *m, const struct coding *c, int n, int n_total)
     }
 }
 
+/* Further keys, within a scene: an encoder that finds cuts by itself would put them where the samples
+ * of two scenes meet. */
+static bool is_forced(const struct coding *c, int n)
+{
+    static const int keys[] = {9, 13, 58, 61, 94, 131, 162, 188};
+    for (size_t i = 0; c->irregular && i < sizeof(keys) / sizeof(keys[0]); i++)
+        if (n == keys[i])
+            return true;
+    return false;
+}
+
 struct track *track_of_pictures(const struct coding *c)
 {
     const AVCodec *codec = avcodec_find_encoder_by_name(c->encoder);
@@ -315,6 +326,7 @@ struct track *track_of_pictures(const struct coding *c)
     for (int i = 0; ret >= 0 && i < n; i++) {
         m.frame->pts = i;
         m.frame->quality = m.ctx->global_quality;
+        m.frame->pict_type = is_forced(c, i) ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
         draw(&m, c, i, n);
         ret = encode(&m, m.frame);
     }

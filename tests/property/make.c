@@ -109,10 +109,10 @@ static const char *text(const char *s)
 struct track *variant_track(const struct coding *c)
 {
     char key[400];
-    snprintf(key, sizeof(key), "%s|%s|%s|%u %d %d %d %d %d %d %d %d %d%d%d%d", c->encoder,
+    snprintf(key, sizeof(key), "%s|%s|%s|%u %d %d %d %d %d %d %d %d %d%d%d%d%d", c->encoder,
              text(c->options), text(c->pixels), c->film, c->gop, c->b_frames, c->width,
              c->height, c->seconds, c->from_pct, c->to_pct, c->quality, c->in_band, c->fields,
-             c->field_pictures, c->one_palette);
+             c->field_pictures, c->irregular, c->one_palette);
     int i = find(key);
     return copy_of(i >= 0 ? i : put(key, track_of_pictures(c)));
 }

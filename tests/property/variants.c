@@ -144,11 +144,10 @@ static const struct oddity oddities[] = {
     {"cut", "to 60 %", NULL, file_cut, 60, 0, 0, ANY, NULL},
     {"cut", "to 30 %, b 2", NULL, file_cut, 30, 0, 2, B, NULL},
     {"cut", "fragments to 60 %", NULL, file_cut, 60, 0, 0, ONLY_MP4, in_fragments},
-    {"cut", "beginning, 20 %", NULL, file_beheaded, 20, 0, 0, ONLY_TS, NULL},
+    {"cut", "beginning, 8 %", NULL, file_beheaded, 8, 0, 0, ONLY_TS, NULL},
     {"cut", "beginning, 5 %, gop 100", NULL, file_beheaded, 5, 100, 0, ONLY_TS, NULL},
     {"times", "an hour on", times_shifted, NULL, 3600, 0, 0, ANY, NULL},
     {"times", "26 h on", times_shifted, NULL, 95437, 0, 0, ANY, NULL},
-    {"times", "2 s before", times_shifted, NULL, -2, 0, 0, ANY, NULL},
     {"times", "pause of 45 s", times_pause, NULL, 45, 0, 0, ANY, NULL},
     {"times", "pause of 5 s", times_pause, NULL, 5, 0, 0, ANY, NULL},
     {"times", "jitter", times_jitter, NULL, 80, 0, 0, NO_B, NULL},
@@ -280,58 +279,53 @@ static void add_changes_of_parameters(struct variants *list, const struct codec 
 struct special {
     const char *family, *what, *encoder, *options;
     int gop, b_frames, seconds;
-    bool fields, field_pictures;
+    enum { USUAL, TOOLS_OF_FIELDS, FIELD_PICTURES, IRREGULAR_KEYS } how;
 };
 
 static const struct special specials[] = {
-    {"open gop", "b 3, gop 30", "libx264", "x264-params=open-gop=1", 30, 3, 0, false, false},
-    {"open gop", "b 2, gop 60", "libx264", "x264-params=open-gop=1", 60, 2, 0, false, false},
-    {"open gop", "pyramid, cuts", "libx264",
-     "sc_threshold=40,x264-params=open-gop=1:b-pyramid=normal:keyint=80:min-keyint=5", 80, 4, 0,
-     false, false},
-    {"open gop", "b 3, gop 30", "libx265", ":open-gop=1", 30, 3, 0, false, false},
-    {"open gop", "b 4, gop 60, cuts", "libx265", ":open-gop=1:scenecut=40:min-keyint=5", 60, 4,
-     0, false, false},
-    {"open gop", "b 2, gop 12", "mpeg2video", NULL, 12, 2, 0, false, false},
-    {"open gop", "b 2, gop 18", "mpeg4", NULL, 18, 2, 0, false, false},
-    {"fields", "mbaff", "libx264", NULL, 25, 0, 0, true, false},
-    {"fields", "mbaff, b 3, gop 60", "libx264", NULL, 60, 3, 0, true, false},
-    {"fields", "said, not coded", "libx264", "x264-params=fake-interlaced=1", 25, 2, 0, false,
-     false},
-    {"fields", "field pictures", "libx265", NULL, 50, 0, 0, false, true},
-    {"fields", "field pictures, b 2", "libx265", NULL, 50, 2, 0, false, true},
-    {"fields", "interlaced tools", "mpeg2video", NULL, 25, 0, 0, true, false},
-    {"fields", "interlaced tools, b 2", "mpeg2video", NULL, 15, 2, 0, true, false},
-    {"fields", "interlaced tools", "mpeg4", NULL, 25, 0, 0, true, false},
-    {"fields", "interlaced", "prores_ks", NULL, 25, 0, 0, true, false},
-    {"refresh", "period 25", "libx264", "x264-params=intra-refresh=1", 25, 0, 0, false, false},
-    {"refresh", "period 60", "libx264", "x264-params=intra-refresh=1", 60, 0, 0, false, false},
-    {"refresh", "period 120, b 2", "libx264", "x264-params=intra-refresh=1", 120, 2, 0, false,
-     false},
-    {"refresh", "period 60, 30 s", "libx264", "x264-params=intra-refresh=1", 60, 0, 30, false,
-     false},
-    {"refresh", "period 30, 60 s", "libx264", "x264-params=intra-refresh=1", 30, 0, 60, false,
-     false},
-    {"refresh", "period 60, 60 s", "libx264", "x264-params=intra-refresh=1", 60, 0, 60, false,
-     false},
-    {"refresh", "period 25", "libx265", ":intra-refresh=1", 25, 0, 0, false, false},
-    {"refresh", "period 60", "libx265", ":intra-refresh=1", 60, 0, 0, false, false},
-    {"refresh", "period 60, 30 s", "libx265", ":intra-refresh=1", 60, 0, 30, false, false},
-    {"tools", "slices", "libx264", "slices=4", 25, 2, 0, false, false},
-    {"tools", "baseline", "libx264", "profile=baseline", 25, 0, 0, false, false},
-    {"tools", "weights, 8 references", "libx264", "refs=8,weightp=2", 60, 3, 0, false, false},
-    {"tools", "cuts", "libx264", "sc_threshold=40,x264-params=keyint=250:min-keyint=1", 250, 3,
-     0, false, false},
-    {"tools", "cuts", "libx265", ":scenecut=40:keyint=250:min-keyint=1", 250, 3, 0, false,
-     false},
-    {"tools", "hidden references", "libvpx", NULL, 25, 1, 0, false, false},
-    {"tools", "hidden references, gop 90", "libvpx", NULL, 90, 1, 0, false, false},
-    {"tools", "hidden references", "libvpx-vp9", NULL, 25, 1, 0, false, false},
-    {"tools", "hidden references, one key", "libvpx-vp9", NULL, -1, 1, 0, false, false},
-    {"tools", "layers", "libvpx", "error-resilient=1", 25, 0, 0, false, false},
-    {"tools", "quarter pixels", "mpeg4", "flags=+qpel", 25, 0, 0, false, false},
-    {"tools", "data partitions", "mpeg4", "data_partitioning=1,ps=300", 25, 0, 0, false, false},
-    {"tools", "slices", "mpeg2video", "slices=4", 25, 2, 0, false, false},
+    {"open gop", "b 3, gop 30", "libx264", "x264-params=open-gop=1", 30, 3, 0, USUAL},
+    {"open gop", "b 2, gop 60", "libx264", "x264-params=open-gop=1", 60, 2, 0, USUAL},
+    {"open gop", "pyramid, irregular", "libx264", "x264-params=open-gop=1:b-pyramid=normal", 80,
+     4, 0, IRREGULAR_KEYS},
+    {"open gop", "b 3, gop 30", "libx265", ":open-gop=1", 30, 3, 0, USUAL},
+    {"open gop", "b 4, gop 60, irregular", "libx265", ":open-gop=1:min-keyint=1", 60, 4, 0,
+     IRREGULAR_KEYS},
+    {"open gop", "b 2, gop 12", "mpeg2video", NULL, 12, 2, 0, USUAL},
+    {"open gop", "b 2, gop 18", "mpeg4", NULL, 18, 2, 0, USUAL},
+    {"fields", "mbaff", "libx264", NULL, 25, 0, 0, TOOLS_OF_FIELDS},
+    {"fields", "mbaff, b 3, gop 60", "libx264", NULL, 60, 3, 0, TOOLS_OF_FIELDS},
+    {"fields", "said, not coded", "libx264", "x264-params=fake-interlaced=1", 25, 2, 0, USUAL},
+    {"fields", "field pictures", "libx265", NULL, 50, 0, 0, FIELD_PICTURES},
+    {"fields", "field pictures, b 2", "libx265", NULL, 50, 2, 0, FIELD_PICTURES},
+    {"fields", "interlaced tools", "mpeg2video", NULL, 25, 0, 0, TOOLS_OF_FIELDS},
+    {"fields", "interlaced tools, b 2", "mpeg2video", NULL, 15, 2, 0, TOOLS_OF_FIELDS},
+    {"fields", "interlaced tools", "mpeg4", NULL, 25, 0, 0, TOOLS_OF_FIELDS},
+    {"fields", "interlaced", "prores_ks", NULL, 25, 0, 0, TOOLS_OF_FIELDS},
+    {"refresh", "period 25", "libx264", "x264-params=intra-refresh=1", 25, 0, 0, USUAL},
+    {"refresh", "period 60", "libx264", "x264-params=intra-refresh=1", 60, 0, 0, USUAL},
+    {"refresh", "period 120, b 2", "libx264", "x264-params=intra-refresh=1", 120, 2, 0, USUAL},
+    {"refresh", "period 60, 30 s", "libx264", "x264-params=intra-refresh=1", 60, 0, 30, USUAL},
+    {"refresh", "period 30, 60 s", "libx264", "x264-params=intra-refresh=1", 30, 0, 60, USUAL},
+    {"refresh", "period 60, 60 s", "libx264", "x264-params=intra-refresh=1", 60, 0, 60, USUAL},
+    {"refresh", "period 25", "libx265", ":intra-refresh=1", 25, 0, 0, USUAL},
+    {"refresh", "period 60", "libx265", ":intra-refresh=1", 60, 0, 0, USUAL},
+    {"refresh", "period 60, 30 s", "libx265", ":intra-refresh=1", 60, 0, 30, USUAL},
+    {"tools", "slices", "libx264", "slices=4", 25, 2, 0, USUAL},
+    {"tools", "baseline", "libx264", "profile=baseline", 25, 0, 0, USUAL},
+    {"tools", "weights, 8 references", "libx264", "refs=8,weightp=2", 60, 3, 0, USUAL},
+    {"gop", "irregular", "libx264", NULL, 250, 3, 0, IRREGULAR_KEYS},
+    {"gop", "irregular", "libx265", ":min-keyint=1", 250, 3, 0, IRREGULAR_KEYS},
+    {"gop", "irregular", "mpeg4", NULL, 250, 2, 0, IRREGULAR_KEYS},
+    {"gop", "irregular", "libvpx-vp9", NULL, 250, 0, 0, IRREGULAR_KEYS},
+    {"gop", "irregular", "mpeg2video", NULL, 250, 2, 0, IRREGULAR_KEYS},
+    {"tools", "hidden references", "libvpx", NULL, 25, 1, 0, USUAL},
+    {"tools", "hidden references, gop 90", "libvpx", NULL, 90, 1, 0, USUAL},
+    {"tools", "hidden references", "libvpx-vp9", NULL, 25, 1, 0, USUAL},
+    {"tools", "hidden references, one key", "libvpx-vp9", NULL, -1, 1, 0, USUAL},
+    {"tools", "layers", "libvpx", "error-resilient=1", 25, 0, 0, USUAL},
+    {"tools", "quarter pixels", "mpeg4", "flags=+qpel", 25, 0, 0, USUAL},
+    {"tools", "data partitions", "mpeg4", "data_partitioning=1,ps=300", 25, 0, 0, USUAL},
+    {"tools", "slices", "mpeg2video", "slices=4", 25, 2, 0, USUAL},
 };
 #define N_SPECIALS (sizeof(specials) / sizeof(specials[0]))
 
@@ -347,8 +341,9 @@ static void add_specials(struct variants *list, const struct codec *c, const cha
         v.coding.gop = s->gop;
         v.coding.b_frames = s->b_frames;
         v.coding.seconds = v.sound.seconds = s->seconds;
-        v.coding.fields = s->fields;
-        v.coding.field_pictures = s->field_pictures;
+        v.coding.fields = s->how == TOOLS_OF_FIELDS;
+        v.coding.field_pictures = s->how == FIELD_PICTURES;
+        v.coding.irregular = s->how == IRREGULAR_KEYS;
         v.plain = has_times(c, container);
         variants_add(list, &v, c->label, "%s", s->what);
         if (strcmp(s->family, "refresh") != 0 && strcmp(s->family, "fields") != 0)

@@ -77,6 +77,8 @@ struct sound {
 };
 
 struct track *track_of_pictures(const struct coding *c);
+/* H.264 of field pictures, both in a packet or each in its own (fields.c). */
+struct track *track_of_fields(const struct coding *c, bool apart);
 struct track *track_of_sound(const struct sound *s);
 int sound_rate_hz(const struct sound *s);
 struct track *track_copy(const struct track *t); /* packets of its own */

@@ -106,6 +106,13 @@ static const char *text(const char *s)
     return s != NULL ? s : "";
 }
 
+static struct track *make_track(const struct coding *c)
+{
+    if (!strncmp(c->encoder, "paff", 4))
+        return track_of_fields(c, !strcmp(c->encoder, "paff-apart"));
+    return track_of_pictures(c);
+}
+
 struct track *variant_track(const struct coding *c)
 {
     char key[400];
@@ -114,7 +121,7 @@ struct track *variant_track(const struct coding *c)
              c->height, c->seconds, c->from_pct, c->to_pct, c->quality, c->in_band, c->fields,
              c->field_pictures, c->irregular, c->one_palette);
     int i = find(key);
-    return copy_of(i >= 0 ? i : put(key, track_of_pictures(c)));
+    return copy_of(i >= 0 ? i : put(key, make_track(c)));
 }
 
 struct track *variant_sound_track(const struct sound *s)
@@ -146,12 +153,30 @@ static uint64_t random_of(const struct variant *v, uint64_t seed)
     return h;
 }
 
+/* Headers are in the packets, and the container wants to see them all the same. */
+static void lend_headers(const struct variant *v, struct track *t)
+{
+    struct coding apart = v->coding;
+    if (!v->coding.in_band || variants_in_band(v->container) || t->par->extradata_size > 0)
+        return;
+    apart.in_band = false;
+    struct track *other = variant_track(&apart);
+    if (other == NULL)
+        return;
+    t->par->extradata = other->par->extradata;
+    t->par->extradata_size = other->par->extradata_size;
+    other->par->extradata = NULL;
+    other->par->extradata_size = 0;
+    track_free(other);
+}
+
 static bool add_pictures(const struct variant *v, struct clip *c)
 {
     struct track *t = variant_track(&v->coding);
     if (t == NULL)
         return false;
     c->tracks[c->n_tracks++] = t;
+    lend_headers(v, t);
     if (v->second.encoder == NULL)
         return true;
     struct track *second = variant_track(&v->second);

@@ -6,11 +6,12 @@
 #include <string.h>
 
 enum {
-    INTER = 1,   /* pictures refer to others */
-    B = 2,       /* and to later ones */
-    FIELDS = 4,  /* interlaced tools */
-    SIZES = 8,   /* the size may change in the middle */
-    HEADERS = 16 /* parameter sets apart from the pictures, in extradata */
+    INTER = 1,    /* pictures refer to others */
+    B = 2,        /* and to later ones */
+    FIELDS = 4,   /* interlaced tools */
+    SIZES = 8,    /* the size may change in the middle */
+    CHAINED = 32, /* one file after another, each with its headers, is how it changes */
+    HEADERS = 16  /* parameter sets apart from the pictures, in extradata */
 };
 
 #define CONTAINERS_MAX 8
@@ -28,6 +29,8 @@ static const struct codec codecs[] = {
      NULL,
      {"mp4", "mov", "matroska", "avi", "flv", "mpegts", "asf", "3gp"},
      INTER | B | FIELDS | SIZES | HEADERS},
+    {"paff", "paff", NULL, {"mpegts", "mp4", "matroska", "avi"}, INTER | HEADERS},
+    {"paff-apart", "paff-apart", NULL, {"mpegts", "mp4", "matroska"}, INTER | HEADERS},
     {"hevc",
      "libx265",
      NULL,
@@ -55,7 +58,7 @@ static const struct codec codecs[] = {
     {"msmpeg4v2", "msmpeg4v2", NULL, {"avi", "asf"}, INTER},
     {"wmv1", "wmv1", NULL, {"asf", "avi"}, INTER},
     {"wmv2", "wmv2", NULL, {"asf", "avi", "matroska"}, INTER},
-    {"theora", "libtheora", NULL, {"ogg", "matroska"}, INTER},
+    {"theora", "libtheora", NULL, {"ogg", "matroska"}, INTER | CHAINED},
     {"prores", "prores_ks", "yuv422p10le", {"mov", "matroska"}, FIELDS},
     {"raw", "rawvideo", "yuv420p", {"avi"}, 0},
 };
@@ -99,7 +102,7 @@ static const struct oddity oddities[] = {
     {"container", "index first, b", NULL, NULL, 0, 0, 2, ONLY_MP4 | B, in_fragments},
     {"keys", "all", keys_all, NULL, 0, 0, 0, INTER, NULL},
     {"keys", "all, b 2", keys_all, NULL, 0, 0, 2, B, NULL},
-    {"keys", "all, gop 100", keys_all, NULL, 0, 100, 0, INTER, NULL},
+    {"keys", "all, gop 110", keys_all, NULL, 0, 110, 0, INTER, NULL},
     {"keys", "all, one key", keys_all, NULL, 0, -1, 0, INTER, NULL},
     {"keys", "none", keys_none, NULL, 0, 0, 0, INTER, NULL},
     {"keys", "none, b 2", keys_none, NULL, 0, 0, 2, B, NULL},
@@ -112,20 +115,20 @@ static const struct oddity oddities[] = {
     {"keys", "one late", keys_shifted, NULL, 1, 0, 0, INTER, NULL},
     {"keys", "three late, b 2", keys_shifted, NULL, 3, 0, 2, B, NULL},
     {"beginning", "first key lost", first_packets_lost, NULL, 1, 0, 0, INTER, NULL},
-    {"beginning", "first key lost, gop 100", first_packets_lost, NULL, 1, 100, 0, INTER, NULL},
+    {"beginning", "first key lost, gop 110", first_packets_lost, NULL, 1, 110, 0, INTER, NULL},
     {"beginning", "first key lost, one key", first_packets_lost, NULL, 1, -1, 0, INTER, NULL},
     {"beginning", "13 lost", first_packets_lost, NULL, 13, 0, 0, INTER, NULL},
     {"beginning", "13 lost, b 2", first_packets_lost, NULL, 13, 0, 2, B, NULL},
     {"beginning", "30 lost, gop 80", first_packets_lost, NULL, 30, 80, 0, INTER, NULL},
-    {"beginning", "15 lost, gop 150", first_packets_lost, NULL, 15, 150, 0, INTER, NULL},
+    {"beginning", "15 lost, gop 160", first_packets_lost, NULL, 15, 160, 0, INTER, NULL},
     {"damage", "5 %", bytes_flipped, NULL, 5, 0, 0, ANY, NULL},
     {"damage", "30 %", bytes_flipped, NULL, 30, 0, 0, ANY, NULL},
-    {"damage", "30 %, gop 100", bytes_flipped, NULL, 30, 100, 0, INTER, NULL},
+    {"damage", "30 %, gop 110", bytes_flipped, NULL, 30, 110, 0, INTER, NULL},
     {"damage", "all, b 2", bytes_flipped, NULL, 100, 0, 2, B, NULL},
     {"damage", "first 30 %", beginning_flipped, NULL, 30, 0, 0, ANY, NULL},
-    {"damage", "first 30 %, gop 50", beginning_flipped, NULL, 30, 50, 0, INTER, NULL},
+    {"damage", "first 30 %, gop 48", beginning_flipped, NULL, 30, 48, 0, INTER, NULL},
     {"damage", "keys", keys_flipped, NULL, 0, 0, 0, INTER, NULL},
-    {"damage", "first key, gop 100", first_key_flipped, NULL, 0, 100, 0, INTER, NULL},
+    {"damage", "first key, gop 110", first_key_flipped, NULL, 0, 110, 0, INTER, NULL},
     {"damage", "first key, one key", first_key_flipped, NULL, 0, -1, 0, INTER, NULL},
     {"damage", "10 % halved", packets_shortened, NULL, 10, 0, 0, ANY, NULL},
     {"damage", "50 % halved, b 2", packets_shortened, NULL, 50, 0, 2, B, NULL},
@@ -145,7 +148,7 @@ static const struct oddity oddities[] = {
     {"cut", "to 30 %, b 2", NULL, file_cut, 30, 0, 2, B, NULL},
     {"cut", "fragments to 60 %", NULL, file_cut, 60, 0, 0, ONLY_MP4, in_fragments},
     {"cut", "beginning, 8 %", NULL, file_beheaded, 8, 0, 0, ONLY_TS, NULL},
-    {"cut", "beginning, 5 %, gop 100", NULL, file_beheaded, 5, 100, 0, ONLY_TS, NULL},
+    {"cut", "beginning, 5 %, gop 110", NULL, file_beheaded, 5, 110, 0, ONLY_TS, NULL},
     {"times", "an hour on", times_shifted, NULL, 3600, 0, 0, ANY, NULL},
     {"times", "26 h on", times_shifted, NULL, 95437, 0, 0, ANY, NULL},
     {"times", "pause of 45 s", times_pause, NULL, 45, 0, 0, ANY, NULL},
@@ -244,9 +247,19 @@ static const struct second seconds[] = {
     {"smaller at 30 %", 128, 96, 30, 0, 0, SIZES},
     {"larger at 50 %", 320, 240, 50, 0, 0, SIZES},
     {"upright at 70 %", 144, 176, 70, 0, 0, SIZES},
-    {"smaller at 52 %, gop 100", 128, 96, 52, 0, 100, SIZES | INTER},
+    {"smaller at 52 %, gop 110", 128, 96, 52, 0, 110, SIZES | INTER},
     {"quantiser at 40 %", 0, 0, 40, 2, 0, HEADERS},
 };
+
+static bool can_be_joined(const char *container)
+{
+    static const char *const names[] = {"mpegts", "ogg",      "flv", "vob",
+                                        "mpeg",   "matroska", "webm"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (!strcmp(names[i], container))
+            return true;
+    return false;
+}
 
 static void add_changes_of_parameters(struct variants *list, const struct codec *c,
                                       const char *container)
@@ -254,7 +267,8 @@ static void add_changes_of_parameters(struct variants *list, const struct codec 
     for (size_t i = 0; i < sizeof(seconds) / sizeof(seconds[0]); i++) {
         const struct second *s = &seconds[i];
         struct variant v = base_of(c, container);
-        if ((s->needs & ~c->can) != 0)
+        unsigned can = c->can | (c->can & CHAINED ? SIZES : 0);
+        if ((s->needs & ~can) != 0)
             continue;
         v.family = "parameters";
         v.coding.gop = s->gop;
@@ -264,7 +278,25 @@ static void add_changes_of_parameters(struct variants *list, const struct codec 
         v.second.width = s->width;
         v.second.height = s->height;
         v.second.quality = s->quality;
-        variants_add(list, &v, c->label, "%s", s->what);
+        if (!strncmp(c->encoder, "paff", 4)) /* it knows one size */
+            continue;
+        /* What is in the packets needs no place; for headers apart FLV has one. */
+        if (!(c->can & (HEADERS | CHAINED)) || v.coding.in_band || !strcmp(container, "flv"))
+            variants_add(list, &v, c->label, "%s", s->what);
+        if (is_mp4(container) && (c->can & HEADERS)) {
+            v.make = boxes_two_descriptions;
+            variants_add(list, &v, c->label, "%s, two descriptions", s->what);
+            v.make = NULL;
+        }
+        if (can_be_joined(container)) {
+            v.make = boxes_end_to_end;
+            v.second_sound = v.sound;
+            v.sound.to_pct = v.second_sound.from_pct = s->at_pct;
+            variants_add(list, &v, c->label, "%s, two files", s->what);
+            v.make = NULL;
+            v.sound.to_pct = 0;
+            v.second_sound.encoder = NULL;
+        }
         /* Where headers have a place of their own, they may be in the packets as well. */
         if ((c->can & HEADERS) && !v.coding.in_band) {
             v.coding.in_band = v.second.in_band = true;
@@ -292,40 +324,40 @@ static const struct special specials[] = {
      IRREGULAR_KEYS},
     {"open gop", "b 2, gop 12", "mpeg2video", NULL, 12, 2, 0, USUAL},
     {"open gop", "b 2, gop 18", "mpeg4", NULL, 18, 2, 0, USUAL},
-    {"fields", "mbaff", "libx264", NULL, 25, 0, 0, TOOLS_OF_FIELDS},
+    {"fields", "mbaff", "libx264", NULL, 0, 0, 0, TOOLS_OF_FIELDS},
     {"fields", "mbaff, b 3, gop 60", "libx264", NULL, 60, 3, 0, TOOLS_OF_FIELDS},
-    {"fields", "said, not coded", "libx264", "x264-params=fake-interlaced=1", 25, 2, 0, USUAL},
-    {"fields", "field pictures", "libx265", NULL, 50, 0, 0, FIELD_PICTURES},
-    {"fields", "field pictures, b 2", "libx265", NULL, 50, 2, 0, FIELD_PICTURES},
-    {"fields", "interlaced tools", "mpeg2video", NULL, 25, 0, 0, TOOLS_OF_FIELDS},
+    {"fields", "said, not coded", "libx264", "x264-params=fake-interlaced=1", 0, 2, 0, USUAL},
+    {"fields", "field pictures", "libx265", NULL, 40, 0, 0, FIELD_PICTURES},
+    {"fields", "field pictures, b 2", "libx265", NULL, 40, 2, 0, FIELD_PICTURES},
+    {"fields", "interlaced tools", "mpeg2video", NULL, 0, 0, 0, TOOLS_OF_FIELDS},
     {"fields", "interlaced tools, b 2", "mpeg2video", NULL, 15, 2, 0, TOOLS_OF_FIELDS},
-    {"fields", "interlaced tools", "mpeg4", NULL, 25, 0, 0, TOOLS_OF_FIELDS},
-    {"fields", "interlaced", "prores_ks", NULL, 25, 0, 0, TOOLS_OF_FIELDS},
-    {"refresh", "period 25", "libx264", "x264-params=intra-refresh=1", 25, 0, 0, USUAL},
+    {"fields", "interlaced tools", "mpeg4", NULL, 0, 0, 0, TOOLS_OF_FIELDS},
+    {"fields", "interlaced", "prores_ks", NULL, 0, 0, 0, TOOLS_OF_FIELDS},
+    {"refresh", "period 20", "libx264", "x264-params=intra-refresh=1", 0, 0, 0, USUAL},
     {"refresh", "period 60", "libx264", "x264-params=intra-refresh=1", 60, 0, 0, USUAL},
     {"refresh", "period 120, b 2", "libx264", "x264-params=intra-refresh=1", 120, 2, 0, USUAL},
     {"refresh", "period 60, 30 s", "libx264", "x264-params=intra-refresh=1", 60, 0, 30, USUAL},
     {"refresh", "period 30, 60 s", "libx264", "x264-params=intra-refresh=1", 30, 0, 60, USUAL},
     {"refresh", "period 60, 60 s", "libx264", "x264-params=intra-refresh=1", 60, 0, 60, USUAL},
-    {"refresh", "period 25", "libx265", ":intra-refresh=1", 25, 0, 0, USUAL},
+    {"refresh", "period 20", "libx265", ":intra-refresh=1", 0, 0, 0, USUAL},
     {"refresh", "period 60", "libx265", ":intra-refresh=1", 60, 0, 0, USUAL},
     {"refresh", "period 60, 30 s", "libx265", ":intra-refresh=1", 60, 0, 30, USUAL},
-    {"tools", "slices", "libx264", "slices=4", 25, 2, 0, USUAL},
-    {"tools", "baseline", "libx264", "profile=baseline", 25, 0, 0, USUAL},
+    {"tools", "slices", "libx264", "slices=4", 0, 2, 0, USUAL},
+    {"tools", "baseline", "libx264", "profile=baseline", 0, 0, 0, USUAL},
     {"tools", "weights, 8 references", "libx264", "refs=8,weightp=2", 60, 3, 0, USUAL},
-    {"gop", "irregular", "libx264", NULL, 250, 3, 0, IRREGULAR_KEYS},
-    {"gop", "irregular", "libx265", ":min-keyint=1", 250, 3, 0, IRREGULAR_KEYS},
-    {"gop", "irregular", "mpeg4", NULL, 250, 2, 0, IRREGULAR_KEYS},
-    {"gop", "irregular", "libvpx-vp9", NULL, 250, 0, 0, IRREGULAR_KEYS},
-    {"gop", "irregular", "mpeg2video", NULL, 250, 2, 0, IRREGULAR_KEYS},
-    {"tools", "hidden references", "libvpx", NULL, 25, 1, 0, USUAL},
+    {"gop", "irregular", "libx264", NULL, -1, 3, 0, IRREGULAR_KEYS},
+    {"gop", "irregular", "libx265", ":min-keyint=1", -1, 3, 0, IRREGULAR_KEYS},
+    {"gop", "irregular", "mpeg4", NULL, -1, 2, 0, IRREGULAR_KEYS},
+    {"gop", "irregular", "libvpx-vp9", NULL, -1, 0, 0, IRREGULAR_KEYS},
+    {"gop", "irregular", "mpeg2video", NULL, -1, 2, 0, IRREGULAR_KEYS},
+    {"tools", "hidden references", "libvpx", NULL, 0, 1, 0, USUAL},
     {"tools", "hidden references, gop 90", "libvpx", NULL, 90, 1, 0, USUAL},
-    {"tools", "hidden references", "libvpx-vp9", NULL, 25, 1, 0, USUAL},
+    {"tools", "hidden references", "libvpx-vp9", NULL, 0, 1, 0, USUAL},
     {"tools", "hidden references, one key", "libvpx-vp9", NULL, -1, 1, 0, USUAL},
-    {"tools", "layers", "libvpx", "error-resilient=1", 25, 0, 0, USUAL},
-    {"tools", "quarter pixels", "mpeg4", "flags=+qpel", 25, 0, 0, USUAL},
-    {"tools", "data partitions", "mpeg4", "data_partitioning=1,ps=300", 25, 0, 0, USUAL},
-    {"tools", "slices", "mpeg2video", "slices=4", 25, 2, 0, USUAL},
+    {"tools", "layers", "libvpx", "error-resilient=1", 0, 0, 0, USUAL},
+    {"tools", "quarter pixels", "mpeg4", "flags=+qpel", 0, 0, 0, USUAL},
+    {"tools", "data partitions", "mpeg4", "data_partitioning=1,ps=300", 0, 0, 0, USUAL},
+    {"tools", "slices", "mpeg2video", "slices=4", 0, 2, 0, USUAL},
 };
 #define N_SPECIALS (sizeof(specials) / sizeof(specials[0]))
 
@@ -383,8 +415,10 @@ static void reference_of_pictures(const struct variant *v, unsigned i, struct va
                                   .gop = i == 0 ? 0 : 1,
                                   .seconds = v->coding.seconds,
                                   .one_palette = v->coding.one_palette};
+    if (!strncmp(v->coding.encoder, "paff", 4))
+        ret->coding.encoder = codecs[0].encoder;
     for (size_t k = 0; k < N_CODECS && ret->container == NULL; k++)
-        if (!strcmp(codecs[k].encoder, v->coding.encoder)) {
+        if (!strcmp(codecs[k].encoder, ret->coding.encoder)) {
             ret->container = codecs[k].containers[0];
             ret->coding.pixels = codecs[k].pixels;
         }

@@ -55,6 +55,12 @@ void variants_add(struct variants *list, const struct variant *v, const char *la
 const char *variants_sound_for(const char *container); /* an encoder */
 bool variants_in_band(const char *container);          /* it has no place for parameter sets */
 
+/* For `make`. */
+bool boxes_two_descriptions(const struct variant *v,
+                            struct file *ret_file); /* MP4: two stsd entries */
+bool boxes_end_to_end(const struct variant *v,
+                      struct file *ret_file); /* two files, joined as bytes */
+
 void variants_of_sound(struct variants *list); /* variants_sound.c */
 void variants_of_formats(
     struct variants *list); /* variants_formats.c: codecs, pixels, stills, tricks */

@@ -10,6 +10,7 @@
 
 #define HEAD_BYTES 12
 #define TS_BYTES   188
+#define STEP       180 /* 2 ms: no muxer here counts more coarsely, but AVI */
 
 static void *or_abort(void *p)
 {
@@ -236,9 +237,10 @@ void times_coarse(struct clip *c, int arg, uint64_t *random)
     (void)random;
     struct track *t = picture(c);
     for (unsigned i = 0; i < t->n_packets; i++) {
-        int64_t at = (int64_t)(i - i % (unsigned)arg) * (t->rate / t->fps) + i % (unsigned)arg;
+        int64_t at =
+            (int64_t)(i - i % (unsigned)arg) * (t->rate / t->fps) + i % (unsigned)arg * STEP;
         t->packets[i]->pts = t->packets[i]->dts = at;
-        t->packets[i]->duration = 1;
+        t->packets[i]->duration = STEP;
     }
 }
 

@@ -135,7 +135,7 @@ static void encoder_options(const struct coding *c, int gop, AVDictionary **d)
             av_dict_set(d, "lag-in-frames", "16", 0);
         }
     } else if (!strcmp(name, "libaom-av1")) {
-        av_dict_set(d, "cpu-used", "9", 0);
+        av_dict_set(d, "cpu-used", "8", 0);
         av_dict_set(d, "usage", "realtime", 0);
         av_dict_set(d, "crf", "30", 0);
     } else if (!strcmp(name, "libsvtav1")) {

@@ -9,7 +9,7 @@
 
 #define FILMS_MAX 4
 #define APART     16      /* scene numbers between two films */
-#define EARLY     0.0025  /* half a frame: the first frame of a scene is a whole one */
+#define EARLY     0.0175  /* three frames and a half: see film.h */
 #define PANNED_US 1000000 /* of a scene, so that it moves slowly */
 
 static struct scene *scenes[FILMS_MAX][FILM_SCENES];

@@ -4,7 +4,8 @@
 /* What every clip of the property test shows and sounds like: eight seconds of four scenes, each with
  * its own picture and chord. A scene holds two of the eight samples with all that is as near to them
  * as the plan allows, and moves slowly: a frame beside the one planned looks nearly like it, one of
- * elsewhere does not. Simulated. Number and time decide all; another number is another film. */
+ * elsewhere does not. A scene begins three frames before its first sample may be taken, for containers
+ * that know times of decoding alone. Simulated. Number and time decide all; another number is another film. */
 
 #include <stdint.h>
 

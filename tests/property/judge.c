@@ -1,5 +1,7 @@
 #include "judge.h"
 
+#include "played.h"
+
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
@@ -40,7 +42,10 @@ static double seconds(struct timeval t)
     return (double)t.tv_sec + (double)t.tv_usec / 1e6;
 }
 
-void judge_extract(struct extractor *x, const struct file *file, struct outcome *ret)
+typedef void act(struct extractor *x, int fd, struct outcome *ret);
+
+static void in_a_process(struct extractor *x, const struct file *file, act *what,
+                         struct outcome *ret)
 {
     struct outcome *shared =
         mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -53,7 +58,7 @@ void judge_extract(struct extractor *x, const struct file *file, struct outcome 
     if (pid < 0)
         abort();
     if (pid == 0) {
-        run(x, fd, shared);
+        what(x, fd, shared);
         _exit(0);
     }
     if (wait4(pid, &how, 0, &used) != pid)
@@ -63,6 +68,26 @@ void judge_extract(struct extractor *x, const struct file *file, struct outcome 
     ret->cpu_s = seconds(used.ru_utime) + seconds(used.ru_stime);
     munmap(shared, sizeof(*shared));
     close(fd);
+}
+
+void judge_extract(struct extractor *x, const struct file *file, struct outcome *ret)
+{
+    in_a_process(x, file, run, ret);
+}
+
+static void play(struct extractor *x, int fd, struct outcome *ret)
+{
+    struct file file;
+    ret->status = ERR_SKIP;
+    if (!played_file(fd, &file))
+        return;
+    run(x, media_of(&file), ret);
+}
+
+bool judge_as_played(struct extractor *x, const struct file *file, struct outcome *ret)
+{
+    in_a_process(x, file, play, ret);
+    return ret->signal == 0 && ret->status == ERR_OK;
 }
 
 /* The contract's: every departure sets at least one of these. */
@@ -111,8 +136,9 @@ static double nearest(const struct outcome *o, const struct expected *expected, 
     return best;
 }
 
-static const char *const names[] = {"right",       "right, flagged", "flagged", "UNFLAGGED",
-                                    "FALSE ALARM", "REFUSED",        "LOST",    "SLOW"};
+static const char *const names[] = {"right",   "right, flagged", "as played",
+                                    "flagged", "UNFLAGGED",      "FALSE ALARM",
+                                    "REFUSED", "LOST",           "SLOW"};
 
 const char *verdict_name(enum verdict v)
 {

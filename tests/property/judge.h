@@ -8,6 +8,7 @@
 #include "extract/media/extractor.h"
 
 #define JUDGE_COSINE      0.95
+#define JUDGE_PLAYED      0.85 /* beside a coding of broken pictures, which are noise in part */
 #define JUDGE_REFERENCES  2
 #define JUDGE_CPU_SECONDS 11.0
 
@@ -23,22 +24,27 @@ struct outcome {
  * row whenever there may be one. */
 void judge_extract(struct extractor *x, const struct file *file, struct outcome *ret);
 
+/* The file as it plays: decoded from the first packet to the last, coded again, and extracted. False: the decoder complained on the way, so that whoever looks can know; or it gave
+ * nothing. */
+bool judge_as_played(struct extractor *x, const struct file *file, struct outcome *ret);
+
 enum verdict {
     VERDICT_RIGHT,         /* as near as asked, no flag */
     VERDICT_RIGHT_FLAGGED, /* as near, and a flag */
-    VERDICT_FLAGGED,       /* further off, or a modality is missing, and a flag says so */
-    VERDICT_UNFLAGGED,     /* … and no flag */
-    VERDICT_FALSE_ALARM,   /* plain, right, and a flag */
-    VERDICT_REFUSED,       /* no row */
-    VERDICT_LOST,          /* crashed */
-    VERDICT_SLOW,          /* over JUDGE_CPU_SECONDS */
+    VERDICT_AS_PLAYED, /* near to what the file plays as, without a complaint of the decoder */
+    VERDICT_FLAGGED,   /* further off, or a modality is missing, and a flag says so */
+    VERDICT_UNFLAGGED, /* … and no flag */
+    VERDICT_FALSE_ALARM, /* plain, right, and a flag */
+    VERDICT_REFUSED,     /* no row */
+    VERDICT_LOST,        /* crashed */
+    VERDICT_SLOW,        /* over JUDGE_CPU_SECONDS */
     VERDICT_COUNT
 };
 
 struct judgement {
     enum verdict verdict;
     double cosine[MODALITY_COUNT]; /* NAN = nothing to compare; -2 = missing */
-    char flags[96];
+    char flags[128];
 };
 
 bool verdict_is_fault(enum verdict v);

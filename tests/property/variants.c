@@ -90,7 +90,7 @@ static const char in_fragments[] = "movflags=frag_keyframe+empty_moov+default_ba
 static const struct oddity oddities[] = {
     {"gop", "pictures alone", NULL, NULL, 0, 1, 0, INTER, NULL},
     {"gop", "12", NULL, NULL, 0, 12, 0, INTER, NULL},
-    {"gop", "48", NULL, NULL, 0, 48, 0, INTER, NULL},
+    {"gop", "45", NULL, NULL, 0, 45, 0, INTER, NULL},
     {"gop", "90", NULL, NULL, 0, 90, 0, INTER, NULL},
     {"gop", "one key", NULL, NULL, 0, -1, 0, INTER, NULL},
     {"b-frames", "2", NULL, NULL, 0, 0, 2, B, NULL},
@@ -126,7 +126,7 @@ static const struct oddity oddities[] = {
     {"damage", "30 %, gop 110", bytes_flipped, NULL, 30, 110, 0, INTER, NULL},
     {"damage", "all, b 2", bytes_flipped, NULL, 100, 0, 2, B, NULL},
     {"damage", "first 30 %", beginning_flipped, NULL, 30, 0, 0, ANY, NULL},
-    {"damage", "first 30 %, gop 48", beginning_flipped, NULL, 30, 48, 0, INTER, NULL},
+    {"damage", "first 30 %, gop 45", beginning_flipped, NULL, 30, 45, 0, INTER, NULL},
     {"damage", "keys", keys_flipped, NULL, 0, 0, 0, INTER, NULL},
     {"damage", "first key, gop 110", first_key_flipped, NULL, 0, 110, 0, INTER, NULL},
     {"damage", "first key, one key", first_key_flipped, NULL, 0, -1, 0, INTER, NULL},
@@ -227,6 +227,7 @@ static void add_oddities(struct variants *list, const struct codec *c, const cha
         v.change = o->change;
         v.change_file = o->change_file;
         v.arg = o->arg;
+        v.may_hide = !strcmp(o->family, "damage") || !strcmp(o->family, "loss");
         v.plain = o->change == NULL && o->change_file == NULL && has_times(c, container);
         variants_add(list, &v, c->label, "%s", o->what);
     }
@@ -261,6 +262,15 @@ static bool can_be_joined(const char *container)
     return false;
 }
 
+/* What is in the packets needs no place; for headers apart FLV has one. */
+static bool is_said_in_stream(const struct codec *c, const char *container,
+                              const struct variant *v)
+{
+    if (c->can & CHAINED)
+        return false;
+    return !(c->can & HEADERS) || v->coding.in_band || !strcmp(container, "flv");
+}
+
 static void add_changes_of_parameters(struct variants *list, const struct codec *c,
                                       const char *container)
 {
@@ -280,8 +290,7 @@ static void add_changes_of_parameters(struct variants *list, const struct codec 
         v.second.quality = s->quality;
         if (!strncmp(c->encoder, "paff", 4)) /* it knows one size */
             continue;
-        /* What is in the packets needs no place; for headers apart FLV has one. */
-        if (!(c->can & (HEADERS | CHAINED)) || v.coding.in_band || !strcmp(container, "flv"))
+        if (is_said_in_stream(c, container, &v))
             variants_add(list, &v, c->label, "%s", s->what);
         if (is_mp4(container) && (c->can & HEADERS)) {
             v.make = boxes_two_descriptions;
@@ -315,11 +324,11 @@ struct special {
 };
 
 static const struct special specials[] = {
-    {"open gop", "b 3, gop 30", "libx264", "x264-params=open-gop=1", 30, 3, 0, USUAL},
+    {"open gop", "b 3, gop 28", "libx264", "x264-params=open-gop=1", 28, 3, 0, USUAL},
     {"open gop", "b 2, gop 60", "libx264", "x264-params=open-gop=1", 60, 2, 0, USUAL},
     {"open gop", "pyramid, irregular", "libx264", "x264-params=open-gop=1:b-pyramid=normal", 80,
      4, 0, IRREGULAR_KEYS},
-    {"open gop", "b 3, gop 30", "libx265", ":open-gop=1", 30, 3, 0, USUAL},
+    {"open gop", "b 3, gop 28", "libx265", ":open-gop=1", 28, 3, 0, USUAL},
     {"open gop", "b 4, gop 60, irregular", "libx265", ":open-gop=1:min-keyint=1", 60, 4, 0,
      IRREGULAR_KEYS},
     {"open gop", "b 2, gop 12", "mpeg2video", NULL, 12, 2, 0, USUAL},
@@ -426,6 +435,12 @@ static void reference_of_pictures(const struct variant *v, unsigned i, struct va
         ret->container = v->coding.one_palette ? "avi" : "matroska";
         ret->coding.encoder = v->coding.one_palette ? "rawvideo" : "libx264";
         ret->coding.pixels = v->coding.one_palette ? "bgr24" : NULL;
+    }
+    if (v->coding.pixels != NULL &&
+        !strcmp(v->coding.pixels, "gray")) { /* it has no colour to lose */
+        ret->coding.encoder = codecs[0].encoder;
+        ret->coding.pixels = "gray";
+        ret->container = "matroska";
     }
     ret->coding.in_band = variants_in_band(ret->container);
 }

@@ -21,6 +21,8 @@ struct variant {
     change_bytes *change_file;
     bool (*make)(const struct variant *v, struct file *ret_file); /* instead of the muxer */
     int arg;
+    bool
+        may_hide; /* not every codec can see it: what a whole decoding shows without complaint is right */
     bool plain; /* nothing is wrong with it: a flag would be a false alarm */
 };
 

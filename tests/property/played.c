@@ -1,0 +1,166 @@
+#include "played.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+#include <libavutil/log.h>
+#include <libswscale/swscale.h>
+
+#define QUANTISER 2
+#define MS        1000
+#define GOP       600
+
+static atomic_uint n_complaints;
+
+struct player {
+    AVFormatContext *in;
+    AVCodecContext *decoder, *encoder;
+    AVFrame *frame, *picture;
+    AVPacket *pkt;
+    struct SwsContext *sws;
+    struct track track;
+    AVRational base;
+    int64_t last_ms;
+    unsigned n_errors;
+};
+
+static void count_complaint(void *of, int level, const char *format, va_list args)
+{
+    (void)of, (void)format, (void)args;
+    if (level <= AV_LOG_ERROR)
+        atomic_fetch_add(&n_complaints, 1);
+}
+
+static void *or_abort(void *p)
+{
+    if (p == NULL)
+        abort();
+    return p;
+}
+
+static bool open_encoder(struct player *p, int width, int height)
+{
+    const AVCodec *codec = avcodec_find_encoder_by_name("mpeg4");
+    p->encoder = or_abort(avcodec_alloc_context3(codec));
+    p->encoder->width = width;
+    p->encoder->height = height;
+    p->encoder->pix_fmt = AV_PIX_FMT_YUV420P;
+    p->encoder->time_base = (AVRational){1, MS};
+    p->encoder->gop_size = GOP; /* keys where the clip has them: the same frames are sampled */
+    p->encoder->thread_count = 1;
+    p->encoder->flags |=
+        AV_CODEC_FLAG_QSCALE | AV_CODEC_FLAG_GLOBAL_HEADER | AV_CODEC_FLAG_BITEXACT;
+    p->encoder->global_quality = QUANTISER * FF_QP2LAMBDA;
+    p->picture->format = AV_PIX_FMT_YUV420P;
+    p->picture->width = width;
+    p->picture->height = height;
+    p->picture->quality = p->encoder->global_quality;
+    p->track.rate = MS;
+    p->track.fps = 25;
+    p->track.par = or_abort(avcodec_parameters_alloc());
+    return avcodec_open2(p->encoder, codec, NULL) >= 0 &&
+           avcodec_parameters_from_context(p->track.par, p->encoder) >= 0 &&
+           av_frame_get_buffer(p->picture, 0) >= 0;
+}
+
+static void keep(struct player *p)
+{
+    struct track *t = &p->track;
+    while (avcodec_receive_packet(p->encoder, p->pkt) >= 0) {
+        t->packets = or_abort(realloc(t->packets, (t->n_packets + 1) * sizeof(*t->packets)));
+        AVPacket *kept = or_abort(av_packet_alloc());
+        av_packet_move_ref(kept, p->pkt);
+        t->packets[t->n_packets++] = kept;
+    }
+}
+
+static bool take(struct player *p)
+{
+    AVFrame *f = p->frame;
+    if (f->decode_error_flags != 0 || (f->flags & AV_FRAME_FLAG_CORRUPT))
+        p->n_errors++;
+    int64_t ts = f->pts != AV_NOPTS_VALUE ? f->pts : f->pkt_dts;
+    int64_t ms =
+        ts != AV_NOPTS_VALUE ? av_rescale_q(ts, p->base, (AVRational){1, MS}) : p->last_ms + 40;
+    if (p->encoder == NULL && !open_encoder(p, f->width, f->height))
+        return false;
+    if (p->track.n_packets > 0 && ms <= p->last_ms)
+        return true; /* a player shows one of them */
+    p->sws = sws_getCachedContext(p->sws, f->width, f->height, (enum AVPixelFormat)f->format,
+                                  p->encoder->width, p->encoder->height, AV_PIX_FMT_YUV420P,
+                                  SWS_BILINEAR, NULL, NULL, NULL);
+    if (p->sws == NULL || av_frame_make_writable(p->picture) < 0)
+        return false;
+    sws_scale(p->sws, (const uint8_t *const *)f->data, f->linesize, 0, f->height,
+              p->picture->data, p->picture->linesize);
+    p->picture->pts = p->last_ms = ms;
+    p->picture->pict_type =
+        f->pict_type == AV_PICTURE_TYPE_I ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
+    if (avcodec_send_frame(p->encoder, p->picture) < 0)
+        return false;
+    keep(p);
+    return true;
+}
+
+static bool send(struct player *p, const AVPacket *pkt)
+{
+    int ret = avcodec_send_packet(p->decoder, pkt);
+    p->n_errors += ret < 0 && ret != AVERROR_EOF;
+    while ((ret = avcodec_receive_frame(p->decoder, p->frame)) >= 0)
+        if (!take(p))
+            return false;
+    p->n_errors += ret != AVERROR(EAGAIN) && ret != AVERROR_EOF;
+    return true;
+}
+
+static int open_input(struct player *p, int fd)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    if (avformat_open_input(&p->in, path, NULL, NULL) < 0 ||
+        avformat_find_stream_info(p->in, NULL) < 0)
+        return -1;
+    const AVCodec *codec = NULL;
+    int stream = av_find_best_stream(p->in, AVMEDIA_TYPE_VIDEO, -1, -1, &codec, 0);
+    if (stream < 0)
+        return -1;
+    p->decoder = or_abort(avcodec_alloc_context3(codec));
+    p->decoder->thread_count = 1;
+    p->decoder->err_recognition = AV_EF_CRCCHECK | AV_EF_BITSTREAM | AV_EF_BUFFER;
+    p->base = p->in->streams[stream]->time_base;
+    if (avcodec_parameters_to_context(p->decoder, p->in->streams[stream]->codecpar) < 0 ||
+        avcodec_open2(p->decoder, codec, NULL) < 0)
+        return -1;
+    return stream;
+}
+
+/* Leaves its memory to the process, which ends. */
+bool played_file(int fd, struct file *ret_file)
+{
+    struct player p = {.frame = or_abort(av_frame_alloc()),
+                       .picture = or_abort(av_frame_alloc()),
+                       .pkt = or_abort(av_packet_alloc())};
+    av_log_set_level(AV_LOG_ERROR);
+    av_log_set_callback(count_complaint);
+    int stream = open_input(&p, fd);
+    bool fine = stream >= 0;
+    AVPacket *pkt = or_abort(av_packet_alloc());
+    while (fine && av_read_frame(p.in, pkt) >= 0) {
+        if (pkt->stream_index == stream)
+            fine = send(&p, pkt);
+        av_packet_unref(pkt);
+    }
+    fine = fine && send(&p, NULL) && p.encoder != NULL;
+    if (fine && avcodec_send_frame(p.encoder, NULL) >= 0)
+        keep(&p);
+    av_log_set_callback(av_log_default_callback);
+    av_log_set_level(AV_LOG_QUIET);
+    if (!fine || p.n_errors > 0 || atomic_load(&n_complaints) > 0)
+        return false;
+    struct clip c = {.tracks = {&p.track}, .n_tracks = 1, .container = "matroska"};
+    return clip_write(&c, ret_file);
+}

@@ -1,0 +1,13 @@
+#ifndef MMF_TESTS_PLAYED_H
+#define MMF_TESTS_PLAYED_H
+
+/* A file as a player shows it: FFmpeg decodes all of its first picture track in order, and what comes
+ * out is coded again, with keys where they were. */
+
+#include "clip.h"
+
+/* False when the decoder or demuxer complains (an error, a frame marked as broken, a line in the log of
+ * that level), or nothing comes out. */
+bool played_file(int fd, struct file *ret_file);
+
+#endif

@@ -3,6 +3,7 @@
 #include "daemon/base/json_memory.h"
 #include "daemon/base/steady.h"
 #include "daemon/event/event.h"
+#include "extract/wire/notes.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -13,17 +14,28 @@ static struct store_position position(const struct item *item)
     return (struct store_position){item->topic, item->partition, item->offset};
 }
 
+static json_t *notes_json(uint64_t notes)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; list && i < NOTE_COUNT; i++)
+        if (notes >> i & 1)
+            (void)json_array_append_new(list, json_string(note_text((enum note)i)->name));
+    return list;
+}
+
 struct json_t *row_flags_json(const struct features_flags *f)
 {
     return json_pack(
-        "{s:b, s:b, s:b, s:b, s:i, s:i, s:I, s:f, s:I, s:I, s:I, s:I, s:i, s:i, s:s, s:s, s:s}",
+        "{s:b, s:b, s:b, s:b, s:i, s:i, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:s, s:s,"
+        " s:s, s:o, s:s}",
         "partial", f->partial, "degraded", f->degraded, "capped", f->capped, "retimed",
         f->retimed, "n_frames", (int)f->n_frames, "n_planned", (int)f->n_planned, "n_keyframes",
         (json_int_t)f->n_keyframes, "coverage", (double)f->coverage, "max_gap_ms",
         (json_int_t)f->max_gap_ms, "duration_ms", (json_int_t)f->duration_ms, "audio_ms",
-        (json_int_t)f->audio_ms, "n_decode_errors", (json_int_t)f->n_decode_errors, "width",
-        (int)f->width, "height", (int)f->height, "container", f->container, "video_codec",
-        f->video_codec, "audio_codec", f->audio_codec);
+        (json_int_t)f->audio_ms, "seen_ms", (json_int_t)f->seen_ms, "n_decode_errors",
+        (json_int_t)f->n_decode_errors, "width", (int)f->width, "height", (int)f->height,
+        "container", f->container, "video_codec", f->video_codec, "audio_codec", f->audio_codec,
+        "notes", notes_json(f->notes), "reason", f->reason);
 }
 
 /* How the media was sampled: what is stored, when that is kept. */

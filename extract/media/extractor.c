@@ -1,7 +1,6 @@
 /* extractor.h: opens, plans, decodes, describes, and decides what the outcome is called.
  *
- * Order for one item: media_demux → plan_make → decode_frames (once more round what is damaged)
- * → decode_sound → encoders → features. All scratch space is made with the extractor and
+ * Order for one item: media_demux → pictures_take → decode_sound → encoders → features. All scratch space is made with the extractor and
  * reused: 1.2 MB of canvases, 3.8 MB of sound, 6 MB of spectra; packets and decoders live for
  * one item.
  *
@@ -13,11 +12,12 @@
 #include "extract/media/extractor.h"
 
 #include "config/clock.h"
+#include "extract/media/budget.h"
 #include "extract/media/canvas.h"
 #include "extract/media/decode.h"
 #include "extract/media/encoder.h"
 #include "extract/media/media.h"
-#include "extract/media/plan.h"
+#include "extract/media/pictures.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -30,7 +30,7 @@
 #define SOUND_SAMPLES_MAX (SOUND_RATE_HZ * SOUND_MAX_S)
 
 struct extractor {
-    int64_t max_media_bytes; /* 0 = no limit */
+    struct extractor_options options;
     struct encoder encoders[MODALITY_COUNT];
     struct canvas_painter *painter;
     struct encoder_frame *frames; /* (FRAMES_MAX) as the decoder fills them */
@@ -42,11 +42,10 @@ struct extractor {
 struct job {
     struct extractor *x;
     struct media *media;
-    struct plan plan;
-    struct plan_packet *packets;
-    bool got[FRAMES_MAX];
-    struct decode_report video, audio;
-    uint32_t n_frames, n_samples;
+    struct budget budget;
+    struct pictures pictures;
+    struct decode_report sound;
+    uint32_t n_samples;
     unsigned mask;
     struct features_flags flags;
 };
@@ -54,6 +53,7 @@ struct job {
 void extractor_options_init(struct extractor_options *o)
 {
     *o = (struct extractor_options){0};
+    media_options_init(&o->media);
 }
 
 void extractor_encoders(const struct extractor *x, struct encoder_identity *ret_encoders)
@@ -79,7 +79,7 @@ int extractor_new(const struct extractor_options *options, struct extractor **re
     struct extractor *x = calloc(1, sizeof(*x));
     if (!x)
         return err_oom(err, "extractor");
-    x->max_media_bytes = options->max_media_bytes;
+    x->options = *options;
     x->frames = calloc(FRAMES_MAX, sizeof(*x->frames));
     x->pcm = calloc(SOUND_SAMPLES_MAX, sizeof(*x->pcm));
     int status = x->frames && x->pcm ? ERR_OK : err_oom(err, "extractor");
@@ -118,88 +118,12 @@ static bool is_usable(const struct media_track *t)
     return t->par && t->codec && !t->encrypted && t->n_packets > 0;
 }
 
-static int load_plan_packets(struct job *j)
-{
-    const struct media_track *t = &j->media->video;
-    j->packets = calloc(t->n_packets, sizeof(*j->packets));
-    if (!j->packets)
-        return ERR_RETRY;
-    for (uint32_t i = 0; i < t->n_packets; i++)
-        j->packets[i] = (struct plan_packet){.pts_us = t->packets[i].pts_us,
-                                             .duration_us = t->packets[i].duration_us,
-                                             .key = t->packets[i].key,
-                                             .hidden = t->packets[i].hidden};
-    return ERR_OK;
-}
-
-static unsigned count_got(const struct job *j)
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < j->plan.n_samples; i++)
-        n += j->got[i];
-    return n;
-}
-
-/* What is declared about sizes is not believed: the first plan takes frames for cheap, and only
- * a decoder that finds them dear (decode_report.over_budget) has it made again. */
-static int plan_and_decode(struct job *j, struct err *err)
-{
-    const struct media_track *t = &j->media->video;
-    struct plan_options o;
-    plan_options_init(&o);
-    o.nominal_frame_us = t->nominal_frame_us;
-    o.pixels_per_frame = j->video.frame_pixels > 0 ? j->video.frame_pixels : 1;
-    bool retimed = j->plan.retimed;
-    plan_make(j->packets, t->n_packets, &o, &j->plan);
-    j->plan.retimed |= retimed;
-    j->video.over_budget = false;
-    return decode_frames(t, &j->plan, o.budget_pixels, j->packets, j->x->painter, j->x->frames,
-                         j->got, &j->video, err);
-}
-
-static bool should_try_again(const struct job *j)
-{
-    bool lost = count_got(j) < j->plan.n_samples && j->video.n_errors < MEDIA_ERRORS_MAX;
-    return j->video.over_budget || lost;
-}
-
-/* Keeps the frames obtained, in order of time. */
-static void settle_frames(struct job *j)
-{
-    struct encoder_frame *f = j->x->frames;
-    for (unsigned i = 0; i < j->plan.n_samples; i++) {
-        if (!j->got[i])
-            continue;
-        if (i != j->n_frames)
-            f[j->n_frames] = f[i];
-        j->n_frames++;
-    }
-    for (uint32_t i = 1; i < j->n_frames; i++)
-        for (uint32_t k = i; k > 0 && f[k].pts_us < f[k - 1].pts_us; k--) {
-            struct encoder_frame swap = f[k];
-            f[k] = f[k - 1];
-            f[k - 1] = swap;
-        }
-}
-
 static int look(struct job *j, struct err *err)
 {
     if (!is_usable(&j->media->video))
         return ERR_OK;
-    if (load_plan_packets(j) != ERR_OK)
-        return err_oom(err, "plan");
-    int status = plan_and_decode(j, err);
-    if (status == ERR_OK && should_try_again(j))
-        status = plan_and_decode(j, err);
-    if (status != ERR_OK)
-        return status;
-    j->plan.degraded |= j->video.over_budget;
-    int64_t max_gap_us;
-    plan_quality(&j->plan, j->got, &j->flags.coverage, &max_gap_us);
-    int64_t max_gap_ms = (max_gap_us + 500) / 1000;
-    j->flags.max_gap_ms = max_gap_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)max_gap_ms;
-    settle_frames(j);
-    return ERR_OK;
+    return pictures_take(&j->media->video, j->x->painter, &j->budget, j->x->frames, &j->flags,
+                         &j->pictures, err);
 }
 
 static int listen(struct job *j, struct err *err)
@@ -207,7 +131,7 @@ static int listen(struct job *j, struct err *err)
     if (!is_usable(&j->media->audio))
         return ERR_OK;
     return decode_sound(&j->media->audio, j->x->pcm, SOUND_SAMPLES_MAX, &j->n_samples,
-                        &j->audio, err);
+                        &j->sound, err);
 }
 
 static bool all_finite(const float *v, size_t n)
@@ -222,9 +146,9 @@ static int describe(struct job *j, const struct features_text *text, struct err 
 {
     struct extractor *x = j->x;
     struct encoder_input in = {.frames = x->frames,
-                               .n_frames = j->n_frames,
-                               .width = j->video.width,
-                               .height = j->video.height,
+                               .n_frames = j->pictures.n_frames,
+                               .width = j->pictures.report.width,
+                               .height = j->pictures.report.height,
                                .pcm = x->pcm,
                                .n_samples = j->n_samples,
                                .text = text};
@@ -246,7 +170,7 @@ static bool is_over_size(const struct job *j)
     if (!t->par)
         return false;
     bool declared = (int64_t)t->par->width * t->par->height > MEDIA_PIXELS_MAX;
-    return j->video.too_big || (declared && j->video.frame_pixels == 0);
+    return j->pictures.report.too_big || (declared && j->pictures.report.frame_pixels == 0);
 }
 
 /* Nothing decoded and no text: the word for the operator. */
@@ -270,7 +194,8 @@ static int refuse(const struct job *j, struct err *err)
     return err_skip(err, "media_no_frames",
                     "media: %u picture and %u sound packets, none decodes (%u errors); the "
                     "file is damaged, upload it again",
-                    v->n_packets, a->n_packets, j->video.n_errors + j->audio.n_errors);
+                    v->n_packets, a->n_packets,
+                    j->pictures.report.n_errors + j->sound.n_errors);
 }
 
 static void copy_name(char dst[16], const char *src)
@@ -305,23 +230,26 @@ static void fill_flags(struct job *j)
 {
     struct features_flags *f = &j->flags;
     const struct media *m = j->media;
-    f->n_decode_errors = j->video.n_errors + j->audio.n_errors;
-    f->partial = m->partial || f->n_decode_errors > 0;
-    f->capped = m->capped;
-    f->degraded = j->plan.degraded;
-    f->retimed = j->plan.retimed;
-    f->n_frames = clamp_u16(j->n_frames);
-    f->n_planned = clamp_u16(j->plan.n_targets);
-    f->n_keyframes = j->plan.n_keyframes;
-    int64_t duration_ms = (j->plan.duration_us + 500) / 1000;
+    f->n_decode_errors = j->pictures.report.n_errors + j->sound.n_errors;
+    f->coverage = j->pictures.coverage;
+    f->max_gap_ms = j->pictures.max_gap_ms;
+    f->partial |= m->partial || f->n_decode_errors > 0;
+    f->capped |= m->capped;
+    f->degraded |= j->pictures.plan.degraded;
+    f->retimed |= j->pictures.plan.retimed;
+    f->n_frames = clamp_u16(j->pictures.n_frames);
+    f->n_planned = clamp_u16(j->pictures.plan.n_targets);
+    f->n_keyframes = j->pictures.plan.n_keyframes;
+    int64_t duration_ms = (j->pictures.plan.duration_us + 500) / 1000;
     f->duration_ms = duration_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)duration_ms;
     f->audio_ms = (uint32_t)((uint64_t)j->n_samples * 1000 / SOUND_RATE_HZ);
     if (f->duration_ms == 0) { /* no picture; raw streams carry no timestamps either */
         uint32_t end_ms = track_end_ms(&m->audio);
         f->duration_ms = end_ms > f->audio_ms ? end_ms : f->audio_ms;
     }
-    f->width = clamp_u16(j->video.width);
-    f->height = clamp_u16(j->video.height);
+    f->seen_ms = f->duration_ms;
+    f->width = clamp_u16(j->pictures.report.width);
+    f->height = clamp_u16(j->pictures.report.height);
     copy_name(f->container, m->container);
     if (m->video.par)
         copy_name(f->video_codec, avcodec_get_name(m->video.par->codec_id));
@@ -347,7 +275,8 @@ static void fill_features(const struct job *j, int64_t start_us, struct features
 
 static int run_media(struct job *j, int media_fd, struct err *err)
 {
-    int status = media_demux(media_fd, j->x->max_media_bytes, &j->media, err);
+    const struct extractor_options *o = &j->x->options;
+    int status = media_demux(media_fd, &o->media, &j->budget, &j->media, err);
     if (status == ERR_OK)
         status = look(j, err);
     if (status == ERR_OK)
@@ -362,16 +291,17 @@ int extractor_run(struct extractor *x, int media_fd, const struct features_text 
 {
     int64_t start_us = clock_mono_us();
     struct job j = {.x = x};
+    budget_start(&j.budget, x->options.cpu_us);
     int status = media_fd < 0 ? ERR_OK : run_media(&j, media_fd, err);
     if (status == ERR_OK)
         status = describe(&j, text, err);
-    if (status == ERR_OK && j.media && j.n_frames == 0 && j.n_samples == 0 &&
+    if (status == ERR_OK && j.media && j.pictures.n_frames == 0 && j.n_samples == 0 &&
         !(j.mask & MODALITY_BIT(MODALITY_TEXTUAL)))
         status = refuse(&j, err);
     if (status == ERR_OK)
         fill_features(&j, start_us, ret_features);
     media_free(j.media);
-    free(j.packets);
+    pictures_free(&j.pictures);
     canvas_reset(x->painter);
     return status;
 }

@@ -29,6 +29,7 @@
  * with sound: f.mask = 7, f.vec[m] of unit length, f.flags.n_frames = 8, coverage = 1. */
 
 #include "config/err.h"
+#include "extract/media/media.h"
 #include "extract/wire/features.h"
 
 #include <stdint.h>
@@ -36,11 +37,14 @@
 struct extractor;
 
 struct extractor_options {
-    int64_t max_media_bytes;             /* of the file; 0 = no limit */
+    struct media_options media;
+    int64_t cpu_us; /* CPU time of one item, then it ends with what there is; 0 = no limit */
     const char *encoder[MODALITY_COUNT]; /* names of encoder.h; NULL = the built-in one */
 };
 
-void extractor_options_init(struct extractor_options *o); /* no limit, the built-in encoders */
+void extractor_options_init(
+    struct extractor_options
+        *o); /* as media_options_init, no limit of CPU, built-in encoders */
 int extractor_new(const struct extractor_options *options, struct extractor **ret_extractor,
                   struct err *err);
 /* media_fd: O_RDONLY, regular file, stays the caller's, its position is neither used nor moved;

@@ -10,6 +10,7 @@
 
 #include "extract/media/media.h"
 
+#include "extract/media/budget.h"
 #include "extract/media/compat.h"
 
 #include <errno.h>
@@ -87,6 +88,8 @@ static const struct {
 
 struct handle {
     struct media pub;
+    struct media_options options;
+    struct budget *budget;
     int fd;
     int64_t position, size_bytes, read_bytes;
     bool io_failed, read_capped;
@@ -109,7 +112,7 @@ static const AVCodec *find_codec(int codec_id)
 static int read_cb(void *opaque, uint8_t *buf, int bytes)
 {
     struct handle *h = opaque;
-    if (h->read_bytes >= (int64_t)MEDIA_PACKET_BYTES_MAX * MEDIA_READ_FACTOR) {
+    if (h->read_bytes >= h->options.packet_bytes_max * MEDIA_READ_FACTOR) {
         h->read_capped = true;
         return AVERROR_EOF;
     }
@@ -163,8 +166,9 @@ static int refuse_open(AVFormatContext *s, AVIOContext **pb, const char *url, in
     return AVERROR(EACCES);
 }
 
-static int check_file(struct handle *h, int64_t max_media_bytes, struct err *err)
+static int check_file(struct handle *h, struct err *err)
 {
+    int64_t bytes_max = h->options.bytes_max;
     struct stat st;
     if (fstat(h->fd, &st) < 0)
         return err_retry(err, 74, "media: fstat: %s; check the descriptor", strerror(errno));
@@ -172,11 +176,11 @@ static int check_file(struct handle *h, int64_t max_media_bytes, struct err *err
         return err_skip(err, "media", "media: not a regular file; upload the clip as a file");
     if (st.st_size == 0)
         return err_skip(err, "media", "media: the file is empty; upload it again");
-    if (max_media_bytes > 0 && st.st_size > max_media_bytes)
+    if (bytes_max > 0 && st.st_size > bytes_max)
         return err_skip(err, "media_too_big",
                         "media: %lld bytes are more than the %lld allowed; raise "
                         "media.max_bytes or upload a smaller rendition",
-                        (long long)st.st_size, (long long)max_media_bytes);
+                        (long long)st.st_size, (long long)bytes_max);
     h->size_bytes = st.st_size;
     return ERR_OK;
 }
@@ -310,8 +314,8 @@ static int demux(struct handle *h, struct err *err)
         ret = av_read_frame(h->fmt, pkt);
         if (ret < 0)
             break;
-        if (n_read >= MEDIA_PACKETS_MAX ||
-            h->packet_bytes + pkt->size > MEDIA_PACKET_BYTES_MAX) {
+        if (n_read >= h->options.packets_max ||
+            h->packet_bytes + pkt->size > h->options.packet_bytes_max) {
             h->pub.capped = true;
             break;
         }
@@ -424,14 +428,22 @@ static void free_packets(struct handle *h)
     h->n_packets = 0;
 }
 
-int media_demux(int fd, int64_t max_media_bytes, struct media **ret_media, struct err *err)
+void media_options_init(struct media_options *o)
+{
+    *o = (struct media_options){.packet_bytes_max = 64 << 20, .packets_max = 40000};
+}
+
+int media_demux(int fd, const struct media_options *options, struct budget *budget,
+                struct media **ret_media, struct err *err)
 {
     struct handle *h = calloc(1, sizeof(*h));
     if (!h)
         return err_oom(err, "media");
     h->fd = fd;
+    h->options = *options;
+    h->budget = budget;
     h->pub.handle = h;
-    int status = check_file(h, max_media_bytes, err);
+    int status = check_file(h, err);
     if (status == ERR_OK)
         status = open_format(h, err);
     if (status == ERR_OK)

@@ -6,7 +6,7 @@
  *
  * Guards: bytes come only from the descriptor (pread; no protocol, no second file can be
  * opened); containers and codecs are on explicit lists; at most MEDIA_STREAMS_MAX streams; at
- * most MEDIA_PACKETS_MAX packets and MEDIA_PACKET_BYTES_MAX bytes are kept and
+ * most packets_max packets and packet_bytes_max bytes are kept and
  * MEDIA_READ_FACTOR times as many read, then the pass ends with `capped`;
  * avformat_find_stream_info is never called (it decodes beyond max_pixels): the codec is known
  * from the header or the first packets, sizes and rates come from the decoder. Declared
@@ -17,15 +17,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MEDIA_STREAMS_MAX      8
-#define MEDIA_PACKETS_MAX      40000
-#define MEDIA_PACKET_BYTES_MAX (64 << 20)
-#define MEDIA_READ_FACTOR      4
-#define MEDIA_PROBE_BYTES      5000000
-#define MEDIA_PIXELS_MAX       (4096 * 4096)
-#define MEDIA_ERRORS_MAX       50
+#define MEDIA_STREAMS_MAX 8
+#define MEDIA_READ_FACTOR 4
+#define MEDIA_PROBE_BYTES 5000000
+#define MEDIA_PIXELS_MAX  (4096 * 4096)
+#define MEDIA_ERRORS_MAX  50
 
 #define MEDIA_NO_PTS INT64_MIN
+
+struct budget;
+
+struct media_options {
+    int64_t bytes_max;        /* of the file; 0 = no limit */
+    int64_t packet_bytes_max; /* kept of it, in memory */
+    uint32_t packets_max;
+};
 
 struct AVCodec;
 struct AVCodecParameters;
@@ -37,6 +43,7 @@ struct media_packet {
     int64_t duration_us; /* 0 = unknown */
     bool key;
     bool hidden; /* decoded but not shown (edit list) */
+    bool cut;    /* it does not follow the one before it: packets between them were not read */
 };
 
 struct media_track {
@@ -58,8 +65,10 @@ struct media {
     void *handle; /* media.c's own */
 };
 
+void media_options_init(struct media_options *o); /* any size, 64 MB, 40,000 packets */
 /* fd stays the caller's. ERR_SKIP reason `media` or `media_too_big`; ERR_RETRY on EIO. */
-int media_demux(int fd, int64_t max_media_bytes, struct media **ret_media, struct err *err);
+int media_demux(int fd, const struct media_options *options, struct budget *budget,
+                struct media **ret_media, struct err *err);
 void media_free(struct media *m); /* takes NULL */
 /* Opens and closes everything once, so that no table is built after the seccomp filter. */
 int media_warm_up(struct err *err);

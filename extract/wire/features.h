@@ -4,6 +4,7 @@
 /* What extraction makes of one item: a vector a modality, a mask, and how far to trust it. Plain
  * data; crosses from the sandboxed worker to the daemon as one message. */
 
+#include "config/err.h"
 #include "config/modality.h"
 
 #include <stdbool.h>
@@ -23,7 +24,7 @@ struct encoder_identity {
 struct features_flags {
     bool partial;      /* the file ended early or parts were undecodable */
     bool degraded;     /* over budget: fewer frames than planned */
-    bool capped;       /* longer than the packet or byte cap: only the first part was read */
+    bool capped;       /* longer than the packet or byte cap: only seen_ms of it were read */
     bool retimed;      /* unusable timestamps: frames were spaced by packet index */
     uint16_t n_frames; /* frames described */
     uint16_t n_planned;
@@ -32,7 +33,12 @@ struct features_flags {
     uint32_t max_gap_ms;  /* largest |sample - target| */
     uint32_t duration_ms; /* of the packets, not what the container declares */
     uint32_t audio_ms;    /* sound described */
+    uint32_t seen_ms;     /* of the clip that was read; less than duration_ms when capped */
     uint32_t n_decode_errors;
+    uint64_t notes; /* 1 << enum note, notes.h: what happened, in words */
+    /* Why nothing came of a media that was found: the reason that it would be a dead letter for
+     * without text; "" = something did. */
+    char reason[ERR_REASON_BYTES];
     uint16_t width, height;                               /* after rotation */
     char container[16], video_codec[16], audio_codec[16]; /* FFmpeg's short names, "" = none */
 };

@@ -3,6 +3,7 @@
  * copies it out only when the whole message held. */
 #include "extract/wire/protocol.h"
 #include "config/text.h"
+#include "extract/wire/notes.h"
 #include "extract/wire/wire.h"
 
 #include <assert.h>
@@ -11,12 +12,11 @@
 #include <sysexits.h>
 
 #define MAGIC   0x58464d4du /* "MMFX" */
-#define VERSION 2u
+#define VERSION 3u
 
 enum kind { KIND_HELLO = 1, KIND_REFUSAL, KIND_REQUEST, KIND_REPLY };
 
 #define FRAMES_MAX   4096u
-#define SIDE_MAX     32768u
 #define RSS_MAX      (INT64_C(1) << 46)
 #define DURATION_MAX (INT64_C(86400) * 1000000)
 
@@ -100,7 +100,10 @@ static void put_flags(struct wire_writer *w, const struct features_flags *f)
     wire_put_u32(w, f->max_gap_ms);
     wire_put_u32(w, f->duration_ms);
     wire_put_u32(w, f->audio_ms);
+    wire_put_u32(w, f->seen_ms);
     wire_put_u32(w, f->n_decode_errors);
+    wire_put(w, &f->notes, sizeof(f->notes));
+    wire_put_chars(w, f->reason, sizeof(f->reason));
     wire_put_u16(w, f->width);
     wire_put_u16(w, f->height);
     wire_put_chars(w, f->container, sizeof(f->container));
@@ -158,6 +161,12 @@ static int finish(struct wire_reader *r, const char *what, struct err *err)
 static bool is_word(const char *s)
 {
     return s[0] != 0 && s[strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_")] == 0;
+}
+
+/* Of a media: those that begin with worker_ are the pool's own. */
+static bool is_media_reason(const char *s)
+{
+    return is_word(s) && strncmp(s, "worker_", 7) != 0;
 }
 
 /* FFmpeg's short names: "mov,mp4,m4a,3gp", "h264", "pcm_s16le", "ADPCM-IMA". */
@@ -265,14 +274,18 @@ static void get_flags(struct wire_reader *r, struct features_flags *f)
     f->max_gap_ms = wire_get_u32(r);
     f->duration_ms = wire_get_u32(r);
     f->audio_ms = wire_get_u32(r);
+    f->seen_ms = wire_get_u32(r);
     f->n_decode_errors = wire_get_u32(r);
+    wire_get(r, &f->notes, sizeof(f->notes));
+    wire_get_chars(r, f->reason, sizeof(f->reason));
     f->width = wire_get_u16(r);
     f->height = wire_get_u16(r);
     wire_get_chars(r, f->container, sizeof(f->container));
     wire_get_chars(r, f->video_codec, sizeof(f->video_codec));
     wire_get_chars(r, f->audio_codec, sizeof(f->audio_codec));
     wire_require(r, f->n_frames <= FRAMES_MAX && f->n_planned <= FRAMES_MAX, "too many frames");
-    wire_require(r, f->width <= SIDE_MAX && f->height <= SIDE_MAX, "the picture is too large");
+    wire_require(r, f->notes >> NOTE_COUNT == 0, "it has unknown notes");
+    wire_require(r, f->reason[0] == 0 || is_media_reason(f->reason), "its reason is no word");
     wire_require(r, f->coverage >= 0.0f && f->coverage <= 1.0f, "its coverage is no share");
     wire_require(r,
                  is_short_name(f->container) && is_short_name(f->video_codec) &&

@@ -138,7 +138,7 @@ static void configure(struct zygote *z, const struct protocol_control *config,
     struct err err = {0};
     z->config = *config;
     extractor_options_init(&options);
-    options.max_media_bytes = config->max_media_bytes;
+    options.media.bytes_max = config->max_media_bytes;
     for (int m = 0; m < MODALITY_COUNT; m++)
         options.encoder[m] = z->encoder[m];
     if (extractor_new(&options, &z->extractor, &err) == ERR_OK) {

@@ -3,6 +3,7 @@
 #include "extract/media/av1_refs.h"
 
 #include "config/digest.h"
+#include "extract/media/budget.h"
 #include "extract/media/media.h"
 #include "extract_fixture.h"
 
@@ -85,7 +86,11 @@ static void check_encoder(void **state, const char *codec, const char *container
         return;
     }
     int fd = open(clip_path(*state, "clip"), O_RDONLY | O_CLOEXEC);
-    assert_int_equal(media_demux(fd, 0, &media, &err), ERR_OK);
+    struct media_options mo;
+    struct budget budget;
+    media_options_init(&mo);
+    budget_start(&budget, 0);
+    assert_int_equal(media_demux(fd, &mo, &budget, &media, &err), ERR_OK);
     uint32_t n = media->video.n_packets;
     assert_in_range(n, 16, PACKETS_MAX);
     assert_int_equal(decode(false, whole), 0);

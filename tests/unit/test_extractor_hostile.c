@@ -120,7 +120,9 @@ static void run_file_over_the_limit_is_refused(void **state)
 {
     struct clipmaker_options o = tiny_clip();
     make_clip(*state, "limit.mp4", &o);
-    struct extractor_options limit = {.max_media_bytes = 1000};
+    struct extractor_options limit;
+    extractor_options_init(&limit);
+    limit.media.bytes_max = 1000;
     struct extractor *strict;
     assert_int_equal(extractor_new(&limit, &strict, &err), ERR_OK);
     struct extract_fixture fx = *(struct extract_fixture *)*state;

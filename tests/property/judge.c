@@ -2,6 +2,8 @@
 
 #include "played.h"
 
+#include "extract/wire/notes.h"
+
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
@@ -90,25 +92,48 @@ bool judge_as_played(struct extractor *x, const struct file *file, struct outcom
     return ret->signal == 0 && ret->status == ERR_OK;
 }
 
-/* The contract's: every departure sets at least one of these. */
+/* The contract's: every departure sets at least one of these, or nothing came of the media at all. */
 static bool is_flagged(const struct features_flags *f)
 {
-    return f->partial || f->degraded || f->capped || f->retimed ||
+    return f->partial || f->degraded || f->capped || f->retimed || f->reason[0] != 0 ||
            (f->n_planned > 0 && f->coverage < 1.0f);
+}
+
+static size_t add(char *text, size_t at, size_t n, const char *what, const char *after)
+{
+    if (at >= n)
+        return at;
+    return at + (size_t)snprintf(text + at, n - at, "%s%s", what, after);
 }
 
 static void print_flags(const struct outcome *o, char *text, size_t n)
 {
     const struct features_flags *f = &o->f.flags;
-    if (o->signal != 0)
-        snprintf(text, n, "signal %d", o->signal);
-    else if (o->status != ERR_OK)
-        snprintf(text, n, "%s", o->err.reason);
-    else
-        snprintf(text, n, "%s%s%s%s%u/%u frames, coverage %.2f, %u errors",
-                 f->partial ? "partial, " : "", f->degraded ? "degraded, " : "",
-                 f->capped ? "capped, " : "", f->retimed ? "retimed, " : "", f->n_frames,
-                 f->n_planned, (double)f->coverage, f->n_decode_errors);
+    const struct {
+        bool set;
+        const char *name;
+    } flags[] = {{f->partial, "partial"},
+                 {f->degraded, "degraded"},
+                 {f->capped, "capped"},
+                 {f->retimed, "retimed"}};
+    size_t at = 0;
+    text[0] = 0;
+    if (o->signal != 0 || o->status != ERR_OK) {
+        snprintf(text, n, "%s, signal %d", o->err.reason, o->signal);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+        if (flags[i].set)
+            at = add(text, at, n, flags[i].name, ", ");
+    if (f->reason[0] != 0)
+        at = add(text, at, n, f->reason, ", ");
+    for (unsigned i = 0; i < NOTE_COUNT; i++)
+        if (f->notes >> i & 1)
+            at = add(text, at, n, note_text((enum note)i)->name, i + 1 < NOTE_COUNT ? " " : "");
+    if (at < n)
+        snprintf(text + at, n - at, "%s%u/%u frames, coverage %.2f, %u errors",
+                 f->notes != 0 ? ", " : "", f->n_frames, f->n_planned, (double)f->coverage,
+                 f->n_decode_errors);
 }
 
 static double cosine(const struct features *a, const struct features *b, unsigned m)

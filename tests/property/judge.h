@@ -44,7 +44,7 @@ enum verdict {
 struct judgement {
     enum verdict verdict;
     double cosine[MODALITY_COUNT]; /* NAN = nothing to compare; -2 = missing */
-    char flags[128];
+    char flags[320];
 };
 
 bool verdict_is_fault(enum verdict v);

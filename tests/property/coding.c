@@ -142,8 +142,6 @@ static void encoder_options(const struct coding *c, int gop, AVDictionary **d)
         av_dict_set(d, "preset", "12", 0);
         av_dict_set(d, "crf", "32", 0);
         av_dict_set(d, "svtav1-params", "lp=1:scd=0", 0);
-    } else if (!strcmp(name, "libtheora")) {
-        av_dict_set(d, "b", "1500k", 0);
     }
     if (c->options != NULL && av_dict_parse_string(d, c->options, "=", ",", 0) < 0)
         abort();
@@ -184,7 +182,10 @@ static void set_context(AVCodecContext *ctx, const struct coding *c, int gop)
     ctx->max_b_frames = strncmp(c->encoder, "libvpx", 6) != 0 ? c->b_frames : 0;
     if (c->fields)
         ctx->flags |= AV_CODEC_FLAG_INTERLACED_DCT | AV_CODEC_FLAG_INTERLACED_ME;
-    if (has_quantiser(ctx->codec)) {
+    if (!strcmp(c->encoder, "libtheora")) {
+        ctx->flags |= AV_CODEC_FLAG_QSCALE;
+        ctx->global_quality = 8 * FF_QP2LAMBDA; /* of 10 */
+    } else if (has_quantiser(ctx->codec)) {
         ctx->flags |= AV_CODEC_FLAG_QSCALE;
         ctx->global_quality = (3 + 2 * c->quality) * FF_QP2LAMBDA;
     }

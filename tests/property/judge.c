@@ -6,6 +6,8 @@
 
 #include <fcntl.h>
 #include <math.h>
+#include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <libavutil/log.h>
 
 #define CPU_LIMIT_S 40 /* a loop ends here */
 #define MISSING     (-2.0)
@@ -31,12 +35,23 @@ static int media_of(const struct file *file)
     return fd;
 }
 
+static atomic_uint n_complaints;
+
+static void count_complaint(void *of, int level, const char *format, va_list args)
+{
+    (void)of, (void)format, (void)args;
+    if (level <= AV_LOG_ERROR)
+        atomic_fetch_add(&n_complaints, 1);
+}
+
 static void run(struct extractor *x, int fd, struct outcome *ret)
 {
     const struct features_text text = {.title = "a clip"};
     const struct rlimit cpu = {CPU_LIMIT_S, CPU_LIMIT_S};
     setrlimit(RLIMIT_CPU, &cpu);
+    av_log_set_callback(count_complaint);
     ret->status = extractor_run(x, fd, &text, &ret->f, &ret->err);
+    ret->n_complaints = atomic_load(&n_complaints);
 }
 
 static double seconds(struct timeval t)

@@ -1,20 +1,15 @@
 #include "played.h"
 
-#include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
-#include <libavutil/log.h>
 #include <libswscale/swscale.h>
 
 #define QUANTISER 2
 #define MS        1000
 #define GOP       600
-
-static atomic_uint n_complaints;
 
 struct player {
     AVFormatContext *in;
@@ -25,15 +20,7 @@ struct player {
     struct track track;
     AVRational base;
     int64_t last_ms;
-    unsigned n_errors;
 };
-
-static void count_complaint(void *of, int level, const char *format, va_list args)
-{
-    (void)of, (void)format, (void)args;
-    if (level <= AV_LOG_ERROR)
-        atomic_fetch_add(&n_complaints, 1);
-}
 
 static void *or_abort(void *p)
 {
@@ -62,8 +49,11 @@ static bool open_encoder(struct player *p, int width, int height)
     p->track.rate = MS;
     p->track.fps = 25;
     p->track.par = or_abort(avcodec_parameters_alloc());
-    return avcodec_open2(p->encoder, codec, NULL) >= 0 &&
-           avcodec_parameters_from_context(p->track.par, p->encoder) >= 0 &&
+    AVDictionary *d = NULL;
+    av_dict_set(&d, "sc_threshold", "1000000000", 0); /* no keys of its own */
+    int ret = avcodec_open2(p->encoder, codec, &d);
+    av_dict_free(&d);
+    return ret >= 0 && avcodec_parameters_from_context(p->track.par, p->encoder) >= 0 &&
            av_frame_get_buffer(p->picture, 0) >= 0;
 }
 
@@ -81,8 +71,6 @@ static void keep(struct player *p)
 static bool take(struct player *p)
 {
     AVFrame *f = p->frame;
-    if (f->decode_error_flags != 0 || (f->flags & AV_FRAME_FLAG_CORRUPT))
-        p->n_errors++;
     int64_t ts = f->pts != AV_NOPTS_VALUE ? f->pts : f->pkt_dts;
     int64_t ms =
         ts != AV_NOPTS_VALUE ? av_rescale_q(ts, p->base, (AVRational){1, MS}) : p->last_ms + 40;
@@ -108,12 +96,10 @@ static bool take(struct player *p)
 
 static bool send(struct player *p, const AVPacket *pkt)
 {
-    int ret = avcodec_send_packet(p->decoder, pkt);
-    p->n_errors += ret < 0 && ret != AVERROR_EOF;
-    while ((ret = avcodec_receive_frame(p->decoder, p->frame)) >= 0)
+    (void)avcodec_send_packet(p->decoder, pkt);
+    while (avcodec_receive_frame(p->decoder, p->frame) >= 0)
         if (!take(p))
             return false;
-    p->n_errors += ret != AVERROR(EAGAIN) && ret != AVERROR_EOF;
     return true;
 }
 
@@ -130,7 +116,6 @@ static int open_input(struct player *p, int fd)
         return -1;
     p->decoder = or_abort(avcodec_alloc_context3(codec));
     p->decoder->thread_count = 1;
-    p->decoder->err_recognition = AV_EF_CRCCHECK | AV_EF_BITSTREAM | AV_EF_BUFFER;
     p->base = p->in->streams[stream]->time_base;
     if (avcodec_parameters_to_context(p->decoder, p->in->streams[stream]->codecpar) < 0 ||
         avcodec_open2(p->decoder, codec, NULL) < 0)
@@ -144,8 +129,6 @@ bool played_file(int fd, struct file *ret_file)
     struct player p = {.frame = or_abort(av_frame_alloc()),
                        .picture = or_abort(av_frame_alloc()),
                        .pkt = or_abort(av_packet_alloc())};
-    av_log_set_level(AV_LOG_ERROR);
-    av_log_set_callback(count_complaint);
     int stream = open_input(&p, fd);
     bool fine = stream >= 0;
     AVPacket *pkt = or_abort(av_packet_alloc());
@@ -157,9 +140,7 @@ bool played_file(int fd, struct file *ret_file)
     fine = fine && send(&p, NULL) && p.encoder != NULL;
     if (fine && avcodec_send_frame(p.encoder, NULL) >= 0)
         keep(&p);
-    av_log_set_callback(av_log_default_callback);
-    av_log_set_level(AV_LOG_QUIET);
-    if (!fine || p.n_errors > 0 || atomic_load(&n_complaints) > 0)
+    if (!fine)
         return false;
     struct clip c = {.tracks = {&p.track}, .n_tracks = 1, .container = "matroska"};
     return clip_write(&c, ret_file);

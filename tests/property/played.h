@@ -6,8 +6,7 @@
 
 #include "clip.h"
 
-/* False when the decoder or demuxer complains (an error, a frame marked as broken, a line in the log of
- * that level), or nothing comes out. */
+/* False when nothing comes out. */
 bool played_file(int fd, struct file *ret_file);
 
 #endif

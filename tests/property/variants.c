@@ -196,6 +196,9 @@ static bool fits(const struct oddity *o, const struct codec *c, const char *cont
         return false;
     if ((o->needs & ONLY_MP4) && !is_mp4(container))
         return false;
+    /* It puts keys where a scene begins, and the plan takes them for the scene before. */
+    if (!strcmp(c->encoder, "libtheora") && (o->gop > 20 || o->gop < 0))
+        return false;
     /* The sound is the container's, whatever the picture: once is enough. */
     if ((o->needs & HAS_LENGTHS) && c != &codecs[0])
         return false;

@@ -437,7 +437,7 @@ static int open_sound(struct maker *m, const struct sound *s, const AVCodec *cod
     layout_of(&m->ctx->ch_layout, channels);
     if (codec->id == AV_CODEC_ID_AC3 || codec->id == AV_CODEC_ID_EAC3 ||
         codec->id == AV_CODEC_ID_DTS)
-        m->ctx->bit_rate = 192000;
+        m->ctx->bit_rate = channels > 2 ? 640000 : 192000;
     m->track->rate = m->ctx->sample_rate;
     if (s->options != NULL && av_dict_parse_string(&d, s->options, "=", ",", 0) < 0)
         abort();

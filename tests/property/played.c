@@ -5,11 +5,15 @@
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
+#include <libavutil/channel_layout.h>
+#include <libswresample/swresample.h>
 #include <libswscale/swscale.h>
 
-#define QUANTISER 2
-#define MS        1000
-#define GOP       600
+#define QUANTISER    2
+#define SOUND_HZ     16000
+#define CHANNELS_MAX 64
+#define MS           1000
+#define GOP          600
 
 struct player {
     AVFormatContext *in;
@@ -103,6 +107,74 @@ static bool send(struct player *p, const AVPacket *pkt)
     return true;
 }
 
+/* ---- sound: mono samples, frame by frame ---- */
+
+struct listener {
+    AVCodecContext *decoder;
+    AVFrame *frame;
+    struct SwrContext *swr;
+    struct track track;
+    int64_t n_samples;
+};
+
+static void open_listener(struct listener *l, const AVStream *st, const AVCodec *codec)
+{
+    AVChannelLayout mono = AV_CHANNEL_LAYOUT_MONO;
+    l->frame = or_abort(av_frame_alloc());
+    l->decoder = or_abort(avcodec_alloc_context3(codec));
+    l->track.rate = SOUND_HZ;
+    l->track.par = or_abort(avcodec_parameters_alloc());
+    l->track.par->codec_type = AVMEDIA_TYPE_AUDIO;
+    l->track.par->codec_id = AV_CODEC_ID_PCM_S16LE;
+    l->track.par->sample_rate = SOUND_HZ;
+    l->track.par->bits_per_coded_sample = 16;
+    l->track.par->block_align = 2;
+    if (av_channel_layout_copy(&l->track.par->ch_layout, &mono) < 0)
+        abort();
+    if (avcodec_parameters_to_context(l->decoder, st->codecpar) < 0 ||
+        avcodec_open2(l->decoder, codec, NULL) < 0)
+        avcodec_free_context(&l->decoder);
+}
+
+static void hear(struct listener *l)
+{
+    AVFrame *f = l->frame;
+    struct track *t = &l->track;
+    if (l->swr == NULL) {
+        AVChannelLayout mono = AV_CHANNEL_LAYOUT_MONO;
+        if (swr_alloc_set_opts2(&l->swr, &mono, AV_SAMPLE_FMT_S16, SOUND_HZ, &f->ch_layout,
+                                (enum AVSampleFormat)f->format, f->sample_rate, 0, NULL) < 0 ||
+            swr_init(l->swr) < 0)
+            return;
+    }
+    AVPacket *p = or_abort(av_packet_alloc());
+    int room = swr_get_out_samples(l->swr, f->nb_samples);
+    if (room <= 0 || av_new_packet(p, room * 2) < 0)
+        abort();
+    int n =
+        swr_convert(l->swr, &p->data, room, (const uint8_t **)f->extended_data, f->nb_samples);
+    if (n <= 0) {
+        av_packet_free(&p);
+        return;
+    }
+    av_shrink_packet(p, n * 2);
+    p->pts = p->dts = l->n_samples;
+    p->duration = n;
+    p->flags = AV_PKT_FLAG_KEY;
+    l->n_samples += n;
+    t->packets = or_abort(realloc(t->packets, (t->n_packets + 1) * sizeof(*t->packets)));
+    t->packets[t->n_packets++] = p;
+}
+
+static void listen_to(struct listener *l, const AVPacket *pkt)
+{
+    (void)avcodec_send_packet(l->decoder, pkt);
+    while (avcodec_receive_frame(l->decoder, l->frame) >= 0)
+        hear(l);
+}
+
+/* ---- the file ---- */
+
 static int open_input(struct player *p, int fd)
 {
     char path[64];
@@ -129,19 +201,29 @@ bool played_file(int fd, struct file *ret_file)
     struct player p = {.frame = or_abort(av_frame_alloc()),
                        .picture = or_abort(av_frame_alloc()),
                        .pkt = or_abort(av_packet_alloc())};
-    int stream = open_input(&p, fd);
+    struct listener l = {0};
+    const AVCodec *codec = NULL;
+    int stream = open_input(&p, fd), sound = -1;
     bool fine = stream >= 0;
+    if (fine)
+        sound = av_find_best_stream(p.in, AVMEDIA_TYPE_AUDIO, -1, -1, &codec, 0);
+    if (sound >= 0)
+        open_listener(&l, p.in->streams[sound], codec);
     AVPacket *pkt = or_abort(av_packet_alloc());
     while (fine && av_read_frame(p.in, pkt) >= 0) {
         if (pkt->stream_index == stream)
             fine = send(&p, pkt);
+        else if (pkt->stream_index == sound && l.decoder != NULL)
+            listen_to(&l, pkt);
         av_packet_unref(pkt);
     }
     fine = fine && send(&p, NULL) && p.encoder != NULL;
-    if (fine && avcodec_send_frame(p.encoder, NULL) >= 0)
-        keep(&p);
     if (!fine)
         return false;
+    if (avcodec_send_frame(p.encoder, NULL) >= 0)
+        keep(&p);
     struct clip c = {.tracks = {&p.track}, .n_tracks = 1, .container = "matroska"};
+    if (l.track.n_packets > 0)
+        c.tracks[c.n_tracks++] = &l.track;
     return clip_write(&c, ret_file);
 }

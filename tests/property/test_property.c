@@ -187,8 +187,10 @@ static void hear_the_player(struct test *t, const struct file *file, const struc
     }
     if (!judge_as_played(t->extractor, file, &played))
         return;
-    for (unsigned i = 0; i < JUDGE_REFERENCES; i++)
-        expected->of[MODALITY_VISUAL][i] = &played.f;
+    for (unsigned m = 0; m < MODALITY_COUNT; m++)
+        for (unsigned i = 0; i < JUDGE_REFERENCES; i++)
+            if (expected->of[m][i] != NULL && (played.f.mask & MODALITY_BIT(m)))
+                expected->of[m][i] = &played.f;
     struct judgement again = judge(o, expected, false);
     if (!(again.cosine[MODALITY_VISUAL] >= JUDGE_PLAYED) ||
         again.cosine[MODALITY_ACOUSTIC] < JUDGE_COSINE) {

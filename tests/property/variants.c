@@ -230,7 +230,8 @@ static void add_oddities(struct variants *list, const struct codec *c, const cha
         v.change = o->change;
         v.change_file = o->change_file;
         v.arg = o->arg;
-        v.may_hide = !strcmp(o->family, "damage") || !strcmp(o->family, "loss");
+        v.may_hide = !strcmp(o->family, "damage") || !strcmp(o->family, "loss") ||
+                     o->change == sound_flipped;
         v.plain = o->change == NULL && o->change_file == NULL && has_times(c, container);
         variants_add(list, &v, c->label, "%s", o->what);
     }

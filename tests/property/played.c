@@ -151,8 +151,11 @@ static void hear(struct listener *l)
     int room = swr_get_out_samples(l->swr, f->nb_samples);
     if (room <= 0 || av_new_packet(p, room * 2) < 0)
         abort();
-    int n =
-        swr_convert(l->swr, &p->data, room, (const uint8_t **)f->extended_data, f->nb_samples);
+    const uint8_t *in[CHANNELS_MAX] = {NULL};
+    bool planar = av_sample_fmt_is_planar((enum AVSampleFormat)f->format);
+    for (int i = 0; i < CHANNELS_MAX && i < (planar ? f->ch_layout.nb_channels : 1); i++)
+        in[i] = f->extended_data[i];
+    int n = swr_convert(l->swr, &p->data, room, in, f->nb_samples);
     if (n <= 0) {
         av_packet_free(&p);
         return;

@@ -123,9 +123,11 @@ static void encoder_options(const struct coding *c, int gop, AVDictionary **d)
         av_dict_set(d, "mbtree", "0", 0);
         av_dict_set_int(d, "crf", 23 + 4 * c->quality, 0);
     } else if (!strcmp(name, "libvpx") || !strcmp(name, "libvpx-vp9")) {
-        av_dict_set(d, "deadline", "realtime", 0);
-        av_dict_set(d, "cpu-used", "8", 0);
-        av_dict_set(d, "b", !strcmp(name, "libvpx") ? "600k" : "0", 0);
+        /* In real time libvpx looks at the clock for VP8, and no two runs are the same. */
+        bool vp8 = !strcmp(name, "libvpx");
+        av_dict_set(d, "deadline", vp8 ? "good" : "realtime", 0);
+        av_dict_set(d, "cpu-used", vp8 ? "5" : "8", 0);
+        av_dict_set(d, "b", vp8 ? "600k" : "0", 0);
         av_dict_set_int(d, "crf", 24 + 6 * c->quality, 0);
         if (c->b_frames == 0) {
             av_dict_set(d, "auto-alt-ref", "0", 0);

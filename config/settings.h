@@ -138,9 +138,9 @@ struct settings {
         int64_t cpu_seconds;  /* CPU for one item (RLIMIT_CPU) */
         int64_t recycle_jobs; /* a worker is replaced after so many items */
         int64_t recycle_rss_bytes;
-        int64_t address_space_bytes; /* RLIMIT_AS of a worker */
+        int64_t address_space_bytes;           /* RLIMIT_AS of a worker */
         int64_t packets_max, packet_bytes_max; /* of one clip, kept by a worker */
-        bool require_sandbox;        /* false: start even where seccomp is missing */
+        bool require_sandbox;                  /* false: start even where seccomp is missing */
         char *worker_path; /* "" = libexec/metammf-extract, or beside the executable */
     } extract;
 

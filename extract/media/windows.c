@@ -52,6 +52,7 @@ struct reader {
     int64_t span_us;  /* of a window */
     int64_t group_us; /* between keyframes */
     bool by_bytes, looking;
+    bool promise_kept;               /* what was looked for near the promised end lies there */
     struct point points[POINTS_MAX]; /* (n_points) by bytes and by time */
     unsigned n_points;
     int64_t end_bytes;                    /* of the last window */
@@ -354,6 +355,7 @@ static int probe_time(struct reader *r, bool *ret_found)
             bool as_promised = !run.at_end && llabs(run.first_us - end_us) <= length_us / 8;
             r->end_us = as_promised && end_us > run.end_us ? end_us : run.end_us;
             *ret_found = run.has_key && run.key_us > r->pass_end_us;
+            r->promise_kept = i == 0 && r->end_us - r->begin_us >= length_us / 8 * 7;
             return ERR_OK;
         }
         end_us = r->pass_end_us + (end_us - r->pass_end_us) / 2;
@@ -427,6 +429,25 @@ static int probe_bytes(struct reader *r, bool *ret_found)
         return ERR_OK;
     }
     return ERR_OK;
+}
+
+/* By time, where the end is where it was promised; else by bytes, where more of the file is found so:
+ * without an index FLV is sought by reading on, which ends early. */
+static int probe(struct reader *r, bool *ret_found)
+{
+    bool by_time = false, by_bytes = false;
+    int status = probe_time(r, &by_time);
+    *ret_found = by_time;
+    if (status != ERR_OK || (by_time && r->promise_kept))
+        return status;
+    int64_t end_us = r->end_us;
+    status = probe_bytes(r, &by_bytes);
+    *ret_found = by_time || by_bytes;
+    if (by_time && !(by_bytes && r->end_us > end_us)) {
+        r->by_bytes = false;
+        r->end_us = end_us;
+    }
+    return status;
 }
 
 static int find_bytes(struct reader *r, int64_t us, int64_t *ret_bytes)
@@ -604,9 +625,7 @@ static int read_all(struct reader *r, AVPacket **pass, uint32_t n_pass)
         return ERR_OK;
     measure_pass(r, pass, n_pass);
     bool found = false;
-    int status = probe_time(r, &found);
-    if (status == ERR_OK && !found)
-        status = probe_bytes(r, &found);
+    int status = probe(r, &found);
     if (status != ERR_OK || !found || budget_is_spent(r->f->budget))
         return status;
     r->w->sought = true;

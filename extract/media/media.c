@@ -57,6 +57,7 @@ struct handle {
     bool io_failed, read_capped;
     int64_t read_bytes_before; /* this reading */
     bool is_opening, header_capped;
+    bool is_headerless; /* its streams show as they come; FFmpeg's flag may go when they have */
     unsigned n_readings;
     int kept[N_TYPES];   /* the stream of each track, -1 = none yet */
     int wanted[N_TYPES]; /* of a further reading; -1 = nothing of this type */
@@ -145,11 +146,6 @@ static void set_note(struct handle *h, enum note note)
     h->pub.notes |= UINT64_C(1) << note;
 }
 
-static bool is_headerless(const struct handle *h)
-{
-    return h->fmt->ctx_flags & AVFMTCTX_NOHEADER;
-}
-
 static int check_file(struct handle *h, struct err *err)
 {
     int64_t bytes_max = h->options.bytes_max;
@@ -194,6 +190,7 @@ static int streams_or_memory(struct handle *h, struct err *err)
 {
     close_format(h);
     int ret = open_with(h, STREAMS_TRIED);
+    close_format(h); /* facts[] has no room for so many */
     if (ret != AVERROR(ENOMEM))
         return err_skip(err, "media",
                         "media: header: more than %d streams; remux the clip with those that "
@@ -272,6 +269,7 @@ static int open_format(struct handle *h, struct err *err)
         length = sizeof(h->pub.container) - 1;
     memcpy(h->pub.container, name, length);
     h->pub.partial |= h->header_capped;
+    h->is_headerless = h->fmt->ctx_flags & AVFMTCTX_NOHEADER;
     uint8_t head[FORMATS_HEAD_BYTES];
     size_t n = read_head(h, head);
     if (formats_is_animated_webp(head, n)) /* opens, and does not decode */
@@ -335,7 +333,7 @@ static bool is_kept(struct handle *h, const AVPacket *pkt)
 /* Of a type; of a headerless container the choice is made by what the pass has brought. */
 static int stream_wanted(struct handle *h, unsigned k)
 {
-    if (h->n_readings > 1 || !is_headerless(h))
+    if (h->n_readings > 1 || !h->is_headerless)
         return h->wanted[k];
     for (unsigned i = 0; i < h->fmt->nb_streams; i++)
         h->facts[i].is_known = true;
@@ -376,7 +374,7 @@ static int read_windows(struct handle *h, struct err *err)
 
 static int demux(struct handle *h, struct err *err)
 {
-    if (!is_headerless(h))
+    if (!h->is_headerless)
         discard_others(h);
     AVPacket *pkt = av_packet_alloc();
     if (!pkt)
@@ -423,7 +421,7 @@ static bool index_is_cut(const struct handle *h, AVStream *st)
     int n = avformat_index_get_entries_count(st);
     for (int i = 0; i < n; i++) {
         const AVIndexEntry *e = avformat_index_get_entry(st, i);
-        if (e && h->start + e->pos + e->size > h->size_bytes)
+        if (e && e->pos > h->size_bytes - h->start - e->size)
             return true;
     }
     return false;
@@ -560,9 +558,9 @@ static int read_tracks(struct handle *h, struct err *err)
     h->duration_us = 0;
     int status = demux(h, err);
     for (unsigned i = 0; i < h->fmt->nb_streams; i++)
-        h->facts[i].is_known |= is_headerless(h) || h->fmt->streams[i]->discard < AVDISCARD_ALL;
+        h->facts[i].is_known |= h->is_headerless || h->fmt->streams[i]->discard < AVDISCARD_ALL;
     for (unsigned k = 0; status == ERR_OK && k < N_TYPES; k++) {
-        if (h->n_readings == 1 && is_headerless(h)) {
+        if (h->n_readings == 1 && h->is_headerless) {
             h->wanted[k] = tracks_best(h->fmt, types[k], h->facts);
             if (h->wanted[k] != tracks_best(h->fmt, types[k], NULL))
                 set_note(h, NOTE_TRACK_CHANGED);
@@ -611,6 +609,8 @@ static void note_tracks(struct handle *h)
         const struct media_track *t = track_of(h, k);
         if (tracks_count(h->fmt, types[k], h->facts) > 1)
             set_note(h, NOTE_TRACKS_SKIPPED);
+        if (t->encrypted)
+            set_note(h, NOTE_ENCRYPTED);
         bool has_little = !t->codec || t->n_packets < (k == 0 ? 2 : 1);
         if (has_little && tracks_has_foreign(h->fmt, types[k], h->facts))
             set_note(h, foreign[k]);

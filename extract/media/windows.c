@@ -254,9 +254,11 @@ static int64_t from_us(const struct reader *r, int64_t us)
     return av_rescale_q(us, AV_TIME_BASE_Q, main_stream(r)->time_base);
 }
 
+/* An index says what it likes: within ±TIME_MAX_US. */
 static int64_t to_us(const struct reader *r, int64_t ts)
 {
-    return av_rescale_q(ts, main_stream(r)->time_base, AV_TIME_BASE_Q);
+    int64_t us = av_rescale_q(ts, main_stream(r)->time_base, AV_TIME_BASE_Q);
+    return us > TIME_MAX_US ? TIME_MAX_US : us < -TIME_MAX_US ? -TIME_MAX_US : us;
 }
 
 static bool seek_ts(struct reader *r, int64_t ts)
@@ -279,11 +281,11 @@ static bool seek_key(struct reader *r, int64_t us)
     int64_t ts = from_us(r, us), best_ts = ts, best_gap = from_us(r, r->group_us);
     for (int flags = 0; flags <= AVSEEK_FLAG_BACKWARD; flags += AVSEEK_FLAG_BACKWARD) {
         const AVIndexEntry *key = avformat_index_get_entry_from_timestamp(st, ts, flags);
-        int64_t gap;
-        if (!key || __builtin_sub_overflow(key->timestamp, ts, &gap) || llabs(gap) > best_gap)
+        int64_t gap, half = from_us(r, r->group_us) / 2;
+        if (!key || __builtin_sub_overflow(key->timestamp, ts, &gap) || gap < -INT64_MAX ||
+            llabs(gap) > best_gap || __builtin_add_overflow(key->timestamp, half, &best_ts))
             continue;
         best_gap = llabs(gap);
-        best_ts = key->timestamp + from_us(r, r->group_us) / 2;
     }
     return seek_ts(r, best_ts);
 }

@@ -320,7 +320,8 @@ static void run_a_plain_clip_is_read_once(void **state)
         free(read_bytes(clip_path(*state, "once"), &n));
         long long before = bytes_read();
         assert_int_equal(extract_file(*state, "once", NULL, &f, &err), ERR_OK);
-        assert_int_equal(f.mask, MODALITY_BIT(MODALITY_VISUAL) | MODALITY_BIT(MODALITY_ACOUSTIC));
+        assert_int_equal(f.mask,
+                         MODALITY_BIT(MODALITY_VISUAL) | MODALITY_BIT(MODALITY_ACOUSTIC));
         long long once = bytes_read() - before;
         print_message("%s: %lld of %zu bytes\n", clips[i].container, once, n);
         bool ts = strcmp(clips[i].container, "mpegts") == 0;

@@ -428,13 +428,14 @@ static int judge(struct extractor *x, int status, struct err *err)
     return ERR_OK;
 }
 
+/* extractor_finish needs nothing of what is freed: it may come until the end. */
 static void end_job(struct extractor *x)
 {
-    x->is_under_way = 0;
-    atomic_signal_fence(memory_order_seq_cst);
     media_free(x->job.media);
     pictures_free(&x->job.pictures);
     canvas_reset(x->painter);
+    atomic_signal_fence(memory_order_seq_cst);
+    x->is_under_way = 0;
 }
 
 int extractor_run(struct extractor *x, int media_fd, const struct features_text *text,

@@ -66,7 +66,7 @@ struct handle {
     AVFormatContext *fmt;
     AVPacket **packets; /* (n_packets), of all kept streams, in file order */
     uint32_t n_packets, n_allocated;
-    int64_t packet_bytes;
+    int64_t packet_bytes, room_bytes; /* of this reading: kept, and how many may be */
     uint32_t cuts[WINDOWS_PARTS]; /* (n_cuts) packets that do not follow the one before them */
     unsigned n_cuts;
     int64_t duration_us; /* of a file that was read in windows; 0 = by its packets */
@@ -311,9 +311,7 @@ static int keep_packet(struct handle *h, AVPacket *pkt, struct err *err)
         return err_oom(err, "media: packet list");
     av_packet_move_ref(kept, pkt);
     h->packets[h->n_packets++] = kept;
-    h->packet_bytes += kept->size;
-    for (int i = 0; i < kept->side_data_elems; i++)
-        h->packet_bytes += (int64_t)kept->side_data[i].size;
+    h->packet_bytes += windows_packet_bytes(kept);
     return ERR_OK;
 }
 
@@ -348,7 +346,7 @@ static int read_windows(struct handle *h, struct err *err)
                                       .video = stream_wanted(h, 0),
                                       .audio = stream_wanted(h, 1),
                                       .size_bytes = h->size_bytes - h->start,
-                                      .packet_bytes_max = h->options.packet_bytes_max,
+                                      .packet_bytes_max = h->room_bytes,
                                       .packets_max = h->options.packets_max,
                                       .read_bytes = &h->read_bytes,
                                       .read_max = &h->read_max};
@@ -387,8 +385,7 @@ static int demux(struct handle *h, struct err *err)
                   : av_read_frame(h->fmt, pkt);
         if (ret < 0)
             break;
-        if (n_read >= h->options.packets_max ||
-            h->packet_bytes + pkt->size > h->options.packet_bytes_max) {
+        if (n_read >= h->options.packets_max || h->packet_bytes + pkt->size > h->room_bytes) {
             h->pub.capped = true;
             break;
         }
@@ -511,12 +508,10 @@ static int fill_track(struct handle *h, struct media_track *t, int index, struct
 
 static void free_packets(struct handle *h)
 {
-    for (uint32_t i = 0; i < h->n_packets; i++) {
-        if (h->packets[i])
-            h->packet_bytes -= h->packets[i]->size;
+    for (uint32_t i = 0; i < h->n_packets; i++)
         av_packet_free(&h->packets[i]);
-    }
     h->n_packets = 0;
+    h->packet_bytes = 0;
 }
 
 static void free_track(struct media_track *t)
@@ -550,12 +545,25 @@ static int take_track(struct handle *h, unsigned k, struct err *err)
     return fill_track(h, t, index, err);
 }
 
+/* A further reading may keep as much as the first, beside the track that stays. */
+static int64_t count_room(struct handle *h)
+{
+    int64_t max = h->options.packet_bytes_max, left = 2 * max;
+    for (unsigned k = 0; k < N_TYPES; k++) {
+        const struct media_track *t = track_of(h, k);
+        for (uint32_t i = 0; i < t->n_packets; i++)
+            left -= windows_packet_bytes(t->packets[i].av);
+    }
+    return left < max ? left : max;
+}
+
 /* One reading: the streams that are wanted, or in the first the best of each type. */
 static int read_tracks(struct handle *h, struct err *err)
 {
     h->n_readings++;
     h->n_cuts = 0;
     h->duration_us = 0;
+    h->room_bytes = count_room(h);
     int status = demux(h, err);
     for (unsigned i = 0; i < h->fmt->nb_streams; i++)
         h->facts[i].is_known |= h->is_headerless || h->fmt->streams[i]->discard < AVDISCARD_ALL;
@@ -598,8 +606,7 @@ static int read_again(struct handle *h, struct err *err)
 
 static bool may_read_again(struct handle *h)
 {
-    return h->fmt && h->n_readings < READINGS_MAX && !budget_is_spent(h->budget) &&
-           !h->read_capped;
+    return h->fmt && h->n_readings < READINGS_MAX && !budget_is_spent(h->budget);
 }
 
 static void note_tracks(struct handle *h)

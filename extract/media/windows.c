@@ -104,6 +104,14 @@ static int64_t duration_us(const struct reader *r, const AVPacket *pkt)
     return us > 0 && us < 1000000 ? us : 0;
 }
 
+int64_t windows_packet_bytes(const AVPacket *pkt)
+{
+    int64_t bytes = pkt->size;
+    for (int i = 0; i < pkt->side_data_elems; i++)
+        bytes += (int64_t)pkt->side_data[i].size;
+    return bytes;
+}
+
 static int append(struct reader *r, AVPacket *pkt)
 {
     struct windows *w = r->w;
@@ -116,7 +124,7 @@ static int append(struct reader *r, AVPacket *pkt)
         w->n_allocated = n;
     }
     w->packets[w->n_packets++] = pkt;
-    w->packet_bytes += pkt->size;
+    w->packet_bytes += windows_packet_bytes(pkt);
     return ERR_OK;
 }
 
@@ -124,7 +132,7 @@ static void truncate_to(struct windows *w, uint32_t n)
 {
     while (w->n_packets > n) {
         AVPacket **last = &w->packets[--w->n_packets];
-        w->packet_bytes -= (*last)->size;
+        w->packet_bytes -= windows_packet_bytes(*last);
         av_packet_free(last);
     }
 }
@@ -181,10 +189,10 @@ static bool is_full(const struct reader *r, uint32_t n, int64_t bytes, const AVP
     const struct windows *w = r->w;
     if (r->looking)
         return false;
-    bool over = n >= r->share_packets || bytes + pkt->size > r->share_bytes;
+    bool over = n >= r->share_packets || bytes + windows_packet_bytes(pkt) > r->share_bytes;
     bool far_over = n / 2 >= r->share_packets || bytes / 2 > r->share_bytes;
     return (over && run->n_main > 0) || far_over || w->n_packets >= r->f->packets_max ||
-           w->packet_bytes + pkt->size > r->f->packet_bytes_max;
+           w->packet_bytes + windows_packet_bytes(pkt) > r->f->packet_bytes_max;
 }
 
 static int keep(struct reader *r, struct run *run)
@@ -222,6 +230,12 @@ static bool is_done(const struct reader *r, const struct run *run)
     return (picture && sound) || run->far_past;
 }
 
+/* The reading that is allowed ended in the middle of it. */
+static bool is_torn(const struct reader *r)
+{
+    return r->pkt->flags & AV_PKT_FLAG_CORRUPT && *r->f->read_bytes >= *r->f->read_max;
+}
+
 /* Reads on from here: packets over the run's span, at most n_main_max of the main stream and the
  * window's share. An error of the demuxer ends a window as the file's end does. */
 static int read_run(struct reader *r, uint32_t n_main_max, struct run *run)
@@ -237,7 +251,7 @@ static int read_run(struct reader *r, uint32_t n_main_max, struct run *run)
             run->at_end = ret == AVERROR_EOF && *r->f->read_bytes < *r->f->read_max;
             break;
         }
-        if (run->n_main >= n_main_max ||
+        if (run->n_main >= n_main_max || is_torn(r) ||
             is_full(r, r->w->n_packets - start, r->w->packet_bytes - start_bytes, r->pkt, run))
             break;
         bool begun = has_begun(r, r->pkt, run) || r->looking;
@@ -587,7 +601,7 @@ static int take_beginning(struct reader *r, AVPacket **pass, uint32_t n_pass)
             continue;
         }
         note_packet(r, pkt, &run);
-        bytes += pkt->size;
+        bytes += windows_packet_bytes(pkt);
         r->end_bytes = pkt->pos >= 0 ? pkt->pos + pkt->size : r->end_bytes + pkt->size;
         status = append(r, pkt);
         if (status != ERR_OK)

@@ -44,6 +44,8 @@ static const struct note_text texts[NOTE_COUNT] = {
                           "Channels that cancel each other: the loudest was taken."},
     [NOTE_SOUND_MIX] = {"sound_mix", "",
                         "Channels without a known layout: all were mixed alike."},
+    [NOTE_ENCRYPTED] = {"encrypted", "partial",
+                        "The picture or the sound is encrypted, and missing."},
 };
 
 const struct note_flag note_flags[NOTE_FLAGS] = {

@@ -24,7 +24,8 @@ static const struct note_text texts[NOTE_COUNT] = {
                             "nothing that decodes: another was taken."},
     [NOTE_STILL] = {"still", "", "A single picture."},
     [NOTE_TIME_INVENTED] = {"time_invented", "retimed",
-                            "Times are missing or absurd: frames are spaced by index."},
+                            "Times are missing or absurd (frames are spaced by index), or begin again "
+                            "(they go on)."},
     [NOTE_CUT] = {"cut", "partial", "The file ends before its container says so."},
     [NOTE_WINDOWS] = {"windows", "capped",
                       "Too long to be read whole: read in places over the whole length."},

@@ -69,6 +69,7 @@ struct handle {
     uint32_t cuts[WINDOWS_PARTS]; /* (n_cuts) packets that do not follow the one before them */
     unsigned n_cuts;
     int64_t duration_us; /* of a file that was read in windows; 0 = by its packets */
+    int64_t flv_at;      /* the header of the FLV that is read, of several end to end */
 };
 
 static int read_cb(void *opaque, uint8_t *buf, int bytes)
@@ -374,6 +375,14 @@ static int read_windows(struct handle *h, struct err *err)
     return ERR_OK;
 }
 
+/* At the end: whether another FLV follows, which is read next. */
+static bool goes_on(struct handle *h)
+{
+    h->flv_at = h->read_capped ? 0 : cut_next_flv(h->fd, h->flv_at);
+    return h->flv_at > 0 &&
+           avio_seek(h->fmt->pb, h->flv_at + FLV_HEADER_BYTES - h->start, SEEK_SET) >= 0;
+}
+
 static int demux(struct handle *h, struct err *err)
 {
     if (!is_headerless(h))
@@ -387,6 +396,8 @@ static int demux(struct handle *h, struct err *err)
         ret = n_read % CLOCK_EVERY == 0 && budget_is_spent(h->budget)
                   ? AVERROR_EXIT
                   : av_read_frame(h->fmt, pkt);
+        if (ret == AVERROR_EOF && goes_on(h))
+            continue;
         if (ret < 0)
             break;
         if (n_read >= h->options.packets_max ||
@@ -549,7 +560,9 @@ static int take_track(struct handle *h, unsigned k, struct err *err)
     h->kept[k] = index;
     if (before >= 0 && h->facts[index].n_packets > 0)
         set_note(h, NOTE_TRACK_CHANGED);
-    return fill_track(h, t, index, err);
+    int status = fill_track(h, t, index, err);
+    h->facts[index].n_packets = t->n_packets; /* two fields are one picture */
+    return status;
 }
 
 /* One reading: the streams that are wanted, or in the first the best of each type. */
@@ -557,7 +570,7 @@ static int read_tracks(struct handle *h, struct err *err)
 {
     h->n_readings++;
     h->n_cuts = 0;
-    h->duration_us = 0;
+    h->duration_us = h->flv_at = 0;
     int status = demux(h, err);
     for (unsigned i = 0; i < h->fmt->nb_streams; i++)
         h->facts[i].is_known |= is_headerless(h) || h->fmt->streams[i]->discard < AVDISCARD_ALL;

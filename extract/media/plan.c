@@ -23,8 +23,8 @@
 #define FRAME_MIN_US     20   /* less on average: the timestamps stand still */
 #define LAST_MIN_US      2000 /* less is a tick, which FFmpeg 6.1 says when it does not know */
 #define ROUNDING_US      500  /* many containers count whole milliseconds */
-#define REORDER_MAX      32   /* packets that may precede in decode order what is shown before them */
-#define AGAIN_MIN        8    /* packets in a row for a second file */
+#define REORDER_MAX      32 /* packets that may precede in decode order what is shown before them */
+#define AGAIN_MIN        8 /* packets in a row for a second file */
 #define FOLLOWER_EVERY   2 /* one after each target: a sixth of the extraction of a 60 s clip */
 #define FOLLOWER_REACH   12
 #define FOLLOWER_MAX_US  400000

@@ -327,8 +327,8 @@ static bool ps_tail_is_short(const uint8_t *b, size_t n)
             at += bytes;
         if (at >= n && bytes > 0)
             return at > n;
-        if (n - at < 6 && at > from) /* in the middle of a header, or padding */
-            return n - at > 3 && big_endian(b + at, 3) == 1;
+        if (at < n && n - at < 6 && at > from) /* in the middle of a header? */
+            return memcmp(b + at, "\0\0\1", n - at < 3 ? n - at : 3) == 0;
     }
     return false;
 }

@@ -70,6 +70,7 @@ struct handle {
     uint32_t cuts[WINDOWS_PARTS]; /* (n_cuts) packets that do not follow the one before them */
     unsigned n_cuts;
     int64_t duration_us; /* of a file that was read in windows; 0 = by its packets */
+    int64_t flv_at;      /* the header of the FLV that is read, of several end to end */
 };
 
 static int read_cb(void *opaque, uint8_t *buf, int bytes)
@@ -370,6 +371,14 @@ static int read_windows(struct handle *h, struct err *err)
     return ERR_OK;
 }
 
+/* At the end: whether another FLV follows, which is read next. */
+static bool goes_on(struct handle *h)
+{
+    h->flv_at = h->read_capped ? 0 : cut_next_flv(h->fd, h->flv_at);
+    return h->flv_at > 0 &&
+           avio_seek(h->fmt->pb, h->flv_at + FLV_HEADER_BYTES - h->start, SEEK_SET) >= 0;
+}
+
 static int demux(struct handle *h, struct err *err)
 {
     if (!h->is_headerless)
@@ -383,6 +392,8 @@ static int demux(struct handle *h, struct err *err)
         ret = n_read % CLOCK_EVERY == 0 && budget_is_spent(h->budget)
                   ? AVERROR_EXIT
                   : av_read_frame(h->fmt, pkt);
+        if (ret == AVERROR_EOF && goes_on(h))
+            continue;
         if (ret < 0)
             break;
         if (n_read >= h->options.packets_max || h->packet_bytes + pkt->size > h->room_bytes) {
@@ -542,7 +553,9 @@ static int take_track(struct handle *h, unsigned k, struct err *err)
     h->kept[k] = index;
     if (before >= 0 && h->facts[index].n_packets > 0)
         set_note(h, NOTE_TRACK_CHANGED);
-    return fill_track(h, t, index, err);
+    int status = fill_track(h, t, index, err);
+    h->facts[index].n_packets = t->n_packets; /* two fields are one picture */
+    return status;
 }
 
 /* A further reading may keep as much as the first, beside the track that stays. */
@@ -562,7 +575,7 @@ static int read_tracks(struct handle *h, struct err *err)
 {
     h->n_readings++;
     h->n_cuts = 0;
-    h->duration_us = 0;
+    h->duration_us = h->flv_at = 0;
     h->room_bytes = count_room(h);
     int status = demux(h, err);
     for (unsigned i = 0; i < h->fmt->nb_streams; i++)

@@ -23,8 +23,10 @@ static const struct note_text texts[NOTE_COUNT] = {
                             "The track to choose by its header had nothing, one picture, or "
                             "nothing that decodes: another was taken."},
     [NOTE_STILL] = {"still", "", "A single picture."},
-    [NOTE_TIME_INVENTED] = {"time_invented", "retimed",
-                            "Times are missing or absurd: frames are spaced by index."},
+    [NOTE_TIME_INVENTED] =
+        {"time_invented", "retimed",
+         "Times are missing or absurd (frames are spaced by index), or begin again "
+         "(they go on)."},
     [NOTE_CUT] = {"cut", "partial", "The file ends before its container says so."},
     [NOTE_WINDOWS] = {"windows", "capped",
                       "Too long to be read whole: read in places over the whole length."},

@@ -144,6 +144,19 @@ static void take_after_a_damaged_stretch_goes_on(void **state)
 }
 
 /* AVI tells when a picture is decoded, not when it is shown. */
+static void take_fields_of_hevc_are_pictures_of_their_own(void **state)
+{
+    struct clipmaker_options o = long_clip("libx265");
+    extract_clip(*state, &o, &f);
+    o.fields = true;
+    extract_clip(*state, &o, &g);
+    assert_true(feature_cosine(&f, &g, MODALITY_VISUAL) > 0.95);
+    assert_false(g.flags.partial);
+    assert_int_equal(g.flags.notes, f.flags.notes);
+    assert_int_equal(g.flags.n_decode_errors, 0);
+    assert_int_equal(g.flags.n_frames, f.flags.n_frames);
+}
+
 static void take_b_pictures_in_avi_are_shown_in_order(void **state)
 {
     static const char *const codecs[] = {"libx264", "mpeg2video"};
@@ -190,6 +203,7 @@ int main(void)
         cmocka_unit_test(take_before_the_first_key_is_said_and_not_tried),
         cmocka_unit_test(take_without_any_key_is_flagged),
         cmocka_unit_test(take_after_a_damaged_stretch_goes_on),
+        cmocka_unit_test(take_fields_of_hevc_are_pictures_of_their_own),
         cmocka_unit_test(take_b_pictures_in_avi_are_shown_in_order),
         cmocka_unit_test(take_one_picture_is_a_still),
         cmocka_unit_test(price_counts_what_is_not_shown),

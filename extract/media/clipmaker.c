@@ -193,6 +193,8 @@ static int open_video(struct maker *m)
     encoder_options(codec->name, gop, o->quality, &d);
     if (o->open_gop)
         (void)av_dict_set(&d, "x264-params", "open-gop=1:bframes=3", 0);
+    if (o->fields)
+        (void)av_dict_set(&d, "x265-params", ":interlace=tff", AV_DICT_APPEND);
     int status = open_track(m, t, codec, &d);
     if (status == ERR_OK)
         status = turn_track(m, t);

@@ -32,6 +32,7 @@ struct clipmaker_options {
     bool variable_rate; /* frames at uneven times */
     bool no_b_frames;
     bool open_gop; /* libx264: keyframes are no IDR, and pictures before them refer across */
+    bool fields;   /* libx265: each frame is a field, as camcorders do */
 };
 
 void clipmaker_options_init(struct clipmaker_options *o); /* 320×180, 4 s, h264 + aac in mp4 */

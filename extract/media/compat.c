@@ -75,10 +75,11 @@ int compat_mark_priming(AVPacket *first, const AVStream *st)
 
 #endif
 
+/* Of a decoder that says nothing (qtrle), FFmpeg 5.1 calls each frame a key and later ones none. */
 bool compat_is_key(const AVFrame *f)
 {
 #ifdef AV_FRAME_FLAG_KEY /* FFmpeg 6.1 */
-    bool key = f->flags & AV_FRAME_FLAG_KEY;
+    bool key = f->flags & AV_FRAME_FLAG_KEY || f->pict_type == AV_PICTURE_TYPE_NONE;
 #else
     bool key = f->key_frame;
 #endif

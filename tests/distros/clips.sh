@@ -111,6 +111,26 @@ make pcm_s16be.mov -vn -c:a pcm_s16be
 make pcm_96k.wav -vn -c:a pcm_s16le -ar 96000
 make pcm_8ch.wav -vn -c:a pcm_s16le -ac 8
 make mp3.flv -c:v flv -c:a libmp3lame
+for codec in dca truehd mlp; do
+    make $codec.mkv -vn -c:a $codec -strict -2
+done
+make latm.ts -vn -c:a aac -mpegts_flags latm
+make adpcm_ima_qt.mov -vn -c:a adpcm_ima_qt
+make pcm_bluray.m2ts -vn -c:a pcm_bluray -ar 48000
+make out_of_phase.wav -vn -c:a pcm_s16le -af 'pan=stereo|c0=c0|c1=-1*c0'
+make pcm_16ch.wav -vn -c:a pcm_s16le -af 'pan=16c|c0=c0|c9=c1'
+
+# Single pictures, and those that move
+for file in png jpg webp; do
+    make still.$file -an -frames:v 1
+done
+make still.avif -an -frames:v 1 -c:v libaom-av1 -cpu-used 8 -still-picture 1
+make still.mp4 "${h264[@]}" -an -frames:v 1
+make moving.gif -an -r 10
+make moving.png -an -c:v apng -f apng
+make qtrle.mov -an -c:v qtrle -t 2
+make gbr.mkv -an -c:v libx264rgb -preset veryfast -g 25
+make hevc_fields.mkv -an -c:v libx265 -x265-params log-level=error:interlace=tff:keyint=26
 
 # What containers say of the same packets: edit lists, fragments, other clocks, ends that are missing
 make full.mp4 "${h264[@]}" -bf 2 -c:a aac -b:a 96k

@@ -31,8 +31,9 @@ def differences(own, other, least):
     if own.get("reason") or other.get("reason"):
         reasons = own.get("reason"), other.get("reason")
         return [] if reasons[0] == reasons[1] else ["reason: %s, %s" % reasons]
-    said = [f"{key}: {value}, {other['flags'].get(key)}" for key, value in own["flags"].items()
-            if other["flags"].get(key) != value]
+    keys = {**own["flags"], **other["flags"]} # what one alone says differs as well
+    said = [f"{key}: {own['flags'].get(key)}, {other['flags'].get(key)}" for key in keys
+            if own["flags"].get(key) != other["flags"].get(key)]
     for modality in own["modalities"].keys() | other["modalities"].keys():
         a, b = own["modalities"].get(modality), other["modalities"].get(modality)
         if not a or not b:

@@ -198,6 +198,19 @@ static void settle_keeps_what_came_in_order_of_time(void **state)
     assert_int_equal(none.n_frames, 0);
 }
 
+static void take_fields_of_hevc_are_pictures_of_their_own(void **state)
+{
+    struct clipmaker_options o = long_clip("libx265");
+    extract_clip(*state, &o, &f);
+    o.fields = true;
+    extract_clip(*state, &o, &g);
+    assert_true(feature_cosine(&f, &g, MODALITY_VISUAL) > 0.95);
+    assert_false(g.flags.partial);
+    assert_int_equal(g.flags.notes, f.flags.notes);
+    assert_int_equal(g.flags.n_decode_errors, 0);
+    assert_int_equal(g.flags.n_frames, f.flags.n_frames);
+}
+
 /* AVI tells when a picture is decoded, not when it is shown. */
 static void take_b_pictures_in_avi_are_shown_in_order(void **state)
 {
@@ -247,6 +260,7 @@ int main(void)
         cmocka_unit_test(take_after_a_damaged_stretch_goes_on),
         cmocka_unit_test(take_goes_round_a_damaged_key_in_the_middle),
         cmocka_unit_test(settle_keeps_what_came_in_order_of_time),
+        cmocka_unit_test(take_fields_of_hevc_are_pictures_of_their_own),
         cmocka_unit_test(take_b_pictures_in_avi_are_shown_in_order),
         cmocka_unit_test(take_one_picture_is_a_still),
         cmocka_unit_test(price_counts_what_is_not_shown),

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <libavformat/avformat.h>
+
 #define PARTS_MAX     200000 /* boxes, tags, clusters looked at */
 #define TAIL_BYTES    4096
 #define SYNC_MIN      5           /* packets in step */
@@ -505,5 +507,16 @@ bool cut_is_short(int fd, int64_t size_bytes, const char *container)
     for (unsigned i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
         if (strcmp(rules[i].container, container) == 0)
             return rules[i].reads ? rules[i].reads(&file) : rules[i].scans(&file);
+    return false;
+}
+
+bool cut_is_in_index(AVStream *st, int64_t size_bytes)
+{
+    int n = avformat_index_get_entries_count(st);
+    for (int i = 0; i < n; i++) {
+        const AVIndexEntry *e = avformat_index_get_entry(st, i);
+        if (e && e->pos > size_bytes - e->size)
+            return true;
+    }
     return false;
 }

@@ -7,10 +7,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct AVStream;
+
 /* container: FFmpeg's short name of the demuxer ("mov", "matroska"). Reads at most a few hundred
  * thousand bytes, of a still picture all. false = it does not, or it cannot be told: a recording
  * that declares no length may end anywhere, and what follows a whole file does no harm. */
 bool cut_is_short(int fd, int64_t size_bytes, const char *container);
+/* The container's index reaches past the end of the file, as the demuxer counts its bytes. */
+bool cut_is_in_index(struct AVStream *st, int64_t size_bytes);
 
 #define FLV_HEADER_BYTES 13 /* with the size of the tag before the first, which is 0 */
 /* Where in the file the header of the next FLV begins, behind the tags of the one whose header is at

@@ -423,18 +423,6 @@ static int demux(struct handle *h, struct err *err)
     return status;
 }
 
-/* The container's index reaches past the end of the file: the upload was cut. */
-static bool index_is_cut(const struct handle *h, AVStream *st)
-{
-    int n = avformat_index_get_entries_count(st);
-    for (int i = 0; i < n; i++) {
-        const AVIndexEntry *e = avformat_index_get_entry(st, i);
-        if (e && e->pos > h->size_bytes - h->start - e->size)
-            return true;
-    }
-    return false;
-}
-
 /* The eight orientations of a display matrix whose rows say where x and y go; anything skewed
  * counts as its nearest quarter turn. */
 static void read_orientation(struct media_track *t, const AVStream *st)
@@ -512,7 +500,7 @@ static int fill_track(struct handle *h, struct media_track *t, int index, struct
     if (t->n_packets > 0 && strcmp(h->pub.container, "mov") == 0 &&
         compat_mark_priming(t->packets[0].av, st) < 0)
         return err_oom(err, "media: track");
-    h->pub.partial |= index_is_cut(h, st);
+    h->pub.partial |= cut_is_in_index(st, h->size_bytes - h->start);
     return st->codecpar->codec_type == AVMEDIA_TYPE_VIDEO ? units_settle(t, h->budget, err)
                                                           : ERR_OK;
 }

@@ -10,11 +10,16 @@
  * such stretches is decoded once. Where two stretches or windows meet, the sound may jump: that
  * reaches three windows of 25 ms of the log-mel spectrum.
  *
+ * What no decoder reports. Packets that are missing leave a hole in the times of the others: they are
+ * held against the samples that came out. Damaged bits that decode all the same show in the decoder's
+ * log, or as sound far above full scale. What is left is joined and described; the note says so.
+ *
  * At any time the samples counted by *ret_n_samples are whole and finite, so that whoever has to end
  * early can describe them. */
 
 #include "extract/media/decode.h"
 
+#include "extract/media/complaints.h"
 #include "extract/media/mix.h"
 
 #include <errno.h>
@@ -36,6 +41,17 @@
 #define STRETCH_MIN   (STRETCH / 10)
 #define CANCELLED_MAX 256
 #define ERRORS_AT_CUT 4 /* packets after a cut that may lack what they refer to */
+/* Of all channels: a minute of 64 at 48 kHz, 2 to 3 s of decoding. */
+#define SAMPLES_BUDGET (INT64_C(64) * 48000 * SOUND_MAX_S)
+/* Times of packets may part from the samples by so much: decoders' delay and priming take up to 0.1 s,
+ * recorders that stamp packets as they come as much; and by 2 % of what was heard. Of Opus a packet
+ * each 0.4 s may stand for silence, so gaps count one by one. */
+#define APART_US      200000
+#define APART_SHARE   0.02
+#define OPUS_APART_US 1000000
+#define SPLICE_US     (INT64_C(1000000) * SOUND_MAX_S) /* another clock, not a hole */
+/* +12 dB over full scale, behind the mix: coders that are driven too hard stay under +6 dB. */
+#define LEVEL_DAMAGED 4.0f
 
 struct stretch {
     uint32_t from, to; /* samples of pcm */
@@ -56,6 +72,12 @@ struct sound {
     uint32_t n, n_end, n_max; /* have; of this window; of all */
     uint32_t *ret_n;
     unsigned n_pardoned;
+
+    /* What no decoder reports. */
+    double origin_us, heard_us; /* of the window: the time of its first sample; what came out */
+    int64_t n_samples;          /* of all channels, before resampling */
+    unsigned n_settling;        /* packets that may lack what they refer to */
+    bool is_timed, is_damaged;
 
     /* The first pass: what cancelled, and how loud each channel was there. */
     struct phase phase;
@@ -79,6 +101,31 @@ static void count_error(struct sound *s)
         s->report->n_errors++;
 }
 
+static void begin_times(struct sound *s)
+{
+    s->is_timed = false;
+    s->heard_us = 0;
+    s->n_settling = ERRORS_AT_CUT;
+}
+
+/* Before the packet is decoded: is it later than where the samples so far end? Earlier tells nothing: that
+ * is where another recording begins, or an AVI that counts chunks of several frames. */
+static void compare_times(struct sound *s, const struct media_packet *p)
+{
+    s->is_timed &= !p->hidden; /* what an edit list leaves out is no loss */
+    if (p->pts_us == MEDIA_NO_PTS || p->hidden)
+        return;
+    double apart_us = (double)p->pts_us - s->origin_us - s->heard_us;
+    bool is_opus = s->ctx->codec_id == AV_CODEC_ID_OPUS;
+    double most_us = is_opus ? OPUS_APART_US : APART_US + APART_SHARE * s->heard_us;
+    bool is_ahead = apart_us > most_us;
+    if (s->is_timed && s->heard_us > 0 && !is_ahead && apart_us >= -most_us && !is_opus)
+        return;
+    s->is_damaged |= s->is_timed && s->heard_us > 0 && is_ahead && apart_us <= SPLICE_US;
+    s->origin_us = (double)p->pts_us - s->heard_us;
+    s->is_timed = true;
+}
+
 static int open_decoder(struct sound *s, const struct media_track *t, struct err *err)
 {
     s->ctx = avcodec_alloc_context3(t->codec);
@@ -91,12 +138,16 @@ static int open_decoder(struct sound *s, const struct media_track *t, struct err
     return ERR_OK;
 }
 
-/* Broken floating-point streams carry NaN and absurd levels. */
-static void make_finite(float *pcm, uint32_t n)
+/* Broken floating-point streams carry NaN and absurd levels. true = there were such. */
+static bool make_finite(float *pcm, uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++)
+    bool is_absurd = false;
+    for (uint32_t i = 0; i < n; i++) {
+        is_absurd |= !(fabsf(pcm[i]) <= LEVEL_DAMAGED);
         if (!(fabsf(pcm[i]) <= 16.0f))
             pcm[i] = 0;
+    }
+    return is_absurd;
 }
 
 /* Feeds n_in samples (NULL, 0 = flush) and keeps what comes out. */
@@ -108,7 +159,7 @@ static void resample(struct sound *s, const uint8_t **in, int n_in)
         s->report->n_errors++;
         return;
     }
-    make_finite(s->pcm + s->n, (uint32_t)n);
+    s->is_damaged |= make_finite(s->pcm + s->n, (uint32_t)n);
     s->n += (uint32_t)n;
     atomic_signal_fence(memory_order_release);
     *s->ret_n = s->n;
@@ -201,13 +252,25 @@ static bool fit_resampler(struct sound *s, const AVFrame *f)
     return av_channel_layout_copy(&s->layout, &f->ch_layout) >= 0 && make_resampler(s, f) >= 0;
 }
 
+/* false = more came out than a clip may have. */
+static bool count_samples(struct sound *s, const AVFrame *f)
+{
+    s->heard_us += 1e6 * f->nb_samples / f->sample_rate;
+    s->n_samples += (int64_t)f->nb_samples * f->ch_layout.nb_channels;
+    if (s->n_samples <= SAMPLES_BUDGET)
+        return true;
+    features_note(s->flags, NOTE_WORK);
+    s->stop = true;
+    return false;
+}
+
 static void take_frame(struct sound *s)
 {
     const AVFrame *f = s->frame;
     bool sane = f->ch_layout.nb_channels >= 1 && f->nb_samples >= 0 &&
                 f->sample_rate >= RATE_MIN_HZ && f->sample_rate <= RATE_MAX_HZ;
     s->n_pardoned = 0;
-    if (!sane || !fit_resampler(s, f)) {
+    if (!sane || !count_samples(s, f) || !fit_resampler(s, f)) {
         s->report->n_errors += !s->stop;
         return;
     }
@@ -260,10 +323,15 @@ static void send(struct sound *s, const AVPacket *pkt)
         s->stop = true;
         return;
     }
+    uint32_t n_complaints = complaints_count();
     int ret = avcodec_send_packet(s->ctx, pkt);
     if (ret < 0 && ret != AVERROR(EAGAIN))
         count_error(s);
     receive(s);
+    if (s->n_settling > 0)
+        s->n_settling--;
+    else
+        s->is_damaged |= complaints_count() > n_complaints;
 }
 
 /* Bytes of the AMR frame that begins so, 0 = not known (3GPP TS 26.101, 26.201). */
@@ -312,6 +380,7 @@ static uint32_t count_windows(const struct media_track *t)
 static void begin_window(struct sound *s, uint32_t n_windows_left)
 {
     drop_resampler(s);
+    begin_times(s);
     avcodec_flush_buffers(s->ctx);
     s->n_pardoned = ERRORS_AT_CUT;
     s->n_end = s->n + (s->n_max - s->n) / n_windows_left;
@@ -323,11 +392,13 @@ static void decode_all(struct sound *s, const struct media_track *t)
     bool amr = id == AV_CODEC_ID_AMR_NB || id == AV_CODEC_ID_AMR_WB;
     uint32_t n_windows = count_windows(t);
     s->n_end = s->n_max / n_windows;
+    begin_times(s);
     for (uint32_t i = 0; i < t->n_packets && !s->stop; i++) {
         if (i > 0 && t->packets[i].cut)
             begin_window(s, --n_windows);
         if (is_full(s))
             continue;
+        compare_times(s, &t->packets[i]);
         if (amr)
             send_amr(s, t->packets[i].av);
         else
@@ -341,8 +412,10 @@ static void decode_all(struct sound *s, const struct media_track *t)
 static int run_pass(struct sound *s, const struct media_track *t, struct err *err)
 {
     int status = open_decoder(s, t, err);
+    complaints_listen(s->ctx);
     if (status == ERR_OK)
         decode_all(s, t);
+    complaints_listen(NULL);
     swr_free(&s->swr);
     avcodec_free_context(&s->ctx);
     av_frame_free(&s->frame);
@@ -401,7 +474,7 @@ int decode_sound(const struct media_track *t, float *pcm, uint32_t n_max, struct
     *ret_n_samples = 0;
     int status = run_pass(&s, t, err);
     bool lost = s.n == 0 && t->n_packets > 0 && !s.stop;
-    if (status == ERR_OK && (report->n_errors > 0 || lost))
+    if (status == ERR_OK && (report->n_errors > 0 || s.is_damaged || lost))
         features_note(flags, NOTE_SOUND_DAMAGED);
     if (status == ERR_OK && s.n_cancelled > 0)
         status = listen_again(&s, t, err);

@@ -258,6 +258,57 @@ static void run_damage_costs_only_itself(void **state)
     assert_in_range(n, SOUND_RATE_HZ, SOUND_RATE_HZ * 4);
 }
 
+static void lose_middle(struct media_track *t, struct budget *b)
+{
+    (void)b;
+    uint32_t from = t->n_packets / 3, n = t->n_packets / 4;
+    for (uint32_t i = from; i < from + n; i++)
+        av_packet_free(&t->packets[i].av);
+    memmove(&t->packets[from], &t->packets[from + n],
+            (t->n_packets - from - n) * sizeof(*t->packets));
+    t->n_packets -= n;
+}
+
+static void skip_middle(struct media_track *t, struct budget *b)
+{
+    uint32_t from = t->n_packets / 3;
+    lose_middle(t, b);
+    t->packets[from].cut = true;
+}
+
+/* A beginning that is late is no loss. */
+static void start_late(struct media_track *t, struct budget *b)
+{
+    (void)b;
+    for (uint32_t i = 0; i < t->n_packets; i++)
+        t->packets[i].pts_us += 5000000;
+}
+
+static void run_hole_in_the_times_is_told(void **state)
+{
+    struct clipmaker_options o = small_clip();
+    o.duration_ms = 4000;
+    make_clip(*state, "clip.mp4", &o);
+    (void)decode_changed(*state, "clip.mp4", SOUND_RATE_HZ * 60, start_late);
+    assert_false(f.flags.partial);
+    (void)decode_changed(*state, "clip.mp4", SOUND_RATE_HZ * 60, skip_middle);
+    assert_false(f.flags.partial);
+    (void)decode_changed(*state, "clip.mp4", SOUND_RATE_HZ * 60, lose_middle);
+    assert_true(has_note(&f.flags, NOTE_SOUND_DAMAGED) && f.flags.partial);
+}
+
+static float beyond(unsigned channel, int i)
+{
+    (void)channel;
+    return i % 4000 < 40 ? 9.0f * (float)(i % 2 * 2 - 1) : i % 2 ? 5.0f : melody(i);
+}
+
+static void run_levels_far_over_full_scale_are_damage(void **state)
+{
+    hear(*state, 2, beyond, &f);
+    assert_true(has_note(&f.flags, NOTE_SOUND_DAMAGED) && f.flags.partial);
+}
+
 static void spoil_all(struct media_track *t, struct budget *b)
 {
     (void)b;
@@ -335,6 +386,8 @@ int main(void)
         cmocka_unit_test(run_broken_floats_stay_finite),
         cmocka_unit_test(run_rate_that_flips_ends_by_work),
         cmocka_unit_test(run_damage_costs_only_itself),
+        cmocka_unit_test(run_hole_in_the_times_is_told),
+        cmocka_unit_test(run_levels_far_over_full_scale_are_damage),
         cmocka_unit_test(run_sound_without_samples_is_told),
         cmocka_unit_test(run_spent_time_ends_the_sound),
         cmocka_unit_test(run_windows_share_the_minute),

@@ -184,45 +184,6 @@ static void close_format(struct handle *h)
     avio_context_free(&h->io);
 }
 
-static int open_with(struct handle *h, int streams_max);
-
-/* FFmpeg has one word for two causes. */
-static int streams_or_memory(struct handle *h, struct err *err)
-{
-    close_format(h);
-    int ret = open_with(h, STREAMS_TRIED);
-    close_format(h); /* facts[] has no room for so many */
-    if (ret != AVERROR(ENOMEM))
-        return err_skip(err, "media",
-                        "media: header: more than %d streams; remux the clip with those that "
-                        "are needed",
-                        MEDIA_STREAMS_MAX);
-    return err_skip(err, "media",
-                    "media: header: its tables need more memory than a worker has; remux the "
-                    "clip, or raise extract.address_space_bytes");
-}
-
-static int open_error(struct handle *h, int code, struct err *err)
-{
-    char text[AV_ERROR_MAX_STRING_SIZE] = "";
-    av_strerror(code, text, sizeof(text));
-    if (h->io_failed)
-        return err_retry(err, 74, "media: read: %s; check the storage", text);
-    if (h->budget->cpu_is_spent)
-        return err_skip(err, "media",
-                        "media: header: half of extract.cpu_seconds went into it; remux the "
-                        "clip without its metadata");
-    if (h->header_capped)
-        return err_skip(err, "media",
-                        "media: header: %d bytes read and no end of it; remux the clip without "
-                        "its metadata",
-                        HEADER_BYTES_MAX);
-    if (code == AVERROR(ENOMEM))
-        return streams_or_memory(h, err);
-    uint8_t head[FORMATS_HEAD_BYTES];
-    return formats_refuse(head, read_head(h, head), h->size_bytes, text, err);
-}
-
 /* avformat_find_stream_info does not follow here, as it does in most programs: it decodes with
  * a context of its own that ignores max_pixels, and costs 7 to 16 % of an extraction. */
 static int open_with(struct handle *h, int streams_max)
@@ -257,6 +218,39 @@ static int open_with(struct handle *h, int streams_max)
     int ret = avformat_open_input(&h->fmt, NULL, known, NULL); /* frees fmt on failure */
     h->is_opening = false;
     return ret;
+}
+
+/* FFmpeg has one word for two causes. */
+static int streams_or_memory(struct handle *h, struct err *err)
+{
+    close_format(h);
+    int ret = open_with(h, STREAMS_TRIED);
+    close_format(h); /* facts[] has no room for so many */
+    if (ret != AVERROR(ENOMEM))
+        return err_skip(err, "media",
+                        "media: header: more than %d streams; remux the clip with those that "
+                        "are needed",
+                        MEDIA_STREAMS_MAX);
+    return err_skip(err, "media",
+                    "media: header: its tables need more memory than a worker has; remux the "
+                    "clip, or raise extract.address_space_bytes");
+}
+
+static int open_error(struct handle *h, int code, struct err *err)
+{
+    char text[AV_ERROR_MAX_STRING_SIZE] = "";
+    av_strerror(code, text, sizeof(text));
+    if (h->io_failed)
+        return err_retry(err, 74, "media: read: %s; check the storage", text);
+    if (h->header_capped)
+        return err_skip(err, "media",
+                        "media: header: %d bytes read and no end of it; remux the clip without "
+                        "its metadata",
+                        HEADER_BYTES_MAX);
+    if (code == AVERROR(ENOMEM))
+        return streams_or_memory(h, err);
+    uint8_t head[FORMATS_HEAD_BYTES];
+    return formats_refuse(head, read_head(h, head), h->size_bytes, text, err);
 }
 
 static int open_format(struct handle *h, struct err *err)
@@ -324,9 +318,8 @@ static bool is_kept(struct handle *h, const AVPacket *pkt)
         return false;
     if (!h->facts[pkt->stream_index].is_known)
         h->facts[pkt->stream_index].n_packets++;
-    if (h->n_readings == 1)
-        return true;
-    return pkt->stream_index == h->wanted[0] || pkt->stream_index == h->wanted[1];
+    return h->n_readings == 1 || pkt->stream_index == h->wanted[0] ||
+           pkt->stream_index == h->wanted[1];
 }
 
 /* Of a type; of a headerless container the choice is made by what the pass has brought. */

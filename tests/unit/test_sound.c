@@ -297,6 +297,30 @@ static void run_hole_in_the_times_is_told(void **state)
     assert_true(has_note(&f.flags, NOTE_SOUND_DAMAGED) && f.flags.partial);
 }
 
+/* Four seconds become a minute. */
+static void repeat(struct media_track *t, struct budget *b)
+{
+    (void)b;
+    uint32_t n = t->n_packets;
+    t->packets = realloc(t->packets, 15 * n * sizeof(*t->packets));
+    assert_non_null(t->packets);
+    for (uint32_t i = n; i < 15 * n; i++) {
+        t->packets[i] = t->packets[i % n];
+        t->packets[i].av = av_packet_clone(t->packets[i % n].av);
+        assert_non_null(t->packets[i].av);
+    }
+    t->n_packets = 15 * n;
+}
+
+static void run_samples_of_all_channels_are_work(void **state)
+{
+    write_wav(*state, "wide.wav", 200, same);
+    uint32_t n = decode_changed(*state, "wide.wav", SOUND_RATE_HZ * 60, repeat);
+    assert_true(has_note(&f.flags, NOTE_WORK) && f.flags.degraded);
+    assert_false(f.flags.partial);
+    assert_in_range(n, SOUND_RATE_HZ * 50, SOUND_RATE_HZ * 60 - 1);
+}
+
 static float beyond(unsigned channel, int i)
 {
     (void)channel;
@@ -387,6 +411,7 @@ int main(void)
         cmocka_unit_test(run_rate_that_flips_ends_by_work),
         cmocka_unit_test(run_damage_costs_only_itself),
         cmocka_unit_test(run_hole_in_the_times_is_told),
+        cmocka_unit_test(run_samples_of_all_channels_are_work),
         cmocka_unit_test(run_levels_far_over_full_scale_are_damage),
         cmocka_unit_test(run_sound_without_samples_is_told),
         cmocka_unit_test(run_spent_time_ends_the_sound),

@@ -15,7 +15,7 @@ static const struct {
     {"store.path", SETTINGS_AT_RESTART},
     {"store.model_dir", SETTINGS_AT_RESTART},
     {"store.batch_rows", SETTINGS_GROWS_AT_RESTART}, /* the room of a batch */
-    {"media.max_bytes", SETTINGS_GROWS_AT_RESTART},  /* the workers' own limit */
+    {"media.max_bytes", SETTINGS_AT_RESTART},        /* the workers' own limit */
     {"kafka.", SETTINGS_AT_RESTART},
     {"events.", SETTINGS_AT_RESTART},
     {"interactions.tombstones", SETTINGS_AT_RESTART},

@@ -178,7 +178,8 @@ const struct settings_key settings_table[] = {
     TEXT(SETTINGS_PATHS, media.roots, 1, PATH_BYTES, NULL, "/srv/media",
          "The folders that file: URIs may point into. Media elsewhere are refused."),
     INT(media.max_bytes, KIB, 1024 * GIB, "bytes", "536870912",
-        "The size of the largest media file that is accepted. A larger one becomes a dead letter."),
+        "The size of the largest media file that is decoded. Of a larger one the text alone becomes "
+        "a row; without text it is a dead letter."),
 
     TEXT(SETTINGS_STRING, kafka.bootstrap_servers, 1, 4095, NULL, "127.0.0.1:9092",
          "The brokers to contact first, as host:port, separated by commas."),

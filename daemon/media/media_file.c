@@ -234,7 +234,7 @@ static int open_error(const char *uri, int code, struct err *err)
     return err_skip(err, "media_denied", "media %s: open: %s", uri, strerror(code));
 }
 
-static int check_file(int fd, const char *uri, int64_t max_bytes, struct err *err)
+static int check_file(int fd, const char *uri, struct err *err)
 {
     struct stat st;
     if (fstat(fd, &st) < 0)
@@ -243,10 +243,6 @@ static int check_file(int fd, const char *uri, int64_t max_bytes, struct err *er
                    : err_retry(err, EX_IOERR, "media %s: fstat: %s", uri, strerror(errno));
     if (!S_ISREG(st.st_mode))
         return err_skip(err, "media_not_file", "media %s: not a regular file", uri);
-    if (st.st_size > max_bytes)
-        return err_skip(err, "media_too_big",
-                        "media %s: %lld bytes: media.max_bytes allows %lld", uri,
-                        (long long)st.st_size, (long long)max_bytes);
     return ERR_OK;
 }
 
@@ -288,7 +284,7 @@ int media_file_open(const struct media_roots *roots, const char *uri, int *ret_f
     status = open_under(roots, root, rest, uri, &fd, err);
     if (status != ERR_OK)
         return status;
-    status = check_file(fd, uri, roots->max_bytes, err);
+    status = check_file(fd, uri, err);
     if (status != ERR_OK) {
         close(fd);
         return status;

@@ -31,8 +31,7 @@ struct media_roots media_roots_of(const struct settings *s, const char *relative
 {
     return (struct media_roots){.paths = (const char *const *)s->media.roots.items,
                                 .n = s->media.roots.n,
-                                .relative = relative,
-                                .max_bytes = s->media.max_bytes};
+                                .relative = relative};
 }
 
 int media_open(const struct media_roots *roots, const char *uri, int *ret_fd, struct err *err)

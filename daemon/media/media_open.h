@@ -7,8 +7,9 @@
  * It waits for as long as the medium takes: a thread that must go on uses fetch.h, which calls it.
  *
  * ERR_SKIP: scheme, media_path (malformed, `..`, outside the roots), media_missing,
- * media_denied, media_not_file, media_too_big. ERR_RETRY: a fault of ours that may pass (a root
- * that is not mounted, EIO), with EX_OSERR for want of descriptors or memory. */
+ * media_denied, media_not_file. ERR_RETRY: a fault of ours that may pass (a root that is not mounted,
+ * EIO), with EX_OSERR for want of descriptors or memory. How large a file may be is the worker's
+ * affair, since the item's text may become a row all the same. */
 
 #include "config/err.h"
 #include "config/settings.h"
@@ -20,10 +21,9 @@ struct media_roots {
     const char *const *paths; /* absolute folders */
     size_t n;
     const char *relative; /* the root of relative paths, also allowed for absolute ones; NULL */
-    int64_t max_bytes;    /* of one file */
 };
 
-/* media.roots and media.max_bytes; borrowed from the settings, and so is relative. */
+/* media.roots; borrowed from the settings, and so is relative. */
 struct media_roots media_roots_of(const struct settings *s, const char *relative);
 
 /* *ret_fd: O_RDONLY | O_CLOEXEC, the caller's to close. */

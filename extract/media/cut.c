@@ -7,12 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PARTS_MAX    200000 /* boxes, tags, clusters looked at */
-#define TAIL_BYTES   4096
-#define SYNC_MIN     5     /* packets in step */
-#define PAGE_BYTES   65536 /* an Ogg page has at most 65,307 */
-#define SLACK_BYTES  8     /* writers of RIFF and AIFF differ about padding */
-#define SOURCE_BYTES 8192
+#define PARTS_MAX     200000 /* boxes, tags, clusters looked at */
+#define TAIL_BYTES    4096
+#define SYNC_MIN      5           /* packets in step */
+#define PAGE_BYTES    65536       /* an Ogg page has at most 65,307 */
+#define PS_TAIL_BYTES (3 * 65536) /* a PES packet has at most 65,541 */
+#define SLACK_BYTES   8           /* writers of RIFF and AIFF differ about padding */
+#define SOURCE_BYTES  8192
 
 struct file {
     int fd;
@@ -248,15 +249,30 @@ static bool ogg_is_short(const struct file *f)
     return is_short;
 }
 
+/* The first tag of an FLV whose header is at `at`. */
+static int64_t flv_tags(const uint8_t *header, int64_t at)
+{
+    return at + (int64_t)big_endian(header + 5, 4) + 4;
+}
+
+static bool is_flv(const uint8_t *head, size_t n)
+{
+    return n >= 9 && memcmp(head, "FLV\1", 4) == 0;
+}
+
 static bool flv_is_short(const struct file *f)
 {
     uint8_t head[11];
     if (peek(f, 0, head, 9) < 9)
         return true;
-    int64_t at = (int64_t)big_endian(head + 5, 4) + 4;
+    int64_t at = flv_tags(head, 0);
     for (unsigned i = 0; i < PARTS_MAX; i++) {
         size_t n = peek(f, at, head, sizeof(head));
         uint8_t type = head[0] & 0x1f;
+        if (is_flv(head, n)) {
+            at = flv_tags(head, at);
+            continue;
+        }
         if (n == 0 || (type != 8 && type != 9 && type != 18))
             return false;
         uint64_t bytes = big_endian(head + 1, 3);
@@ -265,6 +281,68 @@ static bool flv_is_short(const struct file *f)
         at += (int64_t)(11 + bytes + 4);
     }
     return false;
+}
+
+int64_t cut_next_flv(int fd, int64_t at)
+{
+    struct file f = {.fd = fd};
+    uint8_t head[11];
+    if (!is_flv(head, peek(&f, at, head, 9)))
+        return 0;
+    at = flv_tags(head, at);
+    for (unsigned i = 0; i < PARTS_MAX; i++) {
+        size_t n = peek(&f, at, head, sizeof(head));
+        uint8_t type = head[0] & 0x1f;
+        if (is_flv(head, n))
+            return flv_tags(head, at) == at + FLV_HEADER_BYTES ? at : 0;
+        if (n < sizeof(head) || (type != 8 && type != 9 && type != 18))
+            return 0;
+        at += (int64_t)(11 + big_endian(head + 1, 3) + 4);
+    }
+    return 0;
+}
+
+/* How many bytes the part of a program stream at b (n) has, by what it says; 0 = it is none, or too
+ * little of it is there. */
+static size_t ps_part_bytes(const uint8_t *b, size_t n)
+{
+    if (n < 6 || big_endian(b, 3) != 1 || b[3] < 0xb9)
+        return 0;
+    if (b[3] == 0xb9)
+        return 4;
+    if (b[3] != 0xba)
+        return 6 + (size_t)big_endian(b + 4, 2);
+    if ((b[4] & 0xc0) == 0x40)
+        return n < 14 ? 14 : 14 + (b[13] & 7u);
+    return (b[4] & 0xf0) == 0x20 ? 12 : 0;
+}
+
+static bool ps_tail_is_short(const uint8_t *b, size_t n)
+{
+    for (size_t from = 0; from + 4 <= n; from++) {
+        if (big_endian(b + from, 4) != 0x1ba)
+            continue;
+        size_t at = from, bytes = 0;
+        while (at < n && (bytes = ps_part_bytes(b + at, n - at)) > 0)
+            at += bytes;
+        if (at >= n && bytes > 0)
+            return at > n;
+        if (at < n && n - at < 6 && at > from) /* in the middle of a header? */
+            return memcmp(b + at, "\0\0\1", n - at < 3 ? n - at : 3) == 0;
+    }
+    return false;
+}
+
+/* Packets of a program stream (VOB, MPG) follow each other; a recording may end after any. */
+static bool ps_is_short(const struct file *f)
+{
+    uint8_t *tail = malloc(PS_TAIL_BYTES);
+    if (!tail)
+        return false;
+    int64_t from = f->size > PS_TAIL_BYTES ? f->size - PS_TAIL_BYTES : 0;
+    bool is_short = ps_tail_is_short(tail, peek(f, from, tail, PS_TAIL_BYTES));
+    free(tail);
+    return is_short;
 }
 
 /* Objects of ASF: 16 bytes of id, 8 of length. */
@@ -421,6 +499,7 @@ bool cut_is_short(int fd, int64_t size_bytes, const char *container)
         {"au", au_is_short, NULL},          {"caf", caf_is_short, NULL},
         {"png_pipe", png_is_short, NULL},   {"apng", png_is_short, NULL},
         {"jpeg_pipe", NULL, jpeg_is_short}, {"gif", NULL, gif_is_short},
+        {"mpeg", ps_is_short, NULL},
     };
     struct file file = {.fd = fd, .size = size_bytes};
     for (unsigned i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)

@@ -44,6 +44,8 @@ struct job {
     uint32_t n_samples;
     unsigned mask;
     struct features_flags flags;
+    uint32_t sound_ms; /* of the sound track, of which a minute is heard */
+    int64_t seen_us;   /* of a clip that was read in windows; 0 = of all of it */
     int64_t start_us;
 };
 
@@ -296,11 +298,13 @@ static uint32_t track_end_ms(const struct media_track *t)
     return (uint32_t)(span / 1000);
 }
 
-/* What is known as soon as the file is read. */
+/* What is known as soon as the file is read, and changes when it is read again. */
 static void flag_media(struct job *j)
 {
     struct features_flags *f = &j->flags;
     const struct media *m = j->media;
+    j->sound_ms = track_end_ms(&m->audio);
+    j->seen_us = m->seen_us;
     f->partial |= m->partial;
     if (m->capped)
         features_note(f, m->windows ? NOTE_WINDOWS : NOTE_BEGINNING);
@@ -338,14 +342,13 @@ static void flag_decoded(struct job *j)
         features_note(f, NOTE_WORK);
 }
 
-/* Where there is no picture, the sound's length; raw streams carry no timestamps either. seen_us: of
- * a clip that was read in parts, 0 = of all of it. */
-static void flag_duration(struct job *j, uint32_t sound_ms, int64_t seen_us)
+/* Where there is no picture, the sound's length; raw streams carry no timestamps either. */
+static void flag_duration(struct job *j)
 {
     struct features_flags *f = &j->flags;
     if (f->duration_ms == 0)
-        f->duration_ms = sound_ms > f->audio_ms ? sound_ms : f->audio_ms;
-    int64_t seen_ms = (seen_us + 500) / 1000;
+        f->duration_ms = j->sound_ms > f->audio_ms ? j->sound_ms : f->audio_ms;
+    int64_t seen_ms = (j->seen_us + 500) / 1000;
     f->seen_ms = seen_ms > 0 && seen_ms < f->duration_ms ? (uint32_t)seen_ms : f->duration_ms;
 }
 
@@ -383,7 +386,7 @@ static int run_media(struct extractor *x, int media_fd, struct err *err)
     if (status == ERR_OK) {
         flag_media(j);
         flag_decoded(j);
-        flag_duration(j, track_end_ms(&j->media->audio), j->media->seen_us);
+        flag_duration(j);
     }
     return status;
 }
@@ -425,13 +428,14 @@ static int judge(struct extractor *x, int status, struct err *err)
     return ERR_OK;
 }
 
+/* extractor_finish needs nothing of what is freed: it may come until the end. */
 static void end_job(struct extractor *x)
 {
-    x->is_under_way = 0;
-    atomic_signal_fence(memory_order_seq_cst);
     media_free(x->job.media);
     pictures_free(&x->job.pictures);
     canvas_reset(x->painter);
+    atomic_signal_fence(memory_order_seq_cst);
+    x->is_under_way = 0;
 }
 
 int extractor_run(struct extractor *x, int media_fd, const struct features_text *text,
@@ -468,7 +472,7 @@ int extractor_finish(struct extractor *x, struct features *ret_features, struct 
             j->mask &= ~MODALITY_BIT(m);
     }
     flag_decoded(j);
-    flag_duration(j, 0, 0);
+    flag_duration(j);
     int status = has_decoded(j) ? ERR_OK : judge(x, refuse_spent(err), err);
     if (status == ERR_OK)
         fill_features(x, ret_features);

@@ -57,6 +57,7 @@ struct handle {
     bool io_failed, read_capped;
     int64_t read_bytes_before; /* this reading */
     bool is_opening, header_capped;
+    bool is_headerless; /* its streams show as they come; FFmpeg's flag may go when they have */
     unsigned n_readings;
     int kept[N_TYPES];   /* the stream of each track, -1 = none yet */
     int wanted[N_TYPES]; /* of a further reading; -1 = nothing of this type */
@@ -65,10 +66,11 @@ struct handle {
     AVFormatContext *fmt;
     AVPacket **packets; /* (n_packets), of all kept streams, in file order */
     uint32_t n_packets, n_allocated;
-    int64_t packet_bytes;
+    int64_t packet_bytes, room_bytes; /* of this reading: kept, and how many may be */
     uint32_t cuts[WINDOWS_PARTS]; /* (n_cuts) packets that do not follow the one before them */
     unsigned n_cuts;
     int64_t duration_us; /* of a file that was read in windows; 0 = by its packets */
+    int64_t flv_at;      /* the header of the FLV that is read, of several end to end */
 };
 
 static int read_cb(void *opaque, uint8_t *buf, int bytes)
@@ -145,11 +147,6 @@ static void set_note(struct handle *h, enum note note)
     h->pub.notes |= UINT64_C(1) << note;
 }
 
-static bool is_headerless(const struct handle *h)
-{
-    return h->fmt->ctx_flags & AVFMTCTX_NOHEADER;
-}
-
 static int check_file(struct handle *h, struct err *err)
 {
     int64_t bytes_max = h->options.bytes_max;
@@ -194,6 +191,7 @@ static int streams_or_memory(struct handle *h, struct err *err)
 {
     close_format(h);
     int ret = open_with(h, STREAMS_TRIED);
+    close_format(h); /* facts[] has no room for so many */
     if (ret != AVERROR(ENOMEM))
         return err_skip(err, "media",
                         "media: header: more than %d streams; remux the clip with those that "
@@ -272,6 +270,7 @@ static int open_format(struct handle *h, struct err *err)
         length = sizeof(h->pub.container) - 1;
     memcpy(h->pub.container, name, length);
     h->pub.partial |= h->header_capped;
+    h->is_headerless = h->fmt->ctx_flags & AVFMTCTX_NOHEADER;
     uint8_t head[FORMATS_HEAD_BYTES];
     size_t n = read_head(h, head);
     if (formats_is_animated_webp(head, n)) /* opens, and does not decode */
@@ -313,9 +312,7 @@ static int keep_packet(struct handle *h, AVPacket *pkt, struct err *err)
         return err_oom(err, "media: packet list");
     av_packet_move_ref(kept, pkt);
     h->packets[h->n_packets++] = kept;
-    h->packet_bytes += kept->size;
-    for (int i = 0; i < kept->side_data_elems; i++)
-        h->packet_bytes += (int64_t)kept->side_data[i].size;
+    h->packet_bytes += windows_packet_bytes(kept);
     return ERR_OK;
 }
 
@@ -335,7 +332,7 @@ static bool is_kept(struct handle *h, const AVPacket *pkt)
 /* Of a type; of a headerless container the choice is made by what the pass has brought. */
 static int stream_wanted(struct handle *h, unsigned k)
 {
-    if (h->n_readings > 1 || !is_headerless(h))
+    if (h->n_readings > 1 || !h->is_headerless)
         return h->wanted[k];
     for (unsigned i = 0; i < h->fmt->nb_streams; i++)
         h->facts[i].is_known = true;
@@ -350,7 +347,7 @@ static int read_windows(struct handle *h, struct err *err)
                                       .video = stream_wanted(h, 0),
                                       .audio = stream_wanted(h, 1),
                                       .size_bytes = h->size_bytes - h->start,
-                                      .packet_bytes_max = h->options.packet_bytes_max,
+                                      .packet_bytes_max = h->room_bytes,
                                       .packets_max = h->options.packets_max,
                                       .read_bytes = &h->read_bytes,
                                       .read_max = &h->read_max};
@@ -374,9 +371,17 @@ static int read_windows(struct handle *h, struct err *err)
     return ERR_OK;
 }
 
+/* At the end: whether another FLV follows, which is read next. */
+static bool goes_on(struct handle *h)
+{
+    h->flv_at = h->read_capped ? 0 : cut_next_flv(h->fd, h->flv_at);
+    return h->flv_at > 0 &&
+           avio_seek(h->fmt->pb, h->flv_at + FLV_HEADER_BYTES - h->start, SEEK_SET) >= 0;
+}
+
 static int demux(struct handle *h, struct err *err)
 {
-    if (!is_headerless(h))
+    if (!h->is_headerless)
         discard_others(h);
     AVPacket *pkt = av_packet_alloc();
     if (!pkt)
@@ -387,10 +392,11 @@ static int demux(struct handle *h, struct err *err)
         ret = n_read % CLOCK_EVERY == 0 && budget_is_spent(h->budget)
                   ? AVERROR_EXIT
                   : av_read_frame(h->fmt, pkt);
+        if (ret == AVERROR_EOF && goes_on(h))
+            continue;
         if (ret < 0)
             break;
-        if (n_read >= h->options.packets_max ||
-            h->packet_bytes + pkt->size > h->options.packet_bytes_max) {
+        if (n_read >= h->options.packets_max || h->packet_bytes + pkt->size > h->room_bytes) {
             h->pub.capped = true;
             break;
         }
@@ -423,7 +429,7 @@ static bool index_is_cut(const struct handle *h, AVStream *st)
     int n = avformat_index_get_entries_count(st);
     for (int i = 0; i < n; i++) {
         const AVIndexEntry *e = avformat_index_get_entry(st, i);
-        if (e && h->start + e->pos + e->size > h->size_bytes)
+        if (e && e->pos > h->size_bytes - h->start - e->size)
             return true;
     }
     return false;
@@ -513,12 +519,10 @@ static int fill_track(struct handle *h, struct media_track *t, int index, struct
 
 static void free_packets(struct handle *h)
 {
-    for (uint32_t i = 0; i < h->n_packets; i++) {
-        if (h->packets[i])
-            h->packet_bytes -= h->packets[i]->size;
+    for (uint32_t i = 0; i < h->n_packets; i++)
         av_packet_free(&h->packets[i]);
-    }
     h->n_packets = 0;
+    h->packet_bytes = 0;
 }
 
 static void free_track(struct media_track *t)
@@ -549,7 +553,21 @@ static int take_track(struct handle *h, unsigned k, struct err *err)
     h->kept[k] = index;
     if (before >= 0 && h->facts[index].n_packets > 0)
         set_note(h, NOTE_TRACK_CHANGED);
-    return fill_track(h, t, index, err);
+    int status = fill_track(h, t, index, err);
+    h->facts[index].n_packets = t->n_packets; /* two fields are one picture */
+    return status;
+}
+
+/* A further reading may keep as much as the first, beside the track that stays. */
+static int64_t count_room(struct handle *h)
+{
+    int64_t max = h->options.packet_bytes_max, left = 2 * max;
+    for (unsigned k = 0; k < N_TYPES; k++) {
+        const struct media_track *t = track_of(h, k);
+        for (uint32_t i = 0; i < t->n_packets; i++)
+            left -= windows_packet_bytes(t->packets[i].av);
+    }
+    return left < max ? left : max;
 }
 
 /* One reading: the streams that are wanted, or in the first the best of each type. */
@@ -557,12 +575,13 @@ static int read_tracks(struct handle *h, struct err *err)
 {
     h->n_readings++;
     h->n_cuts = 0;
-    h->duration_us = 0;
+    h->duration_us = h->flv_at = 0;
+    h->room_bytes = count_room(h);
     int status = demux(h, err);
     for (unsigned i = 0; i < h->fmt->nb_streams; i++)
-        h->facts[i].is_known |= is_headerless(h) || h->fmt->streams[i]->discard < AVDISCARD_ALL;
+        h->facts[i].is_known |= h->is_headerless || h->fmt->streams[i]->discard < AVDISCARD_ALL;
     for (unsigned k = 0; status == ERR_OK && k < N_TYPES; k++) {
-        if (h->n_readings == 1 && is_headerless(h)) {
+        if (h->n_readings == 1 && h->is_headerless) {
             h->wanted[k] = tracks_best(h->fmt, types[k], h->facts);
             if (h->wanted[k] != tracks_best(h->fmt, types[k], NULL))
                 set_note(h, NOTE_TRACK_CHANGED);
@@ -600,8 +619,7 @@ static int read_again(struct handle *h, struct err *err)
 
 static bool may_read_again(struct handle *h)
 {
-    return h->fmt && h->n_readings < READINGS_MAX && !budget_is_spent(h->budget) &&
-           !h->read_capped;
+    return h->fmt && h->n_readings < READINGS_MAX && !budget_is_spent(h->budget);
 }
 
 static void note_tracks(struct handle *h)
@@ -611,6 +629,8 @@ static void note_tracks(struct handle *h)
         const struct media_track *t = track_of(h, k);
         if (tracks_count(h->fmt, types[k], h->facts) > 1)
             set_note(h, NOTE_TRACKS_SKIPPED);
+        if (t->encrypted)
+            set_note(h, NOTE_ENCRYPTED);
         bool has_little = !t->codec || t->n_packets < (k == 0 ? 2 : 1);
         if (has_little && tracks_has_foreign(h->fmt, types[k], h->facts))
             set_note(h, foreign[k]);

@@ -3,8 +3,8 @@
 
 /* A media file, demuxed: the packets of its best picture track and its best sound track, in
  * memory, with exact timestamps. Nothing is decoded, and nothing is sought but in a file over
- * the caps (windows.h). One pass, and up to two more when a track that was chosen by its header turns out to hold nothing, one picture, or
- * nothing that decodes.
+ * the caps (windows.h). One pass, and up to two more when a track that was chosen by its header
+ * turns out to hold nothing, one picture, or nothing that decodes.
  *
  * Guards: bytes come only from the descriptor (pread; no protocol, no second file can be
  * opened); containers and codecs are on explicit lists; at most MEDIA_STREAMS_MAX streams, all

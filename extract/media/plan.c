@@ -5,6 +5,8 @@
  * when they stand still, or when one hole swallows most of the span of a clip with many frames, and
  * beyond it lie too few to believe it (a single corrupt timestamp would push every target into the void; a recorder whose screen
  * stood still has frames on both sides). Then packet i is at i · nominal_frame_us, in decode order.
+ * Times that begin again, and stay behind, are those of a second file at the end of the first: they go on
+ * where the first ended.
  *
  * Keys. A packet that no key leads to is not planned while there is a key somewhere: nothing
  * decodes there. Frames after damage are planned only where nothing else is within τ. */
@@ -21,6 +23,8 @@
 #define FRAME_MIN_US     20   /* less on average: the timestamps stand still */
 #define LAST_MIN_US      2000 /* less is a tick, which FFmpeg 6.1 says when it does not know */
 #define ROUNDING_US      500  /* many containers count whole milliseconds */
+#define REORDER_MAX      32 /* packets that may precede in decode order what is shown before them */
+#define AGAIN_MIN        8 /* packets in a row for a second file */
 #define FOLLOWER_EVERY   2 /* one after each target: a sixth of the extraction of a 60 s clip */
 #define FOLLOWER_REACH   12
 #define FOLLOWER_MAX_US  400000
@@ -80,15 +84,78 @@ static bool times_are_absurd(const struct plan_packet *p, uint32_t n)
     return n >= HOLE_MIN_PACKETS && hole_is_absurd(p, n, span);
 }
 
+/* The latest times of a part, which later packets cannot all precede. */
+struct latest {
+    int64_t us[REORDER_MAX + 1]; /* (n) rising */
+    uint32_t n;
+};
+
+static void latest_take(struct latest *l, int64_t us)
+{
+    bool full = l->n == REORDER_MAX + 1;
+    if (full && us <= l->us[0])
+        return;
+    if (full)
+        memmove(&l->us[0], &l->us[1], REORDER_MAX * sizeof(l->us[0]));
+    uint32_t k = full ? REORDER_MAX : l->n++;
+    for (; k > 0 && l->us[k - 1] > us; k--)
+        l->us[k] = l->us[k - 1];
+    l->us[k] = us;
+}
+
+/* Whether the times begin again at packet i: no reordering brings it and those behind it so far back. */
+static bool begins_again(const struct plan_packet *p, uint32_t n, uint32_t i,
+                         const struct latest *l)
+{
+    if (l->n <= REORDER_MAX || n - i < AGAIN_MIN)
+        return false;
+    for (uint32_t k = i; k < i + AGAIN_MIN; k++)
+        if (p[k].pts_us >= l->us[0])
+            return false;
+    return true;
+}
+
+static int64_t lowest_us(const struct plan_packet *p, uint32_t n, uint32_t i)
+{
+    int64_t low = p[i].pts_us;
+    for (uint32_t k = i; k < n && k - i <= REORDER_MAX; k++)
+        low = p[k].pts_us < low ? p[k].pts_us : low;
+    return low;
+}
+
+/* Files end to end: the times of each go on where the one before it ended. */
+static bool join_parts(struct plan_packet *p, uint32_t n, int64_t nominal_us)
+{
+    struct latest latest = {.n = 0};
+    int64_t shift_us = 0, end_us = INT64_MIN;
+    bool any = false;
+    for (uint32_t i = 0; i < n; i++) {
+        if (begins_again(p, n, i, &latest)) {
+            shift_us = end_us - lowest_us(p, n, i);
+            latest.n = 0;
+            p[i].cut = any = true;
+        }
+        latest_take(&latest, p[i].pts_us);
+        p[i].pts_us += shift_us;
+        int64_t us = p[i].duration_us >= LAST_MIN_US ? p[i].duration_us : nominal_us;
+        end_us = p[i].pts_us + us > end_us ? p[i].pts_us + us : end_us;
+    }
+    return any;
+}
+
 /* Shifts times to begin at 0 and returns the clip's duration. */
 static int64_t settle_times(struct plan_packet *p, uint32_t n, const struct plan_options *o,
                             bool *ret_retimed)
 {
-    *ret_retimed = times_are_absurd(p, n);
+    bool by_index = times_are_absurd(p, n), joined = false;
     int64_t nominal_us = o->nominal_frame_us > 0 ? o->nominal_frame_us : 40000;
+    if (!by_index && o->duration_us == 0)
+        joined = join_parts(p, n, nominal_us);
+    by_index |= joined && times_are_absurd(p, n);
+    *ret_retimed = by_index || joined;
     int64_t low = INT64_MAX, high = INT64_MIN, last_us = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (*ret_retimed) {
+        if (by_index) {
             p[i].pts_us = (int64_t)i * nominal_us;
             p[i].duration_us = nominal_us;
         }

@@ -116,15 +116,16 @@ static bool is_field(enum AVPictureStructure s)
     return s == AV_PICTURE_STRUCTURE_TOP_FIELD || s == AV_PICTURE_STRUCTURE_BOTTOM_FIELD;
 }
 
-/* Whether `second` completes the picture that `first` began. In HEVC each field is a picture of its
- * own, whatever the parser says. A field without a time that precedes one with a time is itself a
- * second one, whose first is lost. */
-static bool completes(const struct media_track *t, const struct media_packet *first,
+/* Whether `second` completes the picture that `first` began. A field without a time that precedes
+ * one with a time is itself a second one, whose first is lost. In HEVC each field is a picture of
+ * its own, of half the height. */
+static bool completes(enum AVCodecID codec, const struct media_packet *first,
                       enum AVPictureStructure first_is, const struct media_packet *second,
                       enum AVPictureStructure second_is)
 {
-    if (t->par->codec_id == AV_CODEC_ID_HEVC || !is_field(first_is) || !is_field(second_is) ||
-        first_is == second_is || second->cut)
+    if (codec == AV_CODEC_ID_HEVC)
+        return false;
+    if (!is_field(first_is) || !is_field(second_is) || first_is == second_is || second->cut)
         return false;
     return first->pts_us != MEDIA_NO_PTS || second->pts_us == MEDIA_NO_PTS;
 }
@@ -259,7 +260,7 @@ static int settle_packets(struct media_track *t, struct asker *a, struct place *
         if (ask(a, t, p.av, budget) != ERR_OK)
             return ERR_RETRY;
         enum AVPictureStructure is = a->parser->picture_structure;
-        if (n > 0 && completes(t, &t->packets[n - 1], open_field, &p, is)) {
+        if (n > 0 && completes(t->par->codec_id, &t->packets[n - 1], open_field, &p, is)) {
             if (join(&t->packets[n - 1], &t->packets[i]) != ERR_OK)
                 return ERR_RETRY;
             open_field = AV_PICTURE_STRUCTURE_UNKNOWN;

@@ -52,6 +52,7 @@ struct reader {
     int64_t span_us;  /* of a window */
     int64_t group_us; /* between keyframes */
     bool by_bytes, looking;
+    bool promise_kept;               /* what was looked for near the promised end lies there */
     struct point points[POINTS_MAX]; /* (n_points) by bytes and by time */
     unsigned n_points;
     int64_t end_bytes;                    /* of the last window */
@@ -104,6 +105,14 @@ static int64_t duration_us(const struct reader *r, const AVPacket *pkt)
     return us > 0 && us < 1000000 ? us : 0;
 }
 
+int64_t windows_packet_bytes(const AVPacket *pkt)
+{
+    int64_t bytes = pkt->size;
+    for (int i = 0; i < pkt->side_data_elems; i++)
+        bytes += (int64_t)pkt->side_data[i].size;
+    return bytes;
+}
+
 static int append(struct reader *r, AVPacket *pkt)
 {
     struct windows *w = r->w;
@@ -116,7 +125,7 @@ static int append(struct reader *r, AVPacket *pkt)
         w->n_allocated = n;
     }
     w->packets[w->n_packets++] = pkt;
-    w->packet_bytes += pkt->size;
+    w->packet_bytes += windows_packet_bytes(pkt);
     return ERR_OK;
 }
 
@@ -124,7 +133,7 @@ static void truncate_to(struct windows *w, uint32_t n)
 {
     while (w->n_packets > n) {
         AVPacket **last = &w->packets[--w->n_packets];
-        w->packet_bytes -= (*last)->size;
+        w->packet_bytes -= windows_packet_bytes(*last);
         av_packet_free(last);
     }
 }
@@ -181,10 +190,10 @@ static bool is_full(const struct reader *r, uint32_t n, int64_t bytes, const AVP
     const struct windows *w = r->w;
     if (r->looking)
         return false;
-    bool over = n >= r->share_packets || bytes + pkt->size > r->share_bytes;
+    bool over = n >= r->share_packets || bytes + windows_packet_bytes(pkt) > r->share_bytes;
     bool far_over = n / 2 >= r->share_packets || bytes / 2 > r->share_bytes;
     return (over && run->n_main > 0) || far_over || w->n_packets >= r->f->packets_max ||
-           w->packet_bytes + pkt->size > r->f->packet_bytes_max;
+           w->packet_bytes + windows_packet_bytes(pkt) > r->f->packet_bytes_max;
 }
 
 static int keep(struct reader *r, struct run *run)
@@ -222,6 +231,12 @@ static bool is_done(const struct reader *r, const struct run *run)
     return (picture && sound) || run->far_past;
 }
 
+/* The reading that is allowed ended in the middle of it. */
+static bool is_torn(const struct reader *r)
+{
+    return r->pkt->flags & AV_PKT_FLAG_CORRUPT && *r->f->read_bytes >= *r->f->read_max;
+}
+
 /* Reads on from here: packets over the run's span, at most n_main_max of the main stream and the
  * window's share. An error of the demuxer ends a window as the file's end does. */
 static int read_run(struct reader *r, uint32_t n_main_max, struct run *run)
@@ -237,7 +252,7 @@ static int read_run(struct reader *r, uint32_t n_main_max, struct run *run)
             run->at_end = ret == AVERROR_EOF && *r->f->read_bytes < *r->f->read_max;
             break;
         }
-        if (run->n_main >= n_main_max ||
+        if (run->n_main >= n_main_max || is_torn(r) ||
             is_full(r, r->w->n_packets - start, r->w->packet_bytes - start_bytes, r->pkt, run))
             break;
         bool begun = has_begun(r, r->pkt, run) || r->looking;
@@ -254,9 +269,11 @@ static int64_t from_us(const struct reader *r, int64_t us)
     return av_rescale_q(us, AV_TIME_BASE_Q, main_stream(r)->time_base);
 }
 
+/* An index says what it likes: within ±TIME_MAX_US. */
 static int64_t to_us(const struct reader *r, int64_t ts)
 {
-    return av_rescale_q(ts, main_stream(r)->time_base, AV_TIME_BASE_Q);
+    int64_t us = av_rescale_q(ts, main_stream(r)->time_base, AV_TIME_BASE_Q);
+    return us > TIME_MAX_US ? TIME_MAX_US : us < -TIME_MAX_US ? -TIME_MAX_US : us;
 }
 
 static bool seek_ts(struct reader *r, int64_t ts)
@@ -279,11 +296,11 @@ static bool seek_key(struct reader *r, int64_t us)
     int64_t ts = from_us(r, us), best_ts = ts, best_gap = from_us(r, r->group_us);
     for (int flags = 0; flags <= AVSEEK_FLAG_BACKWARD; flags += AVSEEK_FLAG_BACKWARD) {
         const AVIndexEntry *key = avformat_index_get_entry_from_timestamp(st, ts, flags);
-        int64_t gap;
-        if (!key || __builtin_sub_overflow(key->timestamp, ts, &gap) || llabs(gap) > best_gap)
+        int64_t gap, half = from_us(r, r->group_us) / 2;
+        if (!key || __builtin_sub_overflow(key->timestamp, ts, &gap) || gap < -INT64_MAX ||
+            llabs(gap) > best_gap || __builtin_add_overflow(key->timestamp, half, &best_ts))
             continue;
         best_gap = llabs(gap);
-        best_ts = key->timestamp + from_us(r, r->group_us) / 2;
     }
     return seek_ts(r, best_ts);
 }
@@ -354,6 +371,7 @@ static int probe_time(struct reader *r, bool *ret_found)
             bool as_promised = !run.at_end && llabs(run.first_us - end_us) <= length_us / 8;
             r->end_us = as_promised && end_us > run.end_us ? end_us : run.end_us;
             *ret_found = run.has_key && run.key_us > r->pass_end_us;
+            r->promise_kept = i == 0 && r->end_us - r->begin_us >= length_us / 8 * 7;
             return ERR_OK;
         }
         end_us = r->pass_end_us + (end_us - r->pass_end_us) / 2;
@@ -427,6 +445,25 @@ static int probe_bytes(struct reader *r, bool *ret_found)
         return ERR_OK;
     }
     return ERR_OK;
+}
+
+/* By time, where the end is where it was promised; else by bytes, where more of the file is found so:
+ * without an index FLV is sought by reading on, which ends early. */
+static int probe(struct reader *r, bool *ret_found)
+{
+    bool by_time = false, by_bytes = false;
+    int status = probe_time(r, &by_time);
+    *ret_found = by_time;
+    if (status != ERR_OK || (by_time && r->promise_kept))
+        return status;
+    int64_t end_us = r->end_us;
+    status = probe_bytes(r, &by_bytes);
+    *ret_found = by_time || by_bytes;
+    if (by_time && !(by_bytes && r->end_us > end_us)) {
+        r->by_bytes = false;
+        r->end_us = end_us;
+    }
+    return status;
 }
 
 static int find_bytes(struct reader *r, int64_t us, int64_t *ret_bytes)
@@ -585,7 +622,7 @@ static int take_beginning(struct reader *r, AVPacket **pass, uint32_t n_pass)
             continue;
         }
         note_packet(r, pkt, &run);
-        bytes += pkt->size;
+        bytes += windows_packet_bytes(pkt);
         r->end_bytes = pkt->pos >= 0 ? pkt->pos + pkt->size : r->end_bytes + pkt->size;
         status = append(r, pkt);
         if (status != ERR_OK)
@@ -604,9 +641,7 @@ static int read_all(struct reader *r, AVPacket **pass, uint32_t n_pass)
         return ERR_OK;
     measure_pass(r, pass, n_pass);
     bool found = false;
-    int status = probe_time(r, &found);
-    if (status == ERR_OK && !found)
-        status = probe_bytes(r, &found);
+    int status = probe(r, &found);
     if (status != ERR_OK || !found || budget_is_spent(r->f->budget))
         return status;
     r->w->sought = true;

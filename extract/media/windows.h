@@ -58,5 +58,7 @@ struct windows {
 int windows_read(const struct windows_file *file, struct AVPacket **pass, uint32_t n_pass,
                  struct windows *ret, struct err *err);
 void windows_free(struct windows *w);
+/* Of a packet in memory: with its side data. */
+int64_t windows_packet_bytes(const struct AVPacket *pkt);
 
 #endif

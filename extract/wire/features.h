@@ -33,7 +33,7 @@ struct features_flags {
     uint32_t max_gap_ms;  /* largest |sample - target| */
     uint32_t duration_ms; /* of the packets, not what the container declares */
     uint32_t audio_ms;    /* sound described */
-    uint32_t seen_ms;     /* of the clip that was read; less than duration_ms when capped */
+    uint32_t seen_ms; /* of duration_ms that was read; less when read in windows (notes.h) */
     uint32_t n_decode_errors;
     uint64_t notes; /* 1 << enum note, notes.h: what happened, in words */
     /* Why nothing came of a media that was found: the reason that it would be a dead letter for

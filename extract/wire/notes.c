@@ -23,8 +23,10 @@ static const struct note_text texts[NOTE_COUNT] = {
                             "The track to choose by its header had nothing, one picture, or "
                             "nothing that decodes: another was taken."},
     [NOTE_STILL] = {"still", "", "A single picture."},
-    [NOTE_TIME_INVENTED] = {"time_invented", "retimed",
-                            "Times are missing or absurd: frames are spaced by index."},
+    [NOTE_TIME_INVENTED] =
+        {"time_invented", "retimed",
+         "Times are missing or absurd (frames are spaced by index), or begin again "
+         "(they go on)."},
     [NOTE_CUT] = {"cut", "partial", "The file ends before its container says so."},
     [NOTE_WINDOWS] = {"windows", "capped",
                       "Too long to be read whole: read in places over the whole length."},
@@ -44,6 +46,8 @@ static const struct note_text texts[NOTE_COUNT] = {
                           "Channels that cancel each other: the loudest was taken."},
     [NOTE_SOUND_MIX] = {"sound_mix", "",
                         "Channels without a known layout: all were mixed alike."},
+    [NOTE_ENCRYPTED] = {"encrypted", "partial",
+                        "The picture or the sound is encrypted, and missing."},
 };
 
 const struct note_flag note_flags[NOTE_FLAGS] = {

@@ -31,6 +31,7 @@ enum note {
     NOTE_SOUND_DAMAGED, /* sound did not decode, or of a form that cannot be mixed */
     NOTE_SOUND_PHASE,   /* channels that cancel each other: the louder one was taken */
     NOTE_SOUND_MIX,     /* channels without a known layout: mixed alike */
+    NOTE_ENCRYPTED,     /* a track is encrypted beside one that is not */
     NOTE_COUNT
 };
 

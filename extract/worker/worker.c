@@ -39,6 +39,8 @@ static struct extractor *the_extractor;
 static volatile uint64_t the_seq;
 static volatile sig_atomic_t is_busy; /* a request is not answered yet */
 
+static int64_t media_bytes_max; /* 0 = no limit */
+
 static bool send_message(void *data, size_t n_bytes)
 {
     struct iovec iov = {.iov_base = data, .iov_len = n_bytes};
@@ -92,14 +94,16 @@ static int64_t rss_bytes(void)
     return pages > 0 ? (int64_t)pages * sysconf(_SC_PAGESIZE) : 0;
 }
 
-/* A pipe or a device could block for ever; a writable file would be a way out. */
-static int check_media(int fd, struct err *err)
+/* A pipe or a device could block for ever; a writable file would be a way out. What the extractor
+ * will refuse for its size need not be read for its digest. */
+static int check_media(int fd, bool *ret_too_big, struct err *err)
 {
     struct stat st;
     if (fstat(fd, &st) != 0)
         return err_retry(err, EX_IOERR, "media: fstat: %s", strerror(errno));
     if (!S_ISREG(st.st_mode))
         return err_skip(err, "media", "media: not a regular file; give the path of a file");
+    *ret_too_big = media_bytes_max > 0 && st.st_size > media_bytes_max;
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY)
         return err_fatal(err, EX_SOFTWARE, "media: the descriptor is not read-only");
@@ -140,8 +144,9 @@ static void serve(struct extractor *extractor, size_t n_bytes, int media_fd)
         _exit(EX_DATAERR);
     the_seq = request.seq;
     is_busy = 1;
-    int status = media_fd >= 0 ? check_media(media_fd, &err) : ERR_OK;
-    if (status == ERR_OK && media_fd >= 0 && request.sha256 != NULL)
+    bool too_big = false;
+    int status = media_fd >= 0 ? check_media(media_fd, &too_big, &err) : ERR_OK;
+    if (status == ERR_OK && media_fd >= 0 && request.sha256 != NULL && !too_big)
         status = check_digest(media_fd, request.sha256, &err);
     if (status == ERR_OK)
         status = extractor_run(extractor, media_fd, &request.text, &features, &err);
@@ -191,6 +196,7 @@ _Noreturn void worker_run(const struct protocol_control *config, struct extracto
                                       .socket_fd = PROTOCOL_WORKER_FD};
     struct sandbox_report report;
     struct err err = {0};
+    media_bytes_max = config->max_media_bytes;
     listen_to_the_clock(extractor);
     if (sandbox_enter(&options, &report, &err) != ERR_OK) {
         send_message(outbox, protocol_pack_refusal(&err, outbox));

@@ -9,6 +9,7 @@ See processtest.py.
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 import unittest
@@ -24,6 +25,8 @@ class TextRows(WithSite):
         self.store = ["--store", self.path]
         self.events = self.site.dir / "events.ndjson"
         (self.site.media / "broken.mp4").write_bytes(BROKEN)
+        (self.site.media / "large.mp4").touch()
+        os.truncate(self.site.media / "large.mp4", 513 << 20)  # media.max_bytes and a little; a hole
         (self.site.media / "film.mp4").unlink(missing_ok=True)
         shutil.copy(self.site.media / self.site.clips[0]["file"], self.site.media / "film.mp4")
 
@@ -43,11 +46,18 @@ class TextRows(WithSite):
         done = self.ingest({"item_id": "told", "media_uri": "broken.mp4", "title": "a cat"},
                            {"item_id": "mute", "media_uri": "broken.mp4"},
                            {"item_id": "wordless", "media_uri": "broken.mp4", "title": "..."},
-                           {"item_id": "gone", "media_uri": "gone.mp4", "title": "a cat"})
-        self.assertEqual((done["stored"], done["dead_letters"]), (1, 3))
+                           {"item_id": "gone", "media_uri": "gone.mp4", "title": "a cat"},
+                           {"item_id": "large", "media_uri": "large.mp4", "title": "a cat"},
+                           {"item_id": "large and mute", "media_uri": "large.mp4"},
+                           {"item_id": "large and hashed", "media_uri": "large.mp4", "title": "a cat",
+                            "sha256": "0" * 64})
+        self.assertEqual((done["stored"], done["dead_letters"]), (3, 4))
         letters = self.rows("SELECT item_id, reason FROM dead_letter ORDER BY item_id")
-        self.assertEqual(letters, [("gone", "media_missing"), ("mute", "media"),
-                                   ("wordless", "media")])
+        self.assertEqual(letters, [("gone", "media_missing"), ("large and mute", "media_too_big"),
+                                   ("mute", "media"), ("wordless", "media")])
+        for item in ("large", "large and hashed"):
+            have, flags = self.modalities(item)
+            self.assertEqual((have, flags["reason"]), ({"textual"}, "media_too_big"))
         have, flags = self.modalities("told")
         self.assertEqual((have, flags["reason"], flags["notes"]), ({"textual"}, "media", []))
         shown = self.verb(0, "explain", "told", store=self.store).stdout

@@ -91,7 +91,6 @@ static int set_up(void **state)
     assert_non_null(mkdtemp(b.folder));
     b.roots[0] = b.folder;
     b.s.media.roots = (struct settings_strings){b.roots, 1};
-    b.s.media.max_bytes = 1000;
     b.s.queue.items = 400;
     b.s.queue.bytes = 1 << 24;
     struct queue_limits limits = {

@@ -121,6 +121,32 @@ static void finish_anywhere_gives_what_there_is(void **state)
     print_message("%u interrupted, %u of them with a picture\n", n_finished, n_with_media);
 }
 
+/* How much of a long clip was read is told wherever it ends. */
+static void finish_tells_what_was_seen_of_a_long_clip(void **state)
+{
+    struct extract_fixture fx = *(struct extract_fixture *)*state;
+    struct extractor_options options;
+    struct clipmaker_options o = small_clip();
+    struct err err;
+    unsigned n_windows = 0;
+    o.duration_ms = 60000;
+    make_clip(&fx, "long.mp4", &o);
+    extractor_options_init(&options);
+    options.media.packets_max = 400;
+    assert_int_equal(extractor_new(&options, &fx.extractor, &err), ERR_OK);
+    memset(shared, 0, sizeof(*shared));
+    for (long us = 1000; !shared->has_run && us < 10000000; us += us / 16) {
+        run_interrupted(&fx, "long.mp4", "a title", us);
+        const struct features_flags *g = &shared->features.flags;
+        if (shared->has_run || g->duration_ms == 0 || !(g->notes >> NOTE_WINDOWS & 1))
+            continue;
+        n_windows++;
+        assert_in_range(g->seen_ms, 1000, 30000);
+    }
+    assert_true(n_windows > 0);
+    extractor_free(fx.extractor);
+}
+
 static void finish_without_an_item_has_nothing(void **state)
 {
     struct extract_fixture *fx = *state;
@@ -156,6 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finish_anywhere_gives_what_there_is),
+        cmocka_unit_test(finish_tells_what_was_seen_of_a_long_clip),
         cmocka_unit_test(finish_without_an_item_has_nothing),
         cmocka_unit_test(run_without_any_time_is_its_text),
     };

@@ -23,6 +23,8 @@ static const struct kind {
     {"avi", "mpeg4", "libmp3lame", NULL, false, false},
     {"mpegts", "libx264", "mp2", NULL, false, false},
     {"flv", "flv", "libmp3lame", NULL, false, false},
+    {"mpeg", "mpeg1video", "mp2", NULL, false, false},
+    {"vob", "mpeg2video", "mp2", NULL, false, false},
     {"ogg", "libtheora", "libvorbis", NULL, false, false},
     {"asf", "wmv2", "wmav2", NULL, false, false},
     {"wav", NULL, "pcm_s16le", NULL, false, false},

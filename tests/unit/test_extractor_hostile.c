@@ -276,6 +276,21 @@ static void run_one_keyframe_keeps_the_guarantee(void **state)
 }
 
 /* The first keyframe is overwritten: nothing decodes before the next one, and the plan goes round. */
+/* Fills the sixteenths from `first` to `end` of the samples with ones. */
+static void hurt_samples(const char *path, unsigned first, unsigned end)
+{
+    size_t n;
+    char *bytes = read_bytes(path, &n);
+    char *data = memmem(bytes, n, "mdat", 4);
+    assert_non_null(data);
+    data += 4;
+    size_t n_data = (size_t)(bytes + n - data);
+    memset(data + n_data * first / 16, 0xff, n_data * (end - first) / 16);
+    write_bytes(path, bytes, n);
+    free(bytes);
+}
+
+/* At the beginning no key leads to what follows until the next; in the middle there are others. */
 static void run_damaged_keyframe_is_gone_round(void **state)
 {
     struct clipmaker_options o = tiny_clip();
@@ -284,16 +299,16 @@ static void run_damaged_keyframe_is_gone_round(void **state)
     o.duration_ms = 4000;
     o.gop = 10;
     make_clip(*state, "hurt.mp4", &o);
-    size_t n;
-    char *bytes = read_bytes(clip_path(*state, "hurt.mp4"), &n);
-    char *data = memmem(bytes, n, "mdat", 4);
-    assert_non_null(data);
-    memset(data + 4, 0xff, (size_t)(bytes + n - data - 4) / 8);
-    write_bytes(clip_path(*state, "hurt.mp4"), bytes, n);
-    free(bytes);
+    hurt_samples(clip_path(*state, "hurt.mp4"), 0, 2);
     assert_int_equal(extract_file(*state, "hurt.mp4", NULL, &f, &err), ERR_OK);
     assert_true(f.flags.partial);
     assert_true(f.flags.notes & UINT64_C(1) << NOTE_KEY_MISSING);
+    assert_true(f.flags.n_frames >= 5);
+    make_clip(*state, "hurt.mp4", &o);
+    hurt_samples(clip_path(*state, "hurt.mp4"), 6, 10);
+    assert_int_equal(extract_file(*state, "hurt.mp4", NULL, &f, &err), ERR_OK);
+    assert_true(f.flags.partial && f.flags.n_decode_errors > 0);
+    assert_true(f.flags.notes & UINT64_C(1) << NOTE_DAMAGED);
     assert_true(f.flags.n_frames >= 5);
 }
 

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <libavformat/avformat.h>
+
 #define NOTED(note) (UINT64_C(1) << (note))
 #define LONG_MS     60000
 #define SMALL_COUNT 400 /* packets; a minute has 1,500 to 4,000 */
@@ -157,6 +159,79 @@ static void run_half_a_file_is_seen_over_that_half(void **state)
     assert_true(seen.flags.duration_ms <= 45000);
 }
 
+/* Packets of a picture that is one, before a film that is over the caps with or without it. */
+static void put_still_first(const struct extract_fixture *fx, const char *container,
+                            const char *name)
+{
+    AVFormatContext *in[2] = {NULL}, *out = NULL;
+    const char *files[2] = {"still.mp4", "film.mp4"};
+    int first[2] = {0, 1};
+    assert_true(avformat_alloc_output_context2(&out, NULL, container, NULL) >= 0);
+    for (unsigned k = 0; k < 2; k++) {
+        assert_true(avformat_open_input(&in[k], clip_path(fx, files[k]), NULL, NULL) >= 0);
+        for (unsigned i = 0; i < in[k]->nb_streams; i++) {
+            AVStream *st = avformat_new_stream(out, NULL);
+            assert_non_null(st);
+            assert_true(avcodec_parameters_copy(st->codecpar, in[k]->streams[i]->codecpar) >=
+                        0);
+            st->codecpar->codec_tag = 0;
+            st->time_base = in[k]->streams[i]->time_base;
+        }
+    }
+    assert_true(avio_open(&out->pb, clip_path(fx, name), AVIO_FLAG_WRITE) >= 0);
+    assert_true(avformat_write_header(out, NULL) >= 0);
+    AVPacket *pkt = av_packet_alloc();
+    assert_non_null(pkt);
+    for (unsigned k = 0; k < 2; k++) {
+        while (av_read_frame(in[k], pkt) >= 0) {
+            const AVStream *from = in[k]->streams[pkt->stream_index];
+            pkt->stream_index += first[k];
+            av_packet_rescale_ts(pkt, from->time_base,
+                                 out->streams[pkt->stream_index]->time_base);
+            pkt->pos = -1;
+            assert_true(av_write_frame(out, pkt) >= 0);
+            av_packet_unref(pkt);
+            if (k == 0)
+                break;
+        }
+        avformat_close_input(&in[k]);
+    }
+    av_packet_free(&pkt);
+    assert_true(av_write_trailer(out) >= 0);
+    avio_closep(&out->pb);
+    avformat_free_context(out);
+}
+
+/* The film is found by a further reading, with as much room as the first had. */
+static void run_the_film_behind_a_still_is_seen_all_over(void **state)
+{
+    static const char *const containers[] = {"mp4", "matroska"};
+    static const struct {
+        uint32_t packets;
+        int64_t bytes;
+    } caps[] = {{SMALL_COUNT, SMALL_BYTES}, {40000, 300000}};
+    struct clipmaker_options still = small_clip(), film = long_clip("mp4", "libx264", "aac");
+    still.width = 320; /* the larger one is taken first */
+    still.height = 192;
+    still.audio_codec = NULL;
+    make_clip(*state, "still.mp4", &still);
+    make_clip(*state, "film.mp4", &film);
+    assert_int_equal(extract_file(*state, "film.mp4", NULL, &whole, &err), ERR_OK);
+    for (unsigned i = 0; i < 4; i++) {
+        put_still_first(*state, containers[i / 2], "both");
+        assert_int_equal(
+            extract_capped(*state, "both", caps[i % 2].packets, caps[i % 2].bytes, &seen),
+            ERR_OK);
+        print_seen(containers[i / 2]);
+        assert_true(seen.flags.notes & NOTED(NOTE_WINDOWS));
+        assert_true(seen.flags.notes & NOTED(NOTE_TRACK_CHANGED));
+        assert_int_equal(seen.flags.n_frames, 8);
+        assert_false(seen.flags.partial);
+        assert_true(feature_cosine(&whole, &seen, MODALITY_VISUAL) >= .95);
+        assert_true(feature_cosine(&whole, &seen, MODALITY_ACOUSTIC) >= .9);
+    }
+}
+
 /* What a container declares of its length: four bytes after each mark are overwritten. */
 static void patch(const struct extract_fixture *fx, const char *name, const char *mark,
                   size_t at, const void *with, size_t n_with)
@@ -198,6 +273,7 @@ int main(void)
         cmocka_unit_test(run_one_keyframe_gives_the_beginning),
         cmocka_unit_test(run_half_a_file_is_seen_over_that_half),
         cmocka_unit_test(run_declared_durations_decide_nothing),
+        cmocka_unit_test(run_the_film_behind_a_still_is_seen_all_over),
     };
     return cmocka_run_group_tests_name("extract long", tests, extract_fixture_setup,
                                        extract_fixture_teardown);

@@ -289,9 +289,89 @@ static void run_too_many_streams_are_named_so(void **state)
     assert_null(strstr(err.text, "memory"));
 }
 
+/* Bytes that this process has read so far. */
+static long long bytes_read(void)
+{
+    long long n = -1;
+    FILE *io = fopen("/proc/self/io", "r");
+    assert_non_null(io);
+    assert_int_equal(fscanf(io, "rchar: %lld", &n), 1);
+    (void)fclose(io);
+    return n;
+}
+
+/* A second reading is for tracks that turn out to be something else. (FFmpeg itself looks for the
+ * streams of MPEG-TS in its first 5 MB, and goes back.) */
+static void run_a_plain_clip_is_read_once(void **state)
+{
+    static const struct {
+        const char *container, *video, *audio;
+    } clips[] = {{"mp4", "libx264", "aac"},      {"matroska", "libx264", "aac"},
+                 {"mpegts", "libx264", "aac"},   {"flv", "libx264", "aac"},
+                 {"avi", "mpeg4", "libmp3lame"}, {"mpeg", "mpeg2video", "mp2"}};
+    for (size_t i = 0; i < sizeof(clips) / sizeof(clips[0]); i++) {
+        struct clipmaker_options o = small_clip();
+        size_t n;
+        o.duration_ms = 10000;
+        o.container = clips[i].container;
+        o.video_codec = clips[i].video;
+        o.audio_codec = clips[i].audio;
+        make_clip(*state, "once", &o);
+        free(read_bytes(clip_path(*state, "once"), &n));
+        long long before = bytes_read();
+        assert_int_equal(extract_file(*state, "once", NULL, &f, &err), ERR_OK);
+        assert_int_equal(f.mask,
+                         MODALITY_BIT(MODALITY_VISUAL) | MODALITY_BIT(MODALITY_ACOUSTIC));
+        long long once = bytes_read() - before;
+        print_message("%s: %lld of %zu bytes\n", clips[i].container, once, n);
+        bool ts = strcmp(clips[i].container, "mpegts") == 0;
+        assert_true(once < (long long)n * (ts ? 5 : 3) / 2);
+    }
+}
+
+/* The bytes with `mark` from `from` on become `with`, of the same length. */
+static void rename_boxes(char *bytes, size_t from, size_t n, const char *mark, const char *with)
+{
+    for (size_t i = from; i + 4 <= n; i++)
+        if (memcmp(bytes + i, mark, 4) == 0)
+            memcpy(bytes + i, with, 4);
+}
+
+/* The picture is encrypted and the sound is not: both clips are the same byte by byte up to the
+ * end of the media, but for the encryption. */
+static void run_an_encrypted_picture_is_told(void **state)
+{
+    static const char *const boxes[] = {"sinf", "senc", "saiz", "saio"};
+    struct clipmaker_options o = small_clip();
+    size_t n_plain, n, at = 0;
+    make_clip(*state, "plain.mp4", &o);
+    o.encrypted = true;
+    make_clip(*state, "drm.mp4", &o);
+    char *plain = read_bytes(clip_path(*state, "plain.mp4"), &n_plain);
+    char *bytes = read_bytes(clip_path(*state, "drm.mp4"), &n);
+    char *moov = memmem(plain, n_plain, "moov", 4), *sound = memmem(bytes, n, "enca", 4);
+    assert_non_null(moov);
+    assert_non_null(sound);
+    at = (size_t)(moov - plain);
+    assert_memory_equal(bytes + at, "moov", 4);
+    memcpy(bytes, plain, at - 4);
+    rename_boxes(bytes, (size_t)(sound - bytes), n, "enca", "mp4a");
+    for (size_t i = 0; i < sizeof(boxes) / sizeof(boxes[0]); i++)
+        rename_boxes(bytes, (size_t)(sound - bytes), n, boxes[i], "free");
+    write_bytes(clip_path(*state, "half.mp4"), bytes, n);
+    free(plain);
+    free(bytes);
+    assert_int_equal(extract_file(*state, "half.mp4", NULL, &f, &err), ERR_OK);
+    assert_int_equal(f.mask, MODALITY_BIT(MODALITY_ACOUSTIC));
+    assert_true(f.flags.partial);
+    assert_true(f.flags.notes >> NOTE_ENCRYPTED & 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(run_a_plain_clip_is_read_once),
+        cmocka_unit_test(run_an_encrypted_picture_is_told),
         cmocka_unit_test(run_empty_picture_track_loses),
         cmocka_unit_test(run_single_picture_loses),
         cmocka_unit_test(run_the_film_among_many_single_pictures_is_found),

@@ -83,7 +83,7 @@ static void submit(struct bench *b, uint64_t id, const char *name)
 {
     char uri[128];
     const char *paths[1] = {b->roots[0]};
-    struct media_roots roots = {.paths = paths, .n = 1, .max_bytes = 1000};
+    struct media_roots roots = {.paths = paths, .n = 1};
     snprintf(uri, sizeof(uri), "%s%s%s", name[0] ? b->folder : "s3://bucket/key",
              name[0] ? "/" : "", name);
     assert_int_equal(fetch_submit(b->f, id, &roots, uri, NULL), ERR_OK);

@@ -93,8 +93,7 @@ static int tear_down(void **state)
 static int open_with(struct folder *f, const char *relative, const char *uri, int *ret_fd,
                      struct err *err)
 {
-    struct media_roots roots = {
-        .paths = f->roots, .n = 2, .relative = relative, .max_bytes = 100};
+    struct media_roots roots = {.paths = f->roots, .n = 2, .relative = relative};
     return media_open(&roots, uri, ret_fd, err);
 }
 
@@ -196,20 +195,13 @@ static void open_not_a_regular_file_is_refused(void **state)
     refuses(f, NULL, uri_of(f, "file://@/media/clip.mp4/x"), "media_missing");
 }
 
-static void open_over_the_limit_is_refused(void **state)
-{
-    struct folder *f = *state;
-    make_file(f, "media/clip.mp4", 101);
-    refuses(f, NULL, uri_of(f, "file://@/media/clip.mp4"), "media_too_big");
-}
-
 static void open_without_the_root_says_retry(void **state)
 {
     (void)state;
     struct err err;
     int fd;
     const char *gone = "/nowhere/at/all";
-    struct media_roots roots = {.paths = &gone, .n = 1, .max_bytes = 100};
+    struct media_roots roots = {.paths = &gone, .n = 1};
     assert_int_equal(media_open(&roots, "file:///nowhere/at/all/v.mp4", &fd, &err), ERR_RETRY);
 }
 
@@ -268,7 +260,7 @@ static struct rlimit leave_room(rlim_t n_free)
 static void open_without_descriptors_is_ours(void **state)
 {
     const struct folder *f = *state;
-    struct media_roots roots = {.paths = f->roots, .n = 2, .max_bytes = 100};
+    struct media_roots roots = {.paths = f->roots, .n = 2};
     char uri[PATH_MAX];
     snprintf(uri, sizeof(uri), "file://%s/clip.mp4", f->root);
     for (rlim_t n_free = 0; n_free < 2; n_free++) {
@@ -297,7 +289,6 @@ int main(void)
         cmocka_unit_test(open_outside_the_roots_is_refused),
         cmocka_unit_test(open_malformed_is_refused),
         cmocka_unit_test(open_not_a_regular_file_is_refused),
-        cmocka_unit_test(open_over_the_limit_is_refused),
         cmocka_unit_test(open_without_the_root_says_retry),
         cmocka_unit_test(open_on_a_file_system_that_is_away_says_retry),
         cmocka_unit_test(open_without_descriptors_is_ours),

@@ -4,6 +4,7 @@
 
 #include "extract/media/compat.h"
 #include "extract/media/encoder.h"
+#include "extract/media/pictures.h"
 #include "extract/media/price.h"
 #include "extract/wire/notes.h"
 
@@ -143,7 +144,60 @@ static void take_after_a_damaged_stretch_goes_on(void **state)
     assert_true(g.flags.n_frames >= 4);
 }
 
-/* AVI tells when a picture is decoded, not when it is shown. */
+static bool middle_keys_are_hurt(AVPacket *pkt, int index)
+{
+    if (index > 0 && index % 50 == 0 && av_packet_make_writable(pkt) >= 0)
+        memset(pkt->data + pkt->size / 4, 0xff, (size_t)pkt->size - (size_t)pkt->size / 4);
+    return true;
+}
+
+/* Keys that decode with errors serve only where no other frame is near, and that is said. */
+static void take_goes_round_a_damaged_key_in_the_middle(void **state)
+{
+    static const char *const codecs[] = {"libx264", "mpeg4", "mpeg2video", "flv"};
+    for (size_t i = 0; i < sizeof(codecs) / sizeof(codecs[0]); i++) {
+        struct clipmaker_options o = long_clip(codecs[i]);
+        o.gop = 25;
+        extract_clip(*state, &o, &f);
+        remux(*state, "clip", "hurt", "matroska", middle_keys_are_hurt);
+        assert_int_equal(extract_file(*state, "hurt", NULL, &g, &err), ERR_OK);
+        assert_true(g.flags.partial && has_note(&g, NOTE_DAMAGED));
+        assert_true(g.flags.n_decode_errors > 0);
+        assert_true(g.flags.n_frames >= f.flags.n_frames && g.flags.coverage == 1);
+        assert_true(feature_cosine(&f, &g, MODALITY_VISUAL) > 0.95);
+    }
+}
+
+/* What there is at any moment is in order, and stays so. */
+static void settle_keeps_what_came_in_order_of_time(void **state)
+{
+    (void)state;
+    static struct encoder_frame frames[FRAMES_MAX];
+    for (unsigned came = 0; came < 1u << 4; came++) {
+        static const int64_t at_us[] = {3000000, 1000000, 5000000, 6900000};
+        struct pictures p = {
+            .plan = {.n_targets = 4, .duration_us = 8000000, .tau_us = 1000000},
+            .slots.frames = frames};
+        unsigned n = 0;
+        for (unsigned t = 0; t < 4; t++) {
+            p.plan.targets_us[t] = (2 * t + 1) * 1000000;
+            p.slots.got[t] = (struct plan_got){.any = came >> t & 1, .pts_us = at_us[t]};
+            frames[t].pts_us = at_us[t];
+            n += came >> t & 1;
+        }
+        for (int again = 0; again < 2; again++) {
+            pictures_settle(&p);
+            assert_int_equal(p.n_frames, n);
+            for (unsigned i = 1; i < n; i++)
+                assert_true(frames[i].pts_us > frames[i - 1].pts_us);
+        }
+        assert_true(p.coverage == (float)n / 4 && (p.max_gap_ms <= 1000) == (n == 4));
+    }
+    struct pictures none = {.n_frames = 0};
+    pictures_settle(&none); /* before anything was planned */
+    assert_int_equal(none.n_frames, 0);
+}
+
 static void take_fields_of_hevc_are_pictures_of_their_own(void **state)
 {
     struct clipmaker_options o = long_clip("libx265");
@@ -157,6 +211,7 @@ static void take_fields_of_hevc_are_pictures_of_their_own(void **state)
     assert_int_equal(g.flags.n_frames, f.flags.n_frames);
 }
 
+/* AVI tells when a picture is decoded, not when it is shown. */
 static void take_b_pictures_in_avi_are_shown_in_order(void **state)
 {
     static const char *const codecs[] = {"libx264", "mpeg2video"};
@@ -203,6 +258,8 @@ int main(void)
         cmocka_unit_test(take_before_the_first_key_is_said_and_not_tried),
         cmocka_unit_test(take_without_any_key_is_flagged),
         cmocka_unit_test(take_after_a_damaged_stretch_goes_on),
+        cmocka_unit_test(take_goes_round_a_damaged_key_in_the_middle),
+        cmocka_unit_test(settle_keeps_what_came_in_order_of_time),
         cmocka_unit_test(take_fields_of_hevc_are_pictures_of_their_own),
         cmocka_unit_test(take_b_pictures_in_avi_are_shown_in_order),
         cmocka_unit_test(take_one_picture_is_a_still),

@@ -221,6 +221,43 @@ static void plan_make_standing_timestamps_space_by_index(void **state)
     free(p);
 }
 
+/* Two files end to end: the second follows the first. */
+static void plan_make_times_that_begin_again_go_on(void **state)
+{
+    (void)state;
+    struct plan_packet *p = make_clip(250, 10);
+    reorder(p, 250);
+    for (int i = 100; i < 250; i++)
+        p[i].pts_us -= (int64_t)100 * FRAME_US;
+    struct plan plan;
+    run(p, 250, &plan);
+    assert_true(plan.retimed);
+    assert_int_equal(plan.duration_us, 250 * FRAME_US);
+    assert_int_equal(p[100].pts_us, 100 * FRAME_US);
+    assert_int_equal(plan.n_samples, 8);
+    /* Once more, as when the first plan was too dear. */
+    run(p, 250, &plan);
+    assert_false(plan.retimed);
+    assert_int_equal(plan.duration_us, 250 * FRAME_US);
+    free(p);
+}
+
+static void plan_make_reordering_is_no_second_file(void **state)
+{
+    (void)state;
+    struct plan_packet *p = make_clip(250, 100);
+    /* Shown in groups of 16 from the last to the first, and single wrong times. */
+    for (int64_t i = 0; i < 240; i++)
+        p[i].pts_us = (i / 16 * 16 + 15 - i % 16) * FRAME_US;
+    p[120].pts_us = 10 * FRAME_US + 1;
+    p[180].pts_us = 20 * FRAME_US + 1;
+    struct plan plan;
+    run(p, 250, &plan);
+    assert_false(plan.retimed);
+    assert_int_equal(plan.duration_us, 250 * FRAME_US);
+    free(p);
+}
+
 static void plan_make_slide_show_is_believed(void **state)
 {
     (void)state;
@@ -442,6 +479,8 @@ int main(void)
         cmocka_unit_test(plan_make_missing_timestamps_space_by_index),
         cmocka_unit_test(plan_make_absurd_timestamp_spaces_by_index),
         cmocka_unit_test(plan_make_standing_timestamps_space_by_index),
+        cmocka_unit_test(plan_make_times_that_begin_again_go_on),
+        cmocka_unit_test(plan_make_reordering_is_no_second_file),
         cmocka_unit_test(plan_make_slide_show_is_believed),
         cmocka_unit_test(plan_make_last_frame_of_no_time_lasts_as_usual),
         cmocka_unit_test(plan_make_over_budget_degrades_and_stays_affordable),

@@ -40,12 +40,11 @@ static const char *const waiting[][2] = {
 enum { N_WAITING = sizeof(waiting) / sizeof(waiting[0]) };
 
 static const char *const at_once[][2] = {
-    {"log_level", "debug"},        {"store.batch_ms", "1"},
-    {"store.batch_rows", "10"},    {"media.max_bytes", "1048576"},
-    {"media.roots", "/a,/b"},      {"extract.workers", "3"},
-    {"interactions.kinds", "x=2"}, {"interactions.default", "0.5"},
-    {"training.enabled", "false"}, {"refresh.rate", "7"},
-    {"shutdown.drain_ms", "1"},
+    {"log_level", "debug"},          {"store.batch_ms", "1"},
+    {"store.batch_rows", "10"},      {"media.roots", "/a,/b"},
+    {"extract.workers", "3"},        {"interactions.kinds", "x=2"},
+    {"interactions.default", "0.5"}, {"training.enabled", "false"},
+    {"refresh.rate", "7"},           {"shutdown.drain_ms", "1"},
 };
 
 static size_t index_of(const char *path)

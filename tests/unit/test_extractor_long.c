@@ -103,13 +103,15 @@ static void run_every_container_is_seen_all_over(void **state)
         struct clipmaker_options o =
             long_clip(clips[i].container, clips[i].video, clips[i].audio);
         o.fragmented = clips[i].fragmented;
-        if (strcmp(clips[i].container, "ogg") ==
-            0) { /* a page has 4 kB of one stream; libtheora 1.2 writes less */
-            o.width = 960;
-            o.height = 544;
+        /* A page has 4 kB of one stream, or a second: much of one comes before the other. */
+        bool is_ogg = strcmp(clips[i].container, "ogg") == 0;
+        if (is_ogg) {
+            o.width = 640;
+            o.height = 384;
         }
         make_clip(*state, clips[i].name, &o);
-        assert_seen_all_over(*state, clips[i].name, SMALL_COUNT, SMALL_BYTES);
+        assert_seen_all_over(*state, clips[i].name, is_ogg ? 2 * SMALL_COUNT : SMALL_COUNT,
+                             SMALL_BYTES);
         assert_true(seen.mask & MODALITY_BIT(MODALITY_ACOUSTIC));
     }
 }

@@ -223,7 +223,7 @@ static void take_notes(const struct look *l, bool linear, struct features_flags 
         features_note(flags, NOTE_KEYS_LATE);
     if (beginning_lost)
         features_note(flags, NOTE_KEY_MISSING);
-    if (n_next * 2 < n_wanted)
+    if (n_next < n_wanted)
         features_note(flags, NOTE_FOLLOWERS_LOST);
     if (damaged || p->report.n_errors > 0)
         features_note(flags, NOTE_DAMAGED);

@@ -288,8 +288,9 @@ static bool flv_is_short(const struct file *f)
 int64_t cut_next_flv(int fd, int64_t at)
 {
     struct file f = {.fd = fd};
-    uint8_t head[11];
-    if (!is_flv(head, peek(&f, at, head, 9)))
+    uint8_t head[11] = {0};
+    size_t n_first = peek(&f, at, head, 9);
+    if (!is_flv(head, n_first))
         return 0;
     at = flv_tags(head, at);
     for (unsigned i = 0; i < PARTS_MAX; i++) {

@@ -36,21 +36,26 @@ struct decode_slots {
     bool wants_next[FRAMES_MAX], has_next[FRAMES_MAX]; /* a follower */
 };
 
+/* The picture of one clip: what every round of decoding works on. */
+struct decode_job {
+    const struct media_track *t;
+    const struct plan *plan;
+    struct plan_packet *packets; /* (t->n_packets) */
+    struct canvas_painter *painter;
+    struct budget *budget;
+    struct decode_slots *slots;
+    struct decode_report *report;
+};
+
 /* Decodes plan->samples into the slots of their targets, and marks in `packets` what was learned. What
  * comes out is judged: a start whose frame is no key picture is a false key, and nothing of its run counts.
  * The size of a frame is known only now: when the whole first plan would decode more than the
  * budget has, nothing more is decoded and over_budget is set. ERR_RETRY when memory for the
  * decoder is out. */
-int decode_frames(const struct media_track *t, const struct plan *plan,
-                  struct plan_packet *packets, struct canvas_painter *painter,
-                  struct budget *budget, struct decode_slots *slots,
-                  struct decode_report *report, struct err *err);
+int decode_frames(const struct decode_job *job, struct err *err);
 /* Decodes everything from packet `from` on, and takes for each target without a frame the first
  * one within tau that comes clean after a key picture. */
-int decode_linear(const struct media_track *t, const struct plan *plan, uint32_t from,
-                  struct plan_packet *packets, struct canvas_painter *painter,
-                  struct budget *budget, struct decode_slots *slots,
-                  struct decode_report *report, struct err *err);
+int decode_linear(const struct decode_job *job, uint32_t from, struct err *err);
 /* pcm (n_max): mono at SOUND_RATE_HZ, the beginning of the track, or of each of its windows.
  * *ret_n_samples grows as they come: so many are whole and finite at any time. Notes go to flags. */
 int decode_sound(const struct media_track *t, float *pcm, uint32_t n_max, struct budget *budget,

@@ -65,6 +65,20 @@ struct run {
     bool came[FRAMES_MAX], came_next[FRAMES_MAX]; /* by sample */
 };
 
+static struct run new_run(const struct decode_job *job, struct err *err)
+{
+    return (struct run){.t = job->t,
+                        .plan = job->plan,
+                        .packets = job->packets,
+                        .painter = job->painter,
+                        .budget = job->budget,
+                        .slots = job->slots,
+                        .report = job->report,
+                        .first_out = PLAN_NONE,
+                        .damaged_at = PLAN_NONE,
+                        .err = err};
+}
+
 /* ---- The decoder and its state ---- */
 
 static int set_extradata(AVCodecContext *ctx, const uint8_t *data, size_t bytes)
@@ -557,20 +571,11 @@ static int run_group(struct run *r, unsigned first, unsigned end)
     return ERR_OK;
 }
 
-int decode_frames(const struct media_track *t, const struct plan *plan,
-                  struct plan_packet *packets, struct canvas_painter *painter,
-                  struct budget *budget, struct decode_slots *slots,
-                  struct decode_report *report, struct err *err)
+int decode_frames(const struct decode_job *job, struct err *err)
 {
-    struct run r = {.t = t,
-                    .plan = plan,
-                    .packets = packets,
-                    .painter = painter,
-                    .budget = budget,
-                    .slots = slots,
-                    .report = report,
-                    .err = err};
-    canvas_reset(painter);
+    struct run r = new_run(job, err);
+    const struct plan *plan = job->plan;
+    canvas_reset(job->painter);
     int status = begin(&r);
     for (unsigned i = 0, end; status == ERR_OK && i < plan->n_samples; i = end) {
         for (end = i + 1; end < plan->n_samples; end++)
@@ -641,23 +646,11 @@ static int run_through(struct run *r, uint32_t from)
     return status;
 }
 
-int decode_linear(const struct media_track *t, const struct plan *plan, uint32_t from,
-                  struct plan_packet *packets, struct canvas_painter *painter,
-                  struct budget *budget, struct decode_slots *slots,
-                  struct decode_report *report, struct err *err)
+int decode_linear(const struct decode_job *job, uint32_t from, struct err *err)
 {
-    struct run r = {.t = t,
-                    .plan = plan,
-                    .packets = packets,
-                    .painter = painter,
-                    .budget = budget,
-                    .slots = slots,
-                    .report = report,
-                    .is_linear = true,
-                    .first_out = PLAN_NONE,
-                    .damaged_at = PLAN_NONE,
-                    .err = err};
-    canvas_reset(painter);
+    struct run r = new_run(job, err);
+    r.is_linear = true;
+    canvas_reset(job->painter);
     int status = begin(&r);
     if (status == ERR_OK && !must_stop(&r))
         status = run_through(&r, from);

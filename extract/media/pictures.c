@@ -17,9 +17,7 @@
 
 /* What all rounds work on. */
 struct look {
-    const struct media_track *t;
-    struct canvas_painter *painter;
-    struct budget *budget;
+    struct decode_job job;
     struct pictures *p;
     struct err *err;
 };
@@ -40,11 +38,11 @@ static int load_packets(const struct media_track *t, struct pictures *p)
 
 static struct plan_options options_now(const struct look *l)
 {
-    const struct budget *b = l->budget;
+    const struct budget *b = l->job.budget;
     struct plan_options o;
     plan_options_init(&o);
-    o.nominal_frame_us = l->t->nominal_frame_us;
-    o.duration_us = l->t->duration_us;
+    o.nominal_frame_us = l->job.t->nominal_frame_us;
+    o.duration_us = l->job.t->duration_us;
     o.pixels_per_frame = l->p->report.frame_pixels > 0 ? l->p->report.frame_pixels : 1;
     o.budget_pixels = b->pixels - b->n_pixels_spent;
     o.budget_frames = b->n_frames > b->n_frames_spent ? b->n_frames - b->n_frames_spent : 0;
@@ -55,8 +53,7 @@ static struct plan_options options_now(const struct look *l)
 static int decode(struct look *l)
 {
     l->p->report.over_budget = false;
-    return decode_frames(l->t, &l->p->plan, l->p->packets, l->painter, l->budget, &l->p->slots,
-                         &l->p->report, l->err);
+    return decode_frames(&l->job, l->err);
 }
 
 /* The targets became fewer: each frame goes to the target that it serves, the first in time wins. */
@@ -84,23 +81,23 @@ static int first_round(struct look *l)
 {
     struct pictures *p = l->p;
     struct plan_options o = options_now(l);
-    plan_make(p->packets, l->t->n_packets, &o, &p->plan);
+    plan_make(p->packets, l->job.t->n_packets, &o, &p->plan);
     int status = decode(l);
     if (status != ERR_OK || !p->report.over_budget)
         return status;
     bool retimed = p->plan.retimed;
     o = options_now(l);
-    plan_make(p->packets, l->t->n_packets, &o, &p->plan);
+    plan_make(p->packets, l->job.t->n_packets, &o, &p->plan);
     p->plan.retimed |= retimed;
     move_slots(&p->slots, &p->plan);
-    plan_again(p->packets, l->t->n_packets, &o, p->slots.got, &p->plan);
+    plan_again(p->packets, l->job.t->n_packets, &o, p->slots.got, &p->plan);
     return decode(l);
 }
 
 static bool is_over(const struct look *l)
 {
     const struct decode_report *r = &l->p->report;
-    return r->gave_up || r->over_budget || budget_is_spent(l->budget);
+    return r->gave_up || r->over_budget || budget_is_spent(l->job.budget);
 }
 
 /* Errors, and never a frame: another plan would only find more of them. */
@@ -114,11 +111,11 @@ static bool is_hopeless(const struct look *l)
 static void distrust_keys(const struct look *l)
 {
     uint32_t n_proven = 0;
-    for (uint32_t i = 0; i < l->t->n_packets; i++)
+    for (uint32_t i = 0; i < l->job.t->n_packets; i++)
         n_proven += l->p->packets[i].proven;
     if (l->p->report.n_keys_false <= n_proven)
         return;
-    for (uint32_t i = 1; i < l->t->n_packets; i++)
+    for (uint32_t i = 1; i < l->job.t->n_packets; i++)
         if (!l->p->packets[i].cut)
             l->p->packets[i].key &= l->p->packets[i].proven;
 }
@@ -131,7 +128,7 @@ static int more_rounds(struct look *l)
          i++) {
         distrust_keys(l);
         struct plan_options o = options_now(l);
-        plan_again(p->packets, l->t->n_packets, &o, p->slots.got, &p->plan);
+        plan_again(p->packets, l->job.t->n_packets, &o, p->slots.got, &p->plan);
         if (p->plan.n_samples == 0)
             break;
         status = decode(l);
@@ -147,7 +144,7 @@ static uint32_t first_missing(const struct look *l)
     for (unsigned t = 0; t < plan->n_targets; t++) {
         if (plan_is_served(plan, l->p->slots.got, t))
             continue;
-        for (uint32_t i = 0; i < l->t->n_packets; i++) {
+        for (uint32_t i = 0; i < l->job.t->n_packets; i++) {
             const struct plan_packet *q = &l->p->packets[i];
             if (!q->hidden && !q->unreachable &&
                 llabs(q->pts_us - plan->targets_us[t]) <= plan->tau_us)
@@ -168,8 +165,7 @@ static int linear_round(struct look *l, bool *ret_helped)
     bool before[FRAMES_MAX];
     for (unsigned t = 0; t < FRAMES_MAX; t++)
         before[t] = p->slots.got[t].any;
-    int status = decode_linear(l->t, &p->plan, from, p->packets, l->painter, l->budget,
-                               &p->slots, &p->report, l->err);
+    int status = decode_linear(&l->job, from, l->err);
     for (unsigned t = 0; t < FRAMES_MAX; t++)
         *ret_helped |= p->slots.got[t].any && !before[t];
     return status;
@@ -213,11 +209,11 @@ static void take_notes(const struct look *l, bool linear, struct features_flags 
         n_wanted += s->got[t].any && s->wants_next[t];
         n_next += s->got[t].any && s->wants_next[t] && s->has_next[t];
     }
-    for (uint32_t i = 0; i < l->t->n_packets; i++) {
+    for (uint32_t i = 0; i < l->job.t->n_packets; i++) {
         n_shown += !p->packets[i].hidden;
         beginning_lost |= !p->packets[i].hidden && p->packets[i].unreachable;
     }
-    if (l->t->n_keys_false + p->report.n_keys_false > 0)
+    if (l->job.t->n_keys_false + p->report.n_keys_false > 0)
         features_note(flags, NOTE_KEYS_FALSE);
     if (p->report.lead > 0)
         features_note(flags, NOTE_KEYS_LATE);
@@ -233,9 +229,9 @@ static void take_notes(const struct look *l, bool linear, struct features_flags 
         features_note(flags, NOTE_STILL);
     if (p->plan.retimed)
         features_note(flags, NOTE_TIME_INVENTED);
-    if (l->budget->cpu_is_spent)
+    if (l->job.budget->cpu_is_spent)
         features_note(flags, NOTE_CPU);
-    if (l->budget->work_is_spent || p->report.too_dear)
+    if (l->job.budget->work_is_spent || p->report.too_dear)
         features_note(flags, NOTE_WORK);
 }
 
@@ -244,10 +240,18 @@ int pictures_take(const struct media_track *t, struct canvas_painter *painter,
                   struct features_flags *flags, struct pictures *ret, struct err *err)
 {
     struct pictures *p = ret;
-    struct look l = {.t = t, .painter = painter, .budget = budget, .p = p, .err = err};
+    struct look l = {.job = {.t = t,
+                             .plan = &p->plan,
+                             .painter = painter,
+                             .budget = budget,
+                             .slots = &p->slots,
+                             .report = &p->report},
+                     .p = p,
+                     .err = err};
     p->slots.frames = frames;
     if (load_packets(t, p) != ERR_OK)
         return err_oom(err, "plan");
+    l.job.packets = p->packets;
     bool linear = false;
     int status = first_round(&l);
     if (status == ERR_OK)

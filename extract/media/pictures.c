@@ -10,6 +10,7 @@
 
 #include "extract/wire/notes.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,31 +172,43 @@ static int linear_round(struct look *l, bool *ret_helped)
     return status;
 }
 
+/* Each frame takes its `got` along, so that this may be interrupted anywhere and done again; only two
+ * frames that are just changing places may then be one twice. */
+static uint32_t close_gaps(struct decode_slots *s, unsigned n_targets)
+{
+    uint32_t n = 0;
+    for (unsigned t = 0; t < n_targets; t++) {
+        if (!s->got[t].any)
+            continue;
+        if (t != n) {
+            s->frames[n] = s->frames[t];
+            atomic_signal_fence(memory_order_seq_cst);
+            s->got[n] = s->got[t];
+            s->got[t].any = false;
+        }
+        n++;
+    }
+    return n;
+}
+
 void pictures_settle(struct pictures *p)
 {
     if (p->settled || !p->slots.frames)
         return;
-    struct decode_slots *s = &p->slots;
-    p->settled = true;
     int64_t max_gap_us;
-    plan_quality(&p->plan, s->got, &p->coverage, &max_gap_us);
+    plan_quality(&p->plan, p->slots.got, &p->coverage, &max_gap_us);
     int64_t max_gap_ms = (max_gap_us + 500) / 1000;
     p->max_gap_ms = max_gap_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)max_gap_ms;
-    p->n_frames = 0;
-    for (unsigned t = 0; t < p->plan.n_targets; t++) {
-        if (!s->got[t].any)
-            continue;
-        if (t != p->n_frames)
-            s->frames[p->n_frames] = s->frames[t];
-        p->n_frames++;
-    }
-    struct encoder_frame *f = s->frames;
+    p->n_frames = close_gaps(&p->slots, p->plan.n_targets);
+    struct encoder_frame *f = p->slots.frames;
     for (uint32_t i = 1; i < p->n_frames; i++)
         for (uint32_t k = i; k > 0 && f[k].pts_us < f[k - 1].pts_us; k--) {
             struct encoder_frame swap = f[k];
             f[k] = f[k - 1];
             f[k - 1] = swap;
         }
+    atomic_signal_fence(memory_order_seq_cst);
+    p->settled = true;
 }
 
 static void take_notes(const struct look *l, bool linear, struct features_flags *flags)

@@ -616,6 +616,9 @@ static void note_tracks(struct handle *h)
         if (has_little && tracks_has_foreign(h->fmt, types[k], h->facts))
             set_note(h, foreign[k]);
     }
+    if (strcmp(h->pub.container, "avi") == 0 &&
+        tracks_sound_has_hole(&h->pub.video, &h->pub.audio))
+        set_note(h, NOTE_SOUND_DAMAGED);
     if (cut_is_short(h->fd, h->size_bytes, h->pub.container))
         set_note(h, NOTE_CUT);
 }

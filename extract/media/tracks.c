@@ -8,6 +8,10 @@
 
 #include <libavformat/avformat.h>
 
+/* Beyond the usual distance of two packets of sound, by pictures. */
+#define HOLE_MIN_US    1000000
+#define HOLE_DISTANCES 4
+
 #define FITS    ((int64_t)1 << 49)
 #define DEFAULT ((int64_t)1 << 48)
 /* More than a picture, and not known; a single picture has neither. */
@@ -80,5 +84,24 @@ bool tracks_has_foreign(const AVFormatContext *fmt, int type, const struct track
             (compat_is_tile(fmt, (int)i) ||
              !formats_decoder(fmt->streams[i]->codecpar->codec_id)))
             return true;
+    return false;
+}
+
+bool tracks_sound_has_hole(const struct media_track *picture, const struct media_track *sound)
+{
+    if (picture->n_packets == 0 || sound->n_packets < 2)
+        return false;
+    int64_t usual_us =
+        (int64_t)picture->n_packets * picture->nominal_frame_us / sound->n_packets;
+    int64_t most = (HOLE_MIN_US + HOLE_DISTANCES * usual_us) / picture->nominal_frame_us;
+    uint32_t at = 0, n_between = 0;
+    for (uint32_t i = 0; i < sound->n_packets; i++, n_between = 0) {
+        for (; at < picture->n_packets &&
+               picture->packets[at].av->pos < sound->packets[i].av->pos;
+             at++)
+            n_between++;
+        if (i > 0 && !sound->packets[i].cut && n_between > most)
+            return true;
+    }
     return false;
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct AVFormatContext;
+struct media_track;
 
 /* What is known of a stream that was read. */
 struct track_facts {
@@ -25,6 +26,10 @@ int tracks_best(const struct AVFormatContext *fmt, int type,
 /* Admitted streams of a type with packets, or not yet read; cover art apart. */
 unsigned tracks_count(const struct AVFormatContext *fmt, int type,
                       const struct track_facts *facts);
+/* Sound is missing in the middle, as told by the file's order alone (AVI stores no times): more pictures
+ * lie between two packets of it than its usual share and a second. False when in doubt: at the ends,
+ * where positions are not known, and where packets were not read. */
+bool tracks_sound_has_hole(const struct media_track *picture, const struct media_track *sound);
 /* There is a stream of a codec that is not admitted, or a picture in tiles (HEIC), and it is not
  * known to be empty. */
 bool tracks_has_foreign(const struct AVFormatContext *fmt, int type,

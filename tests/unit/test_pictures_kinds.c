@@ -142,6 +142,19 @@ static void take_palettes_hold_for_what_follows(void **state)
     }
 }
 
+/* AVI has no times of sound: only where it lies between the pictures. */
+static void take_sound_that_is_missing_in_avi_is_told(void **state)
+{
+    struct variant v = {
+        .container = "avi", .coding = {.encoder = "mpeg4"}, .sound = {.encoder = "libmp3lame"}};
+    extract_variant(*state, &v, &f);
+    assert_false(is_flagged(&f));
+    v.change = sound_lost;
+    v.arg = 40;
+    extract_variant(*state, &v, &g);
+    assert_true(g.flags.partial && g.flags.notes & UINT64_C(1) << NOTE_SOUND_DAMAGED);
+}
+
 static int end(void **state)
 {
     variant_cache_free();
@@ -157,6 +170,7 @@ int main(void)
         cmocka_unit_test(take_files_end_to_end_follow_each_other),
         cmocka_unit_test(take_intra_refresh_is_near),
         cmocka_unit_test(take_palettes_hold_for_what_follows),
+        cmocka_unit_test(take_sound_that_is_missing_in_avi_is_told),
     };
     return cmocka_run_group_tests_name("kinds of pictures", tests, extract_fixture_setup, end);
 }

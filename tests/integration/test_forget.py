@@ -36,6 +36,7 @@ class ByDaemon(WithSite):
         wait_for("interactions",
                  lambda: counts(cls.site)["interactions"] == len(USERS) * len(cls.items))
         wait_for("a dead letter", lambda: counts(cls.site)["dead_letters"] == 1)
+        wait_for("the clips", lambda: counts(cls.site)["embeddings"] == len(cls.items))
         trained = cls.site.metammf("train", "--epochs", 1, "--dim", 16, "--threads", 1, "--json")
         assert trained.returncode == 0, trained.stderr
 

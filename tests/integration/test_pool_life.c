@@ -128,6 +128,15 @@ static void pool_resize_grows_and_lets_workers_finish(void **state)
     assert_int_equal(fixture_n_fds(), n_fds);
 }
 
+/* Its processes die with the leader, by the kernel's signal. */
+static void await_end_of(int leader)
+{
+    int64_t start_us = clock_mono_us();
+    while (fixture_session(leader).n_alive > 0 && clock_mono_us() - start_us < 10000000)
+        assert_int_equal(usleep(1000), 0);
+    assert_int_equal(fixture_session(leader).n_alive, 0);
+}
+
 static void pool_killed_zygote_is_replaced(void **state)
 {
     int leader = fixture_leader();
@@ -139,7 +148,7 @@ static void pool_killed_zygote_is_replaced(void **state)
     assert_int_not_equal(fixture_leader(), leader);
     run(*state, "ok");
     assert_good();
-    assert_int_equal(fixture_session(leader).n_alive, 0);
+    await_end_of(leader);
 }
 
 static void pool_close_leaves_no_process_and_no_descriptor(void **state)
@@ -179,10 +188,7 @@ static void pool_daemon_killed_takes_its_workers_along(void **state)
     assert_int_equal(fixture_session(leader).n_alive, 3);
     kill(daemon_pid, SIGKILL);
     waitpid(daemon_pid, NULL, 0);
-    int64_t start_us = clock_mono_us();
-    while (fixture_session(leader).n_alive > 0 && clock_mono_us() - start_us < 2000000)
-        assert_int_equal(usleep(1000), 0);
-    assert_int_equal(fixture_session(leader).n_alive, 0);
+    await_end_of(leader);
     close(pipe_fds[0]);
     close(pipe_fds[1]);
 }
@@ -489,7 +495,7 @@ static void pool_process_that_hangs_is_waited_for_once(void **state)
     int64_t start_us = clock_mono_us();
     while (pool_n_idle(pool) > 0)
         (void)pool_wait(pool, -1, 10, &result);
-    assert_in_range(clock_mono_us() - start_us, 0, 4 * 1000 * 1000);
+    assert_in_range(clock_mono_us() - start_us, 0, 5 * options.start_ms * 1000);
     assert_true(n_waited >= 2);
     pool_close(pool);
     struct err err = {0}; /* a machine that is short of memory is slow, too */

@@ -24,7 +24,7 @@ class TrainingDaemon(WithSite):
                               "T00:00:00Z"})
                   for u in range(6) for k, c in enumerate(cls.old, 1) if (u + k) % 3]
         cls.site.drop("first.ndjson", lines)
-        wait_for("items", lambda: get(cls.site, name(cls.old[-1])))
+        wait_for("items", lambda: all(get(cls.site, name(c)) for c in cls.old))
         wait_for("interactions", lambda: counts(cls.site)["interactions"] >= 8)
 
     def test_all_of_it(self):

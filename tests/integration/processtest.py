@@ -22,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "kafka"))
 from ports import free_port  # noqa: E402
 
 TOOLS = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else "build/dev/bin").resolve()
-PATIENCE_S = 180
+PATIENCE_S = 300
 
 
 def wait_for(what, condition, patience_s=PATIENCE_S, every_s=0.05):

@@ -16,7 +16,7 @@
 
 #include "hostile_pool.h"
 
-static unsigned n_respawns, n_late_respawns;
+static unsigned n_late_respawns;
 
 /* The daemon's side of the pool sends by this (linked with --wrap=sendmsg). */
 static int n_without_memory;
@@ -42,8 +42,8 @@ static void assert_contained(struct pool *pool, const char *title, const char *r
         fail_msg("%s: expected %s (%s), got status %d, %s: %s", title, reason, words,
                  (int)result.err.status, result.err.reason, result.err.text);
     recovery_ms = time_recovery(pool);
-    n_respawns++;
-    n_late_respawns += recovery_ms > RESPAWN_MS;
+    if (recovery_ms > RESPAWN_MS)
+        n_late_respawns++;
     run(pool, "ok");
     assert_good();
 }
@@ -352,12 +352,12 @@ static void pool_worker_crash_once_is_retried_on_a_fresh_worker(void **state)
     assert_int_equal(stats.n_spawned, 3);
 }
 
-/* Most of the contained acts above: on a machine that does other work some lose their time
- * slice. */
+/* Over the contained acts above; two of some thirty may lose their time slice to the
+ * machine's other work. */
 static void pool_respawns_come_within_100_ms(void **state)
 {
     (void)state;
-    assert_true(n_respawns > 0 && n_late_respawns <= n_respawns / 2);
+    assert_in_range(n_late_respawns, 0, 2);
 }
 
 static void pool_many_crashes_leave_the_pool_whole(void **state)
@@ -370,7 +370,7 @@ static void pool_many_crashes_leave_the_pool_whole(void **state)
         assert_int_equal(result.err.status, ERR_SKIP);
         n_late += time_recovery(*state) > RESPAWN_MS;
     }
-    assert_true(n_late <= 50);
+    assert_true(n_late <= 5); /* of 100, on a machine that does other work too */
     assert_int_equal(fixture_n_fds(), n_fds);
     struct fixture_session s = fixture_session(leader);
     assert_int_equal(s.n_alive, 3);

@@ -132,7 +132,7 @@ static void pool_resize_grows_and_lets_workers_finish(void **state)
 static void await_end_of(int leader)
 {
     int64_t start_us = clock_mono_us();
-    while (fixture_session(leader).n_alive > 0 && clock_mono_us() - start_us < 10000000)
+    while (fixture_session(leader).n_alive > 0 && clock_mono_us() - start_us < 2000000)
         assert_int_equal(usleep(1000), 0);
     assert_int_equal(fixture_session(leader).n_alive, 0);
 }
@@ -493,9 +493,9 @@ static void pool_process_that_hangs_is_waited_for_once(void **state)
     assert_int_equal(chmod(worker.path, 0700), 0);
     assert_int_equal(kill(fixture_leader(), SIGKILL), 0);
     int64_t start_us = clock_mono_us();
-    while (pool_n_idle(pool) > 0)
-        (void)pool_wait(pool, -1, 10, &result);
-    assert_in_range(clock_mono_us() - start_us, 0, 5 * options.start_ms * 1000);
+    while (pool_n_idle(pool) > 0 || (n_waited < 2 && clock_mono_us() - start_us < 10000000))
+        (void)pool_wait(pool, -1, 10, &result); /* all six may be gone before the first try */
+    assert_in_range(clock_mono_us() - start_us, 0, 4 * 1000 * 1000);
     assert_true(n_waited >= 2);
     pool_close(pool);
     struct err err = {0}; /* a machine that is short of memory is slow, too */

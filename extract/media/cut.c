@@ -257,6 +257,26 @@ static int64_t flv_tags(const uint8_t *header, int64_t at)
     return at + (int64_t)big_endian(header + 5, 4) + 4;
 }
 
+enum { FLV_TAG_HEAD = 11 };
+
+/* Sound, picture or data; head (FLV_TAG_HEAD). */
+static bool is_flv_tag(const uint8_t *head)
+{
+    uint8_t type = head[0] & 0x1f;
+    return type == 8 || type == 9 || type == 18;
+}
+
+static uint64_t flv_tag_data(const uint8_t *head)
+{
+    return big_endian(head + 1, 3);
+}
+
+/* Where the next tag begins. */
+static int64_t flv_tag_end(const uint8_t *head, int64_t at)
+{
+    return at + FLV_TAG_HEAD + (int64_t)flv_tag_data(head) + 4;
+}
+
 static bool is_flv(const uint8_t *head, size_t n)
 {
     return n >= 9 && memcmp(head, "FLV\1", 4) == 0;
@@ -264,23 +284,21 @@ static bool is_flv(const uint8_t *head, size_t n)
 
 static bool flv_is_short(const struct file *f)
 {
-    uint8_t head[11];
+    uint8_t head[FLV_TAG_HEAD];
     if (peek(f, 0, head, 9) < 9)
         return true;
     int64_t at = flv_tags(head, 0);
     for (unsigned i = 0; i < PARTS_MAX; i++) {
         size_t n = peek(f, at, head, sizeof(head));
-        uint8_t type = head[0] & 0x1f;
         if (is_flv(head, n)) {
             at = flv_tags(head, at);
             continue;
         }
-        if (n == 0 || (type != 8 && type != 9 && type != 18))
+        if (n == 0 || !is_flv_tag(head))
             return false;
-        uint64_t bytes = big_endian(head + 1, 3);
-        if (n < sizeof(head) || is_beyond(f, at + 11, bytes))
+        if (n < sizeof(head) || is_beyond(f, at + FLV_TAG_HEAD, flv_tag_data(head)))
             return true;
-        at += (int64_t)(11 + bytes + 4);
+        at = flv_tag_end(head, at);
     }
     return false;
 }
@@ -288,19 +306,18 @@ static bool flv_is_short(const struct file *f)
 int64_t cut_next_flv(int fd, int64_t at)
 {
     struct file f = {.fd = fd};
-    uint8_t head[11] = {0};
+    uint8_t head[FLV_TAG_HEAD] = {0};
     size_t n_first = peek(&f, at, head, 9);
     if (!is_flv(head, n_first))
         return 0;
     at = flv_tags(head, at);
     for (unsigned i = 0; i < PARTS_MAX; i++) {
         size_t n = peek(&f, at, head, sizeof(head));
-        uint8_t type = head[0] & 0x1f;
         if (is_flv(head, n))
             return flv_tags(head, at) == at + FLV_HEADER_BYTES ? at : 0;
-        if (n < sizeof(head) || (type != 8 && type != 9 && type != 18))
+        if (n < sizeof(head) || !is_flv_tag(head))
             return 0;
-        at += (int64_t)(11 + big_endian(head + 1, 3) + 4);
+        at = flv_tag_end(head, at);
     }
     return 0;
 }

@@ -466,7 +466,8 @@ static int fill_track(struct handle *h, struct media_track *t, int index, struct
     t->duration_us = h->duration_us;
     t->nominal_frame_us = 40000;
     AVRational rate = st->avg_frame_rate;
-    if (rate.num > 0 && rate.den > 0 && rate.num / rate.den < 1000)
+    if (rate.num > 0 && rate.den > 0 && rate.num / rate.den < 1000 &&
+        rate.den / rate.num < 1000)
         t->nominal_frame_us = av_rescale(1000000, rate.den, rate.num);
     read_orientation(t, st);
     uint32_t n = 0;

@@ -3,14 +3,14 @@
 
 /* A media file, demuxed: the packets of its best picture track and its best sound track, in
  * memory, with exact timestamps. Nothing is decoded, and nothing is sought but in a file over
- * the caps (windows.h). One pass, and up to two more when a track that was chosen by its header
+ * the caps (windows.h), and to the next of several FLVs end to end. One pass, and up to two more when a track that was chosen by its header
  * turns out to hold nothing, one picture, or nothing that decodes.
  *
  * Guards: bytes come only from the descriptor (pread; no protocol, no second file can be
  * opened); containers and codecs are on explicit lists; at most MEDIA_STREAMS_MAX streams, all
- * but the chosen ones discarded; at most 64 MB of header and the item's CPU budget; at most
- * packets_max packets and packet_bytes_max bytes are kept and
- * MEDIA_READ_FACTOR times as many read, then the pass ends with `capped` and the file is read in
+ * but the chosen ones discarded; at most 64 MB of header and the item's CPU budget; a pass keeps at
+ * most packets_max packets and packet_bytes_max bytes (beside the track that stays from the pass
+ * before it, at most as much again) and reads MEDIA_READ_FACTOR times as many, then the pass ends with `capped` and the file is read in
  * windows instead, which may read as many again;
  * avformat_find_stream_info is never called (it decodes beyond max_pixels): the codec is known
  * from the header or the first packets, sizes and rates come from the decoder. Declared

@@ -172,8 +172,7 @@ static int linear_round(struct look *l, bool *ret_helped)
     return status;
 }
 
-/* Each frame takes its `got` along, so that this may be interrupted anywhere and done again; only two
- * frames that are just changing places may then be one twice. */
+/* Each frame takes its `got` along, so that this may be interrupted anywhere and done again. */
 static uint32_t close_gaps(struct decode_slots *s, unsigned n_targets)
 {
     uint32_t n = 0;
@@ -184,6 +183,7 @@ static uint32_t close_gaps(struct decode_slots *s, unsigned n_targets)
             s->frames[n] = s->frames[t];
             atomic_signal_fence(memory_order_seq_cst);
             s->got[n] = s->got[t];
+            atomic_signal_fence(memory_order_seq_cst);
             s->got[t].any = false;
         }
         n++;
@@ -200,6 +200,7 @@ void pictures_settle(struct pictures *p)
     int64_t max_gap_ms = (max_gap_us + 500) / 1000;
     p->max_gap_ms = max_gap_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)max_gap_ms;
     p->n_frames = close_gaps(&p->slots, p->plan.n_targets);
+    /* Interrupted here, two frames that are just changing places may be one twice. */
     struct encoder_frame *f = p->slots.frames;
     for (uint32_t i = 1; i < p->n_frames; i++)
         for (uint32_t k = i; k > 0 && f[k].pts_us < f[k - 1].pts_us; k--) {

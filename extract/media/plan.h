@@ -73,7 +73,7 @@ struct plan {
 
 void plan_options_init(struct plan_options *o);
 /* packets: (n_packets) in decode order; their pts_us are replaced when they are of no use
- * (missing, absurd), which sets `retimed`. An empty list gives an empty plan. */
+ * (missing, absurd, beginning again), which sets `retimed`. An empty list gives an empty plan. */
 void plan_make(struct plan_packet *packets, uint32_t n_packets, const struct plan_options *o,
                struct plan *ret_plan);
 /* What a target has so far. */

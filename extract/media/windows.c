@@ -5,7 +5,8 @@
  * end, and where none come, from half as far, and so on.
  *
  * By bytes: for what has neither index nor duration (MPEG-TS, MPEG-PS, raw streams, Matroska
- * without cues). A place is found from the times already seen, by straight lines between them, in a
+ * without cues), and where the end is not where it was promised and bytes reach further (FLV without
+ * an index). A place is found from the times already seen, by straight lines between them, in a
  * few looks: rates change within a file. It is half a group of pictures before the target, so that
  * the first keyframe from there is the nearest.
  *
@@ -296,11 +297,12 @@ static bool seek_key(struct reader *r, int64_t us)
     int64_t ts = from_us(r, us), best_ts = ts, best_gap = from_us(r, r->group_us);
     for (int flags = 0; flags <= AVSEEK_FLAG_BACKWARD; flags += AVSEEK_FLAG_BACKWARD) {
         const AVIndexEntry *key = avformat_index_get_entry_from_timestamp(st, ts, flags);
-        int64_t gap, half = from_us(r, r->group_us) / 2;
+        int64_t gap, behind, half = from_us(r, r->group_us) / 2;
         if (!key || __builtin_sub_overflow(key->timestamp, ts, &gap) || gap < -INT64_MAX ||
-            llabs(gap) > best_gap || __builtin_add_overflow(key->timestamp, half, &best_ts))
+            llabs(gap) > best_gap || __builtin_add_overflow(key->timestamp, half, &behind))
             continue;
         best_gap = llabs(gap);
+        best_ts = behind;
     }
     return seek_ts(r, best_ts);
 }

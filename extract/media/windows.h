@@ -2,7 +2,7 @@
 #define MMF_EXTRACT_MEDIA_WINDOWS_H
 
 /* A file that is too long to be kept whole, read in places over its whole length: its beginning,
- * and one window at each of the plan's targets. The only place where anything is sought.
+ * and one window at each of the plan's targets. Nowhere else is anything sought by time.
  *
  * What comes back decides, never what was promised. Where a window lies is told by the packets'
  * own times; the declared length is only where to look first, and what lies near it is read before

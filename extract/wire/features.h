@@ -25,7 +25,7 @@ struct features_flags {
     bool partial;      /* the file ended early or parts were undecodable */
     bool degraded;     /* over budget: fewer frames than planned */
     bool capped;       /* longer than the packet or byte cap: only seen_ms of it were read */
-    bool retimed;      /* unusable timestamps: frames were spaced by packet index */
+    bool retimed;      /* times made up or joined: note time_invented */
     uint16_t n_frames; /* frames described */
     uint16_t n_planned;
     uint32_t n_keyframes; /* in the clip */

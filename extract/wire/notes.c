@@ -35,8 +35,9 @@ static const struct note_text texts[NOTE_COUNT] = {
     [NOTE_CPU] = {"cpu", "degraded",
                   "Half of extract.cpu_seconds was spent: the features are of what was there "
                   "by then."},
-    [NOTE_WORK] = {"work", "degraded",
-                   "More frames, pixels, scans or changes of format than a clip may have."},
+    [NOTE_WORK] =
+        {"work", "degraded",
+         "More frames, pixels, scans, sound or changes of format than a clip may have."},
     [NOTE_PICTURE_CODEC] = {"picture_codec", "partial",
                             "The picture is of a codec that is not admitted."},
     [NOTE_SOUND_CODEC] = {"sound_codec", "partial",
@@ -56,7 +57,8 @@ const struct note_flag note_flags[NOTE_FLAGS] = {
      "The file ends early or parts of it do not decode: the features are of the rest."},
     {"degraded", "Over the budget: fewer frames than planned, or the text alone."},
     {"capped", "Longer than is read: the features are of the part that was."},
-    {"retimed", "The times are of no use: frames are spaced by index."},
+    {"retimed", "The times are of no use (frames are spaced by index), or begin again "
+                "(they go on)."},
 };
 
 const struct note_text *note_text(enum note note)

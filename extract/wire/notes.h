@@ -20,18 +20,18 @@ enum note {
     NOTE_TRACKS_SKIPPED, /* there were more tracks than one picture and one sound */
     NOTE_TRACK_CHANGED,  /* the first choice had nothing, or one picture: another was taken */
     NOTE_STILL,          /* a single picture */
-    NOTE_TIME_INVENTED,  /* times were missing or absurd */
+    NOTE_TIME_INVENTED,  /* times were missing or absurd, or began again */
     NOTE_CUT,            /* the file ends before its container says so */
     NOTE_WINDOWS,        /* too long to be read whole: read in places over the whole length */
     NOTE_BEGINNING,      /* too long to be read whole: only the beginning was read */
     NOTE_CPU,            /* half of extract.cpu_seconds was spent: what was there by then */
-    NOTE_WORK,          /* more frames, pixels, scans or rebuilt filters than a clip may have */
+    NOTE_WORK, /* more frames, pixels, scans, samples or rebuilt filters than a clip may have */
     NOTE_PICTURE_CODEC, /* a picture track of a codec that is not admitted */
     NOTE_SOUND_CODEC,   /* a sound track of a codec that is not admitted */
-    NOTE_SOUND_DAMAGED, /* sound did not decode, or of a form that cannot be mixed */
+    NOTE_SOUND_DAMAGED, /* sound did not decode, is missing, or of a form that cannot be mixed */
     NOTE_SOUND_PHASE,   /* channels that cancel each other: the louder one was taken */
     NOTE_SOUND_MIX,     /* channels without a known layout: mixed alike */
-    NOTE_ENCRYPTED,     /* a track is encrypted beside one that is not */
+    NOTE_ENCRYPTED,     /* the picture or the sound is encrypted */
     NOTE_COUNT
 };
 

@@ -139,6 +139,18 @@ class Verify(Readers):
         outside = self.verb(0, "verify", "clip-002", "--json")
         self.assertEqual(json.loads(outside.stdout)["items"][0]["features"], "unread")
 
+    def test_media_over_a_limit_that_was_lowered(self):
+        """What is stored is no less right for it."""
+        config = self.site.dir / "lowered.conf"
+        was = self.site.config.read_text()
+        config.write_text(was.replace("media = { ", "media = { max_bytes = 1024; "))
+        self.assertNotEqual(config.read_text(), was)
+        for item, found in (("clip-001", "unread"), ("text-only", "equal")):
+            (row,) = self.json("verify", "--media-root", self.site.media, item,
+                               store=["--config", config])["items"]
+            self.assertEqual((row["features"], "max_bytes" in row["detail"]),
+                             (found, found == "unread"), row)
+
     def test_stale_features_and_kept_vectors(self):
         store = self.copy("stale.db")
         sql(store, "UPDATE feature SET encoder_id = 'old-1' WHERE modality = 'visual'")

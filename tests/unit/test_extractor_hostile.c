@@ -194,6 +194,29 @@ static void run_declared_sizes_and_durations_are_ignored(void **state)
     assert_int_equal(f.flags.duration_ms, truth.flags.duration_ms);
 }
 
+/* A frame that would last a lifetime: of thousands of them no length is made. */
+static void run_absurd_frame_rate_is_ignored(void **state)
+{
+    struct clipmaker_options o = tiny_clip();
+    o.container = "avi";
+    o.video_codec = "mpeg4";
+    o.audio_codec = "libmp3lame";
+    o.fps = 200;
+    o.duration_ms = 22000;
+    make_clip(*state, "slow.avi", &o);
+    size_t n;
+    char *bytes = read_bytes(clip_path(*state, "slow.avi"), &n);
+    char *header = memmem(bytes, n, "strh", 4); /* the picture's: scale at 28, rate at 32 */
+    assert_non_null(header);
+    assert_memory_equal(header + 8, "vids", 4);
+    memcpy(header + 28, "\xff\xff\xff\x7f\1\0\0", 8);
+    write_bytes(clip_path(*state, "slow.avi"), bytes, n);
+    free(bytes);
+    assert_int_equal(extract_file(*state, "slow.avi", "t", &f, &err), ERR_OK);
+    assert_int_equal(f.mask, 7);
+    assert_int_equal(f.flags.notes & UINT64_C(1) << NOTE_SOUND_DAMAGED, 0);
+}
+
 static void run_stco_zero_stops_after_few_errors(void **state)
 {
     struct clipmaker_options o = tiny_clip();
@@ -275,7 +298,6 @@ static void run_one_keyframe_keeps_the_guarantee(void **state)
     }
 }
 
-/* The first keyframe is overwritten: nothing decodes before the next one, and the plan goes round. */
 /* Fills the sixteenths from `first` to `end` of the samples with ones. */
 static void hurt_samples(const char *path, unsigned first, unsigned end)
 {
@@ -402,6 +424,7 @@ int main(void)
         cmocka_unit_test(run_file_over_the_limit_is_its_text),
         cmocka_unit_test(run_huge_frames_are_refused_cheaply),
         cmocka_unit_test(run_declared_sizes_and_durations_are_ignored),
+        cmocka_unit_test(run_absurd_frame_rate_is_ignored),
         cmocka_unit_test(run_stco_zero_stops_after_few_errors),
         cmocka_unit_test(run_encrypted_is_named_so),
         cmocka_unit_test(run_codec_not_admitted_is_named_so),

@@ -19,6 +19,7 @@ static const char *const waiting[][2] = {
     {"store.model_dir", "/m"},
     {"store.batch_rows", "200"},
     {"media.max_bytes", "1073741824"},
+    {"media.max_bytes", "1048576"},
     {"kafka.bootstrap_servers", "h:1"},
     {"kafka.mode", "assign"},
     {"kafka.group_id", "g"},

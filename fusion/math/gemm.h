@@ -39,7 +39,16 @@ struct gemm_kernel {
     /* One row against n_panels whole panels, w (n_panels, k, width). */
     void (*row)(const float *x, const float *w, size_t k, size_t n_panels, float *y,
                 bool resume);
+    /* Y (n_rows, width) = the first n_rows columns of a, transposed, times b; a, b (k, width). */
+    void (*panels)(size_t n_rows, const float *a, const float *b, size_t k, float *y,
+                   size_t ldy, bool resume);
+    /* GEMM_FACTOR_ROWS steps of spd.h's factorisation: the rows of m from their diagonal element on,
+     * n_cols a multiple of GEMM_FACTOR_ROWS; 1 / u_kk of each. false: a pivot is not positive or not
+     * finite. What is below the diagonal is spoilt. */
+    bool (*factor)(float *m, size_t ldm, size_t n_cols, float *ret_inverse);
 };
+
+#define GEMM_FACTOR_ROWS 16
 
 /* The fastest that this processor runs. */
 const struct gemm_kernel *gemm_kernel_best(void);

@@ -5,17 +5,19 @@
 
 #include <immintrin.h>
 
-#define VEC           __m256
-#define VW            8
-#define NV            2
-#define MR            6
-#define NG            4
-#define VZERO()       _mm256_setzero_ps()
-#define VLOAD(p)      _mm256_loadu_ps(p)
-#define VSTORE(p, v)  _mm256_storeu_ps(p, v)
-#define VBCAST(p)     _mm256_broadcast_ss(p)
-#define VFMA(a, b, c) _mm256_fmadd_ps(a, b, c)
-#define VABOVE(a, b)  _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ))
+#define VEC            __m256
+#define VW             8
+#define NV             2
+#define MR             6
+#define NG             4
+#define VZERO()        _mm256_setzero_ps()
+#define VLOAD(p)       _mm256_loadu_ps(p)
+#define VSTORE(p, v)   _mm256_storeu_ps(p, v)
+#define VBCAST(p)      _mm256_broadcast_ss(p)
+#define VFMA(a, b, c)  _mm256_fmadd_ps(a, b, c)
+#define VFNMA(a, b, c) _mm256_fnmadd_ps(a, b, c)
+#define VMUL(a, b)     _mm256_mul_ps(a, b)
+#define VABOVE(a, b)   _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ))
 #include "fusion/math/gemm_kernel.inc"
 
 static void tile(size_t n_rows, const float *x, size_t ldx, const float *w, size_t k, float *y,
@@ -50,4 +52,6 @@ const struct gemm_kernel gemm_kernel_avx2 = {.name = "avx2",
                                              .tile = tile,
                                              .full = full,
                                              .above = above,
-                                             .row = row};
+                                             .row = row,
+                                             .panels = panels,
+                                             .factor = factor};

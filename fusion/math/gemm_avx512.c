@@ -6,17 +6,19 @@
 
 #include <immintrin.h>
 
-#define VEC           __m512
-#define VW            16
-#define NV            2
-#define MR            12
-#define NG            4
-#define VZERO()       _mm512_setzero_ps()
-#define VLOAD(p)      _mm512_loadu_ps(p)
-#define VSTORE(p, v)  _mm512_storeu_ps(p, v)
-#define VBCAST(p)     _mm512_set1_ps(*(p))
-#define VFMA(a, b, c) _mm512_fmadd_ps(a, b, c)
-#define VABOVE(a, b)  _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
+#define VEC            __m512
+#define VW             16
+#define NV             2
+#define MR             12
+#define NG             4
+#define VZERO()        _mm512_setzero_ps()
+#define VLOAD(p)       _mm512_loadu_ps(p)
+#define VSTORE(p, v)   _mm512_storeu_ps(p, v)
+#define VBCAST(p)      _mm512_set1_ps(*(p))
+#define VFMA(a, b, c)  _mm512_fmadd_ps(a, b, c)
+#define VFNMA(a, b, c) _mm512_fnmadd_ps(a, b, c)
+#define VMUL(a, b)     _mm512_mul_ps(a, b)
+#define VABOVE(a, b)   _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
 #include "fusion/math/gemm_kernel.inc"
 
 static void tile(size_t n_rows, const float *x, size_t ldx, const float *w, size_t k, float *y,
@@ -48,4 +50,6 @@ const struct gemm_kernel gemm_kernel_avx512 = {.name = "avx512",
                                                .tile = tile,
                                                .full = full,
                                                .above = above,
-                                               .row = row};
+                                               .row = row,
+                                               .panels = panels,
+                                               .factor = factor};

@@ -3,6 +3,7 @@
 
 #include "fusion/math/gemm_kernels.h"
 
+#include <float.h>
 #include <math.h>
 
 #define WIDTH 16
@@ -59,6 +60,30 @@ static void row(const float *x, const float *w, size_t k, size_t n_panels, float
         tile(1, x, k, w + p * k * WIDTH, k, y + p * WIDTH, WIDTH, resume);
 }
 
+static void panels(size_t n_rows, const float *a, const float *b, size_t k, float *y,
+                   size_t ldy, bool resume)
+{
+    tile_rows(n_rows, a, 1, WIDTH, b, k, y, ldy, resume);
+}
+
+static bool factor(float *m, size_t ldm, size_t n_cols, float *ret_inverse)
+{
+    for (size_t k = 0; k < GEMM_FACTOR_ROWS; k++) {
+        float *row_k = m + k * ldm, pivot = row_k[k];
+
+        if (!(pivot > 0.0f && pivot <= FLT_MAX))
+            return false;
+        ret_inverse[k] = 1.0f / sqrtf(pivot);
+        for (size_t j = 0; j < n_cols; j++)
+            row_k[j] *= ret_inverse[k];
+        for (size_t i = k + 1; i < GEMM_FACTOR_ROWS; i++) {
+            for (size_t j = 0; j < n_cols; j++)
+                m[i * ldm + j] = fmaf(-row_k[i], row_k[j], m[i * ldm + j]);
+        }
+    }
+    return true;
+}
+
 const struct gemm_kernel gemm_kernel_scalar = {.name = "scalar",
                                                .width = WIDTH,
                                                .rows = ROWS,
@@ -66,4 +91,6 @@ const struct gemm_kernel gemm_kernel_scalar = {.name = "scalar",
                                                .tile = tile,
                                                .full = full,
                                                .above = above,
-                                               .row = row};
+                                               .row = row,
+                                               .panels = panels,
+                                               .factor = factor};

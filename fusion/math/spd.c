@@ -1,0 +1,168 @@
+#include "fusion/math/spd.h"
+
+#include "fusion/math/clones.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { LANES = 16 };
+
+/* k rows → panels (k, width), one behind the other; columns beyond d are zero. */
+static void pack_rows(const float *const *rows, size_t k, size_t d, size_t width, float *pack)
+{
+    const size_t n_whole = d / LANES * LANES, D = spd_padded(d);
+
+    for (size_t s = 0; s < k; s++) {
+        float *to = pack + s * width;
+
+        for (size_t a = 0; a < n_whole; a += LANES)
+            memcpy(to + a / width * k * width + a % width, rows[s] + a, LANES * sizeof(float));
+        for (size_t a = n_whole; a < D; a += LANES) {
+            float last[LANES] = {0};
+
+            if (a < d)
+                memcpy(last, rows[s] + a, (d - a) * sizeof(float));
+            memcpy(to + a / width * k * width + a % width, last, sizeof(last));
+        }
+    }
+}
+
+void spd_add_rows(const struct gemm_kernel *kernel, const float *const *rows, size_t n,
+                  size_t d, float *pack, float *M)
+{
+    const size_t width = kernel->width, D = spd_padded(d), n_panels = D / width;
+
+    assert(SPD_ALIGN % width == 0 && width % LANES == 0);
+    for (size_t first = 0; first < n; first += SPD_DEPTH) {
+        size_t k = n - first < SPD_DEPTH ? n - first : SPD_DEPTH;
+
+        pack_rows(rows + first, k, d, width, pack);
+        for (size_t p = 0; p < n_panels; p++) {
+            for (size_t q = p; q < n_panels; q++)
+                kernel->panels(width, pack + p * k * width, pack + q * k * width, k,
+                               M + p * width * D + q * width, D, true);
+        }
+    }
+}
+
+/* Up to `width` scaled rows → one panel (d, width), a row a column. */
+CLONES
+static void pack_columns(const float *const *rows, size_t n, size_t d, const float *scale,
+                         size_t width, float *ret_panel)
+{
+    for (size_t s = 0; s < n; s++) {
+        const float *row = rows[s];
+
+        for (size_t a = 0; a < d; a++)
+            ret_panel[a * width + s] = scale[a] * row[a];
+    }
+}
+
+void spd_products(const struct gemm_kernel *kernel, const float *const *rows, size_t n,
+                  size_t d, const float *scale, float *pack, float *K)
+{
+    const size_t width = kernel->width, N = spd_padded(n), n_panels = (n + width - 1) / width;
+
+    for (size_t p = 0; p < n_panels; p++) {
+        size_t from = p * width, n_here = n - from < width ? n - from : width;
+
+        pack_columns(rows + from, n_here, d, scale, width, pack + from * d);
+    }
+    for (size_t p = 0; p < n_panels; p++) {
+        size_t left = n - p * width, n_rows = left < width ? (left + 3) / 4 * 4 : width;
+
+        for (size_t q = p; q < n_panels; q++)
+            kernel->panels(n_rows, pack + p * width * d, pack + q * width * d, d,
+                           K + p * width * N + q * width, N, false);
+    }
+}
+
+/* The SPD_STEP rows U at k0 leave the rows below: M_ij -= Σ_k u_ki u_kj, i, j >= k0 + SPD_STEP. */
+static void subtract_rows(const struct gemm_kernel *kernel, float *M, size_t n, size_t ld,
+                          size_t k0, float *pack)
+{
+    const size_t width = kernel->width, next = k0 + SPD_STEP, first = next / width;
+    const size_t n_panels = (n + width - 1) / width, size = SPD_STEP * width;
+    float *negative = pack + SPD_STEP * ld;
+
+    for (size_t p = first; p < n_panels; p++) {
+        for (size_t s = 0; s < SPD_STEP; s++) {
+            const float *u = M + (k0 + s) * ld + p * width;
+            float *to = pack + p * size + s * width, *minus = negative + p * size + s * width;
+
+            for (size_t c = 0; c < width; c++) {
+                to[c] = u[c];
+                minus[c] = -u[c];
+            }
+        }
+    }
+    for (size_t p = first; p < n_panels; p++) {
+        size_t skip = p == first ? next - p * width : 0, row = p * width + skip;
+        size_t n_rows = n - row < width - skip ? n - row : width - skip;
+
+        for (size_t q = p; q < n_panels; q++)
+            kernel->panels(n_rows, negative + p * size + skip, pack + q * size, SPD_STEP,
+                           M + row * ld + q * width, ld, true);
+    }
+}
+
+bool spd_factor(const struct gemm_kernel *kernel, float *M, size_t n, size_t ld, float *pack,
+                float *ret_inverse)
+{
+    assert(n % SPD_STEP == 0 && ld % SPD_ALIGN == 0 && n <= ld);
+    for (size_t k0 = 0; k0 < n; k0 += SPD_STEP) {
+        if (!kernel->factor(M + k0 * ld + k0, ld, n - k0, ret_inverse + k0))
+            return false;
+        if (k0 + SPD_STEP < n)
+            subtract_rows(kernel, M, n, ld, k0, pack);
+    }
+    return true;
+}
+
+/* Uᵀ z = b: a row of U at a time, as soon as its z is known. */
+CLONES
+static void solve_forward(const float *U, size_t n, size_t ld, const float *inverse, float *b)
+{
+    for (size_t k = 0; k < n; k++) {
+        const float *u = U + k * ld;
+        size_t j = k + 1, whole = (j + LANES - 1) / LANES * LANES;
+        float z = b[k] * inverse[k];
+
+        b[k] = z;
+        for (; j < whole; j++)
+            b[j] -= u[j] * z;
+        for (; j < n; j += LANES) {
+            for (size_t lane = 0; lane < LANES; lane++)
+                b[j + lane] -= u[j + lane] * z;
+        }
+    }
+}
+
+/* U x = z from below; the sum of a row in LANES parts. */
+CLONES
+static void solve_backward(const float *U, size_t n, size_t ld, const float *inverse, float *b)
+{
+    for (size_t k = n; k-- > 0;) {
+        const float *u = U + k * ld;
+        size_t j = k + 1, whole = (j + LANES - 1) / LANES * LANES;
+        float part[LANES] = {0}, x = b[k];
+
+        for (; j < whole; j++)
+            x -= u[j] * b[j];
+        for (; j < n; j += LANES) {
+            for (size_t lane = 0; lane < LANES; lane++)
+                part[lane] += u[j + lane] * b[j + lane];
+        }
+        for (size_t half = LANES / 2; half > 0; half /= 2) {
+            for (size_t lane = 0; lane < half; lane++)
+                part[lane] += part[lane + half];
+        }
+        b[k] = (x - part[0]) * inverse[k];
+    }
+}
+
+void spd_solve(const float *U, size_t n, size_t ld, const float *inverse, float *b)
+{
+    solve_forward(U, n, ld, inverse, b);
+    solve_backward(U, n, ld, inverse, b);
+}

@@ -45,16 +45,38 @@ void spd_add_rows(const struct gemm_kernel *kernel, const float *const *rows, si
     }
 }
 
-/* Up to `width` scaled rows → one panel (d, width), a row a column. */
-CLONES
+typedef float four __attribute__((vector_size(16), aligned(4)));
+#define LOW(a, b)  __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+
+/* Up to `width` scaled rows → one panel (d, width), a row a column, four by four: an element at a time
+ * takes thrice as long. The last row fills up the last four. */
 static void pack_columns(const float *const *rows, size_t n, size_t d, const float *scale,
                          size_t width, float *ret_panel)
 {
-    for (size_t s = 0; s < n; s++) {
-        const float *row = rows[s];
+    for (size_t s = 0; s < n; s += 4) {
+        const float *r[4];
+        size_t a = 0;
 
-        for (size_t a = 0; a < d; a++)
-            ret_panel[a * width + s] = scale[a] * row[a];
+        for (size_t i = 0; i < 4; i++)
+            r[i] = rows[s + i < n ? s + i : n - 1];
+        for (; a + 4 <= d; a += 4) {
+            float *to = ret_panel + a * width + s;
+            const four by = *(const four *)(scale + a);
+            four w0 = by * *(const four *)(r[0] + a), w1 = by * *(const four *)(r[1] + a);
+            four w2 = by * *(const four *)(r[2] + a), w3 = by * *(const four *)(r[3] + a);
+            four low02 = LOW(w0, w2), low13 = LOW(w1, w3);
+            four high02 = HIGH(w0, w2);
+            four high13 = HIGH(w1, w3);
+
+            *(four *)to = LOW(low02, low13);
+            *(four *)(to + width) = HIGH(low02, low13);
+            *(four *)(to + 2 * width) = LOW(high02, high13);
+            *(four *)(to + 3 * width) = HIGH(high02, high13);
+        }
+        for (; a < d; a++)
+            for (size_t i = 0; i < 4; i++)
+                ret_panel[a * width + s + i] = scale[a] * r[i][a];
     }
 }
 
@@ -119,45 +141,53 @@ bool spd_factor(const struct gemm_kernel *kernel, float *M, size_t n, size_t ld,
     return true;
 }
 
-/* Uᵀ z = b: a row of U at a time, as soon as its z is known. */
+/* Uᵀ z = b: a row of U at a time, as soon as its z is known, from the block of its diagonal on; what
+ * that does to the z before it is not looked at. */
 CLONES
 static void solve_forward(const float *U, size_t n, size_t ld, const float *inverse, float *b)
 {
-    for (size_t k = 0; k < n; k++) {
-        const float *u = U + k * ld;
-        size_t j = k + 1, whole = (j + LANES - 1) / LANES * LANES;
-        float z = b[k] * inverse[k];
+    for (size_t k0 = 0; k0 < n; k0 += SPD_STEP) {
+        float z[SPD_STEP];
 
-        b[k] = z;
-        for (; j < whole; j++)
-            b[j] -= u[j] * z;
-        for (; j < n; j += LANES) {
-            for (size_t lane = 0; lane < LANES; lane++)
-                b[j + lane] -= u[j + lane] * z;
+        for (size_t k = 0; k < SPD_STEP; k++) {
+            const float *u = U + (k0 + k) * ld;
+
+            z[k] = b[k0 + k] * inverse[k0 + k];
+            for (size_t j = k0; j < n; j += SPD_STEP) {
+                for (size_t lane = 0; lane < SPD_STEP; lane++)
+                    b[j + lane] -= u[j + lane] * z[k];
+            }
         }
+        memcpy(b + k0, z, sizeof(z));
     }
 }
 
-/* U x = z from below; the sum of a row in LANES parts. */
+/* U x = z, a block of rows at a time from below: first what the known x take away, the sum of a row
+ * in SPD_STEP parts; then the block's own, a column of U at a time. */
 CLONES
 static void solve_backward(const float *U, size_t n, size_t ld, const float *inverse, float *b)
 {
-    for (size_t k = n; k-- > 0;) {
-        const float *u = U + k * ld;
-        size_t j = k + 1, whole = (j + LANES - 1) / LANES * LANES;
-        float part[LANES] = {0}, x = b[k];
+    for (size_t k0 = n; k0 >= SPD_STEP;) {
+        k0 -= SPD_STEP;
+        for (size_t k = k0; k0 + SPD_STEP < n && k < k0 + SPD_STEP; k++) {
+            const float *u = U + k * ld;
+            float part[SPD_STEP] = {0};
 
-        for (; j < whole; j++)
-            x -= u[j] * b[j];
-        for (; j < n; j += LANES) {
-            for (size_t lane = 0; lane < LANES; lane++)
-                part[lane] += u[j + lane] * b[j + lane];
+            for (size_t j = k0 + SPD_STEP; j < n; j += SPD_STEP) {
+                for (size_t lane = 0; lane < SPD_STEP; lane++)
+                    part[lane] += u[j + lane] * b[j + lane];
+            }
+            for (size_t half = SPD_STEP / 2; half > 0; half /= 2) {
+                for (size_t lane = 0; lane < half; lane++)
+                    part[lane] += part[lane + half];
+            }
+            b[k] -= part[0];
         }
-        for (size_t half = LANES / 2; half > 0; half /= 2) {
-            for (size_t lane = 0; lane < half; lane++)
-                part[lane] += part[lane + half];
+        for (size_t k = k0 + SPD_STEP; k-- > k0;) {
+            b[k] *= inverse[k];
+            for (size_t i = k0; i < k; i++)
+                b[i] -= U[i * ld + k] * b[k];
         }
-        b[k] = (x - part[0]) * inverse[k];
     }
 }
 

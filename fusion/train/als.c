@@ -25,6 +25,7 @@ enum {
 struct side {
     struct csr pairs; /* rows of this side */
     float *rows;      /* (n, D) */
+    uint32_t *active; /* (n_active) rows with a pair */
     uint32_t n_active;
     uint32_t *chunk; /* (n_chunks + 1) first rows */
     size_t n_chunks;
@@ -101,10 +102,12 @@ static int side_new(struct side *side, size_t D, struct err *err)
 
     side->rows = gemm_alloc(n * D);
     side->chunk = malloc((n_max + 1) * sizeof(*side->chunk));
-    if (side->rows == NULL || side->chunk == NULL)
+    side->active = malloc((n + 1) * sizeof(*side->active));
+    if (side->rows == NULL || side->chunk == NULL || side->active == NULL)
         return err_oom(err, "alternating least squares");
     for (uint32_t i = 0; i < n; i++) {
-        side->n_active += csr_degree(pairs, i) > 0;
+        if (csr_degree(pairs, i) > 0)
+            side->active[side->n_active++] = i;
         if (pairs->start[i + 1] - pairs->start[first] + (i + 1 - first) >= CHUNK_PAIRS ||
             i + 1 == n) {
             side->chunk[side->n_chunks++] = first;
@@ -119,6 +122,7 @@ static void side_done(struct side *side)
 {
     free(side->rows);
     free(side->chunk);
+    free(side->active);
 }
 
 /* Normal numbers by Box and Muller's polar method as Marsaglia has it: two at a time. */
@@ -147,9 +151,8 @@ static void start_items(struct job *job)
     struct rng rng;
 
     rng_init(&rng, job->o->seed);
-    for (uint32_t i = 0; i < items->pairs.n_rows; i++)
-        if (csr_degree(&items->pairs, i) > 0)
-            fill_normal(&rng, items->rows + i * job->D, job->o->d, deviation);
+    for (uint32_t i = 0; i < items->n_active; i++)
+        fill_normal(&rng, items->rows + items->active[i] * job->D, job->o->d, deviation);
 }
 
 /* The upper triangle of YᵀY of one slice of the given side. */
@@ -157,7 +160,7 @@ static void gram_slice(void *arg, size_t worker)
 {
     struct job *job = arg;
     const struct gemm_kernel *kernel = gemm_kernel_best();
-    const size_t D = job->D, n = job->given->pairs.n_rows, n_slices = job->n_slices;
+    const size_t D = job->D, n = job->given->n_active, n_slices = job->n_slices;
     float *sum = job->scratch + worker * job->scratch_floats, *pack = sum + D * D;
     const float **rows = job->pointers + worker * job->n_pointers;
 
@@ -171,7 +174,7 @@ static void gram_slice(void *arg, size_t worker)
 
             memset(sum, 0, D * D * sizeof(*sum));
             for (size_t s = 0; s < n_rows; s++)
-                rows[s] = job->given->rows + (i + s) * D;
+                rows[s] = job->given->rows + job->given->active[i + s] * D;
             spd_add_rows(kernel, rows, n_rows, D, pack, sum);
             for (size_t e = 0; e < D * D; e++)
                 gram[e] += (double)sum[e];
@@ -204,7 +207,7 @@ static void turn_rows(void *arg, size_t worker)
 /* The given side in the basis in which its Gram matrix is diagonal; job->power. */
 static int turn_given(struct job *job, struct err *err)
 {
-    const size_t d = job->o->d, D = job->D, n = job->given->pairs.n_rows;
+    const size_t d = job->o->d, D = job->D, n = job->given->n_active;
     int status;
 
     job->n_slices = (n + SLICE_ROWS - 1) / SLICE_ROWS;

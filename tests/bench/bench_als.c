@@ -4,7 +4,8 @@
  *            (cblas_ssyrk) and its solution (LAPACK's sposv), always d x d
  * GF/s counts what a row needs by the cheaper of the two ways, n d² + d³/3 or n² d + n³/3. The
  * difference is the largest of the users' vectors from naive's on the same items, relative to the
- * longest.
+ * longest. OPENBLAS_CORETYPE=SKYLAKEX where OpenBLAS does not know the processor: naive is
+ * slow without.
  *
  *     ninja bench_als && OPENBLAS_NUM_THREADS=1 taskset -c 0 bin/bench_als [PAIRS.tsv [d [threads]]] */
 
@@ -21,12 +22,17 @@ static float a0, lambda;
 
 static void read_pairs(const char *path, struct csr *ret_R)
 {
-    FILE *in = bench_need(fopen(path, "r"));
+    FILE *in = fopen(path, "r");
     size_t n = 0, room = 1 << 24;
-    struct csr_pair *pairs = bench_need(malloc(room * sizeof(*pairs)));
+    struct csr_pair *pairs = malloc(room * sizeof(*pairs));
     uint32_t n_users = 0, n_items = 0;
     char line[64];
 
+    if (in == NULL) {
+        perror(path);
+        exit(EXIT_FAILURE);
+    }
+    bench_need(pairs);
     while (n < room && fgets(line, sizeof(line), in) != NULL) {
         char *end;
         uint32_t u = (uint32_t)strtoul(line, &end, 10), i = (uint32_t)strtoul(end, NULL, 10);
@@ -180,6 +186,7 @@ int main(int argc, char **argv)
     struct csr R;
 
     openblas_set_num_threads(1);
+    printf("OpenBLAS for %s, %u threads of ours\n", openblas_get_corename(), threads);
     printf("%-24s %7s %7s %8s %4s %8s %8s %8s %8s  %s\n", "", "users", "items", "pairs", "d",
            "seconds", "ms/sweep", "GF/s", "naive/it", "difference");
     if (argc > 1) {

@@ -181,11 +181,11 @@ static void train_users_have_no_gradient_left(void **state)
         struct als als = train(&R, widths[i], 3, 1);
 
         assert_true(gradient_of(&R, als.users, als.items, als.d, &w, w.items) < 1e-5);
-        assert_true(gradient_of(&T, als.items, als.users, als.d, &w, w.users) > 1e-4);
+        assert_true(gradient_of(&T, als.items, als.users, als.d, &w, w.users) > 1e-2);
         als_done(&als);
     }
-    struct als als = train(&R, 6, 800, 1);
-    assert_true(gradient_of(&T, als.items, als.users, als.d, &w, w.users) < 3e-5);
+    struct als als = train(&R, 6, 250, 1);
+    assert_true(gradient_of(&T, als.items, als.users, als.d, &w, w.users) < 1e-4);
     als_done(&als);
     csr_done(&R);
     csr_done(&T);
@@ -321,7 +321,7 @@ static void assert_same(const struct als *x, const struct als *y)
 /* More rows than a slice of the Gram matrix, and than a turn. */
 static void train_threads_give_the_same_bytes(void **state)
 {
-    struct csr R = random_pairs(2500, 300, 6);
+    struct csr R = random_pairs(2500, 100, 6);
     struct als one = train(&R, 10, 2, 1);
 
     (void)state;

@@ -39,9 +39,11 @@ struct gemm_kernel {
     /* One row against n_panels whole panels, w (n_panels, k, width). */
     void (*row)(const float *x, const float *w, size_t k, size_t n_panels, float *y,
                 bool resume);
-    /* Y (n_rows, width) = the first n_rows columns of a, transposed, times b; a, b (k, width). */
-    void (*panels)(size_t n_rows, const float *a, const float *b, size_t k, float *y,
-                   size_t ldy, bool resume);
+    /* Y (n_rows, n_cols) = the first n_rows columns of a, transposed, times the first n_cols of b;
+     * a and b are panels (k, width), or begin at column width/2 of one when n_cols is no more. Columns
+     * of Y up to the next multiple of width/2 may be written. */
+    void (*panels)(size_t n_rows, size_t n_cols, const float *a, const float *b, size_t k,
+                   float *y, size_t ldy, bool resume);
     /* GEMM_FACTOR_ROWS steps of spd.h's factorisation: the rows of m from their diagonal element on,
      * n_cols a multiple of GEMM_FACTOR_ROWS; 1 / u_kk of each. false: a pivot is not positive or not
      * finite. What is below the diagonal is spoilt. */

@@ -60,10 +60,18 @@ static void row(const float *x, const float *w, size_t k, size_t n_panels, float
         tile(1, x, k, w + p * k * WIDTH, k, y + p * WIDTH, WIDTH, resume);
 }
 
-static void panels(size_t n_rows, const float *a, const float *b, size_t k, float *y,
-                   size_t ldy, bool resume)
+static void panels(size_t n_rows, size_t n_cols, const float *a, const float *b, size_t k,
+                   float *y, size_t ldy, bool resume)
 {
-    tile_rows(n_rows, a, 1, WIDTH, b, k, y, ldy, resume);
+    for (size_t i = 0; i < n_rows; i++) {
+        for (size_t n = 0; n < n_cols; n++) {
+            float sum = resume ? y[i * ldy + n] : 0.0f;
+
+            for (size_t s = 0; s < k; s++)
+                sum = fmaf(a[s * WIDTH + i], b[s * WIDTH + n], sum);
+            y[i * ldy + n] = sum;
+        }
+    }
 }
 
 static bool factor(float *m, size_t ldm, size_t n_cols, float *ret_inverse)

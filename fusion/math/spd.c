@@ -27,6 +27,16 @@ static void pack_rows(const float *const *rows, size_t k, size_t d, size_t width
     }
 }
 
+/* Y (width, width) += AᵀA for a panel A (k, width): the upper half, and the lower one from the middle. */
+static void add_square(const struct gemm_kernel *kernel, const float *A, size_t k, float *Y,
+                       size_t ldy)
+{
+    const size_t half = kernel->width / 2;
+
+    kernel->panels(half, 2 * half, A, A, k, Y, ldy, true);
+    kernel->panels(half, half, A + half, A + half, k, Y + half * ldy + half, ldy, true);
+}
+
 void spd_add_rows(const struct gemm_kernel *kernel, const float *const *rows, size_t n,
                   size_t d, float *pack, float *M)
 {
@@ -38,8 +48,9 @@ void spd_add_rows(const struct gemm_kernel *kernel, const float *const *rows, si
 
         pack_rows(rows + first, k, d, width, pack);
         for (size_t p = 0; p < n_panels; p++) {
-            for (size_t q = p; q < n_panels; q++)
-                kernel->panels(width, pack + p * k * width, pack + q * k * width, k,
+            add_square(kernel, pack + p * k * width, k, M + p * width * (D + 1), D);
+            for (size_t q = p + 1; q < n_panels; q++)
+                kernel->panels(width, width, pack + p * k * width, pack + q * k * width, k,
                                M + p * width * D + q * width, D, true);
         }
     }
@@ -93,9 +104,12 @@ void spd_products(const struct gemm_kernel *kernel, const float *const *rows, si
     for (size_t p = 0; p < n_panels; p++) {
         size_t left = n - p * width, n_rows = left < width ? (left + 3) / 4 * 4 : width;
 
-        for (size_t q = p; q < n_panels; q++)
-            kernel->panels(n_rows, pack + p * width * d, pack + q * width * d, d,
+        for (size_t q = p; q < n_panels; q++) {
+            size_t n_cols = n - q * width < width ? n - q * width : width;
+
+            kernel->panels(n_rows, n_cols, pack + p * width * d, pack + q * width * d, d,
                            K + p * width * N + q * width, N, false);
+        }
     }
 }
 
@@ -122,9 +136,13 @@ static void subtract_rows(const struct gemm_kernel *kernel, float *M, size_t n, 
         size_t skip = p == first ? next - p * width : 0, row = p * width + skip;
         size_t n_rows = n - row < width - skip ? n - row : width - skip;
 
-        for (size_t q = p; q < n_panels; q++)
-            kernel->panels(n_rows, negative + p * size + skip, pack + q * size, SPD_STEP,
-                           M + row * ld + q * width, ld, true);
+        for (size_t q = p; q < n_panels; q++) {
+            size_t off = q == p ? skip : 0;
+
+            kernel->panels(n_rows, width - off, negative + p * size + skip,
+                           pack + q * size + off, SPD_STEP, M + row * ld + q * width + off, ld,
+                           true);
+        }
     }
 }
 

@@ -56,7 +56,7 @@ void spd_add_rows(const struct gemm_kernel *kernel, const float *const *rows, si
     }
 }
 
-typedef float four __attribute__((vector_size(16), aligned(4)));
+typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
 #define LOW(a, b)  __builtin_shufflevector(a, b, 0, 4, 1, 5)
 #define HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
 

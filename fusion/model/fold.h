@@ -10,8 +10,8 @@
  *     = (diag(power) + λ n 1 + Σ_s y_s y_sᵀ)⁻¹ Σ_s y_s       power = diag(a0 YᵀY + λ a0 I 1)
  *
  * (Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", 2008, eq. 4;
- * Rendle et al., "Revisiting the Performance of iALS on Item Recommendation Benchmarks", 2022,
- * eq. 7.) The training turns all vectors into the basis in which YᵀY is diagonal, which changes no
+ * Rendle et al., "Revisiting the Performance of iALS on Item Recommendation Benchmarks", 2022.)
+ * The training turns all vectors into the basis in which YᵀY is diagonal, which changes no
  * score, so that the Gram matrix is d numbers and a short history costs n² d instead of d³: with W
  * (n, d) the items and B = diag(power) + λ n 1, v = B⁻¹ Wᵀ (1 + W B⁻¹ Wᵀ)⁻¹ 1 (Woodbury).
  *

@@ -11,14 +11,15 @@
  *
  * (Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", 2008; λ scaled by
  * frequency as in Rendle et al., "Revisiting the Performance of iALS on Item Recommendation
- * Benchmarks", 2022, eq. 7 with ν = 1.) U' and I' count those with a pair only, so that a catalogue
+ * Benchmarks", 2022, with ν = 1.) U' and I' count those with a pair only, so that a catalogue
  * full of new items changes nothing. a0 makes all the empty cells together weigh ALS_EMPTY times as
  * much as the pairs, and λ falls with the pairs that a vector rests on.
  *
  * Of a half-sweep the given side's vectors are first turned into the basis in which their Gram
  * matrix is diagonal (every score stays what it is), then each row is one fold_user (fold.h). The
  * last half-sweep is of the users: what comes out is in that basis, largest direction first, and
- * `fold` gives every user's vector again, to the byte. */
+ * `fold` gives every user's vector again, to the byte. The eigenvectors of each half-sweep are LAPACK's
+ * (pca.h): a training is the same for one number of BLAS threads on one kind of processor. */
 
 #include "config/err.h"
 #include "fusion/math/csr.h"

@@ -144,7 +144,7 @@ static void run(const char *name, const struct csr *R, uint32_t d, unsigned thre
     o.d = d;
     o.threads = threads;
     transpose(R, &T);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 4; i++) {
         if (i > 0)
             als_done(&als);
         double start = bench_cpu_s();

@@ -14,12 +14,14 @@
 #include <time.h>
 
 enum {
-    SLICES_MAX = 32,    /* of the rows, whose Gram matrices are made apart and added in order */
-    SLICE_ROWS = 1024,  /* summed in float, at least; more are added in double */
-    CHUNK_PAIRS = 2048, /* that a thread takes at a time, and the rest of a row */
-    TURN_ROWS = 192,    /* that a thread turns at a time */
-    START_LENGTH_10 = 1, /* tenths: of an item's vector at the start, on average */
+    SLICES_MAX = 32,         /* of the rows: Gram matrices made apart, added in order */
+    SLICE_NUMBERS = 1 << 22, /* of all of them together: fewer slices for a great width */
+    SLICE_ROWS = 1024,       /* summed in float, at least; more are added in double */
+    CHUNK_PAIRS = 2048,      /* that a thread takes at a time, and the rest of a row */
+    TURN_ROWS = 192,         /* that a thread turns at a time */
 };
+
+#define START_LENGTH .1F /* of an item's vector, on average */
 
 /* One side while it trains; rows of stride D = spd_padded(d), zero from column d on. */
 struct side {
@@ -36,10 +38,11 @@ struct job {
     struct team *team;
     unsigned n_workers;
     size_t D, scratch_floats;
-    float *scratch;            /* (n_workers, scratch_floats) */
-    const float **pointers;    /* (n_workers, n_pointers) */
-    size_t n_pointers;         /* the most pairs of a row, and SLICE_ROWS */
-    double *grams;             /* (SLICES_MAX, D, D) */
+    float *scratch;         /* (n_workers, scratch_floats) */
+    const float **pointers; /* (n_workers, n_pointers) */
+    size_t n_pointers;      /* the most pairs of a row, and SLICE_ROWS */
+    size_t slices_max;
+    double *grams;             /* (slices_max, D, D) */
     double *C, *strength, *V;  /* (d, d), (d), (d, d) */
     float *turn;               /* (d, d) rows = the new axes */
     float *power;              /* (d) */
@@ -147,7 +150,7 @@ static void fill_normal(struct rng *rng, float *ret_x, size_t n, float deviation
 static void start_items(struct job *job)
 {
     struct side *items = &job->side[1];
-    const float deviation = (float)START_LENGTH_10 / 10 / sqrtf((float)job->o->d);
+    const float deviation = START_LENGTH / sqrtf((float)job->o->d);
     struct rng rng;
 
     rng_init(&rng, job->o->seed);
@@ -211,8 +214,8 @@ static int turn_given(struct job *job, struct err *err)
     int status;
 
     job->n_slices = (n + SLICE_ROWS - 1) / SLICE_ROWS;
-    if (job->n_slices > SLICES_MAX)
-        job->n_slices = SLICES_MAX;
+    if (job->n_slices > job->slices_max)
+        job->n_slices = job->slices_max;
     run_workers(job, gram_slice);
     memset(job->C, 0, d * d * sizeof(*job->C));
     for (size_t slice = 0; slice < job->n_slices; slice++)
@@ -332,7 +335,9 @@ static int job_new(struct job *job, struct err *err)
     job->scratch_floats = largest(job->scratch_floats, TURN_ROWS * D + GEMM_SCRATCH);
     job->scratch = gemm_alloc(job->n_workers * job->scratch_floats);
     job->pointers = calloc(job->n_workers * job->n_pointers, sizeof(*job->pointers));
-    job->grams = calloc(SLICES_MAX * D * D, sizeof(*job->grams));
+    job->slices_max =
+        SLICE_NUMBERS / (D * D) < SLICES_MAX ? SLICE_NUMBERS / (D * D) : SLICES_MAX;
+    job->grams = calloc(job->slices_max * D * D, sizeof(*job->grams));
     job->C = calloc(2 * d * d + d, sizeof(*job->C));
     job->turn = calloc(d * d, sizeof(*job->turn));
     job->power = calloc(d, sizeof(*job->power));

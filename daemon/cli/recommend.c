@@ -162,7 +162,7 @@ static int rank(const struct gemm_matrix *packed, const float *user, const struc
     int r = ret->rows && ret->scores ? ERR_OK : err_oom(err, "recommend");
 
     if (r == ERR_OK && k)
-        r = rank_topk(packed, user, 1, mask, 0, (uint32_t)k, ret->rows, ret->scores, err);
+        r = rank_topk(packed, user, 1, mask, 0, NULL, (uint32_t)k, ret->rows, ret->scores, err);
     while (r == ERR_OK && ret->n < k && ret->rows[ret->n] != RANK_NONE)
         ret->n++;
     return r;

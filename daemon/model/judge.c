@@ -267,7 +267,7 @@ static int find_positions(const struct judge *j, const float *users, const float
 
     if (r != ERR_OK)
         return r;
-    r = rank_positions(&packed, users, j->n_test, &j->seen, out, j->start, j->test_item,
+    r = rank_positions(&packed, users, j->n_test, &j->seen, NULL, out, j->start, j->test_item,
                        ret_position, err);
     gemm_done(&packed);
     return r;

@@ -75,7 +75,7 @@ static int add_modality(const float *unit, const uint8_t *mask, uint32_t n_items
     if (!status && !(status = rank_pack(unit, n_items, D, &packed, err))) {
         for (size_t i = 0, n; !status && i < n_items; i += n) {
             n = n_items - i < BLOCK ? n_items - i : BLOCK;
-            status = rank_topk(&packed, unit + i * D, n, NULL, 0, k, ids + i * k,
+            status = rank_topk(&packed, unit + i * D, n, NULL, 0, NULL, k, ids + i * k,
                                scores + i * k, err);
             if (o->on_block)
                 o->on_block(o->on_block_arg, i + n, n_items);

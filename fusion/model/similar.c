@@ -189,7 +189,8 @@ static int rank_rows(const struct similar *s, int m, size_t first, size_t n, str
     for (size_t i = 0; i < n; i++)
         memcpy(r->part + i * s->dim[m], r->unit + i * s->F + first,
                s->dim[m] * sizeof(*r->part));
-    return rank_topk(&s->packed[m], r->part, n, NULL, 0, s->knn.k + 1, r->id, r->score, err);
+    return rank_topk(&s->packed[m], r->part, n, NULL, 0, NULL, s->knn.k + 1, r->id, r->score,
+                     err);
 }
 
 /* Of what rank_rows found for item i: the neighbours and their values, to the front. */

@@ -3,8 +3,6 @@
 
 #include "fusion/train/evaluate.h"
 
-#include "fusion/math/rank.h"
-
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -22,8 +20,11 @@ const char *evaluate_slice_name(enum evaluate_slice slice)
 struct contest {
     const struct evaluate_task *task;
     struct gemm_matrix packed;
-    uint32_t *item_of; /* (competitors) row in the task; NULL = all items, same rows */
-    struct csr seen;   /* the mask in the competitors' numbering; only with item_of */
+    uint32_t *item_of;       /* (competitors) row in the task; NULL = all items, same rows */
+    struct csr seen;         /* the mask in the competitors' numbering; only with item_of */
+    struct rank_extra extra; /* likewise, rows and scale being extra_rows and extra_scale */
+    struct csr extra_rows;
+    float *extra_scale;
     uint32_t k;
     uint32_t *lists; /* (BLOCK_USERS, k) */
     uint8_t *is_hit; /* (k) of one user */
@@ -92,9 +93,9 @@ static void rank_part(void *arg, size_t part)
     const struct evaluate_task *t = r->c->task;
     uint32_t at = (uint32_t)part * PART_USERS, user = r->first + at;
     uint32_t n = r->n - at < PART_USERS ? r->n - at : PART_USERS;
-    r->status[part] =
-        rank_topk(&r->c->packed, t->users + (size_t)user * t->D, n, r->mask, user, r->c->k,
-                  r->c->lists + (size_t)at * r->c->k, NULL, &r->err[part]);
+    r->status[part] = rank_topk(&r->c->packed, t->users + (size_t)user * t->D, n, r->mask, user,
+                                r->c->item_of && t->extra ? &r->c->extra : t->extra, r->c->k,
+                                r->c->lists + (size_t)at * r->c->k, NULL, &r->err[part]);
 }
 
 static int rank_block(struct contest *c, const struct csr *mask, uint32_t first, uint32_t n,
@@ -135,6 +136,8 @@ static void contest_done(struct contest *c)
 {
     gemm_done(&c->packed);
     csr_done(&c->seen);
+    csr_done(&c->extra_rows);
+    free(c->extra_scale);
     free(c->item_of);
     free(c->lists);
     free(c->is_hit);
@@ -174,6 +177,44 @@ static int renumber_seen(struct contest *c, const uint32_t *cold_of, uint32_t n_
     return status;
 }
 
+/* The rows of the extra part, of which the cold items' columns remain. */
+static int renumber_extra(struct contest *c, const uint32_t *cold_of, uint32_t n_cold,
+                          struct err *err)
+{
+    const struct rank_extra *extra = c->task->extra;
+    const struct csr *rows = extra ? extra->rows : NULL;
+    size_t n = 0;
+    if (!rows)
+        return ERR_OK;
+    c->extra = *extra;
+    if (!rows->start)
+        return ERR_OK;
+    for (size_t e = 0; e < rows->nnz; e++)
+        n += cold_of[rows->col[e]] != RANK_NONE;
+    int status = csr_new(rows->n_rows, n_cold, n, &c->extra_rows, err);
+    if (status)
+        return status;
+    struct csr *to = &c->extra_rows;
+    to->value = malloc((n + 1) * sizeof(*to->value));
+    c->extra_scale = malloc(((size_t)n_cold + 1) * sizeof(*c->extra_scale));
+    if (!to->value || !c->extra_scale)
+        return err_oom(err, "an evaluation");
+    n = 0;
+    for (uint32_t j = 0; j < rows->n_rows; j++) {
+        to->start[j] = n;
+        for (size_t e = rows->start[j]; e < rows->start[j + 1]; e++)
+            if (cold_of[rows->col[e]] != RANK_NONE) {
+                to->col[n] = cold_of[rows->col[e]];
+                to->value[n++] = rows->value ? rows->value[e] : 1;
+            }
+    }
+    to->start[rows->n_rows] = n;
+    for (uint32_t i = 0; i < n_cold; i++)
+        c->extra_scale[i] = extra->scale ? extra->scale[c->item_of[i]] : 1;
+    c->extra = (struct rank_extra){extra->history, to, c->extra_scale, extra->weight};
+    return ERR_OK;
+}
+
 static int run_cold_only(const struct evaluate_task *t, const double *ideal,
                          struct evaluate_result *r, struct err *err)
 {
@@ -197,6 +238,8 @@ static int run_cold_only(const struct evaluate_task *t, const double *ideal,
         c.item_of = item_of;
         item_of = NULL;
         status = renumber_seen(&c, cold_of, n_cold, err);
+        if (!status)
+            status = renumber_extra(&c, cold_of, n_cold, err);
         if (!status)
             status = run_contest(&c, EVALUATE_COLD_ONLY, EVALUATE_COLD_ONLY, ideal, r, err);
         contest_done(&c);

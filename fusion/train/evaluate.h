@@ -14,6 +14,7 @@
 
 #include "config/err.h"
 #include "fusion/math/csr.h"
+#include "fusion/math/rank.h"
 #include "fusion/math/team.h"
 
 #include <stddef.h>
@@ -49,11 +50,12 @@ struct evaluate_task {
     const float *users; /* (n_users, D): one row for each user of the test */
     const float *items; /* (n_items, D) */
     uint32_t n_users, n_items, D;
-    const struct csr *seen;    /* (n_users, n_items) masked pairs of each row; NULL = none */
-    const uint8_t *item_warm;  /* (n_items) 1 = the item has a training pair */
-    const size_t *test_start;  /* (n_users + 1) */
-    const uint32_t *test_item; /* (test_start[n_users]) item rows or EVALUATE_UNKNOWN */
-    const uint32_t *cuts;      /* (n_cuts) ascending, 1 … EVALUATE_K_MAX */
+    const struct csr *seen; /* (n_users, n_items) masked pairs of each row; NULL = none */
+    const struct rank_extra *extra; /* history (n_users, J), rows (J, n_items); NULL = none */
+    const uint8_t *item_warm;       /* (n_items) 1 = the item has a training pair */
+    const size_t *test_start;       /* (n_users + 1) */
+    const uint32_t *test_item;      /* (test_start[n_users]) item rows or EVALUATE_UNKNOWN */
+    const uint32_t *cuts;           /* (n_cuts) ascending, 1 … EVALUATE_K_MAX */
     uint32_t n_cuts;
     struct team *team; /* NULL = one thread; any number gives the same bytes */
 };

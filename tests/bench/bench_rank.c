@@ -37,7 +37,7 @@ static double ours_us(const struct csr *seen)
         double start = bench_cpu_s();
 
         if (rank_pack(items, ITEMS, WIDTH, &packed, NULL) != ERR_OK ||
-            rank_topk(&packed, users, USERS, seen, 0, K, lists, NULL, NULL) != ERR_OK)
+            rank_topk(&packed, users, USERS, seen, 0, NULL, K, lists, NULL, NULL) != ERR_OK)
             bench_need(NULL);
         start = bench_cpu_s() - start;
         best = start < best ? start : best;

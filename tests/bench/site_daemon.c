@@ -171,7 +171,7 @@ static void show(struct site *s, bool cold_only, uint32_t k)
     if (n && (csr_from_pairs(pairs, n_pairs, (uint32_t)s->users.n_rows, (uint32_t)n, &seen,
                              &err) != ERR_OK ||
               rank_pack(vec, n, D, &packed, &err) != ERR_OK ||
-              rank_topk(&packed, s->users.vec, s->users.n_rows, &seen, 0, k, lists, NULL,
+              rank_topk(&packed, s->users.vec, s->users.n_rows, &seen, 0, NULL, k, lists, NULL,
                         &err) != ERR_OK))
         die("rank", &err);
     for (size_t i = 0; n && i < s->users.n_rows * k; i++)

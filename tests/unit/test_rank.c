@@ -73,7 +73,8 @@ static void rank_topk_masked_lists_equal_the_oracle(void **state)
 
     (void)state;
     assert_int_equal(rank_pack(items, I, D, &packed, NULL), ERR_OK);
-    assert_int_equal(rank_topk(&packed, users, U, &seen, 0, K, lists, NULL, NULL), ERR_OK);
+    assert_int_equal(rank_topk(&packed, users, U, &seen, 0, NULL, K, lists, NULL, NULL),
+                     ERR_OK);
     for (uint32_t u = 0; u < U; u++) {
         oracle_list(u, NULL, true, want);
         assert_memory_equal(lists + u * K, want, sizeof(want));
@@ -97,7 +98,8 @@ static void rank_topk_every_kernel_gives_the_same_lists(void **state)
             continue;
         assert_int_equal(gemm_new(D, I, kernel, &packed, NULL), ERR_OK);
         gemm_pack(&packed, 0, items, I, 1, D);
-        assert_int_equal(rank_topk(&packed, users, U, &seen, 0, K, lists, NULL, NULL), ERR_OK);
+        assert_int_equal(rank_topk(&packed, users, U, &seen, 0, NULL, K, lists, NULL, NULL),
+                         ERR_OK);
         assert_memory_equal(lists, want, sizeof(want));
         gemm_done(&packed);
     }
@@ -110,7 +112,7 @@ static void rank_topk_fewer_items_than_k_fills_with_none(void **state)
 
     (void)state;
     assert_int_equal(rank_pack(items, 3, D, &packed, NULL), ERR_OK);
-    assert_int_equal(rank_topk(&packed, users, 1, NULL, 0, K, list, NULL, NULL), ERR_OK);
+    assert_int_equal(rank_topk(&packed, users, 1, NULL, 0, NULL, K, list, NULL, NULL), ERR_OK);
     for (int at = 3; at < K; at++)
         assert_int_equal(list[at], RANK_NONE);
     gemm_done(&packed);
@@ -136,8 +138,9 @@ static void rank_positions_equal_counting(void **state)
     }
     start[U] = n;
     assert_int_equal(rank_pack(items, I, D, &packed, NULL), ERR_OK);
-    assert_int_equal(rank_positions(&packed, users, U, &seen, out, start, item, position, NULL),
-                     ERR_OK);
+    assert_int_equal(
+        rank_positions(&packed, users, U, &seen, NULL, out, start, item, position, NULL),
+        ERR_OK);
     for (uint32_t u = 0; u < U; u++)
         for (size_t e = start[u]; e < start[u + 1]; e++) {
             uint32_t own = item[e], want = 1;

@@ -98,10 +98,13 @@ enum sql_id {
     SQL_RETAIN_MODELS,
     SQL_RETAIN_EMBEDDING,
     SQL_RETAIN_USER_EMBEDDING,
+    SQL_RETAIN_NEIGHBOUR,
+    SQL_RETAIN_NEIGHBOUR_SCALE,
     SQL_RETAIN_TRAINING,
     SQL_CHECK_FEATURE,
     SQL_CHECK_EMBEDDING,
     SQL_CHECK_USER_EMBEDDING,
+    SQL_CHECK_NEIGHBOUR,
     SQL_CHECK_DEAD_LETTER,
     SQL_CHECK_OUTBOX,
     SQL_SNAPSHOT,
@@ -196,6 +199,16 @@ enum sql_id {
     SQL_USER_GONE,
     SQL_EMBEDDING_GONE,
     SQL_ITEM_LOST,
+    SQL_NEIGHBOUR_PUT,
+    SQL_NEIGHBOUR_SCALE_PUT,
+    SQL_NEIGHBOUR_GONE,
+    SQL_NEIGHBOUR_SCALE_GONE,
+    SQL_NEIGHBOUR_OF,
+    SQL_NEIGHBOUR_ALL,
+    SQL_NEIGHBOUR_SCALES,
+    SQL_NEIGHBOUR_COUNT,
+    SQL_SIGNAL_PUT,
+    SQL_SIGNAL_LIST,
     SQL_ID_COUNT
 };
 
@@ -368,6 +381,19 @@ int store_vectors_validate(const struct store_vectors *v, struct err *err);
 /* Inside a transaction, after store_seq_read: one row, which takes the next seq. */
 int store_publish_row(struct store *st, const struct store_vectors *v, size_t i,
                       struct err *err);
+
+/* ---- signal.c ---------------------------------------------------------------------------- */
+
+int store_neighbours_validate(const struct store_neighbour_row *rows, size_t n,
+                              struct err *err);
+/* Inside a transaction, after store_neighbours_validate. */
+int store_write_neighbours(struct store *st, int64_t model_id,
+                           const struct store_neighbour_row *rows, size_t n, bool only_missing,
+                           struct err *err);
+/* Columns list and checksum of the row that the query stands at; *ret_text is the row's. ERR_FATAL
+ * EX_DATAERR when they do not agree. */
+int store_neighbours_verify(const struct query *q, int64_t rid, const char **ret_text,
+                            struct err *err);
 
 /* ---- touch.c ----------------------------------------------------------------------------- */
 

@@ -154,6 +154,67 @@ int store_read_vectors(struct store *st, int64_t model_id, enum store_side side,
                        struct store_rows *ret_rows, struct err *err);
 void store_rows_done(struct store_rows *r);
 
+/* ---- neighbours and the weights of signals ------------------------------------------------ */
+
+#define STORE_NEIGHBOURS_MAX 65536 /* of an item */
+
+/* What an interaction with the item rid adds to the scores of others, before the weight of the signal: values[k]
+ * times the scale of rids[k]. */
+struct store_neighbour_row {
+    int64_t rid;
+    double scale;        /* of rid as somebody's neighbour */
+    const int64_t *rids; /* (n) ascending, without rid */
+    const float *values; /* (n) */
+    size_t n;
+};
+/* Rows of a model in ONE transaction: the caller cuts the work into blocks. A row that is there is replaced; one
+ * without neighbours and with scale 0 goes; that of a deleted item is left out. Not finite, not
+ * ascending: ERR_FATAL EX_SOFTWARE, nothing written. No row names a user. */
+int store_put_neighbours(struct store *st, int64_t model_id,
+                         const struct store_neighbour_row *rows, size_t n, struct err *err);
+/* The same, but a row that is there stays. */
+int store_put_missing_neighbours(struct store *st, int64_t model_id,
+                                 const struct store_neighbour_row *rows, size_t n,
+                                 struct err *err);
+
+/* As they are read, by a reader or the writer; those of deleted items are left out, while rids may name some.
+ * store_neighbours_done. A damaged row: ERR_FATAL EX_DATAERR. */
+struct store_neighbours {
+    size_t n_rows;
+    int64_t *rid;  /* (n_rows) */
+    double *scale; /* (n_rows) */
+    size_t *start; /* (n_rows + 1), NULL without rows */
+    int64_t *rids; /* (start[n_rows]) ascending within a row */
+    float *values; /* (start[n_rows]) */
+};
+/* Of these items, in their order; who has no row is not there. */
+int store_read_neighbour_rows(struct store *st, int64_t model_id, const int64_t *rids, size_t n,
+                              struct store_neighbours *ret, struct err *err);
+/* All of a model, by rid. */
+int store_read_neighbour_all(struct store *st, int64_t model_id, struct store_neighbours *ret,
+                             struct err *err);
+/* rid and scale alone of all of a model, by rid, without their lists; deleted items too. */
+int store_read_neighbour_scales(struct store *st, int64_t model_id,
+                                struct store_neighbours *ret, struct err *err);
+void store_neighbours_done(struct store_neighbours *x);
+/* How many rows of a model there are. */
+int store_count_neighbours(struct store *st, int64_t model_id, int64_t *ret_n, struct err *err);
+
+/* What each signal of a model counts: "neighbours" is the factor of the values above, what the others count is in
+ * the vectors already. They stay with the model's row, whatever retention takes. */
+struct store_signal {
+    char name[32];
+    double weight;
+};
+/* Replaces those of the same names. */
+int store_put_signals(struct store *st, int64_t model_id, const struct store_signal *signals,
+                      size_t n, struct err *err);
+/* By name; free(*ret_signals). */
+int store_read_signals(struct store *st, int64_t model_id, struct store_signal **ret_signals,
+                       size_t *ret_n, struct err *err);
+
+/* ---- items that have still to be fused ---------------------------------------------------- */
+
 /* Items with features, but without a vector of this model: those that came or changed while it
  * was trained, and those that it gives none. In rid order after after_rid, at most max; free with
  * store_features_free. with_vectors false: rid and stamp only. By a reader or the writer. */

@@ -165,6 +165,9 @@ static int write_recomputed(struct store *st, const struct store_recomputed *r,
     if (status == ERR_OK)
         status = remove_gone(st, r, err);
     if (status == ERR_OK)
+        status =
+            store_write_neighbours(st, r->model_id, r->neighbours, r->n_neighbours, false, err);
+    if (status == ERR_OK)
         status = store_drop_touches(st, r->done_n, SIZE_MAX, &more, err);
     return status == ERR_OK ? store_seq_write(st, err) : status;
 }
@@ -178,6 +181,8 @@ int store_write_recomputed(struct store *st, const struct store_recomputed *r,
     int status = store_vectors_validate(&r->items, err);
     if (status == ERR_OK)
         status = store_vectors_validate(&r->users, err);
+    if (status == ERR_OK)
+        status = store_neighbours_validate(r->neighbours, r->n_neighbours, err);
     if (status == ERR_OK)
         status = store_begin(st, err);
     if (status != ERR_OK)

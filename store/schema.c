@@ -257,9 +257,32 @@ static const char version_12[] =
 static const char version_13[] =
     "ALTER TABLE forgotten ADD COLUMN nth INTEGER NOT NULL DEFAULT 0;";
 
+/* Neighbours of items and weights of signals, by model (signal.c; layouts: docs/design/store/326-neighbours.md). list:
+ * {"rid": value, …} in units of unit. What an item adds to another's score is value times the other's scale. The view begins
+ * at the item, so that one item's neighbours are a look-up; who is deleted or was never published is
+ * nobody's neighbour. */
+static const char version_14[] =
+    "CREATE TABLE neighbour(model_id INTEGER NOT NULL REFERENCES model,"
+    " rid INTEGER NOT NULL REFERENCES item, checksum INTEGER NOT NULL, unit REAL NOT NULL,"
+    " list TEXT NOT NULL, UNIQUE(model_id, rid)) STRICT;"
+    "CREATE TABLE neighbour_scale(model_id INTEGER NOT NULL REFERENCES model,"
+    " rid INTEGER NOT NULL REFERENCES item, scale REAL NOT NULL,"
+    " PRIMARY KEY(model_id, rid)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE signal(model_id INTEGER NOT NULL REFERENCES model, name TEXT NOT NULL,"
+    " weight REAL NOT NULL, PRIMARY KEY(model_id, name)) STRICT, WITHOUT ROWID;"
+    "CREATE VIEW current_neighbour(item_id, neighbour_id, weight) AS"
+    " SELECT i.item_id, o.item_id, e.value * n.unit * s.scale FROM active_model a CROSS JOIN "
+    "item i"
+    " CROSS JOIN neighbour n CROSS JOIN json_each(n.list) e CROSS JOIN item o"
+    " CROSS JOIN neighbour_scale s WHERE i.deleted = 0 AND n.model_id = a.model_id"
+    " AND n.rid = i.rid AND o.rid = CAST(e.key AS INTEGER) AND o.deleted = 0"
+    " AND o.topic_id IS NOT NULL AND s.model_id = a.model_id AND s.rid = o.rid;"
+    "CREATE VIEW current_signal(name, weight) AS SELECT s.name, s.weight"
+    " FROM active_model a CROSS JOIN signal s ON s.model_id = a.model_id;";
+
 const char *const store_migrations[] = {
-    version_1, version_2, version_3,  version_4,  version_5,  version_6, version_7,
-    version_8, version_9, version_10, version_11, version_12, version_13};
+    version_1, version_2, version_3,  version_4,  version_5,  version_6,  version_7,
+    version_8, version_9, version_10, version_11, version_12, version_13, version_14};
 const int store_n_migrations = sizeof(store_migrations) / sizeof(store_migrations[0]);
 
 static int first_int(struct store *st, const char *sql, int64_t *ret, struct err *err)

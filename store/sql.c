@@ -19,7 +19,7 @@
 /* Of item i: features of a modality that could be made anew. */
 #define HAS_TEXT "(i.title IS NOT NULL OR i.description IS NOT NULL OR i.tags IS NOT NULL)"
 
-/* Of interaction x. By the index of deleted items: each item's row would cost a page. All
+/* Of interaction x, or another row with an item. By the index of deleted items: each item's row would cost a page. All
  * distinct pairs of 1,000,000 interactions take 0.5 s of CPU so, 2.1 s through the rows. */
 #define LIVE                                                                                   \
     "NOT EXISTS(SELECT 1 FROM item i INDEXED BY item_deleted WHERE i.rid = x.rid "             \
@@ -44,6 +44,12 @@
  * within a billionth of 0 is 0. */
 #define STRENGTH "sum(" COUNTS ")"
 #define IS_EDGE  STRENGTH " > 1e-9"
+
+/* Of a model; the list is missing only where the file is damaged. */
+#define NEIGHBOUR_ROWS                                                                         \
+    "SELECT n.list, n.checksum, x.rid, x.scale, n.unit FROM neighbour_scale x LEFT JOIN "      \
+    "neighbour n "                                                                             \
+    "ON n.model_id = x.model_id AND n.rid = x.rid WHERE x.model_id = ?1"
 
 /* Interactions, the same ones in two statements. */
 #define OLDEST "ts_ms < ?1 ORDER BY ts_ms, topic_id, partition, offset LIMIT ?2"
@@ -236,6 +242,8 @@ const char *const store_sql[SQL_ID_COUNT] = {
         "WHERE (state = 'rejected' OR nth > ?1) AND model_id <> ?2 AND ("
         "EXISTS(SELECT 1 FROM embedding e WHERE e.model_id = m.model_id) OR "
         "EXISTS(SELECT 1 FROM user_embedding u WHERE u.model_id = m.model_id) OR "
+        "EXISTS(SELECT 1 FROM neighbour n WHERE n.model_id = m.model_id) OR "
+        "EXISTS(SELECT 1 FROM neighbour_scale s WHERE s.model_id = m.model_id) OR "
         "EXISTS(SELECT 1 FROM model_training t WHERE t.model_id = m.model_id))"
         " ORDER BY model_id LIMIT 1",
     [SQL_RETAIN_EMBEDDING] = "DELETE FROM embedding WHERE model_id = ?1 AND rid IN ("
@@ -243,10 +251,16 @@ const char *const store_sql[SQL_ID_COUNT] = {
     [SQL_RETAIN_USER_EMBEDDING] =
         "DELETE FROM user_embedding WHERE model_id = ?1 AND uid IN ("
         "SELECT uid FROM user_embedding WHERE model_id = ?1 LIMIT ?2)",
+    [SQL_RETAIN_NEIGHBOUR] = "DELETE FROM neighbour WHERE model_id = ?1 AND rid IN ("
+                             "SELECT rid FROM neighbour WHERE model_id = ?1 LIMIT ?2)",
+    [SQL_RETAIN_NEIGHBOUR_SCALE] =
+        "DELETE FROM neighbour_scale WHERE model_id = ?1 AND rid IN ("
+        "SELECT rid FROM neighbour_scale WHERE model_id = ?1 LIMIT ?2)",
     [SQL_RETAIN_TRAINING] = "DELETE FROM model_training WHERE model_id = ?1 AND ?2 > 0",
     [SQL_CHECK_FEATURE] = "SELECT dim, vec, checksum, rid FROM feature",
     [SQL_CHECK_EMBEDDING] = "SELECT dim, vec, checksum, rid FROM embedding",
     [SQL_CHECK_USER_EMBEDDING] = "SELECT dim, vec, checksum, uid FROM user_embedding",
+    [SQL_CHECK_NEIGHBOUR] = "SELECT list, checksum, 0, rid FROM neighbour",
     [SQL_CHECK_DEAD_LETTER] = "SELECT key, value, headers, checksum, id FROM dead_letter",
     [SQL_CHECK_OUTBOX] = "SELECT key, value, headers, checksum, id FROM dlq_outbox",
     [SQL_SNAPSHOT] = "VACUUM INTO ?1",
@@ -467,4 +481,25 @@ const char *const store_sql[SQL_ID_COUNT] = {
     [SQL_USER_GONE] = "DELETE FROM user_embedding WHERE model_id = ?1 AND uid = ?2",
     [SQL_EMBEDDING_GONE] = "DELETE FROM embedding WHERE model_id = ?1 AND rid = ?2",
     [SQL_ITEM_LOST] = "UPDATE item SET state = 'no_signal', gone_seq = ?2 WHERE rid = ?1",
+
+    /* neighbours and signals; a row that would not change is not written */
+    [SQL_NEIGHBOUR_PUT] =
+        "INSERT INTO neighbour(model_id, rid, checksum, unit, list) SELECT ?1, rid, ?3, ?6, ?4 "
+        "FROM item WHERE rid = ?2 AND deleted = 0 ON CONFLICT DO UPDATE SET "
+        "checksum = excluded.checksum, unit = excluded.unit, list = excluded.list "
+        "WHERE ?5 = 0 AND (checksum <> excluded.checksum OR unit <> excluded.unit)",
+    [SQL_NEIGHBOUR_SCALE_PUT] =
+        "INSERT INTO neighbour_scale(model_id, rid, scale) SELECT ?1, rid, ?3 "
+        "FROM item WHERE rid = ?2 AND deleted = 0 ON CONFLICT DO UPDATE SET "
+        "scale = excluded.scale WHERE ?4 = 0 AND scale <> excluded.scale",
+    [SQL_NEIGHBOUR_GONE] = "DELETE FROM neighbour WHERE model_id = ?1 AND rid = ?2",
+    [SQL_NEIGHBOUR_SCALE_GONE] = "DELETE FROM neighbour_scale WHERE model_id = ?1 AND rid = ?2",
+    [SQL_NEIGHBOUR_OF] = NEIGHBOUR_ROWS " AND x.rid = ?2 AND " LIVE,
+    [SQL_NEIGHBOUR_ALL] = NEIGHBOUR_ROWS " AND " LIVE " ORDER BY x.rid",
+    [SQL_NEIGHBOUR_SCALES] =
+        "SELECT rid, scale FROM neighbour_scale WHERE model_id = ?1 ORDER BY rid",
+    [SQL_NEIGHBOUR_COUNT] = "SELECT count(*) FROM neighbour_scale WHERE model_id = ?1",
+    [SQL_SIGNAL_PUT] =
+        "INSERT OR REPLACE INTO signal(model_id, name, weight) VALUES(?1, ?2, ?3)",
+    [SQL_SIGNAL_LIST] = "SELECT name, weight FROM signal WHERE model_id = ?1 ORDER BY name",
 };

@@ -79,7 +79,8 @@ int store_read_features(struct store *st, int64_t rid, struct store_features *re
  * A row that would not change keeps its seq; an item that is deleted or was never published, or that
  * has changed after snapshot_n, is left alone: its own touch is still to come. So is an edgeless item that
  * is not warm: it keeps what ingest gave it, to the byte. gone: nodes without an edge and without anything
- * else to make a vector of; users and warm items lose theirs. ERR_STALE: model_id is no longer the active
+ * else to make a vector of; users and warm items lose theirs. neighbours: rows made anew, of items that
+ * have changed since as well, for a row goes by interactions alone; a touch of theirs is still to come. ERR_STALE: model_id is no longer the active
  * model, nothing was written. items and users: their model_id is this one. */
 struct store_recomputed {
     int64_t model_id;
@@ -88,6 +89,8 @@ struct store_recomputed {
     const uint8_t *edgeless; /* (items.n), NULL = none */
     const int64_t *gone[2];  /* by enum store_side, (n_gone) */
     size_t n_gone[2];
+    const struct store_neighbour_row *neighbours; /* (n_neighbours), as store_put_neighbours */
+    size_t n_neighbours;
 };
 struct store_recomputed_result {
     uint32_t n_written, n_unchanged; /* the others were left alone */

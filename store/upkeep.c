@@ -2,7 +2,7 @@
  *
  * Retention removes a bounded number of rows in one transaction, so that the writer is never
  * away for long; the caller comes again while there is more. Of the models, the newest
- * `model_versions` retired ones keep their vectors (a rollback to them is one flip) and the pairs
+ * `model_versions` retired ones keep their vectors and neighbours (a rollback to them is one flip) and the pairs
  * that they were trained on; rejected ones keep none. Rows of `model` itself stay: they are the
  * history. */
 
@@ -84,13 +84,15 @@ static int retain_find(struct store *st, int64_t model_versions, int64_t *ret_mo
 }
 
 static int retain_models(struct store *st, int64_t model_versions, size_t *left,
-                         int64_t removed[STORE_RETAINED], struct err *err)
+                         int64_t removed[STORE_RETAINED + 1], struct err *err)
 {
     static const struct {
         enum sql_id id;
         enum store_retained kind;
     } steps[] = {{SQL_RETAIN_EMBEDDING, STORE_RETAINED_VECTORS},
                  {SQL_RETAIN_USER_EMBEDDING, STORE_RETAINED_VECTORS},
+                 {SQL_RETAIN_NEIGHBOUR, STORE_RETAINED_VECTORS},
+                 {SQL_RETAIN_NEIGHBOUR_SCALE, STORE_RETAINED},
                  {SQL_RETAIN_TRAINING, STORE_RETAINED_TRAININGS}};
     int64_t model_id = 0;
     int status = ERR_OK;
@@ -107,7 +109,7 @@ static int retain_models(struct store *st, int64_t model_versions, size_t *left,
 int store_retain(struct store *st, const struct store_retention *r, int64_t now_us,
                  size_t max_rows, bool *ret_more, struct err *err)
 {
-    int64_t n[STORE_RETAINED] = {0};
+    int64_t n[STORE_RETAINED + 1] = {0}; /* the last one: rows that go with others */
     size_t left = max_rows;
     int status = store_begin(st, err);
 
@@ -193,13 +195,17 @@ static int check_table(struct store *st, enum sql_id id, const char *table, int6
 {
     struct query q = query_begin(st, id);
     bool letters = id == SQL_CHECK_DEAD_LETTER || id == SQL_CHECK_OUTBOX;
+    const char *list;
     int status;
 
     while ((status = query_step(&q, "check a table", err)) == ERR_OK) {
         int64_t rid = query_column_int(&q, letters ? 4 : 3);
 
-        status = letters ? check_letter(&q, table, rid, err)
-                         : store_vector_verify(&q, 0, table, rid, err);
+        if (id == SQL_CHECK_NEIGHBOUR)
+            status = store_neighbours_verify(&q, rid, &list, err);
+        else
+            status = letters ? check_letter(&q, table, rid, err)
+                             : store_vector_verify(&q, 0, table, rid, err);
         if (status != ERR_OK)
             break;
         ++*n;
@@ -219,6 +225,8 @@ int store_check(struct store *st, int64_t *ret_n_blobs, struct err *err)
         status = check_table(st, SQL_CHECK_EMBEDDING, "embedding", &n, err);
     if (status == ERR_OK)
         status = check_table(st, SQL_CHECK_USER_EMBEDDING, "user_embedding", &n, err);
+    if (status == ERR_OK)
+        status = check_table(st, SQL_CHECK_NEIGHBOUR, "neighbour", &n, err);
     if (status == ERR_OK)
         status = check_table(st, SQL_CHECK_DEAD_LETTER, "dead_letter", &n, err);
     if (status == ERR_OK)

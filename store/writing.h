@@ -219,7 +219,7 @@ void store_keep_model(struct store *st, int64_t model_id);
 enum store_retained {
     STORE_RETAINED_INTERACTIONS,
     STORE_RETAINED_DEAD_LETTERS,
-    STORE_RETAINED_VECTORS,   /* of items and users, of models that are given up */
+    STORE_RETAINED_VECTORS, /* of items and users, and neighbours, of models that are given up */
     STORE_RETAINED_TRAININGS, /* the pairs that such a model was trained on, a row a model */
     STORE_RETAINED
 };
@@ -228,7 +228,7 @@ struct store_retention {
     int64_t interactions_days, dead_letters_days, model_versions; /* 0 = keep */
     int64_t *removed; /* (STORE_RETAINED): what has gone is added to it; NULL = not wanted */
 };
-/* model_versions: so many retired models keep vectors and training pairs, rejected ones none.
+/* model_versions: so many retired models keep vectors, neighbours and training pairs, rejected ones none.
  * A bounded piece of work at a time (max_rows); *ret_more when there is more to do. */
 int store_retain(struct store *st, const struct store_retention *r, int64_t now_us,
                  size_t max_rows, bool *ret_more, struct err *err);

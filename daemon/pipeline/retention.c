@@ -104,7 +104,7 @@ static void tell(struct retention *r)
     n += append_age(text + n, sizeof(text) - n, r->removed[STORE_RETAINED_DEAD_LETTERS],
                     r->days[1], r->now_us, "dead letters");
     n += append_count(text + n, sizeof(text) - n, r->removed[STORE_RETAINED_VECTORS],
-                      "vectors of models that are given up");
+                      "vectors and neighbours of models that are given up");
     n += append_count(text + n, sizeof(text) - n, r->removed[STORE_RETAINED_TRAININGS],
                       "lists of pairs that such a model was trained on");
     if (n == 0)

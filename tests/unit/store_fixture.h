@@ -237,6 +237,8 @@ static inline void fixture_go_back(struct fixture *f, int version)
         int version;
         const char *sql;
     } steps[] = {
+        {14, "DROP VIEW current_neighbour; DROP VIEW current_signal; DROP TABLE neighbour;"
+             "DROP TABLE neighbour_scale; DROP TABLE signal"},
         {13, "ALTER TABLE forgotten DROP COLUMN nth"},
         {12, "DROP VIEW store_generation; DELETE FROM meta WHERE name GLOB 'generation*'"},
         {11, "ALTER TABLE dead_letter DROP COLUMN said_ms"},

@@ -58,7 +58,8 @@ struct settings_training_options {
     bool warm_start; /* from the active model */
 
     int64_t dim;              /* learned numbers of a vector, even: half fused, half identity */
-    int64_t content;          /* content columns beside them (fusion/model/content.h) */
+    int64_t factors, content; /* numbers beside them (fusion/model/signals.h), 0 = none */
+    int64_t neighbours;       /* of an item at most (fusion/model/neighbours.h), 0 = none */
     int64_t layers;           /* of LightGCN's propagation */
     int64_t batch, negatives; /* of a step, of each pair */
     double lr, decay, id_dropout;

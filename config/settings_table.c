@@ -410,11 +410,18 @@ static const struct settings_key train_only[] = {
            .describes_model = true, .help =
            "How many numbers of a vector are learned, an even number: half of them fused, half "
            "identity."),
-    OPTION(SETTINGS_INT, content, "content", 0, 256, "numbers", "0",
+    OPTION(SETTINGS_INT, factors, "factors", 0, 1024, "numbers", "64",
            .describes_model = true, .help =
-           "How many numbers of a vector come beside the learned ones: an item's features on their "
-           "strongest directions. For lightgcn, and catalogues with many items that nobody has seen. "
-           "Retrainings by the daemon do not make them."),
+           "How many numbers of a vector come from the interactions alone, in closed form (implicit "
+           "alternating least squares). 0 goes without."),
+    OPTION(SETTINGS_INT, content, "content", 0, 256, "numbers", "32",
+           .describes_model = true, .help =
+           "How many numbers of a vector come from an item's features alone. They count most for an "
+           "item that nobody has seen, and less with every interaction. 0 goes without."),
+    OPTION(SETTINGS_INT, neighbours, "neighbours", 0, 1000, "items", "100",
+           .describes_model = true, .help =
+           "How many other items an item recommends at most, to those who have interacted with it. "
+           "They stand beside the vectors (view current_neighbour). 0 goes without."),
     OPTION(SETTINGS_INT, layers, "layers", 1, 8, "hops", "2", .describes_model = true,
            .help = "How many hops lightgcn takes."),
     OPTION(SETTINGS_INT, batch, "batch", 1, 10000000, "pairs", NULL,

@@ -1,6 +1,7 @@
 #include "config/clock.h"
 #include "daemon/base/processors.h"
 #include "daemon/model/training_internal.h"
+#include "daemon/model/training_signals.h"
 
 #include "daemon/model/evaluation.h"
 #include "fusion/math/blas.h"
@@ -21,7 +22,7 @@ enum { MEMBERS_FLOATS_MAX = 1 << 28 };
 
 /* ---- choices ------------------------------------------------------------------------------- */
 
-/* Half of the learned numbers are identity, half fused; content columns come beside them. */
+/* Half of the learned numbers are identity, half fused. */
 static void choose_widths(const struct settings_training_options *o, int32_t F,
                           struct model_shape *shape)
 {
@@ -29,7 +30,6 @@ static void choose_widths(const struct settings_training_options *o, int32_t F,
     if (shape->fusion == FUSION_NONE)
         return;
     shape->id_dim = (int32_t)o->dim / 2;
-    shape->content_dim = (int32_t)o->content;
     train_widths(F, (int32_t)o->dim / 2, shape);
 }
 
@@ -65,19 +65,6 @@ static int check_members(const struct settings_training_options *o, int32_t F,
         "%d members of dense fusion with %d columns would be %.1f GB of tensors as "
         "one model: take fewer, or --fusion cp",
         (int)n, (int)F, floats * sizeof(float) / 1e9);
-}
-
-/* What does not go together, whatever the data is. */
-static int check_options(const struct settings_training_options *o, struct err *err)
-{
-    if (o->content > 0 && o->fusion == SETTINGS_FUSION_NONE)
-        return err_fatal(err, EX_USAGE,
-                         "--content needs a fusion: with --fusion none features are not used");
-    if (o->content > 0 && o->members > 1)
-        return err_fatal(
-            err, EX_USAGE,
-            "--content goes with one member only: leave --content or --members out");
-    return ERR_OK;
 }
 
 /* Options of fusion/ from ours and the data: every choice is made here. */
@@ -149,6 +136,7 @@ struct result {
     float *vectors; /* (U + I, D) users, then items */
     float *mean;    /* (D) of the users with a training pair */
     uint32_t (*pair)[2];
+    struct training_signals signals;
 };
 
 static void result_done(struct result *x)
@@ -157,6 +145,7 @@ static void result_done(struct result *x)
     free(x->vectors);
     free(x->mean);
     free(x->pair);
+    training_signals_done(&x->signals);
 }
 
 /* Users without a training pair have none to publish. */
@@ -173,26 +162,31 @@ static void take_users(const struct training_data *t, const uint8_t *has, size_t
     }
 }
 
-static int make_result(const struct training_data *t, struct ensemble *members,
-                       const struct trainee *last, struct result *x, struct err *err)
+static int make_result(const struct training_request *r, const struct training_data *t,
+                       struct ensemble *members, const struct train_result *last,
+                       struct result *x, struct err *err)
 {
+    const struct training_signals_task task = {
+        .r = r, .t = t, .trainee = last->trainee, .threads = last->trainee->o.threads};
     uint8_t *has = mark_users(t);
-    int r = ensemble_join(members, last, &x->model, &x->vectors, err);
+    int status = ensemble_join(members, last->trainee, &x->model, &x->vectors, err);
 
-    if (r == ERR_OK)
-        r = ensemble_prepare(x->model, err);
-    size_t D = r == ERR_OK ? (size_t)model_shape(x->model)->D : 0;
-
+    if (status == ERR_OK)
+        status = training_signals_add(&task, x->model, &x->vectors, &x->signals, err);
+    if (status == ERR_OK)
+        status = ensemble_prepare(x->model, err);
+    size_t D = status == ERR_OK ? (size_t)model_shape(x->model)->D : 0;
     x->mean = calloc(D + 1, sizeof *x->mean);
     x->pair = calloc(t->n_train + 1, sizeof *x->pair);
-    if (r == ERR_OK && (!has || !x->mean || !x->pair))
-        r = err_oom(err, "the vectors to publish");
-    if (r == ERR_OK) {
+    if (status == ERR_OK && (!has || !x->mean || !x->pair))
+        status = err_oom(err, "the vectors to publish");
+    if (status == ERR_OK) {
         take_users(t, has, D, x);
-        r = fuse_cold(t, x->model, last->n_interactions, x->vectors + t->d.n_users * D, err);
+        status = fuse_cold(t, x->model, last->trainee->n_interactions,
+                           x->vectors + t->d.n_users * D, err);
     }
     free(has);
-    return r;
+    return status;
 }
 
 /* ---- metrics.json -------------------------------------------------------------------------- */
@@ -206,13 +200,13 @@ static json_t *options_json(const struct train_options *o, const struct trainee 
     for (int32_t n = 1; trainee->n_fused && n <= s->L; n++)
         (void)json_array_append_new(widths, json_integer(s->width[n]));
     return json_pack(
-        "{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:o, s:i, s:i, s:i, s:f, s:f, s:f, s:i, s:i, s:i}",
+        "{s:s, s:s, s:s, s:i, s:i, s:i, s:o, s:i, s:i, s:i, s:f, s:f, s:f, s:i, s:i, s:i}",
         "fusion", fusion_kind_name(s->fusion), "backbone", backbone_kind_name(s->backbone),
         "item_graph", o->model.item_graph ? "knn" : "none", "dim", (int)joined->D, "members",
-        (int)joined->members, "content", (int)s->content_dim, "layers", (int)s->hops, "widths",
-        widths, "batch", (int)o->batch, "epochs", (int)o->max_epochs, "negatives",
-        (int)trainee->o.negatives, "lr", (double)o->model.lr, "decay", (double)o->model.decay,
-        "id_dropout", (double)o->model.id_dropout, "fused_length_percent",
+        (int)joined->members, "layers", (int)s->hops, "widths", widths, "batch", (int)o->batch,
+        "epochs", (int)o->max_epochs, "negatives", (int)trainee->o.negatives, "lr",
+        (double)o->model.lr, "decay", (double)o->model.decay, "id_dropout",
+        (double)o->model.id_dropout, "fused_length_percent",
         (int)lroundf(100 * s->fused_length), "cold_length_percent",
         (int)lroundf(100 * trainee->o.cold_length), "threads", (int)o->model.threads);
 }
@@ -277,15 +271,17 @@ static json_t *metrics_json(const struct run *run)
     const struct model_shape *joined = model_shape(run->result.model);
     json_t *seed = json_integer((json_int_t)run->r->options->seed);
 
-    return json_pack("{s:o, s:o, s:o, s:I, s:i, s:i, s:f, s:I, s:I, s:I, s:I, s:o, s:o}",
-                     "options", options_json(&run->o, run->last.trainee, joined), "seed", seed,
-                     "encoder_ids", encoders_json(joined), "parent",
-                     (json_int_t)run->start.row.model_id, "epochs", (int)run->n_epochs,
-                     "best_epoch", (int)run->best_epoch, "seconds", run->seconds, "n_items",
-                     (json_int_t)t->d.n_items, "n_users", (json_int_t)t->d.n_users, "n_pairs",
-                     (json_int_t)t->n_train, "n_valid_pairs", (json_int_t)t->n_test, "curve",
-                     curve_json(run->curve, run->n_points), "no_history",
-                     mean_json(&run->result, (size_t)joined->D));
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:I, s:i, s:i, s:f, s:I, s:I, s:I, s:I, s:o, s:o}",
+        "signals", training_signals_json(&run->result.signals), "calibration",
+        training_signals_choice_json(&run->result.signals), "options",
+        options_json(&run->o, run->last.trainee, joined), "seed", seed, "encoder_ids",
+        encoders_json(joined), "parent", (json_int_t)run->start.row.model_id, "epochs",
+        (int)run->n_epochs, "best_epoch", (int)run->best_epoch, "seconds", run->seconds,
+        "n_items", (json_int_t)t->d.n_items, "n_users", (json_int_t)t->d.n_users, "n_pairs",
+        (json_int_t)t->n_train, "n_valid_pairs", (json_int_t)t->n_test, "curve",
+        curve_json(run->curve, run->n_points), "no_history",
+        mean_json(&run->result, (size_t)joined->D));
 }
 
 /* "valid": the figures that `metammf eval` gives for the published vectors. */
@@ -325,6 +321,10 @@ static int write_candidate(struct run *run, const char *dir, struct json_t **ret
                           .users = x->vectors,
                           .stamp = t->d.stamp,
                           .pair = x->pair,
+#if NB
+                          .neighbours = x->signals.neighbours,
+                          .neighbour_scale = x->signals.neighbour_scale,
+#endif
                           .metrics = metrics_json(run)};
     bool fits = json_object_set_new(c.metrics, "read_us", json_integer(run->read.us)) == 0 &&
                 json_object_set_new(c.metrics, "read_forgettings",
@@ -477,7 +477,7 @@ static int train(struct run *run, struct err *err)
         data.item_graph = member > 0 && run->item_graph.nnz ? &run->item_graph : NULL;
         r = train_member(run, member, &data, err);
     }
-    return r == ERR_OK ? make_result(t, &run->members, run->last.trainee, &run->result, err)
+    return r == ERR_OK ? make_result(run->r, t, &run->members, &run->last, &run->result, err)
                        : r;
 }
 
@@ -486,10 +486,8 @@ int training_run(struct store *reader, const struct settings *s,
                  struct err *err)
 {
     struct run run = {.r = r};
-    int status = check_options(r->options, err);
+    int status = store_read_mark(reader, &run.read, err);
 
-    if (status == ERR_OK)
-        status = store_read_mark(reader, &run.read, err);
     if (status == ERR_OK)
         status = training_data_read(reader, r, &run.data, err);
     if (status == ERR_OK)

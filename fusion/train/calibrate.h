@@ -6,9 +6,9 @@
  *   score(u,i) = w_t T_ui/g_t + w_f F_ui/g_f + (α + β/(1+n_i)) C_ui/g_c + w_n N_ui/g_n
  *
  * with T, F, C the dot products of the trained vectors, the factors and the content columns,
- * N_ui = Σ_{j∈R_u} rows_ji · scale_i the neighbours, n_i the users of item i. A linear combination
- * of ranked lists with few weights, found by coordinate search on the metric itself: Metzler and
- * Croft, "Linear feature-based models for information retrieval", 2007, section 4.
+ * N_ui = Σ_{j∈R_u} rows_ji · scale_i the neighbours, n_i the users of item i. Weights of a
+ * linear combination, found by coordinate search on the metric itself: Metzler and Croft, "Linear
+ * feature-based models for information retrieval", 2007 (coordinate ascent).
  *
  *   Unit         g_k: median over at most CALIBRATE_UNIT_USERS users of the standard deviation of
  *                the signal's row over all items (content: without the fade). Rows without any

@@ -19,7 +19,8 @@
 
 #define CALIBRATE_PASS_SETTINGS 16 /* S at most */
 
-/* Sorted and packed once for all passes. Immutable, apart from what its maker writes. */
+/* Sorted and packed once for all passes. Immutable, but for `has`: the caller strikes out a signal that
+ * says nothing, and no pass computes it any more. */
 struct calibrate_pass {
     const struct calibrate_task *task;
     bool has[CALIBRATE_SIGNALS];

@@ -10,8 +10,45 @@
 
 enum { U = 57, I = 211, D = 24, K = 20 };
 
+/* J items that users have, of which the first I are ranked too. */
+enum { J = I + 6, ROW = 9, SKIP = 3 };
+
 static float users[U * D], items[I * D];
 static struct csr seen;
+static struct csr history; /* (SKIP + U, J): users from row SKIP on */
+static struct csr rows;    /* (J, I) */
+static float scale[I];
+static struct rank_extra extra = {&history, &rows, scale, 0.7F};
+static const struct rank_extra *scored; /* what score() adds; NULL = nothing */
+
+static void make_extra(struct rng *rng)
+{
+    struct csr_pair pairs[J * ROW];
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < I; i++) /* some of them zero */
+        scale[i] = i % 13 ? 0.5F + (float)(i % 7) : 0;
+    scale[90] = scale[17];
+    for (uint32_t j = 0; j < J; j++) /* items 17 and 90 in every 40th row, together */
+        for (uint32_t e = 0; e < ROW && j % 10; e++) {
+            uint32_t i = (uint32_t)rng_below(rng, I);
+            pairs[n++] = (struct csr_pair){j, i == 90 || i == 17 ? 1 : i};
+        }
+    for (uint32_t j = 1; j < J; j += 40) {
+        pairs[n++] = (struct csr_pair){j - 1, 17};
+        pairs[n++] = (struct csr_pair){j - 1, 90};
+    }
+    assert_int_equal(csr_from_pairs(pairs, n, J, I, &rows, NULL), ERR_OK);
+    rows.value = malloc(rows.nnz * sizeof(*rows.value));
+    assert_non_null(rows.value);
+    for (size_t e = 0; e < rows.nnz; e++) /* half of them negative; equal for 17 and 90 */
+        rows.value[e] = rows.col[e] == 17 || rows.col[e] == 90 ? 1 : rng_float(rng) - 0.5F;
+    n = 0;
+    for (uint32_t u = 0; u < SKIP + U; u++) /* every sixth user has nothing */
+        for (uint32_t h = 0; h < u % 6; h++)
+            pairs[n++] = (struct csr_pair){u, (uint32_t)rng_below(rng, J)};
+    assert_int_equal(csr_from_pairs(pairs, n, SKIP + U, J, &history, NULL), ERR_OK);
+}
 
 static int setup(void **state)
 {
@@ -26,6 +63,7 @@ static int setup(void **state)
         items[90 * D + i] = items[17 * D + i];
     for (uint32_t i = 0; i < U * 9; i++)
         pairs[i] = (struct csr_pair){i % U, (uint32_t)rng_below(&rng, I)};
+    make_extra(&rng);
     return csr_from_pairs(pairs, U * 9, U, I, &seen, NULL);
 }
 
@@ -33,17 +71,27 @@ static int teardown(void **state)
 {
     (void)state;
     csr_done(&seen);
+    csr_done(&history);
+    csr_done(&rows);
     return 0;
 }
 
-/* The score as rank.c defines it: one chain of fused multiply-adds. */
+/* The score as rank.h defines it: one chain of fused multiply-adds, then the extra part. */
 static float score(uint32_t u, uint32_t i)
 {
-    float s = 0;
+    float s = 0, sum = 0;
 
     for (int d = 0; d < D; d++)
         s = fmaf(users[u * D + (uint32_t)d], items[i * D + (uint32_t)d], s);
-    return s;
+    if (!scored)
+        return s;
+    for (size_t h = history.start[SKIP + u]; h < history.start[SKIP + u + 1]; h++) {
+        size_t e = csr_find(scored->rows, history.col[h], i);
+
+        if (e != SIZE_MAX)
+            sum += scored->rows->value ? scored->rows->value[e] : 1;
+    }
+    return s + (scored->scale ? scored->weight * scored->scale[i] : scored->weight) * sum;
 }
 
 /* Selection of the best K by repeated search: score descending, row ascending. */
@@ -105,6 +153,123 @@ static void rank_topk_every_kernel_gives_the_same_lists(void **state)
     }
 }
 
+static void assert_lists(const struct gemm_matrix *packed, const struct rank_extra *e)
+{
+    static uint32_t lists[U * K], want[K], half[U * K];
+    static float scores[U * K];
+    struct csr mask = seen; /* rows from SKIP on, as the history's */
+    size_t start[SKIP + U + 1] = {0};
+
+    memcpy(start + SKIP, seen.start, (U + 1) * sizeof(*start));
+    mask.n_rows = SKIP + U;
+    mask.start = start;
+    scored = e;
+    assert_int_equal(rank_topk(packed, users, U, &mask, SKIP, e, K, lists, scores, NULL),
+                     ERR_OK);
+    for (uint32_t u = 0; u < U; u++) {
+        oracle_list(u, NULL, true, want);
+        assert_memory_equal(lists + u * K, want, sizeof(want));
+        for (uint32_t at = 0; at < K; at++)
+            assert_true(scores[u * K + at] == score(u, want[at]));
+    }
+    /* a slice of the users: the same lists */
+    assert_int_equal(
+        rank_topk(packed, users + 20 * D, U - 20, &mask, SKIP + 20, e, K, half, NULL, NULL),
+        ERR_OK);
+    assert_memory_equal(half, lists + 20 * K, (U - 20) * K * sizeof(*half));
+    scored = NULL;
+}
+
+static void rank_topk_extra_lists_equal_the_oracle_on_every_kernel(void **state)
+{
+    static const char *const names[] = {"scalar", "avx2", "avx512"};
+    struct rank_extra plain = extra, ones = extra;
+    struct csr without_values = rows;
+
+    (void)state;
+    without_values.value = NULL;
+    plain.scale = NULL;
+    plain.rows = &without_values;
+    ones.weight = -0.3F;
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        const struct gemm_kernel *kernel = gemm_kernel_find(names[i]);
+        struct gemm_matrix packed;
+
+        if (kernel == NULL) /* this processor lacks it */
+            continue;
+        assert_int_equal(gemm_new(D, I, kernel, &packed, NULL), ERR_OK);
+        gemm_pack(&packed, 0, items, I, 1, D);
+        assert_lists(&packed, &extra);
+        assert_lists(&packed, &plain);
+        assert_lists(&packed, &ones);
+        gemm_done(&packed);
+    }
+}
+
+/* More items than one chunk of the extra part, more users than one block; vectors of zero, so that
+ * the extra part is all there is and nearly everything ties. */
+static void rank_topk_extra_of_many_items_equals_counting(void **state)
+{
+    enum { MANY = 5000, BLOCK = 205, WIDE = 3 };
+    static float zero_items[MANY * WIDE], zero_users[BLOCK * WIDE];
+    static uint32_t lists[BLOCK * K];
+    struct csr_pair *pairs = malloc(2 * MANY * sizeof(*pairs));
+    struct csr wide_rows, wide_history;
+    struct gemm_matrix packed;
+    struct rng rng;
+
+    (void)state;
+    assert_non_null(pairs);
+    rng_init(&rng, 3);
+    for (uint32_t i = 0; i < 2 * MANY; i++)
+        pairs[i] = (struct csr_pair){i % 50, (uint32_t)rng_below(&rng, MANY)};
+    assert_int_equal(csr_from_pairs(pairs, 2 * MANY, 50, MANY, &wide_rows, NULL), ERR_OK);
+    for (uint32_t u = 0; u < 3 * BLOCK; u++)
+        pairs[u] = (struct csr_pair){u % BLOCK, (uint32_t)rng_below(&rng, 50)};
+    assert_int_equal(csr_from_pairs(pairs, 3 * BLOCK, BLOCK, 50, &wide_history, NULL), ERR_OK);
+    const struct rank_extra e = {&wide_history, &wide_rows, NULL, 2};
+    assert_int_equal(rank_pack(zero_items, MANY, WIDE, &packed, NULL), ERR_OK);
+    assert_int_equal(rank_topk(&packed, zero_users, BLOCK, NULL, 0, &e, K, lists, NULL, NULL),
+                     ERR_OK);
+    for (uint32_t u = 0; u < BLOCK; u++) {
+        uint32_t count[MANY] = {0}, n = 0;
+
+        for (size_t h = wide_history.start[u]; h < wide_history.start[u + 1]; h++)
+            for (size_t r = wide_rows.start[wide_history.col[h]];
+                 r < wide_rows.start[wide_history.col[h] + 1]; r++)
+                count[wide_rows.col[r]]++;
+        for (uint32_t most = 4; most-- > 0;)
+            for (uint32_t i = 0; i < MANY && n < K; i++)
+                if (count[i] == most)
+                    assert_int_equal(lists[u * K + n++], i);
+    }
+    gemm_done(&packed);
+    csr_done(&wide_rows);
+    csr_done(&wide_history);
+    free(pairs);
+}
+
+static void rank_topk_extra_without_rows_or_weight_is_no_extra(void **state)
+{
+    const struct csr none = {.n_rows = J, .n_cols = I};
+    const struct csr no_history = {.n_rows = SKIP + U, .n_cols = J};
+    const struct rank_extra nothing[] = {{&history, &none, scale, 1},
+                                         {&no_history, &rows, scale, 1},
+                                         {&history, &rows, scale, 0}};
+    uint32_t lists[U * K], want[U * K];
+    struct gemm_matrix packed;
+
+    (void)state;
+    assert_int_equal(rank_pack(items, I, D, &packed, NULL), ERR_OK);
+    assert_int_equal(rank_topk(&packed, users, U, NULL, 0, NULL, K, want, NULL, NULL), ERR_OK);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(
+            rank_topk(&packed, users, U, NULL, 0, nothing + i, K, lists, NULL, NULL), ERR_OK);
+        assert_memory_equal(lists, want, sizeof(want));
+    }
+    gemm_done(&packed);
+}
+
 static void rank_topk_fewer_items_than_k_fills_with_none(void **state)
 {
     struct gemm_matrix packed;
@@ -119,7 +284,7 @@ static void rank_topk_fewer_items_than_k_fills_with_none(void **state)
 }
 
 /* By counting: every third item is out, the test items of a user are every fifth from its row on. */
-static void rank_positions_equal_counting(void **state)
+static void assert_positions(const struct rank_extra *e)
 {
     static uint32_t item[U * I], position[U * I];
     static size_t start[U + 1];
@@ -127,7 +292,7 @@ static void rank_positions_equal_counting(void **state)
     uint8_t out[I];
     size_t n = 0;
 
-    (void)state;
+    scored = e;
     for (uint32_t i = 0; i < I; i++)
         out[i] = i % 3 == 2;
     for (uint32_t u = 0; u < U; u++) {
@@ -139,23 +304,48 @@ static void rank_positions_equal_counting(void **state)
     start[U] = n;
     assert_int_equal(rank_pack(items, I, D, &packed, NULL), ERR_OK);
     assert_int_equal(
-        rank_positions(&packed, users, U, &seen, NULL, out, start, item, position, NULL),
-        ERR_OK);
+        rank_positions(&packed, users, U, &seen, e, out, start, item, position, NULL), ERR_OK);
     for (uint32_t u = 0; u < U; u++)
-        for (size_t e = start[u]; e < start[u + 1]; e++) {
-            uint32_t own = item[e], want = 1;
+        for (size_t at = start[u]; at < start[u + 1]; at++) {
+            uint32_t own = item[at], want = 1;
 
             if (own == RANK_NONE || out[own] || csr_has(&seen, u, own)) {
-                assert_int_equal(position[e], RANK_NONE);
+                assert_int_equal(position[at], RANK_NONE);
                 continue;
             }
             for (uint32_t i = 0; i < I; i++)
                 if (!out[i] && !csr_has(&seen, u, i))
                     want += score(u, i) > score(u, own) ||
                             (i < own && score(u, i) == score(u, own));
-            assert_int_equal(position[e], want);
+            assert_int_equal(position[at], want);
         }
     gemm_done(&packed);
+    scored = NULL;
+}
+
+/* The history from row SKIP on, as the rows of `users`. */
+static struct rank_extra from_row_0(struct csr *ret_history)
+{
+    struct rank_extra e = extra;
+
+    *ret_history = history;
+    ret_history->n_rows = U;
+    ret_history->start += SKIP;
+    e.history = ret_history;
+    return e;
+}
+
+static void rank_positions_equal_counting(void **state)
+{
+    struct csr own;
+    struct rank_extra e = from_row_0(&own);
+
+    (void)state;
+    assert_positions(NULL);
+    assert_positions(&e);
+    e.scale = NULL;
+    e.weight = -1;
+    assert_positions(&e);
 }
 
 struct test_pairs {
@@ -229,13 +419,13 @@ static struct evaluate_figures oracle_figures(const struct test_pairs *t, int sl
                                      f.ndcg / n_users};
 }
 
-static void evaluate_run_every_slice_equals_the_definitions(void **state)
+static void assert_figures(const struct rank_extra *e)
 {
     static const uint32_t cuts[] = {5, K};
     struct evaluate_result r;
     struct test_pairs t = {0};
 
-    (void)state;
+    scored = e && e->rows->start ? e : NULL;
     make_test(&t);
     struct evaluate_task task = {.users = users,
                                  .items = items,
@@ -243,6 +433,7 @@ static void evaluate_run_every_slice_equals_the_definitions(void **state)
                                  .n_items = I,
                                  .D = D,
                                  .seen = &seen,
+                                 .extra = e,
                                  .item_warm = t.warm,
                                  .test_start = t.start,
                                  .test_item = t.item,
@@ -264,6 +455,22 @@ static void evaluate_run_every_slice_equals_the_definitions(void **state)
     assert_int_equal(evaluate_run(&task, &again, NULL), ERR_OK);
     assert_memory_equal(again.at, r.at, sizeof(r.at));
     team_free(task.team);
+    scored = NULL;
+}
+
+static void evaluate_run_every_slice_equals_the_definitions(void **state)
+{
+    const struct csr none = {.n_rows = J, .n_cols = I};
+    struct csr own;
+    struct rank_extra e = from_row_0(&own);
+
+    (void)state;
+    assert_figures(NULL);
+    assert_figures(&e); /* cold items among what the rows name */
+    e.scale = NULL;
+    assert_figures(&e);
+    e.rows = &none;
+    assert_figures(&e);
 }
 
 static void csr_from_pairs_repeated_pairs_count_once_in_order(void **state)
@@ -373,6 +580,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rank_topk_masked_lists_equal_the_oracle),
         cmocka_unit_test(rank_topk_every_kernel_gives_the_same_lists),
+        cmocka_unit_test(rank_topk_extra_lists_equal_the_oracle_on_every_kernel),
+        cmocka_unit_test(rank_topk_extra_of_many_items_equals_counting),
+        cmocka_unit_test(rank_topk_extra_without_rows_or_weight_is_no_extra),
         cmocka_unit_test(rank_topk_fewer_items_than_k_fills_with_none),
         cmocka_unit_test(rank_positions_equal_counting),
         cmocka_unit_test(evaluate_run_every_slice_equals_the_definitions),

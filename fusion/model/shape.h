@@ -30,7 +30,10 @@ struct model_shape {
     int32_t content_dim;                 /* content columns (content.h), 0 = none */
     float content_scale;                 /* their length */
     int32_t id_dim;                      /* ID half; 0 in model_seed = width[L] */
-    int32_t D;                           /* item embedding after the backbone */
+    int32_t B;                           /* a node's vector after the backbone */
+    int32_t factor_dim;                  /* A: factors (signals.h), 0 = none */
+    int32_t column_dim;                  /* C: content of signals.h, 0 = none */
+    int32_t D;                           /* = B + A + C, a vector as published */
     float cold_length;                   /* cold.h; 0 = vectors as they come */
     int32_t members;     /* trainings side by side (ensemble.h), 1 = no ensemble */
     int32_t hops;        /* layers of propagation (backbone.h) */
@@ -41,10 +44,23 @@ struct model_shape {
     char encoder_id[MODALITY_COUNT][64]; /* "" = unknown */
 };
 
-/* Columns of an item's input that its features give: [fused ‖ content]. */
+/* Columns of a backbone's input that an item's features give: [fused ‖ content]. */
 static inline size_t model_feature_width(const struct model_shape *s)
 {
     return s->L > 0 ? (size_t)(s->width[s->L] + s->content_dim) : 0;
+}
+
+/* Whether an item without interactions has a vector by its features (fuse_items). */
+static inline bool model_has_features(const struct model_shape *s)
+{
+    return s->L > 0 || s->column_dim > 0;
+}
+
+/* Whether vectors hold more than the backbone's: then an item's, and a user's, change with its
+ * interactions under every backbone. */
+static inline bool model_has_signals(const struct model_shape *s)
+{
+    return s->factor_dim > 0 || s->column_dim > 0;
 }
 
 #endif

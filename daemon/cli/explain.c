@@ -169,7 +169,7 @@ static int fuse_again(struct findings *f, struct err *err)
     const struct model *model = f->inspect.model.model;
     int r;
 
-    if (!model || f->features.used == 0 || model_shape(model)->L == 0)
+    if (!model || f->features.used == 0 || !model_has_features(model_shape(model)))
         return ERR_OK;
     f->E = malloc((1 + MODALITY_COUNT) * (size_t)f->inspect.D * sizeof(*f->E));
     f->s = calloc((size_t)model_shape(model)->S + 1, sizeof(*f->s));

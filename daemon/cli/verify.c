@@ -338,9 +338,10 @@ static int verify_vector(struct run *run, const struct store_item *row,
     int r;
 
     *ret_word = "none";
-    if (!e->vec || !model || e->model_id != run->inspect.model.model_id || shape->L == 0)
+    if (!e->vec || !model || e->model_id != run->inspect.model.model_id ||
+        !model_has_features(shape))
         return ERR_OK;
-    if (strcmp(e->state, "warm") == 0 && shape->hops > 0)
+    if (strcmp(e->state, "warm") == 0 && (shape->hops > 0 || model_has_signals(shape)))
         return verify_in_graph(run, row, e, ret_word, err);
     E = calloc((1 + MODALITY_COUNT) * (size_t)shape->D, sizeof(*E));
     if (!E)

@@ -10,6 +10,7 @@
 #include "fusion/math/rank.h"
 #include "fusion/model/cold.h"
 #include "fusion/model/fuse.h"
+#include "fusion/model/signals.h"
 #include "fusion/train/evaluate.h"
 
 #include <stdlib.h>
@@ -190,14 +191,18 @@ static int fuse_cold(const struct judge *j, const struct model *model,
 }
 
 /* What fuse_cold made with interactions, as at the upload. */
-static void lengthen_cold(const struct judge *j, const struct model *model, float *items)
+static int unlearn_cold(const struct judge *j, const struct model *model, float *items,
+                        struct err *err)
 {
     const struct model_shape *shape = model_shape(model);
+    const float length = signals_of(model)->trained * shape->cold_length;
 
+    if (model_has_signals(shape)) /* content has faded, too */
+        return fuse_cold(j, model, NULL, items, err);
     for (size_t i = 0; i < j->candidate.n_items; i++)
         if (!j->warm[i])
-            cold_lengthen(items + i * (size_t)shape->D, (size_t)shape->D, shape->cold_length,
-                          0);
+            cold_lengthen(items + i * (size_t)shape->D, (size_t)shape->B, length, 0);
+    return ERR_OK;
 }
 
 /* Rows of the test users, those whom the model does not know with its vector of no history. */
@@ -298,10 +303,10 @@ static int judge_active(const struct judge *j, struct gate_case *g, struct err *
         take_overall(&e, &g->active);
         r = find_positions(j, users, items, c->dim, NULL, j->position[0][0], err);
     }
-    if (r == ERR_OK) {
-        lengthen_cold(j, c->model, items);
+    if (r == ERR_OK)
+        r = unlearn_cold(j, c->model, items, err);
+    if (r == ERR_OK)
         r = evaluate(j, users, items, c->dim, &e, err);
-    }
     if (r == ERR_OK) {
         take_cold(&e, &g->active);
         r = find_positions(j, users, items, c->dim, j->warm, j->position[0][1], err);

@@ -134,7 +134,7 @@ static int fuse_cold(const struct training_data *t, const struct model *model,
     struct fuse_context *context = NULL;
     int r = ERR_OK;
 
-    if (shape->fusion == FUSION_NONE)
+    if (!model_has_features(shape))
         return ERR_OK;
     r = fuse_context_new(model, 1, &context, err);
     for (size_t i = 0; r == ERR_OK && i < t->d.n_items; i++)
@@ -178,6 +178,9 @@ static int make_result(const struct training_data *t, struct ensemble *members,
 {
     uint8_t *has = mark_users(t);
     int r = ensemble_join(members, last, &x->model, &x->vectors, err);
+
+    if (r == ERR_OK)
+        r = ensemble_prepare(x->model, err);
     size_t D = r == ERR_OK ? (size_t)model_shape(x->model)->D : 0;
 
     x->mean = calloc(D + 1, sizeof *x->mean);

@@ -152,12 +152,13 @@ static bool known(const struct rows *rows, size_t i)
     return refresh_rows_find(&rows->r->world->items, neighbourhood_id(rows->r->pass.names[i]));
 }
 
-/* Without propagation an item's interactions are in its identity, or nowhere. */
+/* Without propagation and signals an item's interactions are in its identity, or nowhere. */
 static void sort_sides(struct rows *rows)
 {
-    bool propagates = model_shape(rows->r->world->active.model)->hops > 0;
+    const struct model_shape *shape = model_shape(rows->r->world->active.model);
+    bool follows = shape->hops > 0 || model_has_signals(shape);
     const struct pass *p = &rows->r->pass;
-    size_t D = (size_t)model_shape(rows->r->world->active.model)->D;
+    size_t D = (size_t)shape->D;
 
     for (size_t i = 0; i < p->n_vec; i++) {
         int side = neighbourhood_is_item(p->names[i]) ? 0 : 1;
@@ -166,7 +167,7 @@ static void sort_sides(struct rows *rows)
         rows->ids[side][at] = neighbourhood_id(p->names[i]);
         memcpy(rows->vec[side] + at * D, p->vec + i * D, D * sizeof(float));
         if (side == 0) {
-            rows->warm[at] = p->degree[i] > 0 && (propagates || known(rows, i));
+            rows->warm[at] = p->degree[i] > 0 && (follows || known(rows, i));
             rows->edgeless[at] = p->degree[i] == 0;
         }
     }

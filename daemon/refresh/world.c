@@ -5,6 +5,7 @@
 #include "daemon/model/feature_row.h"
 #include "daemon/refresh/graph.h"
 #include "fusion/model/fuse.h"
+#include "fusion/model/signals.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -133,9 +134,10 @@ static const float *ask_user(void *arg, int64_t node)
     return refresh_rows_identity(&w->users, neighbourhood_id(node));
 }
 
-/* What the features of at most BLOCK items give. */
+/* What the features of at most BLOCK items give: for the backbone (n, model_feature_width), and the
+ * content columns (n, C). */
 static int fuse_block(struct refresh_world *w, const int64_t *nodes, size_t n, float *ret_x,
-                      struct err *err)
+                      float *ret_c, struct err *err)
 {
     const struct model_shape *shape = model_shape(w->active.model);
     uint8_t mask[BLOCK] = {0};
@@ -144,7 +146,9 @@ static int fuse_block(struct refresh_world *w, const int64_t *nodes, size_t n, f
     for (size_t i = 0; status == ERR_OK && i < n; i++)
         status = feature_row_read(w->reader, neighbourhood_id(nodes[i]), shape,
                                   w->X + i * (size_t)shape->F, &mask[i], err);
-    return status == ERR_OK ? fuse_features_in(w->fuse, w->X, mask, n, ret_x, err) : status;
+    if (status == ERR_OK)
+        status = fuse_features_in(w->fuse, w->X, mask, n, ret_x, err);
+    return status == ERR_OK ? fuse_columns_in(w->fuse, w->X, mask, n, ret_c, err) : status;
 }
 
 static int ask_similar(void *arg, int64_t node, const int64_t **ret_nodes,
@@ -153,29 +157,42 @@ static int ask_similar(void *arg, int64_t node, const int64_t **ret_nodes,
     return refresh_graph_row(arg, node, ret_nodes, ret_values, ret_n, err);
 }
 
+/* What the model keeps of an item: its identity and factors, behind what its features give. */
+static void lay_known(const struct refresh_world *w, int64_t node, size_t n_features, float *x)
+{
+    const struct refresh_row *known = refresh_rows_find(&w->items, neighbourhood_id(node));
+    size_t id = (size_t)model_shape(w->active.model)->id_dim, n, A;
+    const float *factors = signals_factors(w->active.model, &n, &A);
+
+    if (!known)
+        return;
+    memcpy(x + n_features, w->items.tensor + known->row * w->items.width, id * sizeof(*x));
+    if (factors)
+        memcpy(x + n_features + id, factors + known->row * A, A * sizeof(*x));
+}
+
 static int ask_items(void *arg, const int64_t *nodes, size_t n, float *ret_x, struct err *err)
 {
     struct refresh_world *w = arg;
     const struct model_shape *shape = model_shape(w->active.model);
-    size_t d = w->fuse ? model_feature_width(shape) : 0;
-    size_t id = (size_t)shape->id_dim, E = d + id;
-    float *features = malloc(BLOCK * d * sizeof(*features) + 1);
+    size_t d = w->fuse ? model_feature_width(shape) : 0, C = (size_t)shape->column_dim;
+    size_t width = d + (size_t)(shape->id_dim + shape->factor_dim) + C;
+    float *features = malloc(BLOCK * (d + C) * sizeof(*features) + 1);
+    float *content = features ? features + BLOCK * d : NULL;
     int status = features ? ERR_OK : err_oom(err, "items' inputs");
 
-    memset(ret_x, 0, n * E * sizeof(*ret_x));
+    memset(ret_x, 0, n * width * sizeof(*ret_x));
     for (size_t first = 0; status == ERR_OK && first < n; first += BLOCK) {
         size_t n_block = n - first < BLOCK ? n - first : BLOCK;
 
-        if (d)
-            status = fuse_block(w, nodes + first, n_block, features, err);
+        if (w->fuse)
+            status = fuse_block(w, nodes + first, n_block, features, content, err);
         for (size_t i = 0; status == ERR_OK && i < n_block; i++) {
-            const float *row =
-                refresh_rows_identity(&w->items, neighbourhood_id(nodes[first + i]));
-            float *x = ret_x + (first + i) * E;
+            float *x = ret_x + (first + i) * width;
 
             memcpy(x, features + i * d, d * sizeof(*x));
-            if (row)
-                memcpy(x + d, row, id * sizeof(*x));
+            memcpy(x + width - C, content + i * C, C * sizeof(*x));
+            lay_known(w, nodes[first + i], d, x);
         }
     }
     free(features);
@@ -222,7 +239,7 @@ static int open_parts(struct refresh_world *w, const struct settings *s, struct 
     w->X = calloc(BLOCK * (size_t)shape->F + 1, sizeof(*w->X));
     if (status == ERR_OK && !w->X)
         status = err_oom(err, "features");
-    if (status == ERR_OK && shape->fusion != FUSION_NONE)
+    if (status == ERR_OK && model_has_features(shape))
         status = fuse_context_new(w->active.model, BLOCK, &w->fuse, err);
     if (status == ERR_OK)
         status = refresh_graph_open(w, &w->graph, err);
@@ -262,7 +279,8 @@ bool refresh_world_moves(const struct refresh_world *w, int64_t node, bool chang
 
     if (!model_shape(w->active.model)->trained) /* knows nothing of taste */
         return false;
-    if (model_shape(w->active.model)->hops > 0)
+    if (model_shape(w->active.model)->hops > 0 ||
+        model_has_signals(model_shape(w->active.model)))
         return true;
     if (neighbourhood_is_item(node))
         return changed && refresh_rows_find(&w->items, id);

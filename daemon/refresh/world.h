@@ -27,7 +27,7 @@ struct refresh_world {
     struct store *reader;
     struct active_model active;
     struct refresh_rows items, users; /* of item_E and user */
-    struct fuse_context *fuse;        /* NULL without fusion */
+    struct fuse_context *fuse;        /* NULL without fusion and content columns */
     struct refresh_graph *graph;      /* the item-item graph; NULL = the model has none */
     struct neighbourhood *h;
     struct store_degrees degrees; /* under lightgcn; DEGREE_UNKNOWN = to be asked for */

@@ -47,12 +47,12 @@ struct backbone {
     const char *const *signs;
     size_t n_signs;
 
-    /* shape.hops and D from tensors and metadata, every tensor of its own checked. NULL: hops 0,
-     * D = E. */
-    int (*derive)(struct model *m, size_t E, size_t *ret_D, struct err *err);
+    /* shape.hops and B from tensors and metadata, every tensor of its own checked. NULL: hops 0,
+     * B = E. */
+    int (*derive)(struct model *m, size_t E, size_t *ret_B, struct err *err);
 
     /* An item without edges. pack: weights into plan->own and the widest row of `alone` into
-     * plan->hidden. alone: rows of E numbers become rows of D. NULL: no weights; the input itself. */
+     * plan->hidden. alone: rows of E numbers become rows of B. NULL: no weights; the input itself. */
     int (*pack)(const struct model *m, struct fuse_plan *plan, struct err *err);
     void (*alone)(const struct fuse_plan *plan, const struct fuse_rows *rows);
 

@@ -10,12 +10,12 @@
 
 #include <string.h>
 
-static int derive(struct model *m, size_t E, size_t *ret_D, struct err *err)
+static int derive(struct model *m, size_t E, size_t *ret_B, struct err *err)
 {
     int32_t hops = model_number(m, "mmf.hops", NEIGHBOURHOOD_HOPS_MAX);
 
     m->shape.hops = hops == -1 ? 3 : hops;
-    *ret_D = E;
+    *ret_B = E;
     return m->shape.hops >= 1 ? ERR_OK
                               : model_wrong(m, "mmf.hops", "is not a number from 1 to 16", err);
 }

@@ -57,13 +57,13 @@ static int check_conv(const struct model *m, int n, size_t in, size_t *ret_out, 
     return status;
 }
 
-static int derive(struct model *m, size_t E, size_t *ret_D, struct err *err)
+static int derive(struct model *m, size_t E, size_t *ret_B, struct err *err)
 {
     size_t width = 0;
     int status = check_conv(m, 1, E, &width, err);
 
     m->shape.hops = 2;
-    return status == ERR_OK ? check_conv(m, 2, width, ret_D, err) : status;
+    return status == ERR_OK ? check_conv(m, 2, width, ret_B, err) : status;
 }
 
 /* ---- an item without edges ------------------------------------------------------------------- */

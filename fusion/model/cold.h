@@ -16,7 +16,8 @@
 
 struct model;
 
-/* y (D); the zero vector, which stands for none, stays; length 0 = as it is. */
+/* Of what the backbone gives, before signals.h scales it: D here is model_shape.B.
+ * y (D); the zero vector, which stands for none, stays; length 0 = as it is. */
 void cold_lengthen(float *y, size_t D, float length, uint32_t n_interactions);
 
 /* Y (n, D), n_interactions (n), mask (n) of MODALITY_BITs. */

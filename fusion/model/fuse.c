@@ -315,6 +315,8 @@ static void features_block(struct fuse_context *c, const float *X, const uint8_t
     const struct model_shape *s = &c->model->shape;
 
     standardise(c, X, mask, n);
+    if (c->plan->n_layers == 0)
+        return;
     forward_block(c, c->x, c->ldx, n, NULL);
     content_block(c, n);
     for (size_t b = 0; b < n; b++) {
@@ -340,6 +342,69 @@ static void backbone_block(struct fuse_context *c, size_t n)
         b->alone(c->plan, &rows);
 }
 
+/* Unit content columns of the n rows whose standardised features are in c->x, in c->e. */
+static void columns_run(struct fuse_context *c, const uint8_t *mask, size_t n)
+{
+    const struct columns_block block = {.n = n,
+                                        .x = c->x,
+                                        .ldx = c->ldx,
+                                        .mask = mask,
+                                        .parts = c->y,
+                                        .ldp = c->ldy,
+                                        .c = c->e,
+                                        .ldc = c->ldh,
+                                        .scratch = c->scratch};
+
+    columns_plan_run(c->plan->columns_plan, &block);
+}
+
+/* c->h holds n rows of width B, and then the published ones of width D. */
+static void signals_block(struct fuse_context *c, const uint8_t *mask,
+                          const uint32_t *n_interactions, size_t n)
+{
+    const struct model_shape *s = &c->model->shape;
+    const size_t B = (size_t)s->B, A = (size_t)s->factor_dim;
+
+    if (c->plan->columns_plan != NULL)
+        columns_run(c, mask, n);
+    for (size_t i = 0; i < n; i++) {
+        float *h = c->h + i * c->ldh;
+        const struct signals_row row = {.backbone = h,
+                                        .factors = h + B,
+                                        .content = c->e + i * c->ldh,
+                                        .n_interactions =
+                                            n_interactions ? n_interactions[i] : 0};
+
+        memset(h + B, 0, A * sizeof(*h));
+        signals_item(c->model, &row, h);
+    }
+}
+
+/* Whole embeddings of n <= rows items, in c->h. n_interactions (n), NULL = none of any. */
+static int items_block(struct fuse_context *c, const float *X, const uint8_t *mask,
+                       const uint32_t *n_interactions, size_t n, struct err *err)
+{
+    const struct model_shape *s = &c->model->shape;
+    int status = ERR_OK;
+
+    features_block(c, X, mask, n);
+    if (c->plan->n_layers > 0)
+        backbone_block(c, n);
+    if (c->plan->n_layers > 0 && c->plan->similar != NULL)
+        status = similar_add(c->plan->similar, c->x, c->ldx, mask, n, c->h, c->ldh, err);
+    if (status != ERR_OK)
+        return status;
+    for (size_t i = 0; i < n; i++) {
+        if (mask[i] == 0 || c->plan->n_layers == 0)
+            memset(c->h + i * c->ldh, 0, (size_t)s->B * sizeof(float));
+        else
+            cold_lengthen(c->h + i * c->ldh, (size_t)s->B, s->cold_length,
+                          n_interactions ? n_interactions[i] : 0);
+    }
+    signals_block(c, mask, n_interactions, n);
+    return ERR_OK;
+}
+
 /* What the features give, or whole embeddings. n_interactions (B), NULL = none of any. */
 static int run_items(struct fuse_context *c, const float *X, const uint8_t *mask,
                      const uint32_t *n_interactions, size_t B, size_t cols, bool whole,
@@ -349,28 +414,20 @@ static int run_items(struct fuse_context *c, const float *X, const uint8_t *mask
     int status = ERR_OK;
     size_t bad;
 
-    if (c->plan->n_layers == 0) {
+    if (!model_has_features(&c->model->shape)) {
         memset(ret_E, 0, B * cols * sizeof(float));
         return ERR_OK;
     }
     for (size_t b = 0; b < B; b += c->rows) {
         size_t n = B - b < c->rows ? B - b : c->rows;
 
-        features_block(c, X + b * F, mask + b, n);
         if (whole)
-            backbone_block(c, n);
-        if (whole && c->plan->similar != NULL)
-            status =
-                similar_add(c->plan->similar, c->x, c->ldx, mask + b, n, c->h, c->ldh, err);
+            status = items_block(c, X + b * F, mask + b,
+                                 n_interactions ? n_interactions + b : NULL, n, err);
+        else
+            features_block(c, X + b * F, mask + b, n);
         if (status != ERR_OK)
             return status;
-        for (size_t i = 0; i < n; i++) {
-            if (mask[b + i] == 0)
-                memset(c->h + i * c->ldh, 0, cols * sizeof(float));
-            else if (whole)
-                cold_lengthen(c->h + i * c->ldh, cols, c->model->shape.cold_length,
-                              n_interactions ? n_interactions[b + i] : 0);
-        }
         copy_rows(c->h, c->ldh, n, cols, ret_E + b * cols);
     }
     bad = first_not_finite(ret_E, B, cols);
@@ -393,6 +450,29 @@ int fuse_features_in(struct fuse_context *c, const float *X, const uint8_t *mask
 {
     return run_items(c, X, mask, NULL, B, model_feature_width(&c->model->shape), false, ret_E,
                      err);
+}
+
+int fuse_columns_in(struct fuse_context *c, const float *X, const uint8_t *mask, size_t B,
+                    float *ret_c, struct err *err)
+{
+    const size_t F = (size_t)c->model->shape.F, C = (size_t)c->model->shape.column_dim;
+    size_t bad;
+
+    for (size_t b = 0; b < B && C > 0; b += c->rows) {
+        size_t n = B - b < c->rows ? B - b : c->rows;
+
+        standardise(c, X + b * F, mask + b, n);
+        columns_run(c, mask + b, n);
+        copy_rows(c->e, c->ldh, n, C, ret_c + b * C);
+    }
+    bad = C > 0 ? first_not_finite(ret_c, B, C) : NO_ROW;
+    if (bad == NO_ROW)
+        return ERR_OK;
+    return err_fatal(
+        err, EX_SOFTWARE,
+        "content with %s: item %zu of the batch gives columns that are not finite; "
+        "the model or the item's features are damaged",
+        c->model->path, bad);
 }
 
 int fuse_norms(const struct model *model, const float *X, uint8_t mask, float *ret_s,

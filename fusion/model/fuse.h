@@ -22,8 +22,9 @@ int fuse_forward(const struct model *model, const float *X /* (B, F) */, size_t 
 
 /* An item's embedding as published for an item without interactions: standardise, zero missing
  * modalities, fuse, the fused half to its length, empty ID half, backbone without edges. mask (B) has
- * MODALITY_BITs; a row with mask 0, and every row of a model without fusion, gives the zero
- * vector (the caller stores no_signal), as does an item whose fused half is exactly zero.
+ * MODALITY_BITs; a row with mask 0, and every row of a model without fusion and without content
+ * columns (model_has_features), gives the zero vector (the caller stores no_signal), as does an item
+ * whose features give exactly zero.
  * ERR_FATAL with EX_SOFTWARE when a result is not finite.
  *
  * Backbone without edges: what backbone_NAME.c makes of [fused ‖ content ‖ 0] where every sum over
@@ -31,13 +32,15 @@ int fuse_forward(const struct model *model, const float *X /* (B, F) */, size_t 
  * A model that was trained with the item-item graph adds what the item borrows from its nearest
  * neighbours (similar.h).
  * A trained model brings what is shorter to its cold_length (cold.h).
+ * A model with more signals scales that and adds zero factors and the item's content (signals.h);
+ * without fusion the backbone's part is zero.
  * A model of the authors (no mmf.mean) is applied as they do: no standardising, no length. */
 int fuse_items(const struct model *model, const float *X /* (B, F) */,
                const uint8_t *mask /* (B) */, size_t B, float *ret_E /* (B, D) */,
                struct err *err);
 
 /* The same of items that have interactions by now, n_interactions (B), of which the model knows
- * nothing: they count for the length alone (cold.h). NULL = none. */
+ * nothing: they count for the length (cold.h) and for what content weighs. NULL = none. */
 int fuse_later_items(const struct model *model, const float *X, const uint8_t *mask,
                      const uint32_t *n_interactions, size_t B, float *ret_E, struct err *err);
 
@@ -70,6 +73,10 @@ int fuse_similar_in(struct fuse_context *context, const float *X, uint8_t mask,
  * edges starts from. */
 int fuse_features_in(struct fuse_context *context, const float *X, const uint8_t *mask,
                      size_t B, float *ret_E, struct err *err);
+
+/* The content columns of signals.h before they are weighed: of unit length, or zero. */
+int fuse_columns_in(struct fuse_context *context, const float *X, const uint8_t *mask, size_t B,
+                    float *ret_c /* (B, C) */, struct err *err);
 
 /* How much of an item's fusion was generated for it: h W_i = h M + h ΔW_i, layer by layer, h being
  * the layer's input and ΔW_i what the meta information s_i makes of the layer's tensor. Static

@@ -79,6 +79,21 @@ static int pack_content(const struct model *m, struct fuse_plan *p, struct err *
     return ERR_OK;
 }
 
+static int pack_columns(const struct model *m, struct fuse_plan *p, struct err *err)
+{
+    struct columns columns;
+
+    signals_columns(m, &columns);
+    int status = columns_plan_new(&columns, &p->columns_plan, err);
+    if (status != ERR_OK)
+        return status;
+    if (columns_plan_parts(p->columns_plan) > p->columns)
+        p->columns = columns_plan_parts(p->columns_plan);
+    if (columns_plan_width(p->columns_plan) > p->hidden)
+        p->hidden = columns_plan_width(p->columns_plan);
+    return ERR_OK;
+}
+
 static int pack_rest(const struct model *m, struct fuse_plan *p, struct err *err)
 {
     const struct backbone *b = backbone_of(m->shape.backbone);
@@ -98,10 +113,15 @@ static int pack_rest(const struct model *m, struct fuse_plan *p, struct err *err
     }
     if (status == ERR_OK && m->shape.content_dim > 0)
         status = pack_content(m, p, err);
-    /* h rows are written in whole panels, and hold the item embedding before the backbone. */
+    if (status == ERR_OK && m->shape.column_dim > 0)
+        status = pack_columns(m, p, err);
+    /* h rows are written in whole panels, and hold the item embedding before the backbone and the
+     * published one after it. */
     if (p->n_layers > 0)
         p->hidden +=
             (size_t)(m->shape.content_dim + m->shape.id_dim) + gemm_kernel_best()->width;
+    if (model_has_features(&m->shape) && (size_t)m->shape.D > p->hidden)
+        p->hidden = (size_t)m->shape.D;
     return status;
 }
 
@@ -144,6 +164,7 @@ void fuse_plan_free(struct fuse_plan *plan)
     similar_free(plan->similar);
     gemm_done(&plan->W2);
     gemm_done(&plan->content);
+    columns_plan_free(plan->columns_plan);
     for (int i = 0; i < FUSE_OWN_MAX; i++)
         gemm_done(&plan->own[i].W);
     free(plan);

@@ -8,6 +8,7 @@
  * Immutable after model_prepare; points into the model's tensors. */
 
 #include "fusion/math/gemm.h"
+#include "fusion/model/columns.h"
 #include "fusion/model/model.h"
 #include "fusion/model/similar.h"
 
@@ -37,6 +38,7 @@ struct fuse_plan {
     const float *mean, *std;              /* (F), NULL without statistics */
     struct fuse_linear own[FUSE_OWN_MAX]; /* the backbone's; K = 0 where it has fewer */
     struct gemm_matrix content;           /* (F, C), K = 0 without content columns */
+    struct columns_plan *columns_plan;    /* content of signals.h, NULL = none */
     struct similar *similar;              /* the item-item graph, NULL = none */
     size_t columns;                       /* the widest row of a product, padded */
     size_t hidden;                        /* the widest h, padded */

@@ -18,15 +18,17 @@
  *   layer_n.T_1 (S, in·out)                     dense: T[k, i·out + o]
  *   layer_n.A (in, R)  .B (R, out)  .C (R, S)   CP; C (R·S, 1) is the authors' collapsed form
  *   item_E (items, id_dim)   user (users, E)    identities, by import row
- *   conv1.lin_l.weight (c, E)  .lin_l.bias (c)  .lin_r.weight (c, E); conv2.* (D, c)
+ *   conv1.lin_l.weight (c, E)  .lin_l.bias (c)  .lin_r.weight (c, E); conv2.* (B, c)
  *   mmf.mean (F)  mmf.std (F)                   standardisation
  *   mmf.content (F, content_dim)                content.h; the length is metadata mmf.content_scale
+ *   mmf.factors (I, A)  .power (A)  mmf.columns.visual (F_m, K_m) …  .join (K, C)      signals.h
  * Metadata: mmf.fusion, mmf.backbone, mmf.modality_dim "2048,128,100", mmf.encoder_id.visual …,
  * mmf.trained, mmf.unit_length, mmf.fused_length (1 without), mmf.hops, mmf.id_dim, mmf.content_scale,
- * mmf.cold_length, mmf.members. */
+ * mmf.cold_length, mmf.members, mmf.signals, mmf.factors.lambda. */
 
 #include "fusion/file/safetensors.h"
 #include "fusion/model/model.h"
+#include "fusion/model/signals.h"
 
 #include <stddef.h>
 
@@ -49,7 +51,8 @@ struct fuse_plan;
 
 struct model {
     struct model_shape shape;
-    char *path; /* for messages: the file, or "seeded model" */
+    struct signals signals; /* signals.h */
+    char *path;             /* for messages: the file, or "seeded model" */
     struct model_tensor *tensors;
     size_t n_tensors, tensors_room;
     struct model_text *texts;

@@ -132,7 +132,7 @@ static int read_members(struct model *m, struct err *err)
     bool fits = n > 1 && s->content_dim == 0;
     for (int32_t l = 1; fits && l <= s->L; l++)
         fits = s->width[l] % n == 0;
-    if (!fits || s->id_dim % n || s->S % n || s->R % n || s->D % n)
+    if (!fits || s->id_dim % n || s->S % n || s->R % n || s->B % n)
         return err_fatal(err, EX_DATAERR,
                          "model %s: mmf.members %s: the widths are not made of so many parts "
                          "(2 to %d)",

@@ -5,7 +5,7 @@
  * tensors carry the names of the authors' state_dict (mlp_signal.0.weight, layer_1.A, …), ours
  * are under "mmf.". Shapes decide every size. Legend: B items, F = V+A+T input columns,
  * S length of the meta information, R CP rank, widths d_0 = F … d_L, C content columns, D the item
- * embedding: what the backbone makes of [fused d_L ‖ content C ‖ ID].
+ * embedding: what the backbone makes of [fused d_L ‖ content C ‖ ID], and signals.h puts beside it.
  *
  * A model is immutable once loaded and may be read by any number of threads. */
 

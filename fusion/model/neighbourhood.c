@@ -1,9 +1,11 @@
 #include "fusion/model/neighbourhood.h"
 
+#include "fusion/math/gemm.h"
 #include "fusion/model/backbone.h"
 #include "fusion/model/cold.h"
 #include "fusion/model/internal.h"
 #include "fusion/model/neighbourhood_pass.h"
+#include "fusion/model/signals.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,10 +29,18 @@ int neighbourhood_new(const struct model *model, const struct neighbourhood_sour
     h->backbone = backbone_of(s->backbone);
     h->hops = (uint32_t)s->hops;
     h->E = model_feature_width(s) + (size_t)s->id_dim;
+    h->B = (size_t)s->B;
+    h->A = (size_t)s->factor_dim;
+    h->C = (size_t)s->column_dim;
     h->D = (size_t)s->D;
+    h->model = model;
     h->strength = strength;
     h->cold_length = s->cold_length;
-    int status = neighbourhood_cache_init(&h->cache, source, h->E, err);
+    int status = neighbourhood_cache_init(&h->cache, source, h->E + h->A + h->C, err);
+    if (status == ERR_OK && signals_fold(model, &h->fold)) {
+        h->fold_scratch = gemm_alloc(fold_scratch(&h->fold));
+        status = h->fold_scratch ? ERR_OK : err_oom(err, "a neighbourhood");
+    }
     if (status == ERR_OK && h->backbone->begin)
         status = h->backbone->begin(h, model, err);
     if (status != ERR_OK) {
@@ -52,6 +62,8 @@ void neighbourhood_free(struct neighbourhood *h)
     free(h->layer[0]);
     free(h->layer[1]);
     free(h->Z);
+    free(h->fold_scratch);
+    free(h->fold_row);
     free(h);
 }
 
@@ -121,7 +133,7 @@ size_t neighbourhood_near(struct neighbourhood *h, int64_t name, size_t max, int
 static int propagate(struct neighbourhood *h, struct err *err)
 {
     int status =
-        neighbourhood_reserve(&h->Z, &h->Z_room, h->prefix[0] * h->D + 1, sizeof(float), err);
+        neighbourhood_reserve(&h->Z, &h->Z_room, h->prefix[0] * h->B + 1, sizeof(float), err);
     if (status == ERR_OK)
         status =
             neighbourhood_reserve(&h->row, &h->row_room, h->n_order + 1, sizeof(*h->row), err);
@@ -140,11 +152,76 @@ static int add_similar(struct neighbourhood *h, int64_t name, float *y, struct e
     size_t n = 0;
     int status = source->similar(source->arg, name, &near, &values, &n, err);
     for (size_t e = 0; status == ERR_OK && e < n; e++) {
-        const float *z = h->Z + neighbourhood_cache_find(&h->cache, near[e])->row * h->D;
+        const float *z = h->Z + neighbourhood_cache_find(&h->cache, near[e])->row * h->B;
         float weight = h->strength * values[e];
-        for (size_t j = 0; j < h->D; j++)
+        for (size_t j = 0; j < h->B; j++)
             y[j] += weight * z[j];
     }
+    return status;
+}
+
+/* What lies beside e⁰ in an item's input. */
+static const float *factors_of(const struct neighbourhood *h, uint32_t item)
+{
+    return h->cache.nodes[item].x + h->E;
+}
+static const float *content_of(const struct neighbourhood *h, uint32_t item)
+{
+    return factors_of(h, item) + h->A;
+}
+
+static bool is_zero(const float *v, size_t n)
+{
+    for (size_t j = 0; j < n; j++)
+        if (v[j] != 0)
+            return false;
+    return true;
+}
+
+/* The fold of those of a user's items that have factors. */
+static int fold_items(struct neighbourhood *h, const struct node *v, float *ret_p,
+                      struct err *err)
+{
+    size_t n = 0;
+    int status = neighbourhood_reserve(&h->fold_row, &h->fold_room, (size_t)v->degree + 1,
+                                       sizeof(*h->fold_row), err);
+    for (uint32_t e = 0; status == ERR_OK && e < v->degree; e++) {
+        const float *row = factors_of(h, v->near[e]);
+        if (!is_zero(row, h->A))
+            h->fold_row[n++] = row;
+    }
+    return status == ERR_OK ? fold_user(&h->fold, h->fold_row, n, h->fold_scratch, ret_p, err)
+                            : status;
+}
+
+static void sum_content(const struct neighbourhood *h, const struct node *v, float *ret_c)
+{
+    memset(ret_c, 0, h->C * sizeof(*ret_c));
+    for (uint32_t e = 0; e < v->degree; e++) {
+        const float *c = content_of(h, v->near[e]);
+        for (size_t j = 0; j < h->C; j++)
+            ret_c[j] += c[j];
+    }
+    columns_unit(ret_c, h->C);
+}
+
+/* y (D), which begins with the backbone's. */
+static int add_signals(struct neighbourhood *h, const struct node *v, float *y, struct err *err)
+{
+    int status = ERR_OK;
+    if (neighbourhood_is_item(v->name)) {
+        uint32_t item = (uint32_t)(v - h->cache.nodes);
+        const struct signals_row row = {.backbone = y,
+                                        .factors = factors_of(h, item),
+                                        .content = content_of(h, item),
+                                        .n_interactions = v->degree};
+        signals_item(h->model, &row, y);
+        return ERR_OK;
+    }
+    if (h->A > 0)
+        status = fold_items(h, v, y + h->B, err);
+    if (status == ERR_OK && h->C > 0)
+        sum_content(h, v, y + h->B + h->A);
     return status;
 }
 
@@ -160,12 +237,14 @@ int neighbourhood_vectors(struct neighbourhood *h, const int64_t *nodes, size_t 
     for (size_t i = 0; status == ERR_OK && i < n; i++) {
         const struct node *v = neighbourhood_cache_find(&h->cache, nodes[i]);
         float *y = ret_vec + i * h->D;
-        memcpy(y, h->Z + v->row * h->D, h->D * sizeof(*y));
+        memcpy(y, h->Z + v->row * h->B, h->B * sizeof(*y));
         ret_degree[i] = v->degree;
         if (h->cache.source.similar && neighbourhood_is_item(nodes[i]))
             status = add_similar(h, nodes[i], y, err);
         if (neighbourhood_is_item(nodes[i]))
-            cold_lengthen(y, h->D, h->cold_length, v->degree);
+            cold_lengthen(y, h->B, h->cold_length, v->degree);
+        if (status == ERR_OK)
+            status = add_signals(h, v, y, err);
     }
     return status;
 }

@@ -4,13 +4,15 @@
 /* The vectors of a few nodes, exactly as trainee_forward makes them over the whole graph (to 1e-5,
  * sums being in another order), from their neighbourhood alone: what one new edge costs depends on
  * who is around it, not on the size of the catalogue. Legend as in trainee.h: E width of a node's
- * input e⁰, D of its vector, K hops of the backbone.
+ * input e⁰, B of the backbone's vector, D of the published one, K hops of the backbone.
  *
  *   Z_i of the nodes within K hops of i, as backbone_NAME.c says. A user whom the model does not
  *   know is a node with input zero, and propagation gives it what its items are; under mf, which
  *   has none, it gets the mean of their inputs
  *   item-item graph: Y_i = Z_i + strength Σ_j S_ij Z_j, for items only
  *   an item that is still shorter than cold.h wants is brought to that length
+ *   signals.h: an item's Y is scaled and its factors and content put beside it, those of a user
+ *   are made of its items, as far as they have any
  *
  * Edges and inputs are asked for once and kept until they are forgotten: whoever changes the graph
  * says so. Not thread-safe. */

@@ -19,11 +19,11 @@ int neighbourhood_reserve(void *array, size_t *room, size_t n, size_t size, stru
 }
 
 int neighbourhood_cache_init(struct neighbourhood_cache *c,
-                             const struct neighbourhood_source *source, size_t E,
+                             const struct neighbourhood_source *source, size_t width,
                              struct err *err)
 {
-    *c = (struct neighbourhood_cache){.source = *source, .E = E};
-    c->zeros = calloc(E + 1, sizeof(float));
+    *c = (struct neighbourhood_cache){.source = *source, .width = width};
+    c->zeros = calloc(width + 1, sizeof(float));
     return c->zeros ? ERR_OK : err_oom(err, "a neighbourhood");
 }
 
@@ -145,7 +145,7 @@ static int load_some_items(struct neighbourhood_cache *c, const uint32_t *which,
                            struct err *err)
 {
     int64_t names[ITEMS_AT_ONCE] = {0};
-    float *x = malloc(n * c->E * sizeof(*x) + 1);
+    float *x = malloc(n * c->width * sizeof(*x) + 1);
     int status = x ? ERR_OK : err_oom(err, "a neighbourhood");
     for (size_t i = 0; i < n; i++)
         names[i] = c->nodes[which[i]].name;
@@ -154,14 +154,14 @@ static int load_some_items(struct neighbourhood_cache *c, const uint32_t *which,
     for (size_t i = 0; status == ERR_OK && i < n; i++) {
         struct node *v = &c->nodes[which[i]];
         if (!v->own) {
-            v->own = malloc(c->E * sizeof(float) + 1);
-            c->bytes += c->E * sizeof(float);
+            v->own = malloc(c->width * sizeof(float) + 1);
+            c->bytes += c->width * sizeof(float);
         }
         if (!v->own) {
             status = err_oom(err, "a neighbourhood");
             break;
         }
-        memcpy(v->own, x + i * c->E, c->E * sizeof(float));
+        memcpy(v->own, x + i * c->width, c->width * sizeof(float));
         v->x = v->own;
     }
     free(x);

@@ -10,8 +10,8 @@
 struct node {
     int64_t name;
     uint32_t *near; /* (degree) local numbers; NULL = not asked for, or none */
-    float *own;     /* (E) an item's input */
-    const float *x; /* (E) the input, NULL = not asked for */
+    float *own;     /* (width) an item's input */
+    const float *x; /* (width) the input, of a user (E); NULL = not asked for */
     uint32_t degree;
     bool has_near, has_degree, unknown;
     uint32_t row, pass; /* its place in the order of that pass (neighbourhood_pass.h) */
@@ -19,19 +19,19 @@ struct node {
 
 struct neighbourhood_cache {
     struct neighbourhood_source source;
-    size_t E;
+    size_t width;       /* of an item's input, E + A + C */
     struct node *nodes; /* (room) */
     uint32_t n_nodes, room;
     uint32_t *slots; /* (n_slots) local number + 1, 0 = free; open addressing */
     size_t n_slots, bytes;
-    float *zeros; /* (E) */
+    float *zeros; /* (width) */
 };
 
 /* Room for n elements of an array that grows: array is the address of its pointer. */
 int neighbourhood_reserve(void *array, size_t *room, size_t n, size_t size, struct err *err);
 
 int neighbourhood_cache_init(struct neighbourhood_cache *c,
-                             const struct neighbourhood_source *source, size_t E,
+                             const struct neighbourhood_source *source, size_t width,
                              struct err *err);
 /* The local number of a name, a new one where there is none: moves nodes. */
 int neighbourhood_cache_local(struct neighbourhood_cache *c, int64_t name, uint32_t *ret,

@@ -56,11 +56,12 @@ static int begin_order(struct neighbourhood *h, const int64_t *nodes, size_t n, 
     return status;
 }
 
-/* Nodes within one hop more than those of the order up to `end`, until there are too many edges. */
-static int widen(struct neighbourhood *h, size_t end, size_t max_edges, struct err *err)
+/* Nodes within one hop of those of the order from `first` to `end`, until there are too many edges. */
+static int widen(struct neighbourhood *h, size_t first, size_t end, size_t max_edges,
+                 struct err *err)
 {
     int status = ERR_OK;
-    for (size_t i = 0; status == ERR_OK && i < end; i++) {
+    for (size_t i = first; status == ERR_OK && i < end; i++) {
         status = neighbourhood_cache_edges(&h->cache, h->order[i], err);
         const struct node *v = neighbourhood_pass_node(h, i);
         h->n_edges += status == ERR_OK ? v->degree : 0;
@@ -74,16 +75,30 @@ static int widen(struct neighbourhood *h, size_t end, size_t max_edges, struct e
     return status;
 }
 
+/* Without propagation a wanted user is still what its items are in the other signals. */
+static int widen_users(struct neighbourhood *h, size_t max_edges, struct err *err)
+{
+    int status = ERR_OK;
+    for (size_t i = 0; status == ERR_OK && i < h->prefix[0]; i++)
+        if (!neighbourhood_is_item(neighbourhood_pass_node(h, i)->name))
+            status = widen(h, i, i + 1, max_edges, err);
+    return status;
+}
+
 int neighbourhood_pass_order(struct neighbourhood *h, const int64_t *nodes, size_t n,
                              size_t max_edges, struct err *err)
 {
     int status = begin_order(h, nodes, n, err);
     for (uint32_t k = 0; status == ERR_OK && k < h->hops; k++) {
-        status = widen(h, h->prefix[k], max_edges, err);
+        status = widen(h, 0, h->prefix[k], max_edges, err);
         if (h->n_edges > max_edges)
             return status;
         h->prefix[k + 1] = h->n_order;
     }
+    if (status == ERR_OK && h->hops == 0 && h->A + h->C > 0)
+        status = widen_users(h, max_edges, err);
+    if (h->n_edges > max_edges)
+        return status;
     size_t n_degrees = h->backbone->weighs ? h->n_order : h->prefix[0];
     for (size_t i = 0; status == ERR_OK && i < n_degrees; i++)
         status = neighbourhood_cache_degree(&h->cache, h->order[i], err);

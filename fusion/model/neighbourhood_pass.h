@@ -10,16 +10,18 @@
  * Example, lightgcn with 2 hops, wanted u1: order [u1 | its items | their users]; e⁰ of all, e¹ of
  * u1 and its items, e² of u1. */
 
+#include "fusion/model/fold.h"
 #include "fusion/model/neighbourhood_cache.h"
 
 #define NEIGHBOURHOOD_HOPS_MAX 16
 
 struct neighbourhood {
     struct neighbourhood_cache cache;
+    const struct model *model;
     const struct backbone *backbone;
     void *own; /* the backbone's, of `begin` */
     uint32_t hops;
-    size_t E, D;
+    size_t E, B, A, C, D; /* as in shape.h; E of a backbone's input */
     float strength, cold_length;
 
     uint32_t pass;
@@ -31,8 +33,12 @@ struct neighbourhood {
     size_t row_room;
     float *layer[2]; /* two layers of propagation */
     size_t layer_room[2];
-    float *Z; /* (wanted and similar, D) */
+    float *Z; /* (wanted and similar, B) */
     size_t Z_room;
+    struct fold fold; /* of users, with factors */
+    float *fold_scratch;
+    const float **fold_row; /* the items of one fold */
+    size_t fold_room;
 };
 
 /* Given up, with h->n_edges above max_edges, when more of them would be looked at. */

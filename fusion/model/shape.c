@@ -295,12 +295,12 @@ static int derive_backbone(struct model *m, struct err *err)
     struct model_shape *s = &m->shape;
     const struct backbone *b = backbone_of(s->backbone);
     const struct model_tensor *user = model_tensor(m, "user");
-    size_t E = model_feature_width(s) + (size_t)s->id_dim, D = E;
-    int status = b->derive != NULL ? b->derive(m, E, &D, err) : ERR_OK;
+    size_t E = model_feature_width(s) + (size_t)s->id_dim, B = E;
+    int status = b->derive != NULL ? b->derive(m, E, &B, err) : ERR_OK;
 
     if (status != ERR_OK)
         return status;
-    s->D = (int32_t)D;
+    s->B = (int32_t)B;
     if (user == NULL)
         return ERR_OK;
     return model_expect(m, user, user->shape[0], E,
@@ -335,8 +335,9 @@ static int check_statistics(struct model *m, struct err *err)
 int model_finish(struct model *m, struct err *err)
 {
     static int (*const steps[])(struct model *, struct err *) = {
-        derive_layers, check_names,   derive_mlp,      check_layers,     content_derive,
-        derive_kind,   derive_id_dim, derive_backbone, check_statistics, model_read_metadata};
+        derive_layers,    check_names,         derive_mlp,    check_layers,
+        content_derive,   derive_kind,         derive_id_dim, derive_backbone,
+        check_statistics, model_read_metadata, signals_derive};
     int status = ERR_OK;
 
     m->shape = (struct model_shape){0};

@@ -79,6 +79,14 @@ struct signals_parts {
 int signals_join(const struct model *model, const struct signals_parts *parts,
                  float **ret_vectors, struct err *err);
 
+/* One item as it is published; NULL for what the model has not. */
+struct signals_row {
+    const float *backbone, *factors, *content; /* (B), (A), (C) */
+    uint32_t n_interactions;
+};
+void signals_item(const struct model *model, const struct signals_row *row,
+                  float *ret_y /* (D); may begin with the backbone's */);
+
 /* Inside fusion/: the shape's factor_dim, column_dim and D, and the model's signals, from the
  * tensors and metadata above; after everything else. ERR_FATAL EX_DATAERR for what does not fit. */
 int signals_derive(struct model *model, struct err *err);

@@ -13,11 +13,11 @@
 #define K_MAX 1000
 
 struct similar {
-    size_t n, F, D;
+    size_t n, F, B;
     size_t dim[MODALITY_COUNT];
     struct knn_options knn;
     float strength;
-    const float *x, *z; /* (n, F), (n, D): the model's */
+    const float *x, *z; /* (n, F), (n, B): the model's */
     const float *item;  /* (n) rows of item_E, NULL in a file from before */
     struct gemm_matrix packed[MODALITY_COUNT];
 };
@@ -69,10 +69,10 @@ static int fill(struct similar *s, const struct model *model, const struct model
     if (status != ERR_OK)
         return status;
     s->F = (size_t)shape->F;
-    s->D = (size_t)shape->D;
+    s->B = (size_t)shape->B;
     if (!shape->has_statistics || x->n_dims != 2 || z->n_dims != 2 || x->shape[1] != s->F ||
-        z->shape[1] != s->D || x->shape[0] != z->shape[0])
-        return bad("x is not (n, F) and z (n, D)", err);
+        z->shape[1] != s->B || x->shape[0] != z->shape[0])
+        return bad("x is not (n, F) and z (n, B)", err);
     s->n = x->shape[0];
     s->x = x->data;
     s->z = z->data;
@@ -122,7 +122,7 @@ void similar_free(struct similar *s)
 struct rows {
     float *unit;  /* (n, F) */
     float *part;  /* (n, F) one modality's columns of it, close together */
-    float *sum;   /* (n, D) what is borrowed */
+    float *sum;   /* (n, B) what is borrowed */
     uint32_t *id; /* (n, k + 1) */
     float *score;
     uint32_t *twin; /* (n) the row that is passed over, in every modality the same */
@@ -134,7 +134,7 @@ static int rows_new(const struct similar *s, size_t n, struct rows *ret, struct 
 
     *ret = (struct rows){.unit = calloc(n * s->F + 1, sizeof(float)),
                          .part = calloc(n * s->F + 1, sizeof(float)),
-                         .sum = calloc(n * s->D + 1, sizeof(float)),
+                         .sum = calloc(n * s->B + 1, sizeof(float)),
                          .id = calloc(n * k, sizeof(uint32_t)),
                          .score = calloc(n * k, sizeof(float)),
                          .twin = calloc(n, sizeof(uint32_t))};
@@ -233,11 +233,11 @@ static void borrow(const struct similar *s, size_t i, uint32_t n, struct rows *r
 {
     const uint32_t *ids = r->id + i * (s->knn.k + 1);
     const float *values = r->score + i * (s->knn.k + 1);
-    float *sum = r->sum + i * s->D;
+    float *sum = r->sum + i * s->B;
 
     for (uint32_t at = 0; at < n; at++)
-        for (size_t j = 0; j < s->D; j++)
-            sum[j] += values[at] * s->z[ids[at] * s->D + j];
+        for (size_t j = 0; j < s->B; j++)
+            sum[j] += values[at] * s->z[ids[at] * s->B + j];
 }
 
 /* Neighbours of one modality into the list, those that are there already by their values. */
@@ -306,8 +306,8 @@ int similar_add(const struct similar *s, const float *x, size_t ldx, const uint8
         first += s->dim[m];
     }
     for (size_t i = 0; status == ERR_OK && i < n; i++)
-        for (size_t j = 0; mask[i] && j < s->D; j++)
-            E[i * lde + j] += s->strength * r.sum[i * s->D + j];
+        for (size_t j = 0; mask[i] && j < s->B; j++)
+            E[i * lde + j] += s->strength * r.sum[i * s->B + j];
     rows_done(&r);
     return status;
 }
@@ -317,7 +317,7 @@ int similar_add(const struct similar *s, const float *x, size_t ldx, const uint8
 int similar_export(const struct similar_items *items, struct model *model, struct err *err)
 {
     const struct knn_options *o = items->knn;
-    size_t F = (size_t)items->shape->F, D = items->D, n = 0, at = 0;
+    size_t F = (size_t)items->shape->F, B = items->B, n = 0, at = 0;
     struct similar s = {.F = F};
     char text[160];
     float *x, *z, *item;
@@ -332,7 +332,7 @@ int similar_export(const struct similar_items *items, struct model *model, struc
     if (status == ERR_OK)
         status = model_add(model, "mmf.knn.x", n, F, &x, err);
     if (status == ERR_OK)
-        status = model_add(model, "mmf.knn.z", n, D, &z, err);
+        status = model_add(model, "mmf.knn.z", n, B, &z, err);
     if (status == ERR_OK)
         status = model_add(model, "mmf.knn.item", n, 0, &item, err);
     for (uint32_t i = 0; status == ERR_OK && i < items->n_items; i++) {
@@ -340,7 +340,7 @@ int similar_export(const struct similar_items *items, struct model *model, struc
             continue;
         unit_row(&s, items->X + i * F, x + at * F);
         item[at] = (float)i;
-        memcpy(z + at++ * D, items->Z + i * D, D * sizeof(*z));
+        memcpy(z + at++ * B, items->Z + i * B, B * sizeof(*z));
     }
     return status;
 }

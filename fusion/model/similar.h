@@ -11,7 +11,7 @@
  * that is itself among them (cold at the training, or re-fused) does not borrow from itself: one
  * row with the very same features is passed over, which a re-upload under another id is as well.
  *
- * Tensors, legend as in trainee.h: mmf.knn.x (n, F), mmf.knn.z (n, D), mmf.knn.item (n); metadata mmf.knn "k strength
+ * Tensors, legend as in trainee.h: mmf.knn.x (n, F), mmf.knn.z (n, B), mmf.knn.item (n); metadata mmf.knn "k strength
  * weight weight weight". Rows are independent, as everything in fuse.h. */
 
 #include "config/err.h"
@@ -44,8 +44,8 @@ struct similar_items {
     uint32_t n_items;
     const uint8_t *mask; /* (n_items) of MODALITY_BITs */
     const float *X;      /* (n_items, F) standardised */
-    const float *Z;      /* (n_items, D) before the item-item graph */
-    size_t D;
+    const float *Z;      /* (n_items, B) before the item-item graph */
+    size_t B;
 };
 /* Into a model that is being built. */
 int similar_export(const struct similar_items *items, struct model *model, struct err *err);

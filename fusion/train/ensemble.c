@@ -229,19 +229,26 @@ static int join_tensor(struct ensemble *e, size_t tensor, struct model *joined, 
     return status;
 }
 
-/* All but what model_set_shape says only where there is something to be said. */
+/* What a training adds when its members are joined: no part of one. */
+static bool is_signal(const char *name)
+{
+    return strncmp(name, "mmf.factors", 11) == 0 || strncmp(name, "mmf.columns.", 12) == 0 ||
+           strcmp(name, "mmf.signals") == 0;
+}
+
+/* All but the signals, and what model_set_shape says only where there is something to be said. */
 static int copy_texts(const struct model *from, struct model *to, struct err *err)
 {
     int status = ERR_OK;
 
     for (size_t i = 0; status == ERR_OK && i < from->n_texts; i++)
         if (strcmp(from->texts[i].key, "mmf.members") != 0 &&
-            strcmp(from->texts[i].key, "mmf.cold_length") != 0)
+            strcmp(from->texts[i].key, "mmf.cold_length") != 0 &&
+            !is_signal(from->texts[i].key))
             status = model_set(to, from->texts[i].key, from->texts[i].value, err);
     return status;
 }
 
-/* All but the packed weights. */
 static int join_model(struct ensemble *e, float cold_length, struct model **ret_model,
                       struct err *err)
 {
@@ -301,8 +308,6 @@ int ensemble_join(struct ensemble *e, const struct trainee *t, struct model **re
     length = t->o.cold_length * cold_mean_length(&items);
     cold_lengthen_items(&items, length);
     int status = join_model(e, length, &joined, err);
-    if (status == ERR_OK && (status = model_prepare(joined, err)) != ERR_OK)
-        model_free(joined);
     ensemble_done(e);
     if (status != ERR_OK) {
         free(out);
@@ -311,6 +316,11 @@ int ensemble_join(struct ensemble *e, const struct trainee *t, struct model **re
     *ret_model = joined;
     *ret_out = out;
     return ERR_OK;
+}
+
+int ensemble_prepare(struct model *joined, struct err *err)
+{
+    return model_prepare(joined, err);
 }
 
 void ensemble_done(struct ensemble *e)
@@ -368,7 +378,8 @@ int ensemble_member(const struct model *joined, uint32_t member, struct model **
     if (status == ERR_OK)
         status = model_set_shape(model, &shape, err);
     for (size_t i = 0; status == ERR_OK && i < joined->n_tensors; i++)
-        status = take_tensor(&p, &joined->tensors[i], model, err);
+        if (!is_signal(joined->tensors[i].name))
+            status = take_tensor(&p, &joined->tensors[i], model, err);
     if (status == ERR_OK)
         status = model_finish(model, err);
     if (status == ERR_OK)

@@ -35,13 +35,19 @@ uint64_t ensemble_seed(uint64_t seed, uint32_t member);
 /* Takes over what a trained t publishes, its cold items' identities forgotten; t may then go.
  * Members are of one shape and the same data, without content columns unless there is one. */
 int ensemble_add(struct ensemble *e, struct trainee *t, struct err *err);
-/* The model, and what it publishes: *ret_out (users + items, N·D), items at the length of cold.h, t
- * being the last member. e is empty afterwards, for the sake of memory. */
+/* The model, and what its backbone publishes: *ret_out (users + items, N·D), items at the length of
+ * cold.h, t being the last member. Before anything is fused by it, the caller adds its signals, if
+ * there are any (signals.h), and prepares it (ensemble_prepare). e is empty afterwards, for the sake
+ * of memory. */
 int ensemble_join(struct ensemble *e, const struct trainee *t, struct model **ret_model,
                   float **ret_out, struct err *err);
 void ensemble_done(struct ensemble *e);
 
-/* One member of a joined model, to start a training from: everything of it but what fuse_* needs. */
+/* Packs a joined model's weights, once: it is immutable from then on. */
+int ensemble_prepare(struct model *joined, struct err *err);
+
+/* One member of a joined model, to start a training from: everything of it but what fuse_* needs and
+ * its signals. */
 int ensemble_member(const struct model *joined, uint32_t member, struct model **ret_model,
                     struct err *err);
 

@@ -57,7 +57,7 @@ static int export_into(const struct trainee *t, struct model *model, struct err 
         .mask = t->data->mask,
         .X = t->X,
         .Z = t->work,
-        .D = t->D,
+        .B = t->D,
     };
     if (!status && t->knn.nnz && t->n_fused)
         status = similar_export(&items, model, err);
@@ -82,14 +82,14 @@ int trainee_export(const struct trainee *t, struct model **ret_model, struct err
 }
 
 /* Columns of a matrix: n_cols from `first` on, of rows `stride` long. */
-struct columns {
+struct column_range {
     size_t first, n_cols, stride;
 };
 
 /* Columns of the rows of `to` (n, stride) from columns of a tensor, by the map, where both are as
  * wide. */
-static void copy_columns(float *to, size_t n, struct columns here,
-                         const struct model_tensor *from, struct columns there,
+static void copy_columns(float *to, size_t n, struct column_range here,
+                         const struct model_tensor *from, struct column_range there,
                          const uint32_t *map)
 {
     if (!from || from->n_dims != 2 || from->shape[1] != there.stride ||
@@ -106,7 +106,7 @@ static void copy_columns(float *to, size_t n, struct columns here,
 static void copy_rows(float *to, size_t n, size_t cols, const struct model_tensor *from,
                       const uint32_t *map)
 {
-    const struct columns all = {0, cols, cols};
+    const struct column_range all = {0, cols, cols};
     copy_columns(to, n, all, from, all, map);
 }
 
@@ -118,10 +118,10 @@ static void copy_users(struct trainee *t, const struct model *from, const uint32
     float *to = t->w + t->user;
     size_t id = (size_t)a->id_dim, E = model_feature_width(b) + (size_t)b->id_dim;
     size_t n_fused = model_feature_width(b) - (size_t)b->content_dim;
-    copy_columns(to, t->data->n_users, (struct columns){0, t->n_fused, t->E}, user,
-                 (struct columns){0, n_fused, E}, map);
-    copy_columns(to, t->data->n_users, (struct columns){t->E - id, id, t->E}, user,
-                 (struct columns){model_feature_width(b), (size_t)b->id_dim, E}, map);
+    copy_columns(to, t->data->n_users, (struct column_range){0, t->n_fused, t->E}, user,
+                 (struct column_range){0, n_fused, E}, map);
+    copy_columns(to, t->data->n_users, (struct column_range){t->E - id, id, t->E}, user,
+                 (struct column_range){model_feature_width(b), (size_t)b->id_dim, E}, map);
 }
 
 static void copy_own(struct trainee *t, const struct model *from)

@@ -279,7 +279,7 @@ static int prepare(struct trainee *t, struct err *err)
     t->D = t->E;
     if (t->backbone->open)
         status = t->backbone->open(t, err);
-    t->o.shape.D = (int32_t)t->D;
+    t->o.shape.B = t->o.shape.D = (int32_t)t->D;
     lay_out(t);
     if (!status)
         status = allocate(t, err);

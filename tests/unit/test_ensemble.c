@@ -110,7 +110,8 @@ static void join(struct world *w, struct model **ret_model, float **ret_out)
 {
     struct err err = {0};
 
-    if (ensemble_join(&w->members, w->last.trainee, ret_model, ret_out, &err) != ERR_OK)
+    if (ensemble_join(&w->members, w->last.trainee, ret_model, ret_out, &err) != ERR_OK ||
+        ensemble_prepare(*ret_model, &err) != ERR_OK)
         fail_msg("%s", err.text);
 }
 

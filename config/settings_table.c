@@ -418,7 +418,7 @@ static const struct settings_key train_only[] = {
            .describes_model = true, .help =
            "How many numbers of a vector come from an item's features alone. They count most for an "
            "item that nobody has seen, and less with every interaction. 0 goes without."),
-    OPTION(SETTINGS_INT, neighbours, "neighbours", 0, 1000, "items", "100",
+    OPTION(SETTINGS_INT, neighbours, "neighbours", 0, 512, "items", "100",
            .describes_model = true, .help =
            "How many other items an item recommends at most, to those who have interacted with it. "
            "They stand beside the vectors (view current_neighbour). 0 goes without."),

@@ -321,10 +321,8 @@ static int write_candidate(struct run *run, const char *dir, struct json_t **ret
                           .users = x->vectors,
                           .stamp = t->d.stamp,
                           .pair = x->pair,
-#if NB
                           .neighbours = x->signals.neighbours,
                           .neighbour_scale = x->signals.neighbour_scale,
-#endif
                           .metrics = metrics_json(run)};
     bool fits = json_object_set_new(c.metrics, "read_us", json_integer(run->read.us)) == 0 &&
                 json_object_set_new(c.metrics, "read_forgettings",

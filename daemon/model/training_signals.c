@@ -1,9 +1,7 @@
 #include "daemon/model/training_signals.h"
 
 #include "config/clock.h"
-#if NB
 #include "fusion/model/neighbours.h"
-#endif
 #include "fusion/model/signals.h"
 #include "fusion/train/als.h"
 #include "fusion/train/evaluate.h"
@@ -250,21 +248,17 @@ static int fit_content(struct fit *f, struct err *err)
     return r;
 }
 
-#if NB
 static int fit_neighbours(struct fit *f, struct err *err)
 {
-    struct neighbours_options o;
+    struct neighbours_options o = neighbours_defaults;
 
-    neighbours_options_init(&o);
+    o.n_max = (uint32_t)f->task->r->options->neighbours;
     int r = neighbours_build(&f->R, &o, f->team, &f->s.neighbours, &f->s.neighbour_scale,
                              &f->ridge, err);
     f->s.has[CALIBRATE_NEIGHBOURS] = r == ERR_OK;
     return r;
 }
 
-#else
-static int fit_neighbours(struct fit *f, struct err *err){(void)f;(void)err;return ERR_OK;}
-#endif
 /* ---- their weights --------------------------------------------------------------------------- */
 
 static int choose_weights(struct fit *f, const float *backbone, size_t B, struct err *err)

@@ -11,7 +11,9 @@
 
 enum { ROUNDS = 3, VALUES_MAX = 8, TRIALS_MAX = 128 };
 /* What an item without interactions may cost the others at most, of NDCG. */
-#define COLD_COST_MAX .005
+#define COLD_COST_MAX .01
+/* Users with a held-out pair of such an item, for these pairs to say what serves them best. */
+enum { COLD_USERS_MIN = 30 };
 
 const char *calibrate_signal_name(enum calibrate_signal signal)
 {
@@ -302,22 +304,38 @@ static int search_line(struct search *s, struct point *p, enum coordinate c, str
     return ERR_OK;
 }
 
-/* A new item has nothing but its content: as much of it as the others hardly notice. */
+/* Whether p serves new items better than q: as the held-out pairs of such items say, where there are
+ * enough of them, else by the fade alone. */
+static bool is_colder(const struct search *s, const struct point *p, const struct point *q)
+{
+    if (s->r->n_users_cold < COLD_USERS_MIN)
+        return p->at[SHARE] == q->at[SHARE] && p->at[FADE] > q->at[FADE];
+    return figures_of(s, trial_find(s, p)).recall_cold >
+           figures_of(s, trial_find(s, q)).recall_cold;
+}
+
+/* A new item has its content, and what was learned from the features of others: of the shares and
+ * fades that the other items hardly notice, those that serve it best. */
 static int protect_cold(struct search *s, struct point *p, struct err *err)
 {
-    struct point line[VALUES_MAX];
-    const size_t n = line_of(s, p, FADE, line);
+    struct point shares[VALUES_MAX] = {*p}, line[VALUES_MAX];
     const struct point chosen = *p;
-    int status = try_points(s, line, n, err);
-    if (status)
-        return status;
     const struct calibrate_outcome *base = trial_find(s, &chosen);
-    const double level = mean_ndcg(base, NULL, s->pass.n_users).mean;
-    for (size_t i = 0; i < n && level > 0; i++) {
-        const struct mean loss = mean_ndcg(base, trial_find(s, &line[i]), s->pass.n_users);
-        if (line[i].at[FADE] > p->at[FADE] && loss.mean <= loss.error &&
-            loss.mean <= COLD_COST_MAX * level)
-            *p = line[i];
+    const double level = base ? mean_ndcg(base, NULL, s->pass.n_users).mean : 0;
+    const size_t n_shares = is_free(s, SHARE) ? line_of(s, p, SHARE, shares) : 1;
+
+    for (size_t k = 0; k < n_shares && level > 0; k++) {
+        const size_t n = line_of(s, &shares[k], FADE, line);
+        int status = try_points(s, line, n, err);
+        if (status)
+            return status;
+        for (size_t i = 0; i < n; i++) {
+            const struct mean loss =
+                mean_ndcg(base, trial_find(s, &line[i]), s->pass.n_users);
+            if (loss.mean <= loss.error && loss.mean <= COLD_COST_MAX * level &&
+                is_colder(s, &line[i], p))
+                *p = line[i];
+        }
     }
     return ERR_OK;
 }

@@ -1,9 +1,10 @@
 /* Any bytes as a model file: the header's parser, then, when the file is one of safetensors, the
- * model's own checks and the forward pass of one item. */
+ * model's own checks, the forward pass of one item and the fold of a user. */
 
 #include "fusion/file/safetensors.h"
 #include "fusion/model/fuse.h"
 #include "fusion/model/model.h"
+#include "fusion/model/signals.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -12,6 +13,25 @@
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+/* A user of the model's first items. */
+static void run_fold(const struct model *m)
+{
+    size_t n, A;
+    const float *factors = signals_factors(m, &n, &A), *rows[4];
+    struct fold fold;
+
+    if (!signals_fold(m, &fold))
+        return;
+    float *v = malloc((A + fold_scratch(&fold)) * sizeof(*v));
+
+    n = n < 4 ? n : 4;
+    for (size_t i = 0; i < n; i++)
+        rows[i] = factors + i * A;
+    if (v != NULL)
+        (void)fold_user(&fold, rows, n, v + A, v, NULL);
+    free(v);
+}
 
 /* A model small enough to run, so that a shape of a million columns does not take the time. */
 static void run_model(const struct model *m)
@@ -51,6 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         safetensors_close(&st);
         if (model_load(path, &m, NULL) == ERR_OK) {
             run_model(m);
+            run_fold(m);
             model_free(m);
         }
     }

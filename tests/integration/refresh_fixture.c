@@ -1,10 +1,13 @@
 #include "refresh_fixture.h"
 
 #include "daemon/model/candidate.h"
+#include "fusion/math/gemm.h"
 #include "fusion/math/rng.h"
 #include "fusion/model/content.h"
 #include "fusion/model/internal.h"
 #include "fusion/model/item_graph.h"
+#include "fusion/model/signals.h"
+#include "fusion/train/als.h"
 #include "store/reading.h"
 
 #include <jansson.h>
@@ -265,6 +268,109 @@ static void publish(struct refresh_fixture *f)
     fixture_activate(f, model_id);
 }
 
+static struct csr edges_of(struct refresh_fixture *f, const struct fixture_whole *w)
+{
+    struct csr R;
+
+    refresh_ok(f, csr_from_pairs(w->pairs, w->data.n_pairs, (uint32_t)w->data.n_users,
+                                 (uint32_t)w->data.n_items, &R, &f->err));
+    return R;
+}
+
+static void add_signals(struct refresh_fixture *f, const struct fixture_whole *w,
+                        struct model *model)
+{
+    const struct signals weights = {
+        .trained = 0.8F, .factors = 2, .content = 0.3F, .fade = 1.5F};
+    const struct trainee *t = w->t;
+    struct csr R = edges_of(f, w);
+    struct columns columns;
+    struct als_options o;
+    struct als als;
+
+    als_options_init(&o);
+    o.d = 5;
+    refresh_ok(f, als_train(&o, &R, &als, &f->err));
+    refresh_ok(f, columns_fit(t->X, t->data->mask, t->data->n_items, t->o.shape.modality_dim, 4,
+                              &columns, &f->err));
+    const struct signals_tensors tensors = {.columns = &columns,
+                                            .mean = t->mean,
+                                            .std_dev = t->std_dev,
+                                            .factors = als.items,
+                                            .n_items = t->data->n_items,
+                                            .fold = &als.fold};
+    refresh_ok(f, signals_put(model, &weights, &tensors, &f->err));
+    als_done(&als);
+    columns_done(&columns);
+    csr_done(&R);
+}
+
+/* The model's factors of the items that there are, zeros for those that it does not know, and the
+ * folds of their users, behind them. */
+static float *fold_all(struct refresh_fixture *f, const struct fixture_whole *w,
+                       const struct model *model, const uint32_t *items, const struct csr *R)
+{
+    size_t I = w->data.n_items, n, A;
+    const float *factors = signals_factors(model, &n, &A),
+                **rows = calloc(I + 1, sizeof(*rows));
+    float *y = calloc((I + w->data.n_users) * A + 1, sizeof(*y));
+    struct fold fold;
+
+    assert_true(rows && y);
+    for (size_t i = 0; i < I && factors; i++)
+        if (!items || items[i] != UINT32_MAX)
+            memcpy(y + i * A, factors + (items ? items[i] : i) * A, A * sizeof(*y));
+    if (signals_fold(model, &fold)) {
+        float *scratch = gemm_alloc(fold_scratch(&fold));
+
+        assert_non_null(scratch);
+        for (uint32_t u = 0; u < w->data.n_users; u++) {
+            size_t n_rows = 0;
+
+            for (size_t e = R->start[u]; e < R->start[u + 1]; e++)
+                if (y[R->col[e] * A] != 0)
+                    rows[n_rows++] = y + R->col[e] * A;
+            refresh_ok(f, fold_user(&fold, rows, n_rows, scratch, y + (I + u) * A, &f->err));
+        }
+        free(scratch);
+    }
+    free(rows);
+    return y;
+}
+
+/* w->vectors from t->out; items: the model's rows of those that there are, NULL = the same. */
+static void join_signals(struct refresh_fixture *f, struct fixture_whole *w,
+                         const struct model *model, const uint32_t *items)
+{
+    size_t U = w->data.n_users, I = w->data.n_items, C = (size_t)model_shape(model)->column_dim;
+    float *content = calloc((U + I) * C + 1, sizeof(*content));
+    struct csr R = edges_of(f, w);
+    float *factors = fold_all(f, w, model, items, &R);
+    struct columns columns;
+
+    assert_non_null(content);
+    if (C > 0) {
+        signals_columns(model, &columns);
+        refresh_ok(f,
+                   columns_rows(&columns, w->t->X, w->data.mask, I, content + U * C, &f->err));
+        columns_users(&R, content + U * C, C, content);
+    }
+    const struct signals_parts parts = {
+        .n_users = U,
+        .n_items = I,
+        .backbone = w->t->out,
+        .factor_users = factors + I * (size_t)model_shape(model)->factor_dim,
+        .factor_items = factors,
+        .content_users = content,
+        .content_items = content + U * C,
+        .n_interactions = w->t->n_interactions};
+    refresh_ok(f, signals_join(model, &parts, &w->vectors, &f->err));
+    w->D = (size_t)model_shape(model)->D;
+    free(factors);
+    free(content);
+    csr_done(&R);
+}
+
 void fixture_train(struct refresh_fixture *f, enum fusion_kind fusion,
                    enum backbone_kind backbone, bool item_graph, uint64_t seed)
 {
@@ -280,15 +386,18 @@ void fixture_train(struct refresh_fixture *f, enum fusion_kind fusion,
     refresh_ok(f, trainee_new(&o, &w.td, &w.t, &f->err));
     trainee_forward(w.t);
     refresh_ok(f, trainee_export(w.t, &model, &f->err));
+    if (f->signals)
+        add_signals(f, &w, model);
+    join_signals(f, &w, model, NULL);
     struct candidate c = {.model = model,
                           .n_items = w.data.n_items,
                           .n_users = w.data.n_users,
                           .n_pairs = w.data.n_pairs,
-                          .dim = (int32_t)w.t->D,
+                          .dim = (int32_t)w.D,
                           .item_id = w.data.item_id,
                           .user_id = w.data.user_id,
-                          .items = w.t->out + w.data.n_users * w.t->D,
-                          .users = w.t->out,
+                          .items = w.vectors + w.data.n_users * w.D,
+                          .users = w.vectors,
                           .stamp = w.data.stamp,
                           .pair = w.data.pair,
                           .metrics = json_object()};
@@ -463,6 +572,7 @@ void fixture_whole(struct refresh_fixture *f, struct fixture_whole *w)
     add_item_graph(w->t, model, items, c.n_items);
     const struct cold_items published = trainee_items(w->t);
     cold_lengthen_items(&published, shape->cold_length);
+    join_signals(f, w, model, items);
     free(users);
     free(items);
     candidate_done(&c);
@@ -471,6 +581,7 @@ void fixture_whole(struct refresh_fixture *f, struct fixture_whole *w)
 void fixture_whole_done(struct fixture_whole *w)
 {
     trainee_free(w->t);
+    free(w->vectors);
     store_dataset_done(&w->data);
     free(w->X);
     free(w->pairs);
@@ -485,7 +596,7 @@ static const float *whole_row(const struct fixture_whole *w, const char *name)
 
     for (size_t i = 0; i < n; i++)
         if (strcmp(names[i], name) == 0)
-            return w->t->out + (i + (item ? w->data.n_users : 0)) * w->t->D;
+            return w->vectors + (i + (item ? w->data.n_users : 0)) * w->D;
     fail_msg("%s is not in the data", name);
     return NULL;
 }
@@ -501,7 +612,7 @@ double fixture_difference(struct refresh_fixture *f, const struct fixture_whole 
     int status = name[0] == 'i' ? store_get_embedding(f->st, name, &e, &f->err)
                                 : store_get_user_vector(f->st, name, &e.vec, &e.dim, &f->err);
     pthread_mutex_unlock(&f->lock);
-    for (size_t j = 0; status == ERR_OK && j < w->t->D; j++) {
+    for (size_t j = 0; status == ERR_OK && j < w->D; j++) {
         scale = fmax(scale, fabs((double)want[j]));
         worst = fmax(worst, fabs((double)want[j] - (double)e.vec[j]));
     }

@@ -31,6 +31,7 @@ struct refresh_fixture {
     int64_t model_id;
     int32_t width;   /* of the fused half of the models to train, 0 = 6 */
     int32_t content; /* content columns of them */
+    bool signals;    /* factors and content beside them (signals.h) */
     int n_failures;  /* so many writes of the refresh thread fail first */
     uint64_t n_writes;
 };
@@ -66,6 +67,8 @@ struct fixture_whole {
     float *X;
     struct csr_pair *pairs;
     struct trainee *t;
+    float *vectors; /* (users + items, D) as published */
+    size_t D;
 };
 void fixture_whole(struct refresh_fixture *f, struct fixture_whole *w);
 void fixture_whole_done(struct fixture_whole *w);

@@ -104,6 +104,47 @@ static void interactions_move_vectors_to_the_whole_pass(void **state)
     }
 }
 
+/* Factors and content follow under every backbone, under mf as well: of a user with one item more,
+ * of one whom nobody knew, of items that came later and that nobody had. */
+static void signals_follow_to_the_whole_pass(void **state)
+{
+    static const struct {
+        enum fusion_kind fusion;
+        enum backbone_kind backbone;
+        bool item_graph;
+    } with[] = {{FUSION_CP, BACKBONE_LIGHTGCN, true},
+                {FUSION_STATIC, BACKBONE_SAGE, false},
+                {FUSION_NONE, BACKBONE_LIGHTGCN, false},
+                {FUSION_CP, BACKBONE_MF, false},
+                {FUSION_NONE, BACKBONE_MF, false}};
+    static const char *const touched[] = {"u3", "i7", "i30", "u4", "i28", "u99"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(with) / sizeof(with[0]); i++) {
+        /* To a backbone that does not propagate a stranger is the mean of what it has. */
+        bool compares_stranger = with[i].backbone != BACKBONE_MF;
+        struct refresh_fixture f;
+
+        fill(&f);
+        f.signals = true;
+        fixture_train(&f, with[i].fusion, with[i].backbone, with[i].item_graph, 3);
+        fixture_start(&f);
+        fixture_settle(&f);
+        fixture_items(&f, 30, 1);
+        fixture_pairs(&f, (const uint32_t[][2]){{3, 7}, {99, 7}, {3, 30}, {4, 28}}, 4);
+        fixture_settle(&f);
+        check(&f, touched, compares_stranger ? 6 : 5);
+        assert_int_equal(is_warm(&f, "i30"), 1);
+        assert_int_equal(is_warm(&f, "i28"), 1);
+        assert_int_equal(is_warm(&f, "i29"), 0);
+        assert_int_equal(
+            fixture_count(&f,
+                          "SELECT count(*) FROM current_user_embedding WHERE user_id = 'u99'"),
+            1);
+        fixture_close(&f);
+    }
+}
+
 /* A user with one item has its vector. */
 static void check_vectors_equal(struct refresh_fixture *f, const char *user, const char *item)
 {
@@ -626,6 +667,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(interactions_move_vectors_to_the_whole_pass),
+        cmocka_unit_test(signals_follow_to_the_whole_pass),
         cmocka_unit_test(mf_folds_in_strangers_only),
         cmocka_unit_test(item_graph_goes_on_after_training),
         cmocka_unit_test(restart_catches_up),

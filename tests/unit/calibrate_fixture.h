@@ -256,17 +256,28 @@ static inline void search_naively(const struct calibrate_task *t,
             x[c] = at;
         }
     }
-    float fade = x[3];
+    const float share = x[0];
+    float best[2] = {x[0], x[3]};
     rank_at(t, r, x, &base);
-    for (const float *v = values[3]; *v >= 0; v++) {
-        x[3] = *v;
-        rank_at(t, r, x, &other);
-        paired(&other, &base, &mean, &error);
-        if (*v > fade && -mean <= error &&
-            -mean <= .005 * sum_of(base.ndcg, base.n_users) / base.n_users)
-            fade = *v;
-    }
-    x[3] = fade;
+    double coldest = sum_of(base.cold, base.n_users);
+    for (const float *z = values[0]; *z >= 0; z++)
+        for (const float *v = values[3]; *v >= 0; v++) {
+            x[0] = *z;
+            x[3] = *v;
+            rank_at(t, r, x, &other);
+            paired(&other, &base, &mean, &error);
+            const double cold = sum_of(other.cold, other.n_users);
+            const bool colder =
+                r->n_users_cold < 30 ? *z == share && *v > best[1] : cold > coldest;
+            if (-mean <= error &&
+                -mean <= .01 * sum_of(base.ndcg, base.n_users) / base.n_users && colder) {
+                best[0] = *z;
+                best[1] = *v;
+                coldest = cold;
+            }
+        }
+    x[0] = best[0];
+    x[3] = best[1];
 }
 
 static inline struct calibrate_result run(const struct calibrate_task *t)

@@ -15,8 +15,8 @@
 
 /* ROWS: a transaction; some milliseconds of the writer's time with 100 neighbours each. */
 enum { ROWS = 128 };
-/* Of a value and of a scale: their product is finite, and so is a sum of them. */
-#define NUMBER_MAX 1e12F
+/* Of a value, a scale and a weight: their product is finite, and so are sums of it. */
+#define NUMBER_MAX 1e9F
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the file `neighbours` is little-endian; this machine needs a conversion here"
@@ -127,7 +127,7 @@ static const json_t *counts(const json_t *signal)
 
 static bool is_weight(const json_t *x)
 {
-    return json_is_number(x) && isfinite((float)json_number_value(x));
+    return json_is_number(x) && fabs(json_number_value(x)) <= (double)NUMBER_MAX;
 }
 
 const char *candidate_check_signals(const struct json_t *metrics)

@@ -24,11 +24,18 @@
 #define METRICS_BYTES_MAX ((int64_t)64 << 20)
 
 enum side { ITEMS, USERS };
-enum file { MODEL, NPY, IDS, /* and those of the users */ STAMPS = 5, PAIRS, METRICS };
+enum file {
+    MODEL,
+    NPY,
+    IDS,
+    /* and those of the users */ STAMPS = 5,
+    PAIRS,
+    METRICS,
+    NEIGHBOURS
+};
 const char *const candidate_files[CANDIDATE_N_FILES] = {
-    "model.safetensors", "items.npy", "items.txt", "users.npy",
-    "users.txt",         "stamps",    "pairs",     "metrics.json"};
-enum { N_DIGESTED = CANDIDATE_N_FILES - 1 };
+    "model.safetensors", "items.npy", "items.txt", "users.npy", "users.txt", "stamps", "pairs",
+    "metrics.json",      "neighbours"};
 
 static enum file file_of(enum file of_items, enum side side)
 {
@@ -112,13 +119,24 @@ static int write_side(const char *dir, const struct candidate *c, enum side side
     return r == ERR_OK ? write_ids(dir, c, side, err) : r;
 }
 
-static int digest_all(const char *dir, json_t **ret_files, struct err *err)
+static int write_neighbours(const char *dir, const struct candidate *c, struct err *err)
+{
+    char path[PATH_MAX];
+    int r = paths_join(dir, candidate_files[NEIGHBOURS], path, err);
+
+    return r == ERR_OK ? candidate_write_neighbours(path, c, err) : r;
+}
+
+static int digest_all(const char *dir, const struct candidate *c, json_t **ret_files,
+                      struct err *err)
 {
     json_t *files = json_object();
     char path[PATH_MAX], hex[DIGEST_HEX_BYTES];
     int r = files ? ERR_OK : err_oom(err, "a candidate's files");
 
-    for (size_t i = 0; r == ERR_OK && i < N_DIGESTED; i++) {
+    for (size_t i = 0; r == ERR_OK && i < CANDIDATE_N_FILES; i++) {
+        if (i == METRICS || (i == NEIGHBOURS && !c->neighbours.start))
+            continue;
         r = paths_join(dir, candidate_files[i], path, err);
         if (r == ERR_OK)
             r = digest_path_hex(path, hex, err);
@@ -136,7 +154,7 @@ static int digest_all(const char *dir, json_t **ret_files, struct err *err)
 static int write_metrics(const char *dir, const struct candidate *c, struct err *err)
 {
     json_t *files = NULL;
-    int r = digest_all(dir, &files, err);
+    int r = digest_all(dir, c, &files, err);
 
     if (r != ERR_OK)
         return r;
@@ -164,6 +182,8 @@ int candidate_write(const char *dir, const struct candidate *c, struct err *err)
         r = write_bytes(dir, STAMPS, c->stamp, c->n_items * sizeof *c->stamp, err);
     if (r == ERR_OK)
         r = write_bytes(dir, PAIRS, c->pair, c->n_pairs * sizeof *c->pair, err);
+    if (r == ERR_OK)
+        r = write_neighbours(dir, c, err);
     if (r != ERR_OK)
         return r;
     return c->file[METRICS].data ? write_again(dir, c, METRICS, err)
@@ -206,7 +226,10 @@ static int read_metrics(struct candidate *c, bool keeps, struct err *err)
     c->metrics = json_loadb(f->data, f->bytes, JSON_REJECT_DUPLICATES, NULL);
     if (!keeps)
         drop_file(c, METRICS);
-    return json_is_object(c->metrics) ? ERR_OK : damaged(c, METRICS, "not a JSON object", err);
+    if (!json_is_object(c->metrics))
+        return damaged(c, METRICS, "not a JSON object", err);
+    const char *wrong = candidate_check_signals(c->metrics);
+    return wrong ? damaged(c, METRICS, wrong, err) : ERR_OK;
 }
 
 /* As metrics.json says, NULL when it does not. */
@@ -347,6 +370,20 @@ static int read_pairs(struct candidate *c, struct err *err)
     return ERR_OK;
 }
 
+/* Of an older model there are none. */
+static int read_neighbours(struct candidate *c, struct err *err)
+{
+    struct candidate_file f;
+
+    if (!digest_of(c, NEIGHBOURS))
+        return ERR_OK;
+    int r = read_checked(c, NEIGHBOURS, &f, err);
+    if (r != ERR_OK)
+        return r;
+    const char *wrong = candidate_cut_neighbours(c, f.data, f.bytes);
+    return wrong ? damaged(c, NEIGHBOURS, wrong, err) : ERR_OK;
+}
+
 static int read_model(struct candidate *c, bool keeps, struct err *err)
 {
     struct candidate_file *f = &c->file[MODEL];
@@ -383,6 +420,8 @@ static int read_folder(const char *dir, bool keeps, struct candidate *ret_c, str
         r = read_stamps(&c, err);
     if (r == ERR_OK)
         r = read_pairs(&c, err);
+    if (r == ERR_OK)
+        r = read_neighbours(&c, err);
     if (r != ERR_OK) {
         candidate_done(&c);
         return r;
@@ -428,6 +467,7 @@ void candidate_done(struct candidate *c)
     free(c->id_block[ITEMS]);
     free(c->id_block[USERS]);
     free(c->nobody);
+    free(c->neighbour_block);
     *c = (struct candidate){0};
 }
 

@@ -6,7 +6,7 @@
  *
  *   candidate_write     trainer → DIR/ model.safetensors, items.npy + items.txt, users.npy +
  *                       users.txt (vectors after the backbone, ids one a line), stamps, pairs,
- *                       metrics.json
+ *                       neighbours (where the model has some), metrics.json
  *   candidate_read      DIR → memory, each file once; every one is checked there: the digests that
  *   candidate_look      metrics.json names, sizes, ids, finite numbers, rows in range
  *   candidate_publish   memory → the model folder and the store: a model in state `candidate` with
@@ -20,7 +20,9 @@
  *
  * What the files hold, beside the arrays: stamps (I) uint64, what identifies the features that a
  * vector was made of; pairs (n, 2) uint32, user row and item row; both little-endian. A row of
- * zeros is an item without a vector.
+ * zeros is an item without a vector. neighbours, little-endian too, n values in all: "mmfn", I uint32, n uint64,
+ * start (I + 1) uint64, scale (I) float32, value (n) float32, column (n) uint32; columns of a row ascend
+ * and are not the row itself. Folders of models without that signal do not have the file.
  *
  * The model folder keeps DIR as trained-<digest>/, so that a rollback to a model whose vectors the
  * store has let go finds them there, and a warm start finds whose rows the model file holds.
@@ -32,6 +34,7 @@
 #include "config/digest.h"
 #include "config/err.h"
 #include "config/settings.h"
+#include "fusion/math/csr.h"
 #include "fusion/model/model.h"
 #include "store/models.h"
 #include "store/writing.h"
@@ -46,8 +49,10 @@ struct json_t;
 /* The model folder's name for DIR, and how many digits of the model's SHA-256 follow. */
 #define CANDIDATE_FOLDER "trained-"
 #define CANDIDATE_DIGITS 12
-/* The files of DIR: the model first, and last metrics.json with the digests of the others. */
-#define CANDIDATE_N_FILES   8
+/* The files of DIR: the model first, and last those that may be missing; metrics.json is written last, with the
+ * digests of the others. */
+#define CANDIDATE_N_FILES   9
+#define CANDIDATE_N_NEEDED  8
 #define CANDIDATE_BYTES_MAX ((int64_t)8 << 30) /* of one file */
 extern const char *const candidate_files[CANDIDATE_N_FILES];
 
@@ -65,13 +70,18 @@ struct candidate {
     uint64_t *stamp;           /* (I) */
     uint8_t *warm;             /* (I) 1 = in a training pair; candidate_write ignores it */
     uint32_t (*pair)[2];       /* (n_pairs) user row, item row: what it was trained on */
+    /* What an interaction with the row's item adds to the scores of others: value times the scale of the
+     * column (fusion/model/neighbours.h). start NULL = the model has no such signal. */
+    struct csr neighbours;  /* (I, I) with values */
+    float *neighbour_scale; /* (I) 0 or more */
     /* An object: what was asked for (options, seed, parent), what was read and when (read_us,
      * read_forgettings, encoder_ids,
-     * counts), what came of it (epochs, curve, valid, no_history (D)), files (their digests), and, once
-     * judged, gate. training.c writes it. */
+     * counts), what came of it (epochs, curve, valid, no_history (D), signals (what each counts)), files
+     * (their digests), and, once judged, gate. training.c writes it. */
     struct json_t *metrics;
-    char *id_block[2]; /* what item_id and user_id point into */
-    char *nobody;      /* and the names of users who are forgotten; NULL = none */
+    char *id_block[2];     /* what item_id and user_id point into */
+    char *neighbour_block; /* and neighbours and neighbour_scale */
+    char *nobody;          /* and the names of users who are forgotten; NULL = none */
     /* As candidate_read read them, for candidate_publish: NULL where the arrays above are the same
      * bytes. */
     struct candidate_file {
@@ -95,6 +105,9 @@ void candidate_done(struct candidate *c);
 /* The vector of a user without history (D), NULL when the metrics hold none. malloc'ed. */
 float *candidate_no_history(const struct json_t *metrics, int32_t dim);
 
+/* What the sum over a user's items counts in a score: metrics.signals.neighbours.scale, 0 without. */
+float candidate_neighbour_weight(const struct json_t *metrics);
+
 /* When the store was read for it; time 0 and no number of forgettings = not said. */
 struct store_read_mark candidate_read_mark(const struct candidate *c);
 
@@ -116,14 +129,15 @@ struct candidate_target {
 };
 
 /* Writes the files, inserts the model (state candidate) with its vectors, training pairs and
- * learning curve. When it fails half way the model ends as `rejected`. Vectors of items whose
+ * learning curve, the weights of its signals, and its neighbours, less the items that the store does not know.
+ * When it fails half way the model ends as `rejected`. Vectors of items whose
  * features have changed since the training read them are left out. c is as candidate_read gave it. */
 int candidate_publish(struct candidate *c, const struct candidate_target *t, struct err *err);
 /* Makes it the active one, after candidate_publish. */
 int candidate_promote(struct candidate *c, const struct candidate_target *t, struct err *err);
 /* Makes any model of the store the active one: promotion, rollback, import. Vectors that it lacks
  * come from its folder, else are fused from the stored features; the last ones and the flip are
- * one work of `writer`. Training pairs that it lacks come from its folder too. The active one again
+ * one work of `writer`. Training pairs and neighbours that it lacks come from its folder too. The active one again
  * changes nothing. */
 int candidate_activate(const struct candidate_target *t, int64_t model_id, struct err *err);
 

@@ -319,7 +319,19 @@ static int put_back_training(const struct activation *a, struct candidate *c, st
     return r == ERR_NONE ? write_pairs(a, c, err) : r;
 }
 
-/* Vectors and training pairs that retention has taken away, and vectors that a crash kept from
+/* What refresh has written stays. */
+static int put_back_neighbours(const struct activation *a, const struct candidate *c,
+                               struct candidate_publication *p, struct err *err)
+{
+    int64_t n = 0;
+    int r = store_count_neighbours(a->t->reader, a->model_id, &n, err);
+
+    return r == ERR_OK && (size_t)n < candidate_count_neighbours(c)
+               ? candidate_put_neighbours(c, a->t, p, err)
+               : r;
+}
+
+/* Vectors, neighbours and training pairs that retention has taken away, and what a crash kept from
  * being published. */
 static int put_back(const struct activation *a, struct candidate *c, struct err *err)
 {
@@ -338,7 +350,7 @@ static int put_back(const struct activation *a, struct candidate *c, struct err 
     p.side = STORE_SIDE_USERS;
     if (r == ERR_OK && users < count_vectors(c->users, c->n_users, c->dim))
         r = candidate_put_vectors(c, a->t, &p, err);
-    return r;
+    return r == ERR_OK ? put_back_neighbours(a, c, &p, err) : r;
 }
 
 /* A model of the store with the files of its folder. Without these its items are fused from their

@@ -154,7 +154,7 @@ int candidate_put_vectors(const struct candidate *c, const struct candidate_targ
                           struct candidate_publication *p, struct err *err)
 {
     size_t n = p->side == STORE_SIDE_ITEMS ? c->n_items : c->n_users;
-    size_t total = c->n_items + c->n_users;
+    size_t total = candidate_n_rows(c);
     int r = ERR_OK;
 
     for (size_t i = 0; r == ERR_OK && i < n; i += BLOCK) {
@@ -177,6 +177,8 @@ struct insertion {
     struct store_pair *pairs;
     struct store_metric *curve;
     size_t n_curve;
+    struct store_signal *signals;
+    size_t n_signals;
 };
 
 static int insert_model(struct store *st, void *arg, struct err *err)
@@ -191,6 +193,8 @@ static int insert_model(struct store *st, void *arg, struct err *err)
         r = store_model_add(st, i->row, err);
     if (r == ERR_OK)
         r = store_put_training(st, i->row->model_id, i->pairs, i->c->n_pairs, err);
+    if (r == ERR_OK)
+        r = store_put_signals(st, i->row->model_id, i->signals, i->n_signals, err);
     return r == ERR_OK ? store_put_curve(st, i->row->model_id, i->curve, i->n_curve, err) : r;
 }
 
@@ -319,6 +323,8 @@ static int put_all(const struct candidate *c, const struct candidate_target *t,
     p.side = STORE_SIDE_USERS;
     if (r == ERR_OK)
         r = candidate_put_vectors(c, t, &p, err);
+    if (r == ERR_OK)
+        r = candidate_put_neighbours(c, t, &p, err);
     if (r != ERR_OK)
         (void)store_work(&t->writer, reject, &row->model_id, NULL);
     return r;
@@ -340,6 +346,8 @@ int candidate_publish(struct candidate *c, const struct candidate_target *t, str
     if (r == ERR_OK)
         r = read_curve(c, &i, err);
     if (r == ERR_OK)
+        r = candidate_signals(c->metrics, &i.signals, &i.n_signals, err);
+    if (r == ERR_OK)
         r = insert(&i, t, err);
     if (r == ERR_OK)
         r = put_all(c, t, &row, err);
@@ -347,6 +355,7 @@ int candidate_publish(struct candidate *c, const struct candidate_target *t, str
         c->model_id = row.model_id;
     free(i.pairs);
     free(i.curve);
+    free(i.signals);
     store_model_done(&row);
     return r;
 }

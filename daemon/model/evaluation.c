@@ -62,6 +62,11 @@ int evaluation_of_candidate(const struct candidate *c, uint32_t (*against)[2], s
                            .pair = c->pair,
                            .against = against,
                            .n_against = n_against,
+                           .neighbours = c->neighbours,
+                           .neighbour_scale = c->neighbour_scale,
+                           .neighbour_weight = candidate_neighbour_weight(c->metrics),
+                           .history = c->pair,
+                           .n_history = c->n_pairs,
                            .no_history = candidate_no_history(c->metrics, c->dim)};
     bool has_mean = e.no_history != NULL;
     int r = mark_vectors(&e, err);
@@ -114,6 +119,73 @@ static int find_rows(const struct evaluation *e, const struct store_pair *pairs,
     return ERR_OK;
 }
 
+/* Their columns as rows of the items that have a vector. */
+static int number_neighbours(struct evaluation *e, const struct store_neighbours *x,
+                             struct err *err)
+{
+    struct csr *to = &e->neighbours;
+    size_t nnz = x->n_rows ? x->start[x->n_rows] : 0, n = 0;
+    int r = csr_new((uint32_t)x->n_rows, (uint32_t)e->n_items, nnz, to, err);
+
+    e->neighbour_scale = calloc(e->n_items + 1, sizeof *e->neighbour_scale);
+    if (r == ERR_OK && !(to->value = malloc((nnz + 1) * sizeof *to->value)))
+        r = err_oom(err, "an evaluation");
+    if (r != ERR_OK || !e->neighbour_scale)
+        return r == ERR_OK ? err_oom(err, "an evaluation") : r;
+    for (size_t j = 0; j < x->n_rows; j++) {
+        size_t row = array_find(e->item_rows.id, e->n_items, x->rid[j]);
+
+        if (row < e->n_items)
+            e->neighbour_scale[row] = (float)x->scale[j];
+        for (size_t k = x->start[j]; k < x->start[j + 1]; k++) {
+            size_t item = array_find(e->item_rows.id, e->n_items, x->rids[k]);
+
+            if (item == e->n_items)
+                continue;
+            to->col[n] = (uint32_t)item;
+            to->value[n++] = x->values[k];
+        }
+        to->start[j + 1] = n;
+    }
+    to->nnz = n;
+    return ERR_OK;
+}
+
+/* An item without a vector is recommended to nobody, and yet says something about others. */
+static int find_history(struct evaluation *e, const struct store_neighbours *x,
+                        const struct store_pair *pairs, size_t n, struct err *err)
+{
+    e->history = calloc(n + 1, sizeof *e->history);
+    if (!e->history)
+        return err_oom(err, "an evaluation");
+    for (size_t i = 0; i < n; i++) {
+        size_t user = array_find(e->user_rows.id, e->user_rows.n_rows, pairs[i].uid);
+        size_t row = array_find(x->rid, x->n_rows, pairs[i].rid);
+
+        if (user == e->user_rows.n_rows || row == x->n_rows)
+            continue;
+        e->history[e->n_history][0] = (uint32_t)user;
+        e->history[e->n_history++][1] = (uint32_t)row;
+    }
+    return ERR_OK;
+}
+
+static int take_neighbours(struct evaluation *e, struct store *st,
+                           const struct store_pair *pairs, size_t n, struct err *err)
+{
+    struct store_neighbours x = {0};
+
+    if (e->neighbour_weight == 0)
+        return ERR_OK;
+    int r = store_read_neighbour_all(st, e->model_id, &x, err);
+    if (r == ERR_OK && x.n_rows)
+        r = number_neighbours(e, &x, err);
+    if (r == ERR_OK && x.n_rows)
+        r = find_history(e, &x, pairs, n, err);
+    store_neighbours_done(&x);
+    return r;
+}
+
 /* Pairs of users or items without a vector mask nothing, but a pair makes its item warm. */
 static int take_pairs(struct evaluation *e, struct store *st, struct err *err)
 {
@@ -123,6 +195,8 @@ static int take_pairs(struct evaluation *e, struct store *st, struct err *err)
 
     if (r == ERR_OK || r == ERR_NONE)
         r = find_rows(e, pairs, n, &e->pair, &e->n_pairs, err);
+    if (r == ERR_OK)
+        r = take_neighbours(e, st, pairs, n, err);
     free(pairs);
     pairs = NULL;
     if (r == ERR_OK)
@@ -162,13 +236,14 @@ static int fill_from_model(struct evaluation *e, struct store *st, const struct 
                            struct err *err)
 {
     int r = take_rows(e, st, err);
-
-    if (r == ERR_OK)
-        r = take_pairs(e, st, err);
     json_t *metrics = m->metrics ? json_loads(m->metrics, 0, NULL) : NULL;
+
+    e->neighbour_weight = candidate_neighbour_weight(metrics);
     if (r == ERR_OK)
         e->no_history = candidate_no_history(metrics, e->dim);
     json_decref(metrics);
+    if (r == ERR_OK)
+        r = take_pairs(e, st, err);
     bool has_mean = e->no_history != NULL;
     if (r == ERR_OK)
         r = mark_vectors(e, err);
@@ -202,6 +277,9 @@ void evaluation_done(struct evaluation *e)
     if (!e->candidate) {
         free(e->pair);
         free(e->against);
+        csr_done(&e->neighbours);
+        free(e->neighbour_scale);
+        free(e->history);
     }
     store_rows_done(&e->item_rows);
     store_rows_done(&e->user_rows);
@@ -235,6 +313,9 @@ struct test {
     uint32_t *compact; /* (I) model row → row among the items with a vector */
     float *items;      /* those */
     uint32_t n_items;
+    struct csr history,
+        neighbours; /* (n_users, J), (J, n_items); of J those that a history names */
+    float *scale;   /* (n_items) */
 };
 
 static void test_done(struct test *t)
@@ -250,6 +331,9 @@ static void test_done(struct test *t)
     free(t->compact);
     free(t->items);
     csr_done(&t->seen);
+    csr_done(&t->history);
+    csr_done(&t->neighbours);
+    free(t->scale);
 }
 
 static int compare_rows(const void *a, const void *b)
@@ -366,26 +450,94 @@ static void add_masked(const struct test *t, const uint32_t *row_of, uint32_t (*
     }
 }
 
-static int mask_pairs(struct test *t, const struct evaluation *e, struct err *err)
+static int mask_pairs(struct test *t, const struct evaluation *e, const uint32_t *row_of,
+                      struct err *err)
 {
-    uint32_t *row_of = malloc((e->n_users + 1) * sizeof *row_of);
     struct csr_pair *pairs = malloc((e->n_pairs + e->n_against + 1) * sizeof *pairs);
     size_t n = 0;
-    int r = row_of && pairs ? ERR_OK : err_oom(err, "an evaluation");
 
-    for (size_t u = 0; r == ERR_OK && u <= e->n_users; u++)
+    if (!pairs)
+        return err_oom(err, "an evaluation");
+    add_masked(t, row_of, e->pair, e->n_pairs, pairs, &n);
+    add_masked(t, row_of, e->against, e->n_against, pairs, &n);
+    int r = csr_from_pairs(pairs, n, (uint32_t)t->n_users, t->n_items, &t->seen, err);
+    free(pairs);
+    return r;
+}
+
+static int add_history(struct test *t, const struct evaluation *e, const uint32_t *row_of,
+                       struct err *err)
+{
+    struct csr_pair *pairs = malloc((e->n_history + 1) * sizeof *pairs);
+    size_t n = 0;
+
+    if (!pairs)
+        return err_oom(err, "an evaluation");
+    for (size_t i = 0; i < e->n_history; i++) {
+        uint32_t user = row_of[e->history[i][0]];
+
+        if (user != UINT32_MAX)
+            pairs[n++] = (struct csr_pair){user, e->history[i][1]};
+    }
+    int r =
+        csr_from_pairs(pairs, n, (uint32_t)t->n_users, e->neighbours.n_rows, &t->history, err);
+    free(pairs);
+    return r;
+}
+
+/* Of the rows that a history names, the columns that compete. */
+static int compact_neighbours(struct test *t, const struct evaluation *e, struct err *err)
+{
+    const struct csr *from = &e->neighbours;
+    struct csr *to = &t->neighbours;
+    uint8_t *named = calloc(from->n_rows + 1, 1);
+    size_t n = 0;
+    int r = named ? csr_new(from->n_rows, t->n_items, from->nnz, to, err)
+                  : err_oom(err, "an evaluation");
+
+    t->scale = calloc(t->n_items + 1, sizeof *t->scale);
+    if (r == ERR_OK)
+        to->value = malloc((from->nnz + 1) * sizeof *to->value);
+    if (r == ERR_OK && (!t->scale || !to->value))
+        r = err_oom(err, "an evaluation");
+    for (size_t i = 0; r == ERR_OK && i < t->history.nnz; i++)
+        named[t->history.col[i]] = 1;
+    for (size_t i = 0; r == ERR_OK && i < e->n_items; i++)
+        if (t->compact[i] != EVALUATE_UNKNOWN)
+            t->scale[t->compact[i]] = e->neighbour_scale[i];
+    for (uint32_t j = 0; r == ERR_OK && j < from->n_rows; j++) {
+        for (size_t k = from->start[j]; named[j] && k < from->start[j + 1]; k++) {
+            if (t->compact[from->col[k]] == EVALUATE_UNKNOWN)
+                continue;
+            to->col[n] = t->compact[from->col[k]];
+            to->value[n++] = from->value[k];
+        }
+        to->start[j + 1] = n;
+    }
+    to->nnz = n;
+    free(named);
+    return r;
+}
+
+/* What depends on whom the model knows of the test's users. */
+static int add_pairs(struct test *t, const struct evaluation *e, struct err *err)
+{
+    uint32_t *row_of = malloc((e->n_users + 1) * sizeof *row_of);
+
+    if (!row_of)
+        return err_oom(err, "an evaluation");
+    for (size_t u = 0; u <= e->n_users; u++)
         row_of[u] = UINT32_MAX;
-    for (uint32_t u = 0; r == ERR_OK && u < t->n_users; u++)
+    for (uint32_t u = 0; u < t->n_users; u++)
         if (t->user_row[u] != UINT32_MAX)
             row_of[t->user_row[u]] = u;
-    if (r == ERR_OK) {
-        add_masked(t, row_of, e->pair, e->n_pairs, pairs, &n);
-        add_masked(t, row_of, e->against, e->n_against, pairs, &n);
+    int r = mask_pairs(t, e, row_of, err);
+    if (r == ERR_OK && e->neighbours.start) {
+        r = add_history(t, e, row_of, err);
+        if (r == ERR_OK)
+            r = compact_neighbours(t, e, err);
     }
-    if (r == ERR_OK)
-        r = csr_from_pairs(pairs, n, (uint32_t)t->n_users, t->n_items, &t->seen, err);
     free(row_of);
-    free(pairs);
     return r;
 }
 
@@ -401,7 +553,7 @@ static int prepare(struct test *t, const struct evaluation *e, const struct tsv_
     compact_items(t, e);
     find_users(t, e, result);
     sort_pairs(t, e, pairs, n, result);
-    return mask_pairs(t, e, err);
+    return add_pairs(t, e, err);
 }
 
 int evaluation_run(const struct evaluation *e, const struct tsv_pair *test, size_t n,
@@ -416,12 +568,15 @@ int evaluation_run(const struct evaluation *e, const struct tsv_pair *test, size
     if (r == ERR_OK)
         r = team_new(threads ? threads : processors_online(), &team, err);
     if (r == ERR_OK) {
+        const struct rank_extra extra = {&t.history, &t.neighbours, t.scale,
+                                         e->neighbour_weight};
         const struct evaluate_task task = {.users = t.vec,
                                            .items = t.items,
                                            .n_users = (uint32_t)t.n_users,
                                            .n_items = t.n_items,
                                            .D = (uint32_t)e->dim,
                                            .seen = &t.seen,
+                                           .extra = e->neighbours.start ? &extra : NULL,
                                            .item_warm = t.warm,
                                            .test_start = t.start,
                                            .test_item = t.item,

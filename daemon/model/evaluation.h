@@ -8,7 +8,8 @@
  * the no-history vector; an item without a vector is a miss and counted as unknown; an item
  * without a training pair of the model is cold. Masked are the pairs that the model was trained on and
  * those whose strength is below 0 (store/kinds.h), which no list has; nothing else. Ties: the item that
- * came first. Legend: I items, U users, D width. */
+ * came first. Where the model has neighbours, those of a user's training pairs add to its scores (rank.h). Legend:
+ * I items, U users, D width, J rows of neighbours. */
 
 #include "config/err.h"
 #include "daemon/base/tsv.h"
@@ -30,6 +31,11 @@ struct evaluation {
     uint32_t (*pair)[2];    /* (n_pairs) user row, item row of the training */
     uint32_t (*against)[2]; /* (n_against) the same of what counts against the item */
     size_t n_against;
+    struct csr neighbours;  /* (J, I); start NULL = none */
+    float *neighbour_scale; /* (I) */
+    float neighbour_weight; /* as candidate_neighbour_weight */
+    uint32_t (*history)[2]; /* (n_history) user row, row of neighbours; of the training */
+    size_t n_history;
     uint8_t *item_has, *user_has; /* (I), (U) 1 = has a vector */
     struct tsv_index item_index, user_index;
     const struct candidate *candidate;      /* whose arrays these are, or */

@@ -101,9 +101,10 @@ static int read_holdout(struct judge *j, const char *path, struct err *err)
     return ERR_OK;
 }
 
-/* Of pairs (n), sorted by user, those of the test users, less what is held out. */
-static void add_seen(const struct judge *j, uint32_t (*of)[2], size_t n, struct csr_pair *pairs,
-                     size_t *n_pairs)
+/* Of pairs (n), sorted by user, those of the test users, less what is held out: test user and, in `names`,
+ * the item's row. */
+static void add_known(const struct judge *j, const struct tsv_index *names, uint32_t (*of)[2],
+                      size_t n, struct csr_pair *pairs, size_t *n_pairs)
 {
     uint32_t test = 0;
 
@@ -116,11 +117,12 @@ static void add_seen(const struct judge *j, uint32_t (*of)[2], size_t n, struct 
             break;
         if (j->test_user[test] != user)
             continue;
-        uint32_t item = tsv_index_find(&j->items, j->d.item_id[of[i][1]]);
-        struct csr_pair key = {(uint32_t)user, item};
-        if (item != UINT32_MAX &&
+        const char *name = j->d.item_id[of[i][1]];
+        const struct csr_pair key = {(uint32_t)user, tsv_index_find(&j->items, name)};
+        uint32_t row = names == &j->items ? key.col : tsv_index_find(names, name);
+        if (key.col != UINT32_MAX && row != UINT32_MAX &&
             !bsearch(&key, j->held, j->n_held, sizeof(key), csr_pair_order))
-            pairs[(*n_pairs)++] = (struct csr_pair){test, item};
+            pairs[(*n_pairs)++] = (struct csr_pair){test, row};
     }
 }
 
@@ -132,8 +134,8 @@ static int mask_seen(struct judge *j, struct err *err)
 
     if (!pairs)
         return err_oom(err, "judging: the mask");
-    add_seen(j, j->d.pair, j->d.n_pairs, pairs, &n);
-    add_seen(j, j->d.against, j->d.n_against, pairs, &n);
+    add_known(j, &j->items, j->d.pair, j->d.n_pairs, pairs, &n);
+    add_known(j, &j->items, j->d.against, j->d.n_against, pairs, &n);
     int r = csr_from_pairs(pairs, n, j->n_test, (uint32_t)j->candidate.n_items, &j->seen, err);
     free(pairs);
     return r;
@@ -240,8 +242,132 @@ static float *item_rows(const struct judge *j, const struct candidate *c,
     return rows;
 }
 
+/* ---- neighbours ---------------------------------------------------------------------------- */
+
+/* What a model's neighbours add to the scores of the candidate's items. */
+struct said {
+    struct csr history; /* (n_test, J) what a test user has done and is not held out */
+    struct csr
+        own; /* rows of the model, (J, candidate.n_items); empty where they are borrowed */
+    float *own_scale; /* (candidate.n_items) */
+    struct rank_extra extra;
+};
+
+static void said_done(struct said *x)
+{
+    csr_done(&x->history);
+    csr_done(&x->own);
+    free(x->own_scale);
+}
+
+struct entry {
+    uint32_t col;
+    float value;
+};
+
+static int compare_entries(const void *a, const void *b)
+{
+    const struct entry *x = a, *y = b;
+
+    return (x->col > y->col) - (x->col < y->col);
+}
+
+/* The model's rows with their columns as rows of the candidate, `row_of` (c->n_items); in its order, which may be
+ * another one. room: for the longest row. */
+static void renumber(const struct candidate *c, const uint32_t *row_of, struct entry *room,
+                     struct csr *to)
+{
+    const struct csr *from = &c->neighbours;
+    size_t at = 0;
+
+    for (uint32_t row = 0; row < from->n_rows; row++) {
+        size_t n = 0;
+
+        for (size_t i = from->start[row]; i < from->start[row + 1]; i++)
+            if (row_of[from->col[i]] != UINT32_MAX)
+                room[n++] = (struct entry){row_of[from->col[i]], from->value[i]};
+        if (n)
+            qsort(room, n, sizeof(*room), compare_entries);
+        for (size_t i = 0; i < n; i++) {
+            if (i && room[i].col == room[i - 1].col) /* an item that its list names twice */
+                continue;
+            to->col[at] = room[i].col;
+            to->value[at++] = room[i].value;
+        }
+        to->start[row + 1] = at;
+    }
+    to->nnz = at;
+}
+
+static int own_rows(const struct judge *j, const struct candidate *c, struct said *x,
+                    struct err *err)
+{
+    const struct csr *from = &c->neighbours;
+    uint32_t *row_of = malloc((c->n_items + 1) * sizeof(*row_of));
+    struct entry *room = malloc((STORE_NEIGHBOURS_MAX + 1) * sizeof(*room));
+    int r = csr_new(from->n_rows, (uint32_t)j->candidate.n_items, from->nnz, &x->own, err);
+
+    x->own_scale = calloc(j->candidate.n_items + 1, sizeof(*x->own_scale));
+    if (r == ERR_OK)
+        x->own.value = malloc((from->nnz + 1) * sizeof(*x->own.value));
+    if (r == ERR_OK && (!row_of || !room || !x->own_scale || !x->own.value))
+        r = err_oom(err, "judging: neighbours");
+    for (size_t i = 0; r == ERR_OK && i < c->n_items; i++) {
+        row_of[i] = tsv_index_find(&j->items, c->item_id[i]);
+        if (row_of[i] != UINT32_MAX)
+            x->own_scale[row_of[i]] = c->neighbour_scale[i];
+    }
+    if (r == ERR_OK)
+        renumber(c, row_of, room, &x->own);
+    free(row_of);
+    free(room);
+    return r;
+}
+
+static int find_history(const struct judge *j, const struct tsv_index *names, uint32_t n_rows,
+                        struct csr *ret, struct err *err)
+{
+    struct csr_pair *pairs = malloc((j->d.n_pairs + 1) * sizeof(*pairs));
+    size_t n = 0;
+
+    if (!pairs)
+        return err_oom(err, "judging: what test users have done");
+    add_known(j, names, j->d.pair, j->d.n_pairs, pairs, &n);
+    int r = csr_from_pairs(pairs, n, j->n_test, n_rows, ret, err);
+    free(pairs);
+    return r;
+}
+
+/* names: of the model's items. Nothing (extra.rows NULL) without that signal. */
+static int find_said(const struct judge *j, const struct candidate *c,
+                     const struct tsv_index *names, struct said *x, struct err *err)
+{
+    float weight = candidate_neighbour_weight(c->metrics);
+
+    if (!c->neighbours.start || weight == 0)
+        return ERR_OK;
+    bool is_candidate = c == &j->candidate;
+    int r = find_history(j, names, c->neighbours.n_rows, &x->history, err);
+    if (r == ERR_OK && !is_candidate)
+        r = own_rows(j, c, x, err);
+    if (r == ERR_OK)
+        x->extra =
+            (struct rank_extra){&x->history, is_candidate ? &c->neighbours : &x->own,
+                                is_candidate ? c->neighbour_scale : x->own_scale, weight};
+    return r;
+}
+
+static const struct rank_extra *extra_of(const struct said *x)
+{
+    return x->extra.rows ? &x->extra : NULL;
+}
+
+/* ---- figures ------------------------------------------------------------------------------- */
+
+/* extra: NULL for cold items, which are judged as at their upload: nobody's neighbours. */
 static int evaluate(const struct judge *j, const float *users, const float *items, int32_t dim,
-                    struct evaluate_result *ret, struct err *err)
+                    const struct rank_extra *extra, struct evaluate_result *ret,
+                    struct err *err)
 {
     const struct evaluate_task task = {.users = users,
                                        .items = items,
@@ -249,6 +375,7 @@ static int evaluate(const struct judge *j, const float *users, const float *item
                                        .n_items = (uint32_t)j->candidate.n_items,
                                        .D = (uint32_t)dim,
                                        .seen = &j->seen,
+                                       .extra = extra,
                                        .item_warm = j->warm,
                                        .test_start = j->start,
                                        .test_item = j->test_item,
@@ -259,15 +386,15 @@ static int evaluate(const struct judge *j, const float *users, const float *item
 }
 
 static int find_positions(const struct judge *j, const float *users, const float *items,
-                          int32_t dim, const uint8_t *out, uint32_t *ret_position,
-                          struct err *err)
+                          int32_t dim, const struct rank_extra *extra, const uint8_t *out,
+                          uint32_t *ret_position, struct err *err)
 {
     struct gemm_matrix packed;
     int r = rank_pack(items, j->candidate.n_items, (size_t)dim, &packed, err);
 
     if (r != ERR_OK)
         return r;
-    r = rank_positions(&packed, users, j->n_test, &j->seen, NULL, out, j->start, j->test_item,
+    r = rank_positions(&packed, users, j->n_test, &j->seen, extra, out, j->start, j->test_item,
                        ret_position, err);
     gemm_done(&packed);
     return r;
@@ -290,6 +417,7 @@ static int judge_active(const struct judge *j, struct gate_case *g, struct err *
 {
     const struct candidate *c = &j->active;
     struct evaluate_result e;
+    struct said said = {0};
 
     if (!c->model) /* untrained: it ranks nothing */
         return ERR_OK;
@@ -298,19 +426,23 @@ static int judge_active(const struct judge *j, struct gate_case *g, struct err *
     int r = users && items ? fuse_cold(j, c->model, j->n_known, items, err)
                            : err_oom(err, "judging");
     if (r == ERR_OK)
-        r = evaluate(j, users, items, c->dim, &e, err);
+        r = find_said(j, c, &j->active_items, &said, err);
+    if (r == ERR_OK)
+        r = evaluate(j, users, items, c->dim, extra_of(&said), &e, err);
     if (r == ERR_OK) {
         take_overall(&e, &g->active);
-        r = find_positions(j, users, items, c->dim, NULL, j->position[0][0], err);
+        r = find_positions(j, users, items, c->dim, extra_of(&said), NULL, j->position[0][0],
+                           err);
     }
     if (r == ERR_OK)
         r = unlearn_cold(j, c->model, items, err);
     if (r == ERR_OK)
-        r = evaluate(j, users, items, c->dim, &e, err);
+        r = evaluate(j, users, items, c->dim, NULL, &e, err);
     if (r == ERR_OK) {
         take_cold(&e, &g->active);
-        r = find_positions(j, users, items, c->dim, j->warm, j->position[0][1], err);
+        r = find_positions(j, users, items, c->dim, NULL, j->warm, j->position[0][1], err);
     }
+    said_done(&said);
     free(users);
     free(items);
     return r;
@@ -322,25 +454,30 @@ static int judge_candidate(const struct judge *j, struct gate_case *g, struct er
     float *users = user_rows(j, c, &j->candidate_users);
     float *items = item_rows(j, c, &j->items);
     struct evaluate_result e;
+    struct said said = {0};
     int r = users && items ? ERR_OK : err_oom(err, "judging");
 
     if (r == ERR_OK)
-        r = evaluate(j, users, items, c->dim, &e, err);
+        r = find_said(j, c, &j->items, &said, err);
+    if (r == ERR_OK)
+        r = evaluate(j, users, items, c->dim, extra_of(&said), &e, err);
     if (r == ERR_OK) {
         take_overall(&e, &g->candidate);
         g->n_users = e.n_users[EVALUATE_OVERALL];
         g->n_pairs = e.n_pairs[EVALUATE_OVERALL];
         g->n_cold_pairs = e.n_pairs[EVALUATE_COLD];
-        r = find_positions(j, users, items, c->dim, NULL, j->position[1][0], err);
+        r = find_positions(j, users, items, c->dim, extra_of(&said), NULL, j->position[1][0],
+                           err);
     }
     if (r == ERR_OK)
         r = fuse_cold(j, c->model, NULL, items, err);
     if (r == ERR_OK)
-        r = evaluate(j, users, items, c->dim, &e, err);
+        r = evaluate(j, users, items, c->dim, NULL, &e, err);
     if (r == ERR_OK) {
         take_cold(&e, &g->candidate);
-        r = find_positions(j, users, items, c->dim, j->warm, j->position[1][1], err);
+        r = find_positions(j, users, items, c->dim, NULL, j->warm, j->position[1][1], err);
     }
+    said_done(&said);
     free(users);
     free(items);
     return r;

@@ -3,7 +3,7 @@
 
 /* The control socket: AF_UNIX SOCK_SEQPACKET, one JSON object a packet, at most 64 KiB.
  *
- *   → {"command": "ingest", "media_root": "/srv/media"}   + open files by SCM_RIGHTS, at most 8
+ *   → {"command": "ingest", "media_root": "/srv/media"}   + open files by SCM_RIGHTS, at most 10
  *   ← {"progress": {"done": 40, "total": 120}}            any number of these
  *   ← {"ok": true, "result": {…}}                         or
  *   ← {"ok": false, "error": "…", "exit_code": 65}        sysexits, for the caller to exit with
@@ -25,7 +25,8 @@
 #include <sys/types.h>
 
 #define CONTROL_PACKET_BYTES ((size_t)64 * 1024)
-#define CONTROL_FDS_MAX      8
+/* Even: CMSG_SPACE rounds up, and the kernel would fill that room too. */
+#define CONTROL_FDS_MAX 10
 
 struct json_t;
 struct control;

@@ -32,6 +32,9 @@ int model_files_open(const char *path, bool folder, struct model_files *ret_file
     while (r == ERR_OK && files.n < n) {
         if (folder)
             r = paths_join(path, candidate_files[files.n], name, err);
+        if (r == ERR_OK && files.n >= CANDIDATE_N_NEEDED && access(name, F_OK) != 0 &&
+            errno == ENOENT)
+            break;
         if (r == ERR_OK)
             r = infile_open(folder ? name : path, &files.fds[files.n], &bytes, err);
         files.n += r == ERR_OK;
@@ -108,10 +111,18 @@ static int copy_files(const struct control_call *call, const char *dir, size_t n
     return r;
 }
 
+/* Those that may be missing are so when their descriptors do not come. */
+static size_t n_files(const struct control_call *call)
+{
+    size_t n = call->n_fds < CANDIDATE_N_FILES ? call->n_fds : CANDIDATE_N_FILES;
+
+    return n > CANDIDATE_N_NEEDED ? n : CANDIDATE_N_NEEDED;
+}
+
 int model_files_take(const struct control_call *call, const struct settings *s, bool folder,
                      char ret_dir[PATH_MAX], char ret_path[PATH_MAX], struct err *err)
 {
-    size_t n = folder ? CANDIDATE_N_FILES : 1;
+    size_t n = folder ? n_files(call) : 1;
     char dir[PATH_MAX];
     int r = paths_model_dir(s, dir, err);
 

@@ -7,7 +7,7 @@
  * opened with rights that the peer has not.
  *
  * One safetensors file, or those of a candidate's folder (candidate.h) in the order of
- * candidate_files. */
+ * candidate_files, of which the last may be missing. */
 
 #include "config/err.h"
 #include "config/settings.h"

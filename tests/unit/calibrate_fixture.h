@@ -259,14 +259,14 @@ static inline void search_naively(const struct calibrate_task *t,
     const float share = x[0];
     float best[2] = {x[0], x[3]};
     rank_at(t, r, x, &base);
-    double coldest = sum_of(base.cold, base.n_users);
+    double coldest = sum_of(base.recall_cold, base.n_users);
     for (const float *z = values[0]; *z >= 0; z++)
         for (const float *v = values[3]; *v >= 0; v++) {
             x[0] = *z;
             x[3] = *v;
             rank_at(t, r, x, &other);
             paired(&other, &base, &mean, &error);
-            const double cold = sum_of(other.cold, other.n_users);
+            const double cold = sum_of(other.recall_cold, other.n_users);
             const bool colder =
                 r->n_users_cold < 30 ? *z == share && *v > best[1] : cold > coldest;
             if (-mean <= error &&

@@ -21,6 +21,9 @@ struct bench {
     struct candidate c;
     float items[N_ITEMS * 2 * DIM], users[N_USERS * 2 * DIM];
     uint32_t pairs[2][2];
+    size_t starts[N_ITEMS + 1];
+    uint32_t cols[4];
+    float values[4], scales[N_ITEMS];
     int n_writes;
     const char *forgets; /* a user who is forgotten and comes back before write forgets_at */
     int forgets_at;
@@ -32,6 +35,17 @@ static inline void make_model(struct bench *b, uint64_t seed)
 {
     model_free(b->c.model);
     fixture_model(&b->f, seed, &b->c.model);
+}
+
+/* a has b and c as neighbours, b has a, c has b; scales are quarters. */
+static inline void make_neighbours(struct bench *b)
+{
+    memcpy(b->starts, (const size_t[]){0, 2, 3, 4}, sizeof b->starts);
+    memcpy(b->cols, (const uint32_t[]){1, 2, 0, 1}, sizeof b->cols);
+    memcpy(b->values, (const float[]){0.5F, -0.1F, 1.0F / 3, 2}, sizeof b->values);
+    memcpy(b->scales, (const float[]){0.25F, 0.5F, 0.75F}, sizeof b->scales);
+    b->c.neighbours = (struct csr){N_ITEMS, N_ITEMS, 4, b->starts, b->cols, b->values};
+    b->c.neighbour_scale = b->scales;
 }
 
 /* What a trainer would leave: made-up vectors for a and b, none for c. */
@@ -56,9 +70,13 @@ static inline void make_candidate(struct bench *b)
         .users = b->users,
         .stamp = d->stamp,
         .pair = b->pairs,
-        .metrics = json_pack("{s:{s:s}, s:[{s:i, s:f}], s:[i,i,i,i,i,i,i,i]}", "encoder_ids",
-                             "visual", FIXTURE_ENCODER, "curve", "epoch", 2, "ndcg", 0.25,
-                             "no_history", 1, 2, 3, 4, 5, 6, 7, 8)};
+        .metrics =
+            json_pack("{s:{s:s}, s:[{s:i, s:f}], s:[i,i,i,i,i,i,i,i], "
+                      "s:{s:{s:f, s:f}, s:{s:f, s:f}}}",
+                      "encoder_ids", "visual", FIXTURE_ENCODER, "curve", "epoch", 2, "ndcg",
+                      0.25, "no_history", 1, 2, 3, 4, 5, 6, 7, 8, "signals", "neighbours",
+                      "weight", 0.2, "scale", 4.5, "content", "weight", 0.1, "fade", 1.5)};
+    make_neighbours(b);
     assert_ok(&b->f, candidate_write(b->f.dir, &b->c, &b->f.err));
 }
 

@@ -141,8 +141,9 @@ static void spoil(const char *path, long at, int how)
 static void read_refuses_damaged_files(void **state)
 {
     struct bench *b = *state;
-    static const char *const names[] = {"model.safetensors", "items.npy", "items.txt", "pairs",
-                                        "users.npy",         "users.txt", "stamps"};
+    static const char *const names[] = {
+        "model.safetensors", "items.npy", "items.txt", "pairs",
+        "users.npy",         "users.txt", "stamps",    "neighbours"};
     struct candidate c;
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {

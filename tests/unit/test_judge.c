@@ -17,6 +17,10 @@ struct bench {
     struct fixture f;
     char held[128];
     const char *cold_length; /* of the candidates' models; NULL = none */
+    /* of the candidates: what item i says about item k, NULL = nothing; and all of it in another order of the
+     * items */
+    const float (*says)[N_ITEMS];
+    bool is_reversed;
 };
 
 /* Users u0 and u1 have done a and b, c and d. */
@@ -24,6 +28,8 @@ static int set_up(void **state)
 {
     static struct bench b;
     b.cold_length = NULL;
+    b.says = NULL;
+    b.is_reversed = false;
     fixture_open(&b.f);
     snprintf(b.held, sizeof b.held, "%s/held.tsv", b.f.folder);
     for (int i = 0; i < N_ITEMS; i++) {
@@ -45,6 +51,41 @@ static int tear_down(void **state)
     return fixture_close(&b->f);
 }
 
+/* Row of the candidate ↔ item of the store, either way. */
+static uint32_t row_of(const struct bench *b, uint32_t i)
+{
+    return b->is_reversed ? N_ITEMS - 1 - i : i;
+}
+
+struct neighbours {
+    size_t start[N_ITEMS + 1];
+    uint32_t col[N_ITEMS * N_ITEMS];
+    float value[N_ITEMS * N_ITEMS], scale[N_ITEMS];
+};
+
+/* As halves, with scales of 2. */
+static void add_neighbours(const struct bench *b, struct neighbours *x, struct candidate *c)
+{
+    size_t n = 0;
+    if (!b->says)
+        return;
+    for (uint32_t row = 0; row < N_ITEMS; row++) {
+        for (uint32_t col = 0; col < N_ITEMS; col++) {
+            float value = b->says[row_of(b, row)][row_of(b, col)];
+            if (value != 0) {
+                x->col[n] = col;
+                x->value[n++] = value / 2;
+            }
+        }
+        x->start[row + 1] = n;
+        x->scale[row] = 2;
+    }
+    c->neighbours = (struct csr){N_ITEMS, N_ITEMS, n, x->start, x->col, x->value};
+    c->neighbour_scale = x->scale;
+    (void)json_object_set_new(c->metrics, "signals",
+                              json_pack("{s:{s:f}}", "neighbours", "scale", 0.5));
+}
+
 /* A candidate in which user n scores item i with score[n][i]; trained on the first n_pairs of the
  * interactions, which are a, b of u0 and c, d of u1. */
 static void make_candidate(struct bench *b, float score[2][N_ITEMS], const uint32_t (*pairs)[2],
@@ -53,23 +94,34 @@ static void make_candidate(struct bench *b, float score[2][N_ITEMS], const uint3
     float items[N_ITEMS * D] = {0}, users[2 * D] = {0};
     uint32_t pair[4][2];
     struct store_dataset d;
+    char *ids[N_ITEMS];
+    uint64_t stamps[N_ITEMS];
+    struct neighbours neighbours = {0};
     assert_ok(&b->f, store_read_dataset(b->f.st, &d, &b->f.err));
+    for (uint32_t i = 0; i < N_ITEMS; i++) {
+        ids[i] = d.item_id[row_of(b, i)];
+        stamps[i] = d.stamp[row_of(b, i)];
+    }
     struct candidate c = {.n_items = N_ITEMS,
                           .n_users = 2,
                           .n_pairs = n_pairs,
                           .dim = D,
-                          .item_id = d.item_id,
+                          .item_id = ids,
                           .user_id = d.user_id,
                           .items = items,
                           .users = users,
-                          .stamp = d.stamp,
+                          .stamp = stamps,
                           .pair = pair,
                           .metrics = json_object()};
-    memcpy(pair, pairs, n_pairs * sizeof *pair);
+    for (size_t i = 0; i < n_pairs; i++) {
+        pair[i][0] = pairs[i][0];
+        pair[i][1] = row_of(b, pairs[i][1]);
+    }
+    add_neighbours(b, &neighbours, &c);
     for (int n = 0; n < 2; n++) {
         users[n * D + n] = 1;
         for (int i = 0; i < N_ITEMS; i++)
-            items[i * D + n] = score[n][i];
+            items[row_of(b, (uint32_t)i) * D + (uint32_t)n] = score[n][i];
     }
     fixture_model(&b->f, 1, &c.model);
     if (b->cold_length)
@@ -189,6 +241,64 @@ static void judge_later_items_are_as_long_as_their_interactions(void **state)
     assert_true(later.candidate.rank == at_upload.candidate.rank);
 }
 
+/* Half of 20 is enough for b to overtake c in u0's list. What b says counts for nothing, for (u0, b) is held out;
+ * nor what d, which u0 has not done. */
+static const float help[N_ITEMS][N_ITEMS] = {
+    {0, 20, -1, 0}, {0, 0, 4000, 4000}, {0, 0, 0, 20}, {0, -4000, 4000, 0}};
+
+static void judge_counts_what_the_neighbours_of_known_items_say(void **state)
+{
+    struct bench *b = *state;
+    struct gate_case g;
+    make_candidate(b, bad, all, 4);
+    publish(b);
+    b->says = help;
+    make_candidate(b, bad, all, 4);
+    judge(b, &g);
+    assert_float_equal(g.active.ndcg_20, 0.5, 1e-9);
+    assert_float_equal(g.candidate.ndcg_20, 1, 1e-9);
+    assert_float_equal(g.active.rank, 3, 1e-9);
+    assert_float_equal(g.candidate.rank, 1, 1e-9);
+}
+
+/* The active model has its items in another order. */
+static void judge_counts_neighbours_of_the_active_model_by_the_names_of_items(void **state)
+{
+    struct bench *b = *state;
+    struct gate_case g;
+    b->says = help;
+    b->is_reversed = true;
+    make_candidate(b, bad, all, 4);
+    publish(b);
+    b->says = NULL;
+    b->is_reversed = false;
+    make_candidate(b, bad, all, 4);
+    judge(b, &g);
+    assert_float_equal(g.active.ndcg_20, 1, 1e-9);
+    assert_float_equal(g.candidate.ndcg_20, 0.5, 1e-9);
+    assert_float_equal(g.active.rank, 1, 1e-9);
+    assert_float_equal(g.candidate.rank, 3, 1e-9);
+}
+
+/* Judged as at its upload a cold item is nobody's neighbour. */
+static void judge_of_cold_items_leaves_neighbours_out(void **state)
+{
+    struct bench *b = *state;
+    const uint32_t some[2][2] = {{0, 0}, {1, 2}};
+    struct gate_case without, with;
+    make_candidate(b, bad, some, 2);
+    publish(b);
+    make_candidate(b, bad, all, 4);
+    judge(b, &without);
+    b->says = help;
+    make_candidate(b, bad, all, 4);
+    judge(b, &with);
+    assert_int_equal(with.n_cold_pairs, 2);
+    assert_true(with.candidate.ndcg_20 > without.candidate.ndcg_20);
+    assert_true(with.candidate.cold_ndcg_20 == without.candidate.cold_ndcg_20);
+    assert_true(with.active.cold_ndcg_20 == without.active.cold_ndcg_20);
+}
+
 static void judge_refuses_what_is_no_candidate(void **state)
 {
     struct bench *b = *state;
@@ -255,6 +365,9 @@ int main(void)
         CASE(judge_compares_on_the_same_pairs_and_mask),
         CASE(judge_cold_items_are_fused_by_both),
         CASE(judge_later_items_are_as_long_as_their_interactions),
+        CASE(judge_counts_what_the_neighbours_of_known_items_say),
+        CASE(judge_counts_neighbours_of_the_active_model_by_the_names_of_items),
+        CASE(judge_of_cold_items_leaves_neighbours_out),
         CASE(judge_refuses_what_is_no_candidate),
         CASE(judge_refuses_an_active_model_with_other_files),
         CASE(judge_alone_is_for_a_lost_model),

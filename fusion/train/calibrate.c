@@ -330,8 +330,7 @@ static int protect_cold(struct search *s, struct point *p, struct err *err)
         if (status)
             return status;
         for (size_t i = 0; i < n; i++) {
-            const struct mean loss =
-                mean_ndcg(base, trial_find(s, &line[i]), s->pass.n_users);
+            const struct mean loss = mean_ndcg(base, trial_find(s, &line[i]), s->pass.n_users);
             if (loss.mean <= loss.error && loss.mean <= COLD_COST_MAX * level &&
                 is_colder(s, &line[i], p))
                 *p = line[i];

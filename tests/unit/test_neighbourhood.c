@@ -8,6 +8,7 @@
 #include "fusion/model/signals.h"
 #include "fusion/train/als.h"
 #include "fusion/train/ensemble.h"
+#include "fusion/model/neighbours.h"
 #include "fusion/train/trainee.h"
 
 enum { N_USERS = 40, N_ITEMS = 30, N_PAIRS = 150, F = 10, K = 3, FACTORS = 6, COLUMNS = 5 };
@@ -518,6 +519,53 @@ static void forget_both_ends_of_a_new_edge_equals_whole_graph(void **state)
     close_world(&w);
 }
 
+/* Rows of items by the edges that the neighbourhood keeps: nothing is asked for twice, and a changed
+ * edge counts once its ends are forgotten. */
+static void neighbours_row_in_a_neighbourhood_uses_its_edges(void **state)
+{
+    int64_t nodes[N_USERS + N_ITEMS];
+    float vec[(N_USERS + N_ITEMS) * 64], values[2][N_ITEMS];
+    uint32_t degree[N_USERS + N_ITEMS];
+    struct neighbours_row row;
+    struct neighbours *w, *own;
+    struct world world;
+    bool too_big;
+
+    (void)state;
+    open_world(&world, FUSION_CP, BACKBONE_LIGHTGCN, false, 2, 0);
+    size_t n = all_nodes(nodes, true);
+    assert_true(model_shape(world.model)->D <= 64);
+    assert_int_equal(
+        neighbourhood_vectors(world.h, nodes, n, 100000, vec, degree, &too_big, NULL), ERR_OK);
+    const size_t n_asked = world.n_asked;
+    assert_int_equal(neighbours_new_in(world.h, NULL, &w, NULL), ERR_OK);
+    assert_int_equal(
+        neighbours_row(w, neighbourhood_item(7), 5, SIZE_MAX, &row, &too_big, NULL), ERR_OK);
+    assert_int_equal(world.n_asked, n_asked);
+    assert_true(row.n > 0 && row.n < N_ITEMS);
+    memcpy(values[0], row.values, row.n * sizeof(float));
+    graph_done(&world.t->graph);
+    assert_int_equal(graph_new(world.pairs, N_PAIRS, N_USERS, N_ITEMS, &world.t->graph, NULL),
+                     ERR_OK);
+    neighbourhood_forget(world.h, neighbourhood_user(5));
+    neighbourhood_forget(world.h, neighbourhood_item(7));
+    assert_int_equal(
+        neighbours_row(w, neighbourhood_item(7), 5, SIZE_MAX, &row, &too_big, NULL), ERR_OK);
+    const size_t n_row = row.n;
+    memcpy(values[1], row.values, n_row * sizeof(float));
+    assert_memory_not_equal(values[0], values[1], n_row * sizeof(float));
+    const struct neighbourhood_source source = {
+        .arg = &world, .edges = world_edges, .degree = world_degree};
+    assert_int_equal(neighbours_new(&source, NULL, &own, NULL), ERR_OK);
+    assert_int_equal(
+        neighbours_row(own, neighbourhood_item(7), 5, SIZE_MAX, &row, &too_big, NULL), ERR_OK);
+    assert_int_equal(row.n, n_row);
+    assert_memory_equal(row.values, values[1], n_row * sizeof(float));
+    neighbours_free(own);
+    neighbours_free(w);
+    close_world(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -528,6 +576,7 @@ int main(void)
         cmocka_unit_test(vectors_stranger_under_mf_gets_mean_of_items),
         cmocka_unit_test(vectors_beyond_max_edges_says_so),
         cmocka_unit_test(forget_both_ends_of_a_new_edge_equals_whole_graph),
+        cmocka_unit_test(neighbours_row_in_a_neighbourhood_uses_its_edges),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

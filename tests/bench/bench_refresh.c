@@ -1,7 +1,8 @@
 /* What one new interaction costs at 10^3, 10^4 and 10^5 items (as many users, ten interactions
  * each), against the whole forward pass that it replaces; both vectors are compared with it. Cold:
  * nothing of its neighbourhood is in memory, as after a start. Warm: what earlier passes read is,
- * as in a daemon that has run for a while.
+ * as in a daemon that has run for a while. + is with factors and content (signals.h); the whole pass
+ * beside it is the backbone's alone.
  *
  *   bench_refresh [LARGEST [SMALLEST]] */
 
@@ -128,7 +129,15 @@ static void measure(struct refresh_fixture *f, uint32_t n, struct rng *rng, stru
 
 int main(int argc, char **argv)
 {
-    static const enum backbone_kind backbones[] = {BACKBONE_LIGHTGCN, BACKBONE_SAGE};
+    static const struct {
+        const char *name;
+        enum backbone_kind backbone;
+        bool signals;
+    } kinds[] = {{"lightgcn", BACKBONE_LIGHTGCN, false},
+                 {"lightgcn+", BACKBONE_LIGHTGCN, true},
+                 {"sage", BACKBONE_SAGE, false},
+                 {"sage+", BACKBONE_SAGE, true},
+                 {"mf+", BACKBONE_MF, true}};
     uint32_t largest = argc > 1 ? (uint32_t)atol(argv[1]) : 100000;
     uint32_t smallest = argc > 2 ? (uint32_t)atol(argv[2]) : 1000;
 
@@ -138,20 +147,21 @@ int main(int argc, char **argv)
         DEGREE, N_NEW, "backbone", "items", "edges", "cold, ms", "with sink", "warm, ms",
         "with sink", "whole pass, ms", "difference");
     for (uint32_t n = smallest; n <= largest; n *= 10)
-        for (size_t b = 0; b < 2; b++) {
+        for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
             struct refresh_fixture f;
             struct cost c;
             struct rng rng;
 
             rng_init(&rng, n);
             fill(&f, n, &rng);
-            fixture_train(&f, FUSION_CP, backbones[b], false, 3);
+            f.signals = kinds[k].signals;
+            fixture_train(&f, FUSION_CP, kinds[k].backbone, false, 3);
             fixture_start(&f);
             fixture_settle(&f);
             measure(&f, n, &rng, &c);
-            printf("%-9s %7u %7.0f %10.2f %10.2f %10.2f %10.2f %14.1f %12.1e\n",
-                   backbone_kind_name(backbones[b]), n, c.edges, c.pass_ms[0], c.cpu_ms[0],
-                   c.pass_ms[1], c.cpu_ms[1], c.whole_ms, c.worst);
+            printf("%-9s %7u %7.0f %10.2f %10.2f %10.2f %10.2f %14.1f %12.1e\n", kinds[k].name,
+                   n, c.edges, c.pass_ms[0], c.cpu_ms[0], c.pass_ms[1], c.cpu_ms[1], c.whole_ms,
+                   c.worst);
             fflush(stdout);
             fixture_close(&f);
         }

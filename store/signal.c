@@ -208,7 +208,7 @@ static int add_row(struct reading *r, int64_t rid, double scale, struct err *err
     return ERR_OK;
 }
 
-static int add_pair(struct reading *r, int64_t rid, float value, struct err *err)
+static int more_room(struct reading *r, struct err *err)
 {
     struct store_neighbours *x = &r->x;
     int64_t *rids = array_reserve(x->rids, &r->rids_room, r->n_pairs + 1, sizeof *rids);
@@ -216,8 +216,17 @@ static int add_pair(struct reading *r, int64_t rid, float value, struct err *err
     float *values = array_reserve(x->values, &r->values_room, r->n_pairs + 1, sizeof *values);
     x->values = values ? values : x->values;
 
-    if (!rids || !values)
-        return err_oom(err, "a model's neighbours");
+    return rids && values ? ERR_OK : err_oom(err, "a model's neighbours");
+}
+
+static int add_pair(struct reading *r, int64_t rid, float value, struct err *err)
+{
+    struct store_neighbours *x = &r->x;
+    bool fits = r->n_pairs < r->rids_room && r->n_pairs < r->values_room;
+    int status = fits ? ERR_OK : more_room(r, err);
+
+    if (status != ERR_OK)
+        return status;
     x->rids[r->n_pairs] = rid;
     x->values[r->n_pairs++] = value;
     x->start[x->n_rows] = r->n_pairs;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define DIM       64
@@ -196,6 +197,66 @@ static void bench_scan(struct bench *b, int n_rows)
     store_matrix_done(&m);
 }
 
+static int64_t cpu_us(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* CPU time. One row of neighbours an item, in blocks as a publication writes them, beside the rows of the scan; then rows of a
+ * user's items, all scales, all rows. */
+static void bench_neighbours(struct bench *b, int n_rows)
+{
+    enum { EACH = 100, BLOCK = 128, ASKED = 50 };
+    static int64_t rids[BLOCK][EACH];
+    static float values[EACH];
+    struct store_neighbour_row rows[BLOCK];
+    struct store_neighbours x;
+    int64_t asked[ASKED], first = cpu_us(), step = n_rows / EACH;
+
+    for (int i = 0; i < EACH; i++)
+        values[i] = (i % 5 ? 1.0F : -1.0F) / (float)(1000 + 37 * i);
+    for (int at = 1; at <= n_rows; at += BLOCK) {
+        size_t n = 0;
+        for (int rid = at; rid < at + BLOCK && rid <= n_rows; rid++, n++) {
+            size_t k = 0;
+            for (int i = 0; i < EACH; i++)
+                if (1 + rid % step + i * step != rid)
+                    rids[n][k++] = 1 + rid % step + i * step;
+            rows[n] = (struct store_neighbour_row){rid, 0.5, rids[n], values, k};
+        }
+        need(b, store_put_neighbours(b->st, b->model_id, rows, n, &b->err), "neighbours");
+    }
+    int64_t put_us = cpu_us() - first;
+    int64_t cold_us = 0, us[3];
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < ASKED; i++)
+            asked[i] = 1 + (int64_t)i * 7919 % n_rows;
+        int64_t start = cpu_us();
+        need(b, store_read_neighbour_rows(b->st, b->model_id, asked, ASKED, &x, &b->err),
+             "rows");
+        us[0] = cpu_us() - start;
+        cold_us = round ? cold_us : us[0];
+        store_neighbours_done(&x);
+    }
+    int64_t start = cpu_us();
+    need(b, store_read_neighbour_scales(b->st, b->model_id, &x, &b->err), "scales");
+    us[1] = cpu_us() - start;
+    store_neighbours_done(&x);
+    start = cpu_us();
+    need(b, store_read_neighbour_all(b->st, b->model_id, &x, &b->err), "all rows");
+    us[2] = cpu_us() - start;
+    store_neighbours_done(&x);
+    (void)printf(
+        "neighbours of %d items, %d each, CPU: %.1f us a row to publish; %d rows in %.2f "
+        "ms, again %.2f "
+        "ms; all scales %.1f ms, all rows %.0f ms\n",
+        n_rows, EACH, (double)put_us / n_rows, ASKED, (double)cold_us / 1000,
+        (double)us[0] / 1000, (double)us[1] / 1000, (double)us[2] / 1000);
+}
+
 int main(int argc, char **argv)
 {
     static struct bench b;
@@ -215,6 +276,7 @@ int main(int argc, char **argv)
     bench_open(&b, n_rows);
     bench_read(&b, n_rows);
     bench_scan(&b, 10 * n_rows);
+    bench_neighbours(&b, 10 * n_rows);
     store_close(b.st);
     remove_store(&b);
     return 0;

@@ -386,10 +386,10 @@ int store_publish_row(struct store *st, const struct store_vectors *v, size_t i,
 
 int store_neighbours_validate(const struct store_neighbour_row *rows, size_t n,
                               struct err *err);
-/* Inside a transaction, after store_neighbours_validate. */
+/* Inside a transaction, after store_neighbours_validate; adds to *n_changed, which may be NULL. */
 int store_write_neighbours(struct store *st, int64_t model_id,
                            const struct store_neighbour_row *rows, size_t n, bool only_missing,
-                           struct err *err);
+                           uint32_t *n_changed, struct err *err);
 /* Columns list and checksum of the row that the query stands at; *ret_text is the row's. ERR_FATAL
  * EX_DATAERR when they do not agree. */
 int store_neighbours_verify(const struct query *q, int64_t rid, const char **ret_text,

@@ -165,8 +165,8 @@ static int write_recomputed(struct store *st, const struct store_recomputed *r,
     if (status == ERR_OK)
         status = remove_gone(st, r, err);
     if (status == ERR_OK)
-        status =
-            store_write_neighbours(st, r->model_id, r->neighbours, r->n_neighbours, false, err);
+        status = store_write_neighbours(st, r->model_id, r->neighbours, r->n_neighbours, false,
+                                        &result->n_rows_written, err);
     if (status == ERR_OK)
         status = store_drop_touches(st, r->done_n, SIZE_MAX, &more, err);
     return status == ERR_OK ? store_seq_write(st, err) : status;

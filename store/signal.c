@@ -84,7 +84,8 @@ static int encode(const struct store_neighbour_row *row, int e, char **text, siz
 }
 
 static int put_list(struct store *st, int64_t model_id, const struct store_neighbour_row *row,
-                    int e, const char *text, bool only_missing, struct err *err)
+                    int e, const char *text, bool only_missing, bool *ret_changed,
+                    struct err *err)
 {
     struct query q = query_begin(st, SQL_NEIGHBOUR_PUT);
 
@@ -97,15 +98,19 @@ static int put_list(struct store *st, int64_t model_id, const struct store_neigh
     int status = query_run(&q, "write an item's neighbours", err);
     if (status != ERR_OK)
         return status;
+    *ret_changed = store_changes(st) > 0;
     q = query_begin(st, SQL_NEIGHBOUR_SCALE_PUT);
     query_int(&q, model_id);
     query_int(&q, row->rid);
     query_real(&q, row->scale);
     query_int(&q, only_missing);
-    return query_run(&q, "write an item's scale", err);
+    status = query_run(&q, "write an item's scale", err);
+    *ret_changed |= status == ERR_OK && store_changes(st) > 0;
+    return status;
 }
 
-static int take_away(struct store *st, int64_t model_id, int64_t rid, struct err *err)
+static int take_away(struct store *st, int64_t model_id, int64_t rid, bool *ret_changed,
+                     struct err *err)
 {
     static const enum sql_id sql[] = {SQL_NEIGHBOUR_GONE, SQL_NEIGHBOUR_SCALE_GONE};
     int status = ERR_OK;
@@ -116,27 +121,33 @@ static int take_away(struct store *st, int64_t model_id, int64_t rid, struct err
         query_int(&q, model_id);
         query_int(&q, rid);
         status = query_run(&q, "remove an item's neighbours", err);
+        *ret_changed |= status == ERR_OK && store_changes(st) > 0;
     }
     return status;
 }
 
 int store_write_neighbours(struct store *st, int64_t model_id,
                            const struct store_neighbour_row *rows, size_t n, bool only_missing,
-                           struct err *err)
+                           uint32_t *n_changed, struct err *err)
 {
     char *text = NULL;
     size_t room = 0;
     int status = ERR_OK;
 
     for (size_t i = 0; status == ERR_OK && i < n; i++) {
-        if (rows[i].n == 0 && rows[i].scale == 0.0) {
-            status = only_missing ? ERR_OK : take_away(st, model_id, rows[i].rid, err);
-            continue;
+        bool changed = false, empty = rows[i].n == 0 && rows[i].scale == 0.0;
+
+        if (empty && !only_missing)
+            status = take_away(st, model_id, rows[i].rid, &changed, err);
+        if (!empty) {
+            int e = exponent_of(&rows[i]);
+
+            status = encode(&rows[i], e, &text, &room, err);
+            if (status == ERR_OK)
+                status = put_list(st, model_id, &rows[i], e, text, only_missing, &changed, err);
         }
-        int e = exponent_of(&rows[i]);
-        status = encode(&rows[i], e, &text, &room, err);
-        if (status == ERR_OK)
-            status = put_list(st, model_id, &rows[i], e, text, only_missing, err);
+        if (n_changed)
+            *n_changed += changed;
     }
     free(text);
     return status;
@@ -153,8 +164,8 @@ static int put_neighbours(struct store *st, int64_t model_id,
         status = store_begin(st, err);
     if (status != ERR_OK)
         return status;
-    return store_finish(st, store_write_neighbours(st, model_id, rows, n, only_missing, err),
-                        err);
+    return store_finish(
+        st, store_write_neighbours(st, model_id, rows, n, only_missing, NULL, err), err);
 }
 
 int store_put_neighbours(struct store *st, int64_t model_id,

@@ -94,6 +94,7 @@ struct store_recomputed {
 };
 struct store_recomputed_result {
     uint32_t n_written, n_unchanged; /* the others were left alone */
+    uint32_t n_rows_written;         /* of neighbours: the others are as they were */
 };
 int store_write_recomputed(struct store *st, const struct store_recomputed *r,
                            struct store_recomputed_result *ret_result, struct err *err);

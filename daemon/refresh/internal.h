@@ -3,6 +3,7 @@
 
 /* Between refresh.c (what others see), thread.c (the loop) and pass.c (one pass). */
 
+#include "daemon/refresh/neighbours.h"
 #include "daemon/refresh/refresh.h"
 #include "daemon/refresh/world.h"
 
@@ -12,7 +13,7 @@
 enum {
     REFRESH_WINDOW = 4096,  /* touches that a pass looks at */
     REFRESH_BATCH = 512,    /* nodes of a pass, at most */
-    REFRESH_SPREAD = 16384, /* neighbours that wait, at most */
+    REFRESH_SPREAD = 16384, /* nodes around them that wait, at most */
 };
 
 struct wanted {
@@ -31,6 +32,7 @@ struct pass {
     size_t n_vec;
     int64_t gone[REFRESH_BATCH]; /* without edges and without a vector */
     size_t n_gone;
+    struct refresh_neighbours neighbours; /* of its items */
     struct store_recomputed_result result;
 };
 

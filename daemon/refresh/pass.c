@@ -66,7 +66,7 @@ static int take(struct refresh *r, struct err *err)
     struct pass *p = &r->pass;
     int64_t room = s->refresh.rate * s->refresh.interval_ms / 1000;
 
-    p->n = p->n_vec = p->n_gone = 0;
+    p->n = p->n_vec = p->n_gone = p->neighbours.n = 0;
     p->done_n = 0;
     p->spreads = false;
     p->room = room < 2 ? 2 : room > REFRESH_BATCH ? REFRESH_BATCH : (size_t)room;
@@ -132,6 +132,31 @@ static int compute(struct refresh *r, struct err *err)
         p->degree[kept++] = p->degree[i];
     }
     p->n_vec = kept;
+    return status;
+}
+
+static bool follows_rows(const struct refresh *r)
+{
+    return r->world->neighbours != NULL;
+}
+
+/* The rows of its items, whether or not their vectors move. Then a touched user's other items come
+ * first in the spread, so that it is known which have the fewest interactions. */
+static int make_neighbours(struct refresh *r, struct err *err)
+{
+    const struct settings *s = refresh_settings(r);
+    struct pass *p = &r->pass;
+    int64_t nodes[REFRESH_BATCH];
+
+    for (size_t i = 0; i < p->n; i++)
+        nodes[i] = p->nodes[i].node;
+    int status = refresh_neighbours_make(r->world, nodes, p->n, (size_t)s->refresh.max_edges,
+                                         (size_t)s->refresh.cache_bytes, &p->neighbours, err);
+    r->sums.n_edges += p->neighbours.n_edges;
+    r->sums.n_too_big += p->neighbours.n_too_big;
+    for (size_t i = 0; status == ERR_OK && follows_rows(r) && i < p->n; i++)
+        if (!neighbourhood_is_item(nodes[i]))
+            status = refresh_world_look_around(r->world, nodes[i], err);
     return status;
 }
 
@@ -203,7 +228,9 @@ static int write_rows(struct store *st, void *arg, struct err *err)
                                            .dim = D},
                                  .edgeless = rows->edgeless,
                                  .gone = {rows->gone[0], rows->gone[1]},
-                                 .n_gone = {rows->n_gone[0], rows->n_gone[1]}};
+                                 .n_gone = {rows->n_gone[0], rows->n_gone[1]},
+                                 .neighbours = p->neighbours.rows,
+                                 .n_neighbours = p->neighbours.n};
 
     return store_write_recomputed(st, &x, &p->result, err);
 }
@@ -229,20 +256,43 @@ static int write_pass(struct refresh *r, struct err *err)
     return status;
 }
 
-/* The neighbours of what was touched come when nothing else waits. */
+static bool is_in(const struct pass *p, int64_t node)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (p->nodes[i].node == node)
+            return true;
+    return false;
+}
+
+/* Those that this pass has made are not made again. */
+static void spread_from(struct refresh *r, int64_t node)
+{
+    size_t max = (size_t)refresh_settings(r)->refresh.spread, n_added = 0;
+    int64_t near[2 * REFRESH_BATCH];
+
+    max = max > REFRESH_BATCH ? REFRESH_BATCH : max;
+    size_t n = neighbourhood_near(r->world->h, node, 2 * max, near);
+    for (size_t j = 0; j < n && n_added < max && r->n_spread < REFRESH_SPREAD; j++) {
+        if (is_in(&r->pass, near[j]))
+            continue;
+        r->spread[(r->spread_first + r->n_spread++) % REFRESH_SPREAD] = near[j];
+        n_added++;
+    }
+}
+
+/* The neighbours of what was touched come when nothing else waits. With rows, a touched user's other
+ * items come before users and whether or not vectors move: a new item has to appear in their rows. */
 static void spread(struct refresh *r)
 {
     struct pass *p = &r->pass;
-    size_t max = (size_t)refresh_settings(r)->refresh.spread;
-    int64_t near[REFRESH_BATCH];
+    bool rows = follows_rows(r);
 
-    max = max > REFRESH_BATCH ? REFRESH_BATCH : max;
-    for (size_t i = 0; p->spreads && i < p->n_vec; i++) {
-        size_t n = neighbourhood_near(r->world->h, p->names[i], max, near);
-
-        for (size_t j = 0; j < n && r->n_spread < REFRESH_SPREAD; j++)
-            r->spread[(r->spread_first + r->n_spread++) % REFRESH_SPREAD] = near[j];
-    }
+    for (size_t i = 0; p->spreads && rows && i < p->n; i++)
+        if (!neighbourhood_is_item(p->nodes[i].node))
+            spread_from(r, p->nodes[i].node);
+    for (size_t i = 0; p->spreads && i < p->n_vec; i++)
+        if (!rows || neighbourhood_is_item(p->names[i]))
+            spread_from(r, p->names[i]);
 }
 
 /* ---- the pass --------------------------------------------------------------------------- */
@@ -256,6 +306,8 @@ static int read_pass(struct refresh *r, struct err *err)
     status = take(r, err);
     if (status == ERR_OK && r->pass.n)
         status = compute(r, err);
+    if (status == ERR_OK && r->pass.n)
+        status = make_neighbours(r, err);
     store_read_end(r->reader);
     return status;
 }
@@ -277,7 +329,7 @@ int refresh_run_pass(struct refresh *r, struct err *err)
     r->sums.n_passes++;
     r->sums.n_vectors += r->pass.result.n_written;
     r->sums.n_same += r->pass.result.n_unchanged;
-    if (neighbourhood_bytes(r->world->h) > (size_t)refresh_settings(r)->refresh.cache_bytes)
-        neighbourhood_clear(r->world->h);
+    r->sums.n_rows += r->pass.result.n_rows_written;
+    refresh_world_trim(r->world, (size_t)refresh_settings(r)->refresh.cache_bytes);
     return ERR_OK;
 }

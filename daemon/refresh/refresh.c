@@ -59,6 +59,7 @@ static void refresh_free(struct refresh *r)
     refresh_world_done(r->world);
     free(r->world);
     store_close(r->reader);
+    refresh_neighbours_done(&r->pass.neighbours);
     free(r->pass.vec);
     pthread_cond_destroy(&r->wake);
     pthread_cond_destroy(&r->idle);

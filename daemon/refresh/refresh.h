@@ -50,7 +50,8 @@ struct refresh_status {
     double staleness_s; /* age of the oldest of them, 0 = none */
     uint64_t n_vectors; /* written since the start */
     uint64_t n_same;    /* made anew without a change */
-    uint64_t n_too_big; /* left to the next training: refresh.max_edges */
+    uint64_t n_rows;    /* of neighbours, written since the start */
+    uint64_t n_too_big; /* vectors and rows left to the next training: refresh.max_edges */
     uint64_t n_edges;   /* looked at */
     uint64_t n_passes;
     double seconds; /* spent in passes, less the writing */

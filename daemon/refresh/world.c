@@ -5,6 +5,7 @@
 #include "daemon/model/feature_row.h"
 #include "daemon/refresh/graph.h"
 #include "fusion/model/fuse.h"
+#include "fusion/model/neighbours.h"
 #include "fusion/model/signals.h"
 
 #include <stdlib.h>
@@ -207,12 +208,24 @@ int refresh_world_vectors(struct refresh_world *w, const int64_t *nodes, size_t 
                                  err);
 }
 
+int refresh_world_look_around(struct refresh_world *w, int64_t node, struct err *err)
+{
+    return neighbourhood_look_around(w->h, node, err);
+}
+
+void refresh_world_trim(struct refresh_world *w, size_t max_bytes)
+{
+    if (neighbourhood_bytes(w->h) > max_bytes)
+        neighbourhood_clear(w->h);
+}
+
 /* ---- opening ----------------------------------------------------------------------------------- */
 
 void refresh_world_done(struct refresh_world *w)
 {
     if (!w)
         return;
+    neighbours_free(w->neighbours);
     neighbourhood_free(w->h);
     refresh_graph_free(w->graph);
     fuse_context_free(w->fuse);
@@ -224,6 +237,13 @@ void refresh_world_done(struct refresh_world *w)
     free(w->X);
     active_model_done(&w->active);
     *w = (struct refresh_world){0};
+}
+
+static bool has_neighbours(const struct refresh_world *w)
+{
+    const struct signals *s = signals_of(w->active.model);
+
+    return s->neighbours > 0 && s->ridge > 0;
 }
 
 static int open_parts(struct refresh_world *w, const struct settings *s, struct err *err)
@@ -243,13 +263,16 @@ static int open_parts(struct refresh_world *w, const struct settings *s, struct 
         status = fuse_context_new(w->active.model, BLOCK, &w->fuse, err);
     if (status == ERR_OK)
         status = refresh_graph_open(w, &w->graph, err);
-    if (status == ERR_OK && backbone_of(shape->backbone)->weighs)
+    if (status == ERR_OK && (backbone_of(shape->backbone)->weighs || has_neighbours(w)))
         status = read_degrees(w, err);
     if (status != ERR_OK)
         return status;
     source.similar = w->graph ? ask_similar : NULL;
-    return neighbourhood_new(w->active.model, &source,
-                             w->graph ? refresh_graph_strength(w->graph) : 0, &w->h, err);
+    status = neighbourhood_new(w->active.model, &source,
+                               w->graph ? refresh_graph_strength(w->graph) : 0, &w->h, err);
+    return status == ERR_OK && has_neighbours(w)
+               ? neighbours_new_in(w->h, NULL, &w->neighbours, err)
+               : status;
 }
 
 int refresh_world_open(struct refresh_world *w, struct store *reader, const struct settings *s,

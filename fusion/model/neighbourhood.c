@@ -104,6 +104,17 @@ void neighbourhood_forget_input(struct neighbourhood *h, int64_t name)
         v->x = NULL;
 }
 
+int neighbourhood_look_around(struct neighbourhood *h, int64_t name, struct err *err)
+{
+    uint32_t i;
+    int status = neighbourhood_cache_local(&h->cache, name, &i, err);
+    if (status == ERR_OK)
+        status = neighbourhood_cache_edges(&h->cache, i, err);
+    for (uint32_t e = 0; status == ERR_OK && e < h->cache.nodes[i].degree; e++)
+        status = neighbourhood_cache_degree(&h->cache, h->cache.nodes[i].near[e], err);
+    return status;
+}
+
 static uint32_t known_degree(const struct neighbourhood *h, int64_t name)
 {
     const struct node *v = neighbourhood_cache_find(&h->cache, name);

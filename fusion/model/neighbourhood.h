@@ -46,6 +46,8 @@ size_t neighbourhood_edges(const struct neighbourhood *h);
  * other is largest there. Returns how many. */
 size_t neighbourhood_near(struct neighbourhood *h, int64_t node, size_t max,
                           int64_t *ret_nodes);
+/* Asks for the edges of a node and the degrees of who is there, where they are not known. */
+int neighbourhood_look_around(struct neighbourhood *h, int64_t node, struct err *err);
 void neighbourhood_forget(struct neighbourhood *h, int64_t node);       /* its edges */
 void neighbourhood_forget_input(struct neighbourhood *h, int64_t node); /* its e⁰ */
 size_t neighbourhood_bytes(const struct neighbourhood *h);

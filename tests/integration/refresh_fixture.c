@@ -6,6 +6,7 @@
 #include "fusion/model/content.h"
 #include "fusion/model/internal.h"
 #include "fusion/model/item_graph.h"
+#include "fusion/model/neighbours.h"
 #include "fusion/model/signals.h"
 #include "fusion/train/als.h"
 #include "store/reading.h"
@@ -277,11 +278,20 @@ static struct csr edges_of(struct refresh_fixture *f, const struct fixture_whole
     return R;
 }
 
-static void add_signals(struct refresh_fixture *f, const struct fixture_whole *w,
-                        struct model *model)
+static void add_neighbours(struct refresh_fixture *f, const struct fixture_whole *w,
+                           struct csr *ret_rows, float **ret_scale, struct signals *weights)
 {
-    const struct signals weights = {
-        .trained = 0.8F, .factors = 2, .content = 0.3F, .fade = 1.5F};
+    struct csr R = edges_of(f, w);
+
+    refresh_ok(f,
+               neighbours_build(&R, NULL, NULL, ret_rows, ret_scale, &weights->ridge, &f->err));
+    weights->neighbours = 0.5F;
+    csr_done(&R);
+}
+
+static void add_signals(struct refresh_fixture *f, const struct fixture_whole *w,
+                        struct signals *weights, struct model *model)
+{
     const struct trainee *t = w->t;
     struct csr R = edges_of(f, w);
     struct columns columns;
@@ -299,7 +309,11 @@ static void add_signals(struct refresh_fixture *f, const struct fixture_whole *w
                                             .factors = als.items,
                                             .n_items = t->data->n_items,
                                             .fold = &als.fold};
-    refresh_ok(f, signals_put(model, &weights, &tensors, &f->err));
+    weights->trained = 0.8F;
+    weights->factors = 2;
+    weights->content = 0.3F;
+    weights->fade = 1.5F;
+    refresh_ok(f, signals_put(model, weights, &tensors, &f->err));
     als_done(&als);
     columns_done(&columns);
     csr_done(&R);
@@ -386,8 +400,15 @@ void fixture_train(struct refresh_fixture *f, enum fusion_kind fusion,
     refresh_ok(f, trainee_new(&o, &w.td, &w.t, &f->err));
     trainee_forward(w.t);
     refresh_ok(f, trainee_export(w.t, &model, &f->err));
+    struct signals weights = {.trained = 1};
+    struct csr rows = {0};
+    float *scale = NULL;
+    if (f->neighbours)
+        add_neighbours(f, &w, &rows, &scale, &weights);
     if (f->signals)
-        add_signals(f, &w, model);
+        add_signals(f, &w, &weights, model);
+    else if (f->neighbours)
+        refresh_ok(f, signals_put(model, &weights, &(struct signals_tensors){0}, &f->err));
     join_signals(f, &w, model, NULL);
     struct candidate c = {.model = model,
                           .n_items = w.data.n_items,
@@ -400,9 +421,14 @@ void fixture_train(struct refresh_fixture *f, enum fusion_kind fusion,
                           .users = w.vectors,
                           .stamp = w.data.stamp,
                           .pair = w.data.pair,
-                          .metrics = json_object()};
+                          .neighbours = rows,
+                          .neighbour_scale = scale,
+                          .metrics = json_pack("{s:{s:{s:f}}}", "signals", "neighbours",
+                                               "scale", (double)weights.neighbours)};
     refresh_ok(f, candidate_write(f->dir, &c, &f->err));
     json_decref(c.metrics);
+    csr_done(&rows);
+    free(scale);
     model_free(model);
     fixture_whole_done(&w);
     publish(f);
@@ -618,4 +644,73 @@ double fixture_difference(struct refresh_fixture *f, const struct fixture_whole 
     }
     store_embedding_done(&e);
     return status == ERR_OK ? worst / scale : -1;
+}
+
+/* ---- rows of neighbours ------------------------------------------------------------------------- */
+
+/* As neighbours_build, with another ridge than a multiple of the mean. */
+static void build_with(struct refresh_fixture *f, const struct csr *R, float ridge,
+                       struct csr *ret_rows, float **ret_scale)
+{
+    struct neighbours_options o = neighbours_defaults;
+    float whole;
+
+    refresh_ok(f, neighbours_build(R, &o, NULL, ret_rows, ret_scale, &whole, &f->err));
+    csr_done(ret_rows);
+    free(*ret_scale);
+    o.ridge *= (double)ridge / (double)whole;
+    refresh_ok(f, neighbours_build(R, &o, NULL, ret_rows, ret_scale, &whole, &f->err));
+}
+
+static double compare_row(const struct store_dataset *d, const struct csr *rows, uint32_t at,
+                          const struct store_neighbours *stored)
+{
+    double worst = 0, largest = 0;
+    size_t n = csr_degree(rows, at);
+
+    if (stored->n_rows == 0 || stored->start[1] != n)
+        return stored->n_rows == 0 && n == 0 ? 0 : 1;
+    for (size_t k = 0; k < n; k++) {
+        double want = (double)rows->value[rows->start[at] + k];
+
+        if (stored->rids[k] != d->item_rid[rows->col[rows->start[at] + k]])
+            return 1;
+        worst = fmax(worst, fabs((double)stored->values[k] - want));
+        largest = fmax(largest, fabs(want));
+    }
+    return n ? worst / largest : 0;
+}
+
+double fixture_row_difference(struct refresh_fixture *f, const char *item, size_t *ret_n)
+{
+    struct fixture_whole w = {0};
+    struct store_neighbours stored = {0};
+    struct candidate c;
+    struct model *model;
+    struct csr rows;
+    float *scale;
+    uint32_t at = 0;
+
+    read_data(f, &w);
+    read_active(f, &model, &c);
+    struct csr R = edges_of(f, &w);
+    build_with(f, &R, signals_of(model)->ridge, &rows, &scale);
+    while (at < w.data.n_items && strcmp(w.data.item_id[at], item) != 0)
+        at++;
+    assert_true(at < w.data.n_items);
+    pthread_mutex_lock(&f->lock);
+    refresh_ok(f, store_read_neighbour_rows(f->st, f->model_id, &w.data.item_rid[at], 1,
+                                            &stored, &f->err));
+    pthread_mutex_unlock(&f->lock);
+    double difference = compare_row(&w.data, &rows, at, &stored);
+    double has = stored.n_rows ? stored.scale[0] : 0;
+    difference = fmax(difference, fabs(has - (double)scale[at]));
+    *ret_n = csr_degree(&rows, at);
+    store_neighbours_done(&stored);
+    csr_done(&rows);
+    free(scale);
+    csr_done(&R);
+    candidate_done(&c);
+    fixture_whole_done(&w);
+    return difference;
 }

@@ -32,6 +32,7 @@ struct refresh_fixture {
     int32_t width;   /* of the fused half of the models to train, 0 = 6 */
     int32_t content; /* content columns of them */
     bool signals;    /* factors and content beside them (signals.h) */
+    bool neighbours; /* of items, with the weight 0.5 (neighbours.h) */
     int n_failures;  /* so many writes of the refresh thread fail first */
     uint64_t n_writes;
 };
@@ -76,6 +77,10 @@ void fixture_whole_done(struct fixture_whole *w);
  * when there is no vector. */
 double fixture_difference(struct refresh_fixture *f, const struct fixture_whole *w,
                           const char *name);
+/* The same of an item's neighbours, row and scale, against neighbours_build over everything that the
+ * store holds, with the ridge of the active model. *ret_n neighbours there; 1 where other items are in
+ * the stored row, or there is none. */
+double fixture_row_difference(struct refresh_fixture *f, const char *item, size_t *ret_n);
 /* One number of SQL, by a reader. */
 int64_t fixture_count(struct refresh_fixture *f, const char *sql);
 

@@ -68,11 +68,21 @@ static int held_out_masks(struct held_out *h, const struct training_data *t, str
     return r;
 }
 
-/* Of t->valid, which is in the order of the users. */
+/* The first of those who are trained on, without a pair: by them signals are brought to one measure. */
+static void take_anybody(struct held_out *h, const struct training_data *t)
+{
+    for (size_t i = 0; i < t->n_train && h->n_users < CALIBRATE_UNIT_USERS; i++)
+        if (i == 0 || t->train[i].row != t->train[i - 1].row)
+            h->user[h->n_users++] = t->train[i].row;
+}
+
+/* Of t->valid, which is in the order of the users, as t->train is. */
 static int held_out_init(struct held_out *h, const struct training_data *t, struct err *err)
 {
-    h->user = malloc((t->n_valid + 1) * sizeof *h->user);
-    h->start = calloc(t->n_valid + 2, sizeof *h->start);
+    const size_t room = t->n_valid > CALIBRATE_UNIT_USERS ? t->n_valid : CALIBRATE_UNIT_USERS;
+
+    h->user = malloc(room * sizeof *h->user);
+    h->start = calloc(room + 1, sizeof *h->start);
     h->item = malloc((t->n_valid + 1) * sizeof *h->item);
     if (!h->user || !h->start || !h->item)
         return err_oom(err, "the held-out pairs");
@@ -83,6 +93,8 @@ static int held_out_init(struct held_out *h, const struct training_data *t, stru
         }
         h->item[i] = t->valid[i].col;
     }
+    if (!t->n_valid)
+        take_anybody(h, t);
     h->start[h->n_users] = t->n_valid;
     return held_out_masks(h, t, err);
 }
@@ -183,7 +195,7 @@ static int try_factors(struct fit *f, float c, double *best, bool *ret_better, s
     o.seed = (uint64_t)req->options->seed;
     o.threads = f->task->threads;
     int r = als_train(&o, &f->R, &als, err);
-    if (r == ERR_OK && f->held.n_users) {
+    if (r == ERR_OK && f->task->t->n_valid) {
         r = judge_factors(f, &als, &ndcg, err);
         if (r != ERR_OK)
             als_done(&als);
@@ -213,12 +225,12 @@ static int fit_factors(struct fit *f, struct err *err)
     int r = try_factors(f, .35F, &best, &better, err);
     bool rose = false;
 
-    better = f->held.n_users > 0;
+    better = f->task->t->n_valid > 0;
     for (size_t i = 0; r == ERR_OK && better && i < sizeof up / sizeof up[0]; i++) {
         r = try_factors(f, up[i], &best, &better, err);
         rose |= better;
     }
-    better = f->held.n_users > 0 && !rose;
+    better = f->task->t->n_valid > 0 && !rose;
     for (size_t i = 0; r == ERR_OK && better && i < sizeof down / sizeof down[0]; i++)
         r = try_factors(f, down[i], &best, &better, err);
     f->s.factor_dim = f->als.d;
@@ -261,6 +273,20 @@ static int fit_neighbours(struct fit *f, struct err *err)
 
 /* ---- their weights --------------------------------------------------------------------------- */
 
+/* Lists do not change by a factor on all of it: what was trained keeps the length that its options
+ * give it. */
+static void rescale(struct calibrate_weights *scale)
+{
+    const bool says = scale->trained > 0 || scale->factors > 0;
+    const float by = scale->trained > 0 ? scale->trained : 1;
+
+    scale->trained = says ? scale->trained / by : 1; /* of vectors that are all alike */
+    scale->factors /= by;
+    scale->neighbours /= by;
+    scale->content /= by;
+    scale->fade /= by;
+}
+
 static int choose_weights(struct fit *f, const float *backbone, size_t B, struct err *err)
 {
     const struct training_data *t = f->task->t;
@@ -289,6 +315,8 @@ static int choose_weights(struct fit *f, const float *backbone, size_t B, struct
     free(trained);
     free(factors);
     free(content);
+    if (r == ERR_OK)
+        rescale(&f->s.chosen.scale);
     return r;
 }
 
@@ -338,11 +366,15 @@ int training_signals_add(const struct training_signals_task *task, struct model 
     const size_t B = (size_t)model_shape(model)->D;
     const int64_t start_us = clock_mono_us();
     struct fit f = {.task = task, .s.has[CALIBRATE_TRAINED] = true};
-    int r = begin(&f, err);
+    int r = ERR_OK;
+
+    if (!o->factors && !o->content && !o->neighbours)
+        return ERR_OK;
+    r = begin(&f, err);
 
     if (r == ERR_OK && o->factors)
         r = fit_factors(&f, err);
-    if (r == ERR_OK && o->content && task->trainee->X)
+    if (r == ERR_OK && o->content && task->trainee->o.shape.fusion != FUSION_NONE)
         r = fit_content(&f, err);
     if (r == ERR_OK && o->neighbours)
         r = fit_neighbours(&f, err);

@@ -110,12 +110,25 @@ class Oracle:
         self.seen = world.trained_on(model_id)
         self.warm = {i for _, i in self.seen}
         self.stranger = mean(list(self.users.values()))
+        weight = dict(world.rows("SELECT name, weight FROM current_signal")).get("neighbours", 0)
+        self.says = {}  # what having an item adds to the scores of others
+        for item, other, value in world.rows("SELECT * FROM current_neighbour"):
+            self.says.setdefault(item, []).append((other, weight * value))
+
+    def scores(self, user):
+        vec = self.users.get(user, self.stranger)
+        scores = {i: dot(vec, x) for i, x in self.items.items()}
+        for _, item in (p for p in self.seen if p[0] == user):
+            for other, value in self.says.get(item, []):
+                if other in scores:
+                    scores[other] += value
+        return scores
 
     def ranking(self, user, allowed):
-        vec = self.users.get(user, self.stranger)
+        scores = self.scores(user)
         names = [i for i in self.order if i in self.items and allowed(i) and
                  (user, i) not in self.seen]
-        return sorted(names, key=lambda i: -dot(vec, self.items[i]))
+        return sorted(names, key=lambda i: -scores[i])
 
     def figures(self, pairs, keep, allowed, k):
         wanted = {}
@@ -257,7 +270,7 @@ class Training(unittest.TestCase):
                    "--encoder", "made")
         got = self.w.run("get", "fresh", "--json")
         self.assertEqual((got["state"], got["dim"], got["model_id"]),
-                         ("cold", 64, self.first["model_id"]))
+                         ("cold", self.first["options"]["dim"], self.first["model_id"]))
         other = self.w.train("--seed", 3, "--no-promote")["model_id"]
         self.w.run("model", "promote", other)
         self.assertEqual(self.w.run("get", "odd", "--json")["model_id"], other)
@@ -272,7 +285,8 @@ class Training(unittest.TestCase):
 
     def test_fused_length_reaches_the_model(self):
         for percent in (100, 250):
-            m = self.w.train("--fused-length", percent, "--backbone", "mf", "--item-graph", "none")
+            m = self.w.train("--fused-length", percent, "--backbone", "mf", "--item-graph", "none",
+                             "--content", 0)
             self.assertEqual(m["options"]["fused_length_percent"], percent)
             new = self.w.vectors("current_embedding", "item_id")["i89"]  # nothing but a fused half
             self.assertAlmostEqual(math.hypot(*new), percent / 100, places=4)
@@ -301,7 +315,7 @@ class Training(unittest.TestCase):
 
     def test_identity_only_gives_new_items_nothing(self):
         m = self.w.train("--fusion", "none", "--backbone", "mf")
-        self.assertEqual(m["options"]["dim"], 64)
+        self.assertEqual(m["options"]["dim"], 64 + 64)  # and the factors
         items = self.w.vectors("current_embedding", "item_id")
         self.assertEqual(set(items), {i for _, i in self.w.kept})
         self.w.run("get", "i89", code=66)
@@ -376,7 +390,7 @@ class Training(unittest.TestCase):
         one = self.w.train("--seed", 3, "--no-promote")
         m = self.w.train("--seed", 3, "--members", 3)
         self.assertEqual((m["options"]["members"], m["options"]["dim"]),
-                         (3, 3 * one["options"]["dim"]))
+                         (3, one["options"]["dim"] + 2 * 64))
         losses = [[p["loss"] for p in x["curve"]][:len(one["curve"])] for x in (one, m)]
         self.assertEqual(losses[0], losses[1])
         self.assertGreater(m["epochs"], one["epochs"])

@@ -528,11 +528,12 @@ static void neighbours_row_in_a_neighbourhood_uses_its_edges(void **state)
     uint32_t degree[N_USERS + N_ITEMS];
     struct neighbours_row row;
     struct neighbours *w, *own;
+    const struct kind kind = {FUSION_CP, BACKBONE_LIGHTGCN, false, 2, 0, 1, false};
     struct world world;
     bool too_big;
 
     (void)state;
-    open_world(&world, FUSION_CP, BACKBONE_LIGHTGCN, false, 2, 0);
+    open_world(&world, &kind);
     size_t n = all_nodes(nodes, true);
     assert_true(model_shape(world.model)->D <= 64);
     assert_int_equal(

@@ -99,7 +99,9 @@ static void settings_options_of_the_file_and_of_train_differ_where_data_decides(
     assert_int_equal(o->members, 1);
     assert_int_equal(o->fused_length_percent, 100);
     assert_int_equal(o->cold_length_percent, 125);
-    assert_int_equal(o->content, 0);
+    assert_int_equal(o->factors, 64);
+    assert_int_equal(o->content, 32);
+    assert_int_equal(o->neighbours, 100);
     settings_done(&s);
 }
 

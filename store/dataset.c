@@ -20,6 +20,7 @@ void store_dataset_done(struct store_dataset *d)
     free(d->user_uid);
     free(d->item_id);
     free(d->user_id);
+    free(d->published);
     free(d->pair);
     free(d->strength);
     free(d->against);
@@ -28,9 +29,9 @@ void store_dataset_done(struct store_dataset *d)
     *d = (struct store_dataset){0};
 }
 
-/* Rows of (id, name). */
+/* Rows of (id, name) and, of items, whether they are published; published NULL = not wanted. */
 static int read_names(struct store *st, enum sql_id sql, int64_t **ids, char ***names,
-                      size_t *n, struct err *err)
+                      uint8_t **published, size_t *n, struct err *err)
 {
     struct query q = query_begin(st, sql);
     int status;
@@ -38,11 +39,17 @@ static int read_names(struct store *st, enum sql_id sql, int64_t **ids, char ***
     while ((status = query_step(&q, "read ids", err)) == ERR_OK) {
         int64_t *more_ids = store_grow(*ids, *n, sizeof **ids);
         char **more_names = more_ids ? store_grow(*names, *n, sizeof **names) : NULL;
+        uint8_t *flags = published ? store_grow(*published, *n, 1) : NULL;
 
         *ids = more_ids ? more_ids : *ids;
         *names = more_names ? more_names : *names;
-        status = more_names ? query_column_text(&q, 1, &(*names)[*n], err)
-                            : err_oom(err, "the store's ids");
+        if (flags) {
+            *published = flags;
+            flags[*n] = query_column_int(&q, 2) != 0;
+        }
+        status = more_names && (flags || !published)
+                     ? query_column_text(&q, 1, &(*names)[*n], err)
+                     : err_oom(err, "the store's ids");
         if (status != ERR_OK)
             break;
         (*ids)[(*n)++] = query_column_int(&q, 0);
@@ -195,10 +202,12 @@ static int read_stamps(struct store *st, struct store_dataset *d, struct err *er
 
 static int read_all(struct store *st, struct store_dataset *d, struct err *err)
 {
-    int status = read_names(st, SQL_DATASET_ITEMS, &d->item_rid, &d->item_id, &d->n_items, err);
+    int status = read_names(st, SQL_DATASET_ITEMS, &d->item_rid, &d->item_id, &d->published,
+                            &d->n_items, err);
 
     if (status == ERR_OK)
-        status = read_names(st, SQL_DATASET_USERS, &d->user_uid, &d->user_id, &d->n_users, err);
+        status = read_names(st, SQL_DATASET_USERS, &d->user_uid, &d->user_id, NULL, &d->n_users,
+                            err);
     if (status == ERR_OK)
         status = read_pairs(st, d, err);
     d->mask = calloc(d->n_items + 1, 1);
@@ -241,7 +250,7 @@ int store_read_names(struct store *st, enum store_side side, struct store_names 
     struct store_names names = {0};
     int status =
         read_names(st, side == STORE_SIDE_ITEMS ? SQL_DATASET_ITEMS : SQL_DATASET_USERS,
-                   &names.id, &names.name, &names.n, err);
+                   &names.id, &names.name, NULL, &names.n, err);
 
     if (status == ERR_OK)
         *ret_names = names;

@@ -85,6 +85,7 @@ struct store_dataset {
     size_t n_items, n_users, n_pairs;
     int64_t *item_rid, *user_uid; /* ascending */
     char **item_id, **user_id;
+    uint8_t *published;     /* (n_items) 0 = known from interactions alone */
     uint32_t (*pair)[2];    /* (n_pairs) user row, item row */
     float *strength;        /* (n_pairs) above 0, at most STORE_STRENGTH_MAX */
     uint32_t (*against)[2]; /* (n_against) as pair: never to be recommended */

@@ -265,7 +265,8 @@ const char *const store_sql[SQL_ID_COUNT] = {
     [SQL_CHECK_OUTBOX] = "SELECT key, value, headers, checksum, id FROM dlq_outbox",
     [SQL_SNAPSHOT] = "VACUUM INTO ?1",
 
-    [SQL_DATASET_ITEMS] = "SELECT rid, item_id FROM item WHERE deleted = 0 ORDER BY rid",
+    [SQL_DATASET_ITEMS] = "SELECT rid, item_id, topic_id IS NOT NULL FROM item "
+                          "WHERE deleted = 0 ORDER BY rid",
     [SQL_DATASET_USERS] = "SELECT uid, user_id FROM user WHERE " STAYS " ORDER BY uid",
     [SQL_DATASET_PAIRS] =
         "SELECT x.uid, x.rid, " STRENGTH " AS strength FROM interaction x " KIND

@@ -2,6 +2,7 @@
 #include "daemon/cli/cli.h"
 
 #include "daemon/base/pair_file.h"
+#include "daemon/cli/weights.h"
 #include "daemon/model/evaluation.h"
 #include "store/store.h"
 
@@ -18,6 +19,7 @@ struct eval {
     const char *test;
     uint32_t cuts[EVALUATE_CUTS_MAX];
     uint32_t n_cuts;
+    json_t *weights; /* of the model's signals */
 };
 
 enum { OPTION_MODEL = 256, OPTION_TEST };
@@ -95,30 +97,37 @@ static const struct argp argp = {
     "model does not know gets the mean of its users' vectors. An item that the model does not "
     "know counts as a miss. The file is read as metammf import reads one; lines of weight 0 "
     "or less are left out. Precision, recall and NDCG are means over users; hr is the share "
-    "of test pairs that were found.\n\n"
+    "of test pairs that were found. \"lists of\" says what each signal counts (view "
+    "current_signal); signals in --json.\n\n"
     "Example:\n"
     "  metammf --store s.db eval --test held_out.tsv -k 10,20",
     cli_common,
     NULL,
     NULL};
 
-static int print_json(const struct evaluation *e, const struct evaluation_result *r)
+static int print_json(const struct eval *v, const struct evaluation *e,
+                      const struct evaluation_result *r)
 {
     json_t *object = evaluation_json(r);
 
-    if (object)
+    if (object) {
         (void)json_object_set_new(object, "model_id", json_integer((json_int_t)e->model_id));
+        (void)json_object_set(object, "signals", v->weights);
+    }
     return cli_print_json(object);
 }
 
-static int print_text(const struct evaluation *e, const struct evaluation_result *r)
+static int print_text(const struct eval *v, const struct evaluation *e,
+                      const struct evaluation_result *r)
 {
     printf("model %" PRId64 ": %zu pairs of %zu users", e->model_id, r->n_pairs, r->n_users);
     if (r->n_unknown_users)
         printf("; %zu users without history", r->n_unknown_users);
     if (r->n_unknown_items)
         printf("; %zu pairs with unknown items, counted as misses", r->n_unknown_items);
-    printf("\n%-10s %5s  %-9s  %-9s  %-9s  %-9s  %s\n", "", "k", "precision", "recall", "hr",
+    fputs("\nlists of: ", stdout);
+    weights_print(v->weights);
+    printf("%-10s %5s  %-9s  %-9s  %-9s  %-9s  %s\n", "", "k", "precision", "recall", "hr",
            "ndcg", "pairs");
     for (int s = 0; s < EVALUATE_SLICES; s++)
         for (uint32_t i = 0; i < r->figures.n_cuts; i++) {
@@ -131,7 +140,7 @@ static int print_text(const struct evaluation *e, const struct evaluation_result
     return cli_finish();
 }
 
-static int run(const struct eval *v, struct store *st, struct evaluation *e,
+static int run(struct eval *v, struct store *st, struct evaluation *e,
                struct evaluation_result *result, struct err *err)
 {
     struct pair_file test;
@@ -143,6 +152,8 @@ static int run(const struct eval *v, struct store *st, struct evaluation *e,
         fprintf(stderr, "metammf: %zu lines of weight 0 or less are left out\n",
                 test.n_left_out);
     r = evaluation_of_model(st, v->model_id, e, err);
+    if (r == ERR_OK)
+        r = weights_read(st, e->model_id, &v->weights, err);
     if (r == ERR_OK)
         r = evaluation_run(e, test.pair, test.n, v->cuts, v->n_cuts, 0, result, err);
     pair_file_done(&test);
@@ -164,8 +175,9 @@ int cli_eval(struct cli *cli, int argc, char **argv)
     int r = run(&v, st, &e, &result, &err);
     store_close(st);
     int code = r != ERR_OK ? cli_fail(&err)
-               : cli->json ? print_json(&e, &result)
-                           : print_text(&e, &result);
+               : cli->json ? print_json(&v, &e, &result)
+                           : print_text(&v, &e, &result);
     evaluation_done(&e);
+    json_decref(v.weights);
     return code;
 }

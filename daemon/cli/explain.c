@@ -54,15 +54,19 @@ static const struct argp argp = {
     "ITEM",
     "Says where an item's vector comes from: what each modality contributes, how much of the "
     "fusion was generated for this item, what was missing, which model and encoders, its "
-    "neighbours, its source and its timing.\v"
+    "neighbours, what the signals count for it, whom it recommends, its source and its "
+    "timing.\v"
     "A modality's contribution is measured by ablation. The item is fused as one without "
     "interactions, and again with the modality masked. moved = 1 - cosine of the two vectors. "
     "share = moved over the sum of all three. lost = how many of the N nearest neighbours "
     "change. What interactions add to a warm item's vector belongs to no modality.\n"
     "A layer computes h W = h M + h dW: M is common to all items, dW is generated from this "
     "item's meta information s. Both lengths are shown for each layer.\n"
+    "Under signals stands what each counts (view current_signal) and what the item's content "
+    "counts with as many users as it has. Whoever interacts with the item is recommended those "
+    "under because, by what is added to their scores.\n"
     "With --json one object: item_id, state, embedding, model, source, trail, modalities, "
-    "missing, fusion, neighbours, flags.\n\n"
+    "missing, fusion, neighbours, because (signals, users, content, recommends), flags.\n\n"
     "Example:\n"
     "  metammf --store /var/lib/metammfd/metammf.db explain v1",
     cli_common,
@@ -83,6 +87,7 @@ struct findings {
     size_t lost[MODALITY_COUNT];
     struct fuse_norms norms;
     float *s; /* (S) */
+    struct explain_signals signals;
 };
 
 static void findings_done(struct findings *f)
@@ -95,6 +100,7 @@ static void findings_done(struct findings *f)
     free(f->E);
     free(f->nearest);
     free(f->s);
+    explain_signals_done(&f->signals);
 }
 
 /* ---- neighbours -------------------------------------------------------------------------- */
@@ -204,7 +210,12 @@ static int gather(struct findings *f, struct cli *cli, struct store *st, const c
         r = inspect_read(&f->inspect, item_id, &f->features, err);
     if (r == ERR_OK)
         r = fuse_again(f, err);
-    return r == ERR_OK ? find_neighbours(f, st, err) : r;
+    if (r == ERR_OK)
+        r = find_neighbours(f, st, err);
+    return r == ERR_OK
+               ? explain_signals_read(st, f->inspect.model.model_id, f->inspect.model.model,
+                                      f->item.rid, &f->all, f->k, &f->signals, err)
+               : r;
 }
 
 /* ---- as JSON ----------------------------------------------------------------------------- */
@@ -311,8 +322,10 @@ static json_t *json_findings(struct findings *f)
         json_trail(i), "k", (int)f->k, "fusion", json_fusion(f), "neighbours",
         json_neighbours(f), "flags", flags ? flags : json_null());
 
-    if (root)
+    if (root) {
         add_modalities(f, root);
+        json_object_set_new(root, "because", explain_signals_json(&f->signals));
+    }
     return root;
 }
 

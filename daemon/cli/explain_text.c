@@ -5,6 +5,7 @@
 #include "daemon/base/json_field.h"
 #include "daemon/base/reasons.h"
 #include "daemon/cli/cli.h"
+#include "daemon/cli/weights.h"
 #include "extract/wire/notes.h"
 
 #include <inttypes.h>
@@ -154,6 +155,28 @@ static void print_notes(const json_t *flags)
     printf("  %s\n             The row is of the text alone.\n", reason_what(reason));
 }
 
+static void print_because(const json_t *root)
+{
+    const json_t *because = json_field(root, "because"), *row;
+    double content = json_field_real(because, "content");
+    size_t i;
+
+    fputs("\nsignals      ", stdout);
+    weights_print(json_field(because, "signals"));
+    if (content > 0)
+        printf("             content counts %.4g for an item of %" PRId64 " users\n", content,
+               json_field_int(because, "users"));
+    if (json_array_size(json_field(because, "recommends")) == 0)
+        return;
+    fputs("because      of it are recommended\n", stdout);
+    json_array_foreach(json_field(because, "recommends"), i, row)
+    {
+        printf("             %.4f", json_field_real(row, "weight"));
+        print_safe("  ", json_field_text(row, "item_id"));
+        puts("");
+    }
+}
+
 static void print_rest(const json_t *root)
 {
     const json_t *flags = json_field(root, "flags"), *row;
@@ -168,6 +191,7 @@ static void print_rest(const json_t *root)
         print_safe("  ", json_field_text(row, "item_id"));
         puts("");
     }
+    print_because(root);
     if (!json_is_object(flags))
         return;
     printf("flags        %.1f s, %" PRId64 "x%" PRId64 ", %" PRId64 " of %" PRId64

@@ -97,22 +97,20 @@ static int allocate(struct making *m, struct err *err)
 
 /* ---- the parts ---------------------------------------------------------------------------- */
 
-/* Of the items that can be listed, to weight times their own deviation; zeros where it is none. */
+/* To weight times their root mean square over the items that can be listed and of which the part says
+ * anything. */
 static void scale_part(struct first_day *f, enum first_day_part p, float weight)
 {
-    double sum = 0, squares = 0, n = 0;
+    double squares = 0, n = 0;
     float *part = f->part[p];
 
-    for (size_t i = 0; i < f->d.n_items; i++)
-        if (f->d.published[i]) {
-            sum += (double)part[i];
-            n++;
-        }
-    for (size_t i = 0; i < f->d.n_items; i++)
-        if (f->d.published[i])
-            squares += ((double)part[i] - sum / n) * ((double)part[i] - sum / n);
-    float deviation = n > 0 ? (float)sqrt(squares / n) : 0;
-    float factor = deviation > 1e-12F ? weight / deviation : 0;
+    for (size_t i = 0; i < f->d.n_items; i++) {
+        bool says = f->d.published[i] && fabsf(part[i]) > 0;
+
+        squares += says ? (double)part[i] * (double)part[i] : 0;
+        n += says;
+    }
+    float factor = n > 0 ? weight / (float)sqrt(squares / n) : 0;
     for (size_t i = 0; i < f->d.n_items; i++)
         part[i] *= factor;
     if (p == FIRST_DAY_NEIGHBOURS)
@@ -126,14 +124,12 @@ static int add_neighbours(struct making *m, struct err *err)
     struct because *b = &f->because;
     const uint32_t *mine = m->R.col + m->R.start[m->user];
     size_t n = csr_degree(&m->R, m->user);
-    struct neighbours_options options;
     struct team *team = NULL;
     float ridge;
     int status = team_new(processors_online(), &team, err);
 
-    neighbours_defaults(&options);
     if (status == ERR_OK)
-        status = neighbours_build(&m->R, &options, team, &b->rows, &b->scale, &ridge, err);
+        status = neighbours_build(&m->R, NULL, team, &b->rows, &b->scale, &ridge, err);
     team_free(team);
     if (status == ERR_OK)
         status = csr_new(1, b->rows.n_rows, n, &b->history, err);

@@ -3,19 +3,20 @@
 
 /* A user's list before any training, from what the store holds at this moment:
  *
- *   score_i = a_i/σ_a + FIRST_DAY_CONTENT · b_i/σ_b + FIRST_DAY_POPULAR · p_i/σ_p
+ *   score_i = a_i/|a| + FIRST_DAY_CONTENT · b_i/|b| + FIRST_DAY_POPULAR · p_i/|p|
  *
- *   a_i = Σ_{j ∈ R_u} W_ji   neighbours (fusion/model/neighbours.h), rows of the user's items alone
+ *   a_i = Σ_{j ∈ R_u} W_ji   neighbours (fusion/model/neighbours.h)
  *   b_i = ĉ_u · c_i          content (fusion/model/columns.h), fitted to the items' features
  *   p_i = ln(1 + n_i)        n_i users have item i
  *
- * R_u are the items that the user has an edge with (store/kinds.h), σ the deviation over the items that can
- * be listed; a part that is the same for all of them counts for nothing. A user without items gets what most
- * users have, of equals the newest item. Listed is what has been published.
+ * R_u are the items that the user has an edge with (store/kinds.h), |·| is the root mean square over the items
+ * that can be listed and of which the part says anything: a deviation over all items would make the few
+ * neighbours of a young site louder than whatever is popular. A user without items gets what most users have, of
+ * equals the newest item. Listed is what has been published.
  *
- * It reads and fits everything for one list: for the first hundreds of users, not for a site that serves.
- * Memory: twice the features, their 256 strongest directions a modality, 32 bytes a pair; 1.5 GB at the bounds with
- * 400 numbers an item. The weights: docs/measured/lists-quality.md. */
+ * It reads and fits everything for one list: for a site's first hundreds of users, not for one that serves.
+ * Memory: twice the features, 256 directions of each modality, 32 bytes a pair, the neighbours; 2 GB at the bounds
+ * with 400 numbers an item. The weights: docs/measured/lists-quality.md. */
 
 #include "config/err.h"
 #include "daemon/model/because.h"
@@ -26,7 +27,7 @@
 #include <stdint.h>
 
 #define FIRST_DAY_CONTENT 0.3F
-#define FIRST_DAY_POPULAR 0.3F
+#define FIRST_DAY_POPULAR 1.0F
 enum { FIRST_DAY_ITEMS_MAX = 200000, FIRST_DAY_INTERACTIONS_MAX = 20000000 };
 
 enum first_day_part {

@@ -7,6 +7,7 @@ one. eval and recommend are held to a naive Python version over the store's publ
     test_training.py TOOLS
 """
 
+import hashlib
 import json
 import math
 import os
@@ -438,6 +439,181 @@ class Training(unittest.TestCase):
         (self.w.dir / "bad").write_text("no tab here\n")
         self.w.run("train", "--valid", self.w.dir / "bad", code=65)
         self.w.run("eval", "--test", self.w.dir / "bad", code=65)
+
+
+class Neighbours(unittest.TestCase):
+    """What items say about one another is planted: rows of neighbours with values of either sign."""
+
+    ONE = 2.0 ** -20  # the unit of the planted values
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory(prefix="mmf-training-")
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.w = World(pathlib.Path(cls.folder.name))
+        cls.w.fill()
+        cls.model_id = cls.w.train()["model_id"]
+        cls.plant(random.Random(5))
+
+    @classmethod
+    def plant(cls, r):
+        items = cls.w.rows("SELECT rid, item_id FROM item ORDER BY rid")
+        cls.name, cls.rid = dict(items), {i: rid for rid, i in items}
+        cls.weight, cls.value = 0.75, {}
+        cls.scale = {rid: r.uniform(0.5, 2) for rid, _ in items[:-2]}  # of those with interactions
+        db = sqlite3.connect(cls.w.db)
+        with db:
+            for table in ("neighbour", "neighbour_scale", "signal"):
+                db.execute(f"DELETE FROM {table} WHERE model_id = ?", (cls.model_id,))
+            for rid, scale in cls.scale.items():
+                others = sorted(r.sample([x for x in cls.scale if x != rid], 12))
+                row = {x: r.randrange(-200000, 1 << 20) for x in others}
+                cls.value.update({(rid, x): v * cls.ONE for x, v in row.items()})
+                text = json.dumps(row, separators=(",", ":"))
+                sum64 = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
+                db.execute("INSERT INTO neighbour(model_id, rid, checksum, unit, list) VALUES"
+                           "(?, ?, ?, ?, ?)", (cls.model_id, rid, sum64, cls.ONE, text))
+                db.execute("INSERT INTO neighbour_scale VALUES(?, ?, ?)", (cls.model_id, rid, scale))
+            db.executemany("INSERT INTO signal VALUES(?, ?, ?)",
+                           [(cls.model_id, "neighbours", cls.weight), (cls.model_id, "trained", 1)])
+        db.close()
+
+    def history(self, user):
+        return sorted(self.rid[i] for (i,) in self.w.rows(
+            "SELECT DISTINCT item_id FROM interaction_log WHERE user_id = ?", user))
+
+    def parts(self, user):
+        """{item: {item of the user: what it adds}}"""
+        parts = {i: {} for i in self.rid}
+        for j in self.history(user):
+            for i in self.scale:
+                if (j, i) in self.value:
+                    parts[self.name[i]][self.name[j]] = (
+                        self.weight * self.value[j, i] * self.scale[i])
+        return parts
+
+    def want(self, vec, user, seen):
+        o = Oracle(self.w, self.model_id)
+        parts = self.parts(user)
+        vectors = {i: dot(vec or o.stranger, o.items[i]) for i in o.items if i not in seen}
+        return parts, vectors, sorted(
+            vectors, key=lambda i: -(vectors[i] + sum(parts[i].values())))
+
+    def assert_list(self, got, vec, user, seen):
+        parts, vectors, order = self.want(vec, user, seen)
+        self.assertEqual([x["item_id"] for x in got], order[:len(got)])
+        for x in got:
+            mine = parts[x["item_id"]]
+            best = sorted((j for j in mine if mine[j] > 0), key=lambda j: -mine[j])[:3]
+            self.assertEqual(x["because"], best)
+            self.assertAlmostEqual(x["signals"]["neighbours"], sum(mine.values()), places=4)
+            self.assertAlmostEqual(x["signals"]["vectors"], vectors[x["item_id"]], places=4)
+            self.assertAlmostEqual(x["score"], sum(x["signals"].values()), places=4)
+
+    def test_recommend_adds_what_the_users_items_say(self):
+        o = Oracle(self.w, self.model_id)
+        seen = {self.name[j] for j in self.history("u3")}
+        got = self.w.run("recommend", "u3", "-k", ITEMS, "--json")
+        self.assertEqual(len(got), ITEMS - len(seen))
+        self.assert_list(got, o.users["u3"], "u3", seen)
+        self.assertNotEqual([x["item_id"] for x in got][:30],
+                            o.ranking("u3", lambda i: i not in seen)[:30])
+        shown = self.w.run("recommend", "u3", "-k", 1, "--why")
+        self.assertIn(f'{got[0]["item_id"]}  because of {", ".join(got[0]["because"])}', shown)
+        self.assertNotIn("because", self.w.run("recommend", "u3"))
+        fresh = self.w.run("recommend", "u3", "-k", 5, "--fresh", 2, "--json")
+        self.assertEqual([x["because"] for x in fresh if x["item_id"] in ("i88", "i89")],
+                         [[]] * sum(x["item_id"] in ("i88", "i89") for x in fresh))
+
+    def test_recommend_newcomers_by_the_mean_and_their_items(self):
+        clicks = self.w.dir / "late.tsv"
+        clicks.write_text("late\ti3\nlate\ti6\n")
+        self.w.run("import", "interactions", clicks)
+        got = self.w.run("recommend", "late", "-k", 10, "--json")
+        self.assertIn('does not know user "late"', self.w.run("recommend", "late"))
+        self.assertIn("neighbours of 2 items", self.w.run("recommend", "late"))
+        self.assert_list(got, None, "late", {"i3", "i6"})
+        clicks.write_text("u5\ti6\n")  # an interaction counts at once
+        before = set(self.history("u5"))
+        self.w.run("import", "interactions", clicks)
+        self.assertEqual(set(self.history("u5")) - before, {self.rid["i6"]})
+        self.assert_list(self.w.run("recommend", "u5", "-k", 10, "--json"),
+                         Oracle(self.w, self.model_id).users["u5"], "u5",
+                         {self.name[j] for j in self.history("u5")})
+
+    def test_the_example_of_the_docs_reproduces_recommend(self):
+        text = (pathlib.Path(__file__).parents[2] / "docs/store.md").read_text()
+        code = text.split("runs this text -->\n```python\n", 1)[1].split("```", 1)[0]
+        example = self.w.dir / "example.py"
+        example.write_text(code)
+        for user in ("u3", "u10", "u59"):
+            r = subprocess.run([sys.executable, example, self.w.db, user], capture_output=True,
+                               text=True)
+            self.assertEqual((r.returncode, r.stderr), (0, ""))
+            got = [line.split("\t") for line in r.stdout.splitlines()]
+            want = self.w.run("recommend", user, "--json")
+            self.assertEqual([i for _, i in got], [x["item_id"] for x in want])
+            for (score, _), x in zip(got, want):
+                self.assertAlmostEqual(float(score), x["score"], places=4)
+
+    def test_explain_and_eval_say_what_counts(self):
+        b = self.w.run("explain", "i3", "-k", 4, "--json")["because"]
+        row = {i: self.weight * v * self.scale[i]
+               for (j, i), v in self.value.items() if j == self.rid["i3"] and v > 0}
+        best = sorted(row, key=lambda i: -row[i])[:4]
+        self.assertEqual([x["item_id"] for x in b["recommends"]], [self.name[i] for i in best])
+        for x, i in zip(b["recommends"], best):
+            self.assertAlmostEqual(x["weight"], row[i], places=5)
+        self.assertEqual(b["signals"], {"neighbours": self.weight, "trained": 1})
+        self.assertEqual(b["users"], self.w.rows(
+            "SELECT count(DISTINCT user_id) FROM interaction_log WHERE item_id = 'i3'")[0][0])
+        shown = self.w.run("explain", "i3")
+        self.assertIn("signals      neighbours 0.75, trained 1\n", shown)
+        self.assertIn("of it are recommended", shown)
+        test = self.w.dir / "valid.tsv"
+        self.assertEqual(self.w.run("eval", "--test", test, "--json")["signals"], b["signals"])
+        self.assertIn("lists of: neighbours 0.75, trained 1\n", self.w.run("eval", "--test", test))
+
+
+class FirstDay(unittest.TestCase):
+    """Lists before any training."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory(prefix="mmf-training-")
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.w = World(pathlib.Path(cls.folder.name))
+        cls.w.fill()
+
+    def test_a_user_with_items(self):
+        got = self.w.run("recommend", "u4", "-k", 20, "--json")
+        seen = {i for i, in self.w.rows(
+            "SELECT item_id FROM interaction_log WHERE user_id = 'u4'")}
+        self.assertEqual(len(got), 20)
+        self.assertFalse(seen & {x["item_id"] for x in got})
+        self.assertGreater(sum(int(x["item_id"][1:]) % TASTES == 4 % TASTES for x in got), 15)
+        for x in got:
+            self.assertEqual(set(x), {"item_id", "score", "signals", "because", "first_day"})
+            self.assertIs(x["first_day"], True)
+            self.assertAlmostEqual(x["score"], sum(x["signals"].values()), places=5)
+            self.assertLessEqual(set(x["because"]), seen)
+        self.assertTrue(got[0]["because"])
+        shown = self.w.run("recommend", "u4", "-k", 1, "--why")
+        self.assertIn("no trained model knows users yet", shown)
+        self.assertIn(f'{got[0]["item_id"]}  because of {", ".join(got[0]["because"])}', shown)
+        fresh = self.w.run("recommend", "u4", "-k", 3, "--fresh", 2, "--json")
+        self.assertEqual({x["item_id"] for x in fresh[1:]}, {"i88", "i89"})
+
+    def test_a_user_without_items_gets_what_most_have_then_the_newest(self):
+        users = dict.fromkeys((f"i{n}" for n in range(ITEMS)), 0)
+        users.update(self.w.rows("SELECT item_id, count(DISTINCT user_id) FROM interaction_log "
+                                 "GROUP BY item_id"))
+        got = self.w.run("recommend", "nobody", "-k", ITEMS, "--json")
+        self.assertEqual([x["item_id"] for x in got],
+                         sorted(users, key=lambda i: (-users[i], -int(i[1:]))))
+        self.assertIn("the most popular first", self.w.run("recommend", "nobody"))
+        for x in got:
+            self.assertAlmostEqual(x["score"], math.log1p(users[x["item_id"]]), places=5)
 
 
 class Interrupted(unittest.TestCase):

@@ -26,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FIRST_DAY_CONTENT 0.3F
+#define FIRST_DAY_CONTENT 0.1F
 #define FIRST_DAY_POPULAR 1.0F
 enum { FIRST_DAY_ITEMS_MAX = 200000, FIRST_DAY_INTERACTIONS_MAX = 20000000 };
 

@@ -31,7 +31,7 @@ VERBS = [  # arguments; reader, operator, hand, stranger (None = any fault)
     (["get", "v0"], *YES),
     (["similar", "v0"], *YES),
     (["explain", "v0"], *YES),
-    (["recommend", "u1"], 66, 66, None, None),
+    (["recommend", "u1"], *YES),
     (["export", "embeddings", "--out", "@/e.npy", "--ids", "@/e.txt"], *YES),
     (["report", "--out", "@/r.html"], *YES),
     (["snapshot", "@/copy.db"], *YES),

@@ -9,6 +9,7 @@
 #include "fusion/model/neighbours.h"
 #include "fusion/model/signals.h"
 #include "fusion/train/als.h"
+#include "store/kinds.h"
 #include "store/reading.h"
 
 #include <jansson.h>
@@ -156,6 +157,32 @@ void fixture_delete(struct refresh_fixture *f, const char *item)
     write_ops(f, &(struct store_op){.kind = STORE_OP_DELETE, .del = &d}, 1);
 }
 
+void fixture_fill(struct refresh_fixture *f)
+{
+    uint32_t pairs[FIXTURE_PAIRS][2];
+
+    fixture_open(f);
+    fixture_items(f, 0, FIXTURE_ITEMS);
+    for (uint32_t i = 0; i < FIXTURE_PAIRS; i++) {
+        pairs[i][0] = i * 7 % FIXTURE_USERS;
+        pairs[i][1] = i * i * 11 % (FIXTURE_ITEMS - 2); /* the last two have none */
+    }
+    fixture_pairs(f, pairs, FIXTURE_PAIRS);
+}
+
+void fixture_factors(struct refresh_fixture *f, double dislike, double like)
+{
+    const struct store_factor of[] = {{"dislike", dislike}, {"impression", 0}, {"like", like}};
+    struct store_factors_result result;
+
+    pthread_mutex_lock(&f->lock);
+    refresh_ok(f,
+               store_set_factors(f->st, &(struct store_factors){of, 3, 1.0}, &result, &f->err));
+    pthread_mutex_unlock(&f->lock);
+    if (f->refresh)
+        refresh_wake(f->refresh);
+}
+
 int64_t fixture_count(struct refresh_fixture *f, const char *sql)
 {
     sqlite3_stmt *stmt = NULL;
@@ -174,7 +201,7 @@ int64_t fixture_count(struct refresh_fixture *f, const char *sql)
 
 /* ---- models ------------------------------------------------------------------------------------ */
 
-static void read_data(struct refresh_fixture *f, struct fixture_whole *w)
+void fixture_read_data(struct refresh_fixture *f, struct fixture_whole *w)
 {
     struct store_dataset *d = &w->data;
     size_t at = 0, F = 0;
@@ -269,7 +296,7 @@ static void publish(struct refresh_fixture *f)
     fixture_activate(f, model_id);
 }
 
-static struct csr edges_of(struct refresh_fixture *f, const struct fixture_whole *w)
+struct csr fixture_edges(struct refresh_fixture *f, const struct fixture_whole *w)
 {
     struct csr R;
 
@@ -281,7 +308,7 @@ static struct csr edges_of(struct refresh_fixture *f, const struct fixture_whole
 static void add_neighbours(struct refresh_fixture *f, const struct fixture_whole *w,
                            struct csr *ret_rows, float **ret_scale, struct signals *weights)
 {
-    struct csr R = edges_of(f, w);
+    struct csr R = fixture_edges(f, w);
 
     refresh_ok(f,
                neighbours_build(&R, NULL, NULL, ret_rows, ret_scale, &weights->ridge, &f->err));
@@ -293,7 +320,7 @@ static void add_signals(struct refresh_fixture *f, const struct fixture_whole *w
                         struct signals *weights, struct model *model)
 {
     const struct trainee *t = w->t;
-    struct csr R = edges_of(f, w);
+    struct csr R = fixture_edges(f, w);
     struct columns columns;
     struct als_options o;
     struct als als;
@@ -358,7 +385,7 @@ static void join_signals(struct refresh_fixture *f, struct fixture_whole *w,
 {
     size_t U = w->data.n_users, I = w->data.n_items, C = (size_t)model_shape(model)->column_dim;
     float *content = calloc((U + I) * C + 1, sizeof(*content));
-    struct csr R = edges_of(f, w);
+    struct csr R = fixture_edges(f, w);
     float *factors = fold_all(f, w, model, items, &R);
     struct columns columns;
 
@@ -396,7 +423,7 @@ void fixture_train(struct refresh_fixture *f, enum fusion_kind fusion,
         o.shape.width[2] = f->width;
     o.shape.content_dim = f->content;
 
-    read_data(f, &w);
+    fixture_read_data(f, &w);
     refresh_ok(f, trainee_new(&o, &w.td, &w.t, &f->err));
     trainee_forward(w.t);
     refresh_ok(f, trainee_export(w.t, &model, &f->err));
@@ -502,8 +529,8 @@ static void standardise(struct trainee *t, const struct model *model)
                      t->n_content, t->o.shape.content_scale, t->content);
 }
 
-static void read_active(struct refresh_fixture *f, struct model **ret_model,
-                        struct candidate *ret_c)
+void fixture_read_active(struct refresh_fixture *f, struct model **ret_model,
+                         struct candidate *ret_c)
 {
     struct store_model row = {0};
     char dir[PATH_MAX];
@@ -582,8 +609,8 @@ void fixture_whole(struct refresh_fixture *f, struct fixture_whole *w)
     struct model *model;
 
     *w = (struct fixture_whole){0};
-    read_data(f, w);
-    read_active(f, &model, &c);
+    fixture_read_data(f, w);
+    fixture_read_active(f, &model, &c);
     const struct model_shape *shape = model_shape(model);
     struct trainee_options o = options(shape->fusion, shape->backbone, false, 1);
     o.shape.content_dim = shape->content_dim;
@@ -647,70 +674,3 @@ double fixture_difference(struct refresh_fixture *f, const struct fixture_whole 
 }
 
 /* ---- rows of neighbours ------------------------------------------------------------------------- */
-
-/* As neighbours_build, with another ridge than a multiple of the mean. */
-static void build_with(struct refresh_fixture *f, const struct csr *R, float ridge,
-                       struct csr *ret_rows, float **ret_scale)
-{
-    struct neighbours_options o = neighbours_defaults;
-    float whole;
-
-    refresh_ok(f, neighbours_build(R, &o, NULL, ret_rows, ret_scale, &whole, &f->err));
-    csr_done(ret_rows);
-    free(*ret_scale);
-    o.ridge *= (double)ridge / (double)whole;
-    refresh_ok(f, neighbours_build(R, &o, NULL, ret_rows, ret_scale, &whole, &f->err));
-}
-
-static double compare_row(const struct store_dataset *d, const struct csr *rows, uint32_t at,
-                          const struct store_neighbours *stored)
-{
-    double worst = 0, largest = 0;
-    size_t n = csr_degree(rows, at);
-
-    if (stored->n_rows == 0 || stored->start[1] != n)
-        return stored->n_rows == 0 && n == 0 ? 0 : 1;
-    for (size_t k = 0; k < n; k++) {
-        double want = (double)rows->value[rows->start[at] + k];
-
-        if (stored->rids[k] != d->item_rid[rows->col[rows->start[at] + k]])
-            return 1;
-        worst = fmax(worst, fabs((double)stored->values[k] - want));
-        largest = fmax(largest, fabs(want));
-    }
-    return n ? worst / largest : 0;
-}
-
-double fixture_row_difference(struct refresh_fixture *f, const char *item, size_t *ret_n)
-{
-    struct fixture_whole w = {0};
-    struct store_neighbours stored = {0};
-    struct candidate c;
-    struct model *model;
-    struct csr rows;
-    float *scale;
-    uint32_t at = 0;
-
-    read_data(f, &w);
-    read_active(f, &model, &c);
-    struct csr R = edges_of(f, &w);
-    build_with(f, &R, signals_of(model)->ridge, &rows, &scale);
-    while (at < w.data.n_items && strcmp(w.data.item_id[at], item) != 0)
-        at++;
-    assert_true(at < w.data.n_items);
-    pthread_mutex_lock(&f->lock);
-    refresh_ok(f, store_read_neighbour_rows(f->st, f->model_id, &w.data.item_rid[at], 1,
-                                            &stored, &f->err));
-    pthread_mutex_unlock(&f->lock);
-    double difference = compare_row(&w.data, &rows, at, &stored);
-    double has = stored.n_rows ? stored.scale[0] : 0;
-    difference = fmax(difference, fabs(has - (double)scale[at]));
-    *ret_n = csr_degree(&rows, at);
-    store_neighbours_done(&stored);
-    csr_done(&rows);
-    free(scale);
-    csr_done(&R);
-    candidate_done(&c);
-    fixture_whole_done(&w);
-    return difference;
-}

@@ -20,6 +20,9 @@
 
 enum { REFRESH_VISUAL = 12, REFRESH_ACOUSTIC = 4 };
 
+enum { FIXTURE_ITEMS = 30, FIXTURE_USERS = 20, FIXTURE_PAIRS = 120 };
+
+struct candidate;
 struct refresh_fixture {
     char folder[64], path[128], dir[128];
     struct settings s;
@@ -52,6 +55,9 @@ void fixture_interact(struct refresh_fixture *f, const char *user, const char *i
 /* The same of any kind. */
 void fixture_react(struct refresh_fixture *f, const char *user, const char *item,
                    const char *kind, double weight);
+/* Opened, with so many items, users and pairs; the last two items have none. */
+void fixture_fill(struct refresh_fixture *f);
+void fixture_factors(struct refresh_fixture *f, double dislike, double like);
 void fixture_delete(struct refresh_fixture *f, const char *item);
 /* Trains on what the store holds (weights by the seed), publishes and activates. */
 void fixture_train(struct refresh_fixture *f, enum fusion_kind fusion,
@@ -77,10 +83,14 @@ void fixture_whole_done(struct fixture_whole *w);
  * when there is no vector. */
 double fixture_difference(struct refresh_fixture *f, const struct fixture_whole *w,
                           const char *name);
-/* The same of an item's neighbours, row and scale, against neighbours_build over everything that the
- * store holds, with the ridge of the active model. *ret_n neighbours there; 1 where other items are in
- * the stored row, or there is none. */
-double fixture_row_difference(struct refresh_fixture *f, const char *item, size_t *ret_n);
+/* An item's row and scale against neighbours_build over everything that the store holds, with the
+ * ridge of the active model. Returns how many neighbours it has. In refresh_rows.c. */
+size_t fixture_check_row(struct refresh_fixture *f, const char *item);
+/* What the whole pass is made of. */
+void fixture_read_data(struct refresh_fixture *f, struct fixture_whole *w);
+struct csr fixture_edges(struct refresh_fixture *f, const struct fixture_whole *w);
+void fixture_read_active(struct refresh_fixture *f, struct model **ret_model,
+                         struct candidate *ret_c);
 /* One number of SQL, by a reader. */
 int64_t fixture_count(struct refresh_fixture *f, const char *sql);
 

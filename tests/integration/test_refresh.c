@@ -14,21 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_ITEMS = 30, N_USERS = 20, N_PAIRS = 120 };
-
-static void fill(struct refresh_fixture *f)
-{
-    uint32_t pairs[N_PAIRS][2];
-
-    fixture_open(f);
-    fixture_items(f, 0, N_ITEMS);
-    for (uint32_t i = 0; i < N_PAIRS; i++) {
-        pairs[i][0] = i * 7 % N_USERS;
-        pairs[i][1] = i * i * 11 % (N_ITEMS - 2); /* the last two have none */
-    }
-    fixture_pairs(f, pairs, N_PAIRS);
-}
-
 static void check(struct refresh_fixture *f, const char *const *names, size_t n)
 {
     struct fixture_whole w;
@@ -79,7 +64,7 @@ static void interactions_move_vectors_to_the_whole_pass(void **state)
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         struct refresh_fixture f;
 
-        fill(&f);
+        fixture_fill(&f);
         fixture_train(&f, kinds[i].fusion, kinds[i].backbone, false, 3);
         assert_int_equal(is_warm(&f, "i7"), 1);
         assert_int_equal(is_warm(&f, "i28"), 0);
@@ -125,7 +110,7 @@ static void signals_follow_to_the_whole_pass(void **state)
         bool compares_stranger = with[i].backbone != BACKBONE_MF;
         struct refresh_fixture f;
 
-        fill(&f);
+        fixture_fill(&f);
         f.signals = true;
         fixture_train(&f, with[i].fusion, with[i].backbone, with[i].item_graph, 3);
         fixture_start(&f);
@@ -167,7 +152,7 @@ static void mf_folds_in_strangers_only(void **state)
     struct refresh_fixture f;
 
     (void)state;
-    fill(&f);
+    fixture_fill(&f);
     fixture_train(&f, FUSION_CP, BACKBONE_MF, false, 3);
     fixture_start(&f);
     fixture_settle(&f);
@@ -195,7 +180,7 @@ static void item_graph_goes_on_after_training(void **state)
     for (size_t i = 0; i < 2; i++) {
         struct refresh_fixture f;
 
-        fill(&f);
+        fixture_fill(&f);
         f.content = i == 0 ? 5 : 0;
         fixture_train(&f, FUSION_CP, backbones[i], true, 3);
         fixture_start(&f);
@@ -219,7 +204,7 @@ static void restart_catches_up(void **state)
     struct refresh_status status;
 
     (void)state;
-    fill(&f);
+    fixture_fill(&f);
     fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
     fixture_start(&f);
     fixture_settle(&f);
@@ -243,7 +228,7 @@ static void flips_need_nothing_else(void **state)
     struct refresh_fixture f;
 
     (void)state;
-    fill(&f);
+    fixture_fill(&f);
     fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
     int64_t first = f.model_id;
     fixture_start(&f);
@@ -285,7 +270,7 @@ static void model_that_cannot_be_followed_harms_nothing(void **state)
     uint32_t pairs[500][2];
 
     (void)state;
-    fill(&f);
+    fixture_fill(&f);
     refresh_ok(&f, settings_set(&f.s, "refresh.interval_ms", "100", &f.err));
     fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
     int64_t first = f.model_id;
@@ -349,7 +334,7 @@ static void refused_model_leaves_the_work_undone(void **state)
     uint32_t pairs[500][2];
 
     (void)state;
-    fill(&f);
+    fixture_fill(&f);
     refresh_ok(&f, settings_set(&f.s, "refresh.interval_ms", "100", &f.err));
     refresh_ok(&f, settings_set(&f.s, "store.retry_ms", "100", &f.err));
     fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
@@ -388,7 +373,7 @@ static void deleted_item_leaves_the_graph(void **state)
     struct refresh_fixture f;
 
     (void)state;
-    fill(&f);
+    fixture_fill(&f);
     fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
     fixture_start(&f);
     fixture_pairs(&f, (const uint32_t[][2]){{3, 9}, {3, 8}}, 2);
@@ -412,19 +397,6 @@ static int64_t has_vector(struct refresh_fixture *f, const char *user)
     return fixture_count(f, sql);
 }
 
-static void set_factors(struct refresh_fixture *f, double dislike, double like)
-{
-    const struct store_factor of[] = {{"dislike", dislike}, {"impression", 0}, {"like", like}};
-    struct store_factors_result result;
-
-    pthread_mutex_lock(&f->lock);
-    refresh_ok(f,
-               store_set_factors(f->st, &(struct store_factors){of, 3, 1.0}, &result, &f->err));
-    pthread_mutex_unlock(&f->lock);
-    if (f->refresh)
-        refresh_wake(f->refresh);
-}
-
 /* A dislike takes the edge away, in memory as in the store; who has no edge left is as if it had never
  * had one. */
 static void dislike_turns_an_edge_off(void **state)
@@ -433,8 +405,8 @@ static void dislike_turns_an_edge_off(void **state)
     struct refresh_fixture f;
 
     (void)state;
-    fill(&f);
-    set_factors(&f, -1, 1);
+    fixture_fill(&f);
+    fixture_factors(&f, -1, 1);
     fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
     fixture_start(&f);
     fixture_pairs(&f, (const uint32_t[][2]){{3, 9}, {4, 9}, {99, 7}, {4, 28}}, 4);
@@ -462,8 +434,8 @@ static void what_counts_for_nothing_moves_nothing(void **state)
     struct refresh_fixture f;
 
     (void)state;
-    fill(&f);
-    set_factors(&f, -1, 1);
+    fixture_fill(&f);
+    fixture_factors(&f, -1, 1);
     fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
     fixture_start(&f);
     fixture_settle(&f);
@@ -486,15 +458,15 @@ static void other_factors_turn_edges_on_and_off(void **state)
     struct refresh_fixture f;
 
     (void)state;
-    fill(&f);
-    set_factors(&f, -1, 1);
+    fixture_fill(&f);
+    fixture_factors(&f, -1, 1);
     fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
     fixture_start(&f);
     fixture_react(&f, "u3", "i28", "impression", 1);
     fixture_react(&f, "u5", "i12", "like", 1);
     fixture_settle(&f);
     assert_int_equal(is_warm(&f, "i28"), 0);
-    set_factors(&f, -1, 0);
+    fixture_factors(&f, -1, 0);
     fixture_settle(&f);
     check(&f, touched + 2, 2);
     const struct store_factor of[] = {{"impression", 0.1}};
@@ -518,7 +490,7 @@ static void unpublished_item_has_no_vector(void **state)
     struct refresh_fixture f;
 
     (void)state;
-    fill(&f);
+    fixture_fill(&f);
     fixture_interact(&f, "u3", "i40");
     fixture_interact(&f, "u4", "i40");
     fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
@@ -584,212 +556,13 @@ static void edges_that_retention_took_count_no_more(void **state)
     check_retention(1); /* degrees are kept whatever there is room for */
 }
 
-/* ---- rows of neighbours -------------------------------------------------------------------------- */
-
-/* Returns how many neighbours the item has. */
-static size_t check_row(struct refresh_fixture *f, const char *item)
-{
-    size_t n;
-    double difference = fixture_row_difference(f, item, &n);
-
-    if (difference > 1e-4)
-        fail_msg("neighbours of %s: off by %g", item, difference);
-    return n;
-}
-
-static int64_t neighbour_rows(struct refresh_fixture *f, const char *item)
-{
-    char sql[200];
-
-    snprintf(
-        sql, sizeof(sql),
-        "SELECT (SELECT count(*) FROM neighbour JOIN item USING(rid) WHERE item_id = '%s') "
-        "+ (SELECT count(*) FROM neighbour_scale JOIN item USING(rid) WHERE item_id = '%s')",
-        item, item);
-    return fixture_count(f, sql);
-}
-
-static int64_t is_neighbour(struct refresh_fixture *f, const char *of, const char *item)
-{
-    char sql[160];
-
-    snprintf(
-        sql, sizeof(sql),
-        "SELECT count(*) FROM current_neighbour WHERE item_id = '%s' AND neighbour_id = '%s' "
-        "AND weight > 0",
-        of, item);
-    return fixture_count(f, sql);
-}
-
-/* A row is there whether or not vectors move: under mf they do not. */
-static void rows_of_touched_items_follow(void **state)
-{
-    static const enum backbone_kind backbones[] = {BACKBONE_LIGHTGCN, BACKBONE_MF};
-    struct refresh_status status;
-
-    (void)state;
-    for (size_t i = 0; i < 2; i++) {
-        struct refresh_fixture f;
-
-        fill(&f);
-        f.neighbours = true;
-        f.s.refresh.spread = 0;
-        fixture_train(&f, FUSION_CP, backbones[i], false, 3);
-        assert_true(check_row(&f, "i7") > 0);
-        assert_int_equal(check_row(&f, "i28"), 0);
-        fixture_start(&f);
-        fixture_settle(&f);
-        fixture_items(&f, 30, 1);
-        fixture_pairs(&f, (const uint32_t[][2]){{3, 7}, {99, 7}, {3, 30}, {4, 28}}, 4);
-        fixture_settle(&f);
-        assert_true(check_row(&f, "i7") > 0);
-        assert_true(check_row(&f, "i30") > 0);
-        assert_true(check_row(&f, "i28") > 0);
-        refresh_status(f.refresh, &status);
-        assert_int_equal(status.n_rows, 3);
-        fixture_items(&f, 7, 1); /* written again: the row is what it was */
-        fixture_settle(&f);
-        refresh_status(f.refresh, &status);
-        assert_int_equal(status.n_rows, 3);
-        fixture_close(&f);
-    }
-}
-
-static void model_without_neighbours_gets_no_rows(void **state)
-{
-    struct refresh_fixture f;
-    struct refresh_status status;
-
-    (void)state;
-    fill(&f);
-    fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
-    fixture_start(&f);
-    fixture_pairs(&f, (const uint32_t[][2]){{3, 7}, {99, 7}}, 2);
-    fixture_settle(&f);
-    refresh_status(f.refresh, &status);
-    assert_true(status.n_vectors > 0);
-    assert_int_equal(status.n_rows, 0);
-    assert_int_equal(fixture_count(&f, "SELECT (SELECT count(*) FROM neighbour) + "
-                                       "(SELECT count(*) FROM neighbour_scale)"),
-                     0);
-    fixture_close(&f);
-}
-
-/* u1 has v1 and meets a new item: who has v1 gets it by v1's row, within the spread. */
-static void new_item_appears_at_its_users_items(void **state)
-{
-    static const enum backbone_kind backbones[] = {BACKBONE_LIGHTGCN, BACKBONE_MF};
-
-    (void)state;
-    for (size_t i = 0; i < 2; i++) {
-        struct refresh_fixture f;
-
-        fill(&f);
-        f.neighbours = true;
-        /* u77 has i28, which nobody else has, and all the items of the others. */
-        fixture_pairs(
-            &f, (const uint32_t[][2]){{77, 0}, {77, 11}, {77, 16}, {77, 28}, {78, 28}}, 5);
-        f.s.refresh.spread = 1;
-        fixture_train(&f, FUSION_CP, backbones[i], false, 3);
-        fixture_start(&f);
-        fixture_settle(&f);
-        fixture_items(&f, 30, 1);
-        fixture_settle(&f);
-        assert_int_equal(is_neighbour(&f, "i28", "i30"), 0);
-        fixture_interact(&f, "u77", "i30");
-        fixture_settle(&f);
-        assert_int_equal(is_neighbour(&f, "i30", "i28"), 1);
-        assert_int_equal(is_neighbour(&f, "i28", "i30"), 1); /* fewest interactions first */
-        assert_true(check_row(&f, "i28") > 0);
-        fixture_close(&f);
-    }
-}
-
-/* What came while nobody refreshed, and a write that failed; then a flip, and back. */
-static void rows_survive_restarts_and_flips(void **state)
-{
-    struct refresh_fixture f;
-
-    (void)state;
-    fill(&f);
-    f.neighbours = true;
-    f.s.refresh.spread = 0;
-    fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
-    int64_t first = f.model_id;
-    fixture_start(&f);
-    fixture_settle(&f);
-    fixture_stop(&f);
-    fixture_pairs(&f, (const uint32_t[][2]){{1, 2}, {5, 3}}, 2);
-    f.n_failures = 2;
-    fixture_start(&f);
-    fixture_settle(&f);
-    assert_true(check_row(&f, "i2") > 0);
-    assert_true(check_row(&f, "i3") > 0);
-    fixture_train(&f, FUSION_CP, BACKBONE_MF, false, 4);
-    assert_true(check_row(&f, "i2") > 0);
-    fixture_pairs(&f, (const uint32_t[][2]){{5, 28}, {5, 4}}, 2);
-    fixture_settle(&f);
-    assert_true(check_row(&f, "i28") > 0);
-    fixture_activate(&f, first);
-    fixture_settle(&f);
-    assert_true(check_row(&f, "i28") > 0);
-    assert_true(check_row(&f, "i4") > 0);
-    fixture_close(&f);
-}
-
-static void forget(struct refresh_fixture *f, const char *user)
-{
-    unsigned char hash[DIGEST_BYTES];
-    struct store_erased erased;
-    bool more = true;
-
-    pthread_mutex_lock(&f->lock);
-    refresh_ok(f, store_forget(f->st, user, hash, &f->err));
-    while (more)
-        refresh_ok(f, store_erase(f->st, 100, &erased, &more, &f->err));
-    pthread_mutex_unlock(&f->lock);
-    refresh_wake(f->refresh);
-}
-
-/* A user has gone: at the next touch of an item its edge counts no more. Who has no edge left has no
- * row. */
-static void rows_forget_users_and_edges(void **state)
-{
-    struct refresh_fixture f;
-
-    (void)state;
-    fill(&f);
-    set_factors(&f, -1, 1);
-    f.neighbours = true;
-    f.s.refresh.spread = 0;
-    fixture_pairs(&f, (const uint32_t[][2]){{77, 28}, {77, 7}}, 2);
-    fixture_train(&f, FUSION_CP, BACKBONE_LIGHTGCN, false, 3);
-    assert_int_equal(neighbour_rows(&f, "i28"), 2);
-    assert_int_equal(is_neighbour(&f, "i7", "i28"), 1);
-    fixture_start(&f);
-    fixture_settle(&f);
-    forget(&f, "u77");
-    fixture_interact(&f, "u78", "i7");
-    fixture_settle(&f);
-    assert_true(check_row(&f, "i7") > 0);
-    assert_int_equal(is_neighbour(&f, "i7", "i28"), 0);
-    fixture_interact(&f, "u3", "i28");
-    fixture_settle(&f);
-    assert_true(check_row(&f, "i28") > 0);
-    fixture_react(&f, "u3", "i28", "dislike", 1);
-    fixture_react(&f, "u3", "i28", "dislike", 1);
-    fixture_settle(&f);
-    assert_int_equal(neighbour_rows(&f, "i28"), 0);
-    fixture_close(&f);
-}
-
 static void random_event(struct refresh_fixture *f, struct rng *rng)
 {
     static const char *const reactions[] = {"like", "like", "dislike", "impression"};
-    size_t what = rng_next(rng) % 8, n = 3 + rng_next(rng) % (N_ITEMS - 3);
+    size_t what = rng_next(rng) % 8, n = 3 + rng_next(rng) % (FIXTURE_ITEMS - 3);
     char user[16], item[16];
 
-    snprintf(user, sizeof(user), "u%u", (unsigned)(rng_next(rng) % (N_USERS + 5)));
+    snprintf(user, sizeof(user), "u%u", (unsigned)(rng_next(rng) % (FIXTURE_USERS + 5)));
     snprintf(item, sizeof(item), "i%zu", n);
     if (what == 0)
         fixture_delete(f, item);
@@ -815,8 +588,8 @@ static void random_events_stay_exact(void **state)
         struct refresh_fixture f;
         size_t n_neighbours = 0;
 
-        fill(&f);
-        set_factors(&f, -1, 1);
+        fixture_fill(&f);
+        fixture_factors(&f, -1, 1);
         f.s.refresh.cache_bytes = cache_bytes[c];
         f.s.refresh.spread = 0;
         f.neighbours = true;
@@ -832,7 +605,7 @@ static void random_events_stay_exact(void **state)
             fixture_pairs(&f, (const uint32_t[][2]){{1, 1}, {21, 2}}, 2);
             fixture_settle(&f);
             check(&f, touched, 4);
-            n_neighbours += check_row(&f, "i1") + check_row(&f, "i2");
+            n_neighbours += fixture_check_row(&f, "i1") + fixture_check_row(&f, "i2");
         }
         assert_true(n_neighbours > 0);
         fixture_close(&f);
@@ -847,7 +620,7 @@ static void too_large_a_neighbourhood_waits_for_training(void **state)
     uint32_t pairs[2000][2];
 
     (void)state;
-    fill(&f);
+    fixture_fill(&f);
     for (uint32_t i = 0; i < 2000; i++) {
         pairs[i][0] = 100 + i;
         pairs[i][1] = 5;
@@ -872,11 +645,6 @@ int main(void)
         cmocka_unit_test(interactions_move_vectors_to_the_whole_pass),
         cmocka_unit_test(signals_follow_to_the_whole_pass),
         cmocka_unit_test(mf_folds_in_strangers_only),
-        cmocka_unit_test(rows_of_touched_items_follow),
-        cmocka_unit_test(model_without_neighbours_gets_no_rows),
-        cmocka_unit_test(new_item_appears_at_its_users_items),
-        cmocka_unit_test(rows_survive_restarts_and_flips),
-        cmocka_unit_test(rows_forget_users_and_edges),
         cmocka_unit_test(item_graph_goes_on_after_training),
         cmocka_unit_test(restart_catches_up),
         cmocka_unit_test(flips_need_nothing_else),

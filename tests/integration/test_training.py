@@ -115,17 +115,20 @@ class Oracle:
         for item, other, value in world.rows("SELECT * FROM current_neighbour"):
             self.says.setdefault(item, []).append((other, weight * value))
 
-    def scores(self, user):
+    def scores(self, user, history=None):
+        """history: of recommend it is today's, of eval that of the training."""
         vec = self.users.get(user, self.stranger)
         scores = {i: dot(vec, x) for i, x in self.items.items()}
-        for _, item in (p for p in self.seen if p[0] == user):
+        if history is None:
+            history = {i for u, i in self.seen if u == user}
+        for item in history:
             for other, value in self.says.get(item, []):
                 if other in scores:
                     scores[other] += value
         return scores
 
-    def ranking(self, user, allowed):
-        scores = self.scores(user)
+    def ranking(self, user, allowed, history=None):
+        scores = self.scores(user, history)
         names = [i for i in self.order if i in self.items and allowed(i) and
                  (user, i) not in self.seen]
         return sorted(names, key=lambda i: -scores[i])
@@ -205,9 +208,9 @@ class Training(unittest.TestCase):
         seen = {i for u, i in self.w.rows("SELECT user_id, item_id FROM interaction_log")
                 if u == "u3"}
         got = self.w.run("recommend", "u3", "-k", 30, "--json")
-        want = [i for i in o.ranking("u3", lambda i: i not in seen)][:30]
+        want = [i for i in o.ranking("u3", lambda i: i not in seen, seen)][:30]
         self.assertEqual([x["item_id"] for x in got], want)
-        self.assertAlmostEqual(got[0]["score"], dot(o.users["u3"], o.items[want[0]]), places=5)
+        self.assertAlmostEqual(got[0]["score"], o.scores("u3", seen)[want[0]], places=5)
         got = self.w.run("recommend", "nobody", "-k", 3, "--json")
         self.assertIn('the model does not know user "nobody"',
                       self.w.run("recommend", "nobody", "-k", 3))
@@ -219,7 +222,7 @@ class Training(unittest.TestCase):
         seen = {i for u, i in self.w.rows("SELECT user_id, item_id FROM interaction_log")
                 if u == "u3"}
         cold = {i for i, in self.w.rows("SELECT item_id FROM current_embedding WHERE state = 'cold'")}
-        order = [i for i in o.ranking("u3", lambda i: i not in seen)]
+        order = [i for i in o.ranking("u3", lambda i: i not in seen, seen)]
         self.assertGreater(len(cold), 3)
         for k in (5, 30, len(order)):
             for n in (0, 1, 3, len(cold)):
@@ -278,7 +281,8 @@ class Training(unittest.TestCase):
     def test_cold_length_reaches_what_is_published(self):
         lengths = []
         for percent in (0, 400):
-            m = self.w.train("--seed", 3, "--backbone", "lightgcn", "--cold-length", percent)
+            m = self.w.train("--seed", 3, "--backbone", "lightgcn", "--cold-length", percent,
+                             "--content", 0)
             self.assertEqual(m["options"]["cold_length_percent"], percent)
             lengths.append(math.hypot(*self.w.vectors("current_embedding", "item_id")["i89"]))
         self.assertGreater(lengths[1], 2 * lengths[0])

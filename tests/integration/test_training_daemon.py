@@ -33,7 +33,7 @@ class TrainingDaemon(WithSite):
         self.assertTrue(trained["active"])
         e = get(self.site, name(self.old[0]))
         self.assertEqual((e["model_id"], e["state"], e["dim"]),
-                         (trained["model_id"], "warm", 16))
+                         (trained["model_id"], "warm", trained["options"]["dim"]))
 
         self.site.drop("second.ndjson", [json.dumps(self.site.event(self.new))])
         late = wait_for("a new item", lambda: get(self.site, name(self.new)))

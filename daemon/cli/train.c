@@ -120,6 +120,14 @@ static void on_graph(void *arg, size_t n_done, size_t n_items)
     beat(arg, "item-item graph, item", n_done, n_items);
 }
 
+static void on_sweep(void *arg, uint32_t factorisation, uint32_t sweep, uint32_t n_sweeps)
+{
+    char what[48];
+
+    (void)snprintf(what, sizeof(what), "factorisation %u, sweep", factorisation);
+    beat(arg, what, sweep, n_sweeps);
+}
+
 static void on_signal(int signal)
 {
     static const char text[] =
@@ -174,6 +182,7 @@ static int train_into(struct train *t, const char *dir, json_t **ret_metrics, st
     t->a.r.graph = on_graph;
     t->a.r.step = on_step;
     t->a.r.member = on_member;
+    t->a.r.sweep = on_sweep;
     t->n_members = (uint32_t)t->a.r.options->members;
     t->a.r.arg = t;
     catch_signals();

@@ -121,6 +121,7 @@ struct fit {
     struct columns columns;
     float *content_items, *content_users; /* (I, C), (U, C) */
     float ridge;
+    uint32_t n_sweeps; /* of a factorisation */
     struct training_signals s;
 };
 
@@ -181,6 +182,16 @@ static int judge_factors(const struct fit *f, const struct als *als, double *ret
     return r;
 }
 
+static bool on_sweep(void *arg, uint32_t sweep)
+{
+    const struct fit *f = arg;
+    const struct training_request *r = f->task->r;
+
+    if (r->sweep)
+        r->sweep(r->arg, f->s.n_tried + 1, sweep, f->n_sweeps);
+    return true;
+}
+
 /* Kept when it is the best so far. */
 static int try_factors(struct fit *f, float c, double *best, bool *ret_better, struct err *err)
 {
@@ -190,6 +201,9 @@ static int try_factors(struct fit *f, float c, double *best, bool *ret_better, s
     double ndcg = 0;
 
     als_options_init(&o);
+    f->n_sweeps = o.sweeps;
+    o.progress = on_sweep;
+    o.arg = f;
     o.d = (uint32_t)req->options->factors;
     o.c = c;
     o.seed = (uint64_t)req->options->seed;
@@ -420,7 +434,7 @@ static json_t *signal_json(const struct training_signals *s, enum calibrate_sign
 
     if (signal == CALIBRATE_CONTENT)
         (void)json_object_update_new(
-            object, json_pack("{s:f, s:f, s:i}", "fade", (double)x->weight.fade, "fade_scale",
+            object, json_pack("{s:f, s:f, s:i}", "fade_weight", (double)x->weight.fade, "fade",
                               (double)x->scale.fade, "numbers", (int)s->column_dim));
     if (signal == CALIBRATE_FACTORS)
         (void)json_object_update_new(object,

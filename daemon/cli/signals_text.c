@@ -18,7 +18,8 @@ static void print_weight(const json_t *signal)
 
     if (json_field(signal, "fade_weight"))
         (void)snprintf(weight, sizeof weight, "%.2f + %.2f/(1+n)",
-                       json_field_real(signal, "weight"), json_field_real(signal, "fade_weight"));
+                       json_field_real(signal, "weight"),
+                       json_field_real(signal, "fade_weight"));
     else
         (void)snprintf(weight, sizeof weight, "%.2f", json_field_real(signal, "weight"));
     printf("%-16s", weight);

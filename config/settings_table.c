@@ -382,11 +382,11 @@ const struct settings_key settings_table[] = {
     INT(refresh.interval_ms, 1, 60000, "ms", "100",
         "The least time between two passes, in milliseconds. Each pass is one transaction."),
     INT(refresh.spread, 0, 10000, "neighbours", "16",
-        "How many neighbours of a user or item that was touched are made anew after it, those with "
-        "the fewest interactions first."),
+        "How many neighbours of a user or item that was touched are made anew after it, vectors and "
+        "rows of current_neighbour, those with the fewest interactions first."),
     INT(refresh.max_edges, 1000, 1000000000, "edges", "5000000",
-        "A user or item whose neighbourhood has more edges keeps its vector until the next "
-        "training."),
+        "A user or item whose neighbourhood has more edges keeps its vector, or its row of "
+        "current_neighbour, until the next training."),
     INT(refresh.cache_bytes, MIB, 64 * GIB, "bytes", "268435456",
         "How many bytes of memory the edges and inputs of recent passes may take."),
 

@@ -95,6 +95,7 @@ class Refresh(WithSite):
         wait_for("the thread's own count", lambda: self.site.metric("metammf_refresh_touches") == 0)
         self.assertEqual(self.site.metric("metammf_refresh_staleness_seconds"), 0)
         self.assertGreaterEqual(self.site.metric("metammf_refresh_vectors_total"), 4)
+        self.assertGreaterEqual(self.site.metric("metammf_refresh_rows_total"), 1)
         self.assertEqual(self.json("status")["refresh"], {"touches": 0, "staleness_s": 0.0})
 
     def test_2_kill_loses_no_touch(self):

@@ -178,9 +178,10 @@ static void print_refresh(FILE *out, const struct refresh_status *r)
             r->n_same);
     counter(out, "metammf_refresh_rows_total",
             "Rows of neighbours made anew between trainings, those that changed.", r->n_rows);
-    counter(out, "metammf_refresh_too_big_total",
-            "Vectors and rows of neighbours left to the next training: above refresh.max_edges.",
-            r->n_too_big);
+    counter(
+        out, "metammf_refresh_too_big_total",
+        "Vectors and rows of neighbours left to the next training: above refresh.max_edges.",
+        r->n_too_big);
     counter(out, "metammf_refresh_edges_total", "Edges looked at.", r->n_edges);
     counter(out, "metammf_refresh_passes_total", "Transactions of refreshed vectors.",
             r->n_passes);

@@ -43,6 +43,7 @@ enum settings_fusion {
     SETTINGS_FUSION_NONE
 };
 enum settings_item_graph { SETTINGS_ITEM_GRAPH_NONE, SETTINGS_ITEM_GRAPH_KNN };
+enum settings_neighbours { SETTINGS_NEIGHBOURS_NONE, SETTINGS_NEIGHBOURS_RIDGE };
 /* What the file and the command line call them, by the enum; NULL at the end. */
 extern const char *const settings_backbone_words[], *const settings_fusion_words[];
 
@@ -59,7 +60,7 @@ struct settings_training_options {
 
     int64_t dim;              /* learned numbers of a vector, even: half fused, half identity */
     int64_t factors, content; /* numbers beside them (fusion/model/signals.h), 0 = none */
-    int64_t neighbours;       /* of an item at most (fusion/model/neighbours.h), 0 = none */
+    int neighbours;           /* enum settings_neighbours (fusion/model/neighbours.h) */
     int64_t layers;           /* of LightGCN's propagation */
     int64_t batch, negatives; /* of a step, of each pair */
     double lr, decay, id_dropout;

@@ -30,6 +30,7 @@ const char *const settings_fusion_words[] = {[SETTINGS_FUSION_CP] = "cp",
                                              [SETTINGS_FUSION_STATIC] = "static",
                                              [SETTINGS_FUSION_NONE] = "none",
                                              NULL};
+static const char *const neighbours_words[] = {"none", "ridge", NULL};
 static const char *const item_graph_words[] = {
     [SETTINGS_ITEM_GRAPH_NONE] = "none", [SETTINGS_ITEM_GRAPH_KNN] = "knn", NULL};
 static const char *const preset_words[] = {[SETTINGS_PRESET_NONE] = "none",
@@ -417,11 +418,13 @@ static const struct settings_key train_only[] = {
     OPTION(SETTINGS_INT, content, "content", 0, 256, "numbers", "32",
            .describes_model = true, .help =
            "How many numbers of a vector come from an item's features alone. They count most for an "
-           "item that nobody has seen, and less with every interaction. 0 goes without."),
-    OPTION(SETTINGS_INT, neighbours, "neighbours", 0, 512, "items", "100",
-           .describes_model = true, .help =
-           "How many other items an item recommends at most, to those who have interacted with it. "
-           "They stand beside the vectors (view current_neighbour). 0 goes without."),
+           "item that nobody has seen, and less with every interaction. 0 goes without, as does --fusion "
+           "none."),
+    OPTION(SETTINGS_WORD, neighbours, "neighbours", 0, 0, "", "ridge",
+           .words = neighbours_words, .describes_model = true, .help =
+           "ridge: an item recommends up to 100 others to those who have interacted with it, by a ridge "
+           "regression in closed form. They stand beside the vectors (view current_neighbour). none "
+           "goes without."),
     OPTION(SETTINGS_INT, layers, "layers", 1, 8, "hops", "2", .describes_model = true,
            .help = "How many hops lightgcn takes."),
     OPTION(SETTINGS_INT, batch, "batch", 1, 10000000, "pairs", NULL,

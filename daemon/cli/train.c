@@ -120,12 +120,13 @@ static void on_graph(void *arg, size_t n_done, size_t n_items)
     beat(arg, "item-item graph, item", n_done, n_items);
 }
 
-static void on_sweep(void *arg, uint32_t factorisation, uint32_t sweep, uint32_t n_sweeps)
+static bool on_sweep(void *arg, uint32_t factorisation, uint32_t sweep, uint32_t n_sweeps)
 {
     char what[48];
 
     (void)snprintf(what, sizeof(what), "factorisation %u, sweep", factorisation);
     beat(arg, what, sweep, n_sweeps);
+    return !interrupted;
 }
 
 static void on_signal(int signal)

@@ -376,7 +376,9 @@ static int read_neighbours(struct candidate *c, struct err *err)
     struct candidate_file f;
 
     if (!digest_of(c, NEIGHBOURS))
-        return ERR_OK;
+        return candidate_neighbour_weight(c->metrics) > 0
+                   ? damaged(c, NEIGHBOURS, "is missing, though metrics.json weighs it", err)
+                   : ERR_OK;
     int r = read_checked(c, NEIGHBOURS, &f, err);
     if (r != ERR_OK)
         return r;

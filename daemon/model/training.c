@@ -200,7 +200,8 @@ static json_t *options_json(const struct train_options *o, const struct trainee 
     for (int32_t n = 1; trainee->n_fused && n <= s->L; n++)
         (void)json_array_append_new(widths, json_integer(s->width[n]));
     return json_pack(
-        "{s:s, s:s, s:s, s:i, s:i, s:i, s:o, s:i, s:i, s:i, s:f, s:f, s:f, s:i, s:i, s:i}",
+        "{s:s, s:s, s:s, s:i, s:i, s:i, s:o, s:i, s:i, s:i, s:f, s:f, s:f, s:i, s:i, s:i, s:i, "
+        "s:i}",
         "fusion", fusion_kind_name(s->fusion), "backbone", backbone_kind_name(s->backbone),
         "item_graph", o->model.item_graph ? "knn" : "none", "dim", (int)joined->D, "members",
         (int)joined->members, "layers", (int)s->hops, "widths", widths, "batch", (int)o->batch,
@@ -208,7 +209,8 @@ static json_t *options_json(const struct train_options *o, const struct trainee 
         (double)o->model.lr, "decay", (double)o->model.decay, "id_dropout",
         (double)o->model.id_dropout, "fused_length_percent",
         (int)lroundf(100 * s->fused_length), "cold_length_percent",
-        (int)lroundf(100 * trainee->o.cold_length), "threads", (int)o->model.threads);
+        (int)lroundf(100 * trainee->o.cold_length), "threads", (int)o->model.threads, "factors",
+        (int)joined->factor_dim, "content", (int)joined->column_dim);
 }
 
 /* Epochs count on from one member to the next. */

@@ -27,8 +27,8 @@ struct training_request {
     void (*graph)(void *arg, size_t n_done, size_t n_items);
     void (*step)(void *arg, uint32_t epoch, size_t step, size_t n_steps);
     void (*member)(void *arg, uint32_t member); /* begins; from 0 */
-    /* One sweep of a factorisation, both from 1. */
-    void (*sweep)(void *arg, uint32_t factorisation, uint32_t sweep, uint32_t n_sweeps);
+    /* One sweep of a factorisation, both from 1. false = give up, as progress says. */
+    bool (*sweep)(void *arg, uint32_t factorisation, uint32_t sweep, uint32_t n_sweeps);
     void *arg; /* of all of them */
 };
 

@@ -122,6 +122,7 @@ struct fit {
     float *content_items, *content_users; /* (I, C), (U, C) */
     float ridge;
     uint32_t n_sweeps; /* of a factorisation */
+    bool stopped;      /* by the caller's sweep */
     struct training_signals s;
 };
 
@@ -184,12 +185,19 @@ static int judge_factors(const struct fit *f, const struct als *als, double *ret
 
 static bool on_sweep(void *arg, uint32_t sweep)
 {
-    const struct fit *f = arg;
+    struct fit *f = arg;
     const struct training_request *r = f->task->r;
 
-    if (r->sweep)
-        r->sweep(r->arg, f->s.n_tried + 1, sweep, f->n_sweeps);
-    return true;
+    f->stopped = r->sweep && !r->sweep(r->arg, f->s.n_tried + 1, sweep, f->n_sweeps);
+    return !f->stopped;
+}
+
+/* What was trained is in the checkpoint, if there is one. */
+static int interrupted(const struct training_request *r, struct err *err)
+{
+    return err_retry(err, EX_TEMPFAIL, "training interrupted while it made its factors%s%s",
+                     r->checkpoint ? ": go on with --resume " : "",
+                     r->checkpoint ? r->checkpoint : "");
 }
 
 /* Kept when it is the best so far. */
@@ -209,6 +217,10 @@ static int try_factors(struct fit *f, float c, double *best, bool *ret_better, s
     o.seed = (uint64_t)req->options->seed;
     o.threads = f->task->threads;
     int r = als_train(&o, &f->R, &als, err);
+    if (r == ERR_OK && f->stopped) {
+        als_done(&als);
+        return interrupted(req, err);
+    }
     if (r == ERR_OK && f->task->t->n_valid) {
         r = judge_factors(f, &als, &ndcg, err);
         if (r != ERR_OK)
@@ -276,11 +288,9 @@ static int fit_content(struct fit *f, struct err *err)
 
 static int fit_neighbours(struct fit *f, struct err *err)
 {
-    struct neighbours_options o = neighbours_defaults;
-
-    o.n_max = (uint32_t)f->task->r->options->neighbours;
-    int r = neighbours_build(&f->R, &o, f->team, &f->s.neighbours, &f->s.neighbour_scale,
+    int r = neighbours_build(&f->R, NULL, f->team, &f->s.neighbours, &f->s.neighbour_scale,
                              &f->ridge, err);
+    f->s.n_neighbours = r == ERR_OK ? f->s.neighbours.nnz : 0;
     f->s.has[CALIBRATE_NEIGHBOURS] = r == ERR_OK;
     return r;
 }
@@ -373,6 +383,15 @@ static int put(struct fit *f, struct model *model, float **vectors, struct err *
     return ERR_OK;
 }
 
+/* Rows that count for nothing are not published. */
+static void drop_neighbours(struct training_signals *s)
+{
+    csr_done(&s->neighbours);
+    free(s->neighbour_scale);
+    s->neighbours = (struct csr){0};
+    s->neighbour_scale = NULL;
+}
+
 int training_signals_add(const struct training_signals_task *task, struct model *model,
                          float **vectors, struct training_signals *ret_s, struct err *err)
 {
@@ -396,6 +415,8 @@ int training_signals_add(const struct training_signals_task *task, struct model 
         r = choose_weights(&f, *vectors, B, err);
     if (r == ERR_OK)
         r = put(&f, model, vectors, err);
+    if (r == ERR_OK && f.s.chosen.scale.neighbours <= 0)
+        drop_neighbours(&f.s);
     f.s.seconds = (double)(clock_mono_us() - start_us) * 1e-6;
     fit_done(&f);
     if (r == ERR_OK)
@@ -407,8 +428,7 @@ int training_signals_add(const struct training_signals_task *task, struct model 
 
 void training_signals_done(struct training_signals *s)
 {
-    csr_done(&s->neighbours);
-    free(s->neighbour_scale);
+    drop_neighbours(s);
     *s = (struct training_signals){0};
 }
 
@@ -441,8 +461,7 @@ static json_t *signal_json(const struct training_signals *s, enum calibrate_sign
                                      json_pack("{s:f, s:i, s:i}", "c", (double)s->c, "numbers",
                                                (int)s->factor_dim, "tried", (int)s->n_tried));
     if (signal == CALIBRATE_NEIGHBOURS)
-        (void)json_object_set_new(object, "entries",
-                                  json_integer((json_int_t)s->neighbours.nnz));
+        (void)json_object_set_new(object, "entries", json_integer((json_int_t)s->n_neighbours));
     return object;
 }
 

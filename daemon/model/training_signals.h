@@ -17,6 +17,7 @@ struct training_signals {
     float c;                      /* of als.h, for the factors */
     uint32_t factor_dim, n_tried; /* numbers of a vector; factorisations until c was chosen */
     uint32_t column_dim;
+    size_t n_neighbours;    /* entries of all rows, also of those that count for nothing */
     struct csr neighbours;  /* (I, I) */
     float *neighbour_scale; /* (I) */
     double seconds;         /* all of it */

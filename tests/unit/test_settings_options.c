@@ -101,7 +101,7 @@ static void settings_options_of_the_file_and_of_train_differ_where_data_decides(
     assert_int_equal(o->cold_length_percent, 125);
     assert_int_equal(o->factors, 64);
     assert_int_equal(o->content, 32);
-    assert_int_equal(o->neighbours, 100);
+    assert_int_equal(o->neighbours, SETTINGS_NEIGHBOURS_RIDGE);
     settings_done(&s);
 }
 

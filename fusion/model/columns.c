@@ -247,12 +247,11 @@ static int fit_modality(const float *X, size_t ldx, size_t n_items, size_t F, si
     const size_t most = F < COLUMNS_KEPT ? F : COLUMNS_KEPT;
     double *power = malloc((most + most * F) * sizeof(*power)), *V;
     size_t K = 0;
-    int status = power != NULL ? ERR_OK : err_oom(err, "content columns");
 
-    if (status != ERR_OK)
-        return status;
+    if (power == NULL)
+        return err_oom(err, "content columns");
     V = power + most;
-    status = strongest(X, ldx, n_items, F, most, power, V, err);
+    int status = strongest(X, ldx, n_items, F, most, power, V, err);
     while (status == ERR_OK && K < most && power[K] > 0 &&
            power[K] >= COLUMNS_FLOOR * COLUMNS_FLOOR * power[0])
         K++;

@@ -86,8 +86,8 @@ static const struct argp argp = {
     "further places for them (see also train --cold-length). A user whom the model does not "
     "know gets the mean of its users' vectors, and the neighbours of what they have.\n"
     "Before the first training the list is made of what goes together, what is alike by its "
-    "features and what is popular, of at most 200,000 items and 20,000,000 interactions; a "
-    "user "
+    "features and what is popular, of at most 200,000 items and 20,000,000 interactions; how "
+    "much popularity counts is chosen by hiding some of the site's own interactions. A user "
     "without items gets the most popular ones, then the newest. It says so on standard error.\n"
     "With --json: [{item_id, score, signals, because}]. signals has the parts of the score: "
     "vectors and neighbours, or neighbours, content and popularity before the first training "
@@ -439,6 +439,32 @@ static int list_of_day(const struct recommend *v, struct store *st, const struct
     return r;
 }
 
+/* What the weight of popularity is by. */
+static void say_day(const struct first_day *day)
+{
+    const struct first_day_weights *w = &day->weights;
+
+    fputs("metammf: no trained model knows users yet (metammf train): this is the list ",
+          stderr);
+    if (!day->personal)
+        fputs("for a user without items, the most popular first\n", stderr);
+    else if (!w->n_pairs)
+        fprintf(
+            stderr,
+            "by neighbours, content and popularity (weight %g, as for any site: it is chosen "
+            "only with %d to %d interactions, and %d users of two items)\n",
+            (double)w->popularity, 2 * FIRST_DAY_USERS_MIN, FIRST_DAY_PAIRS,
+            FIRST_DAY_USERS_MIN);
+    else
+        fprintf(
+            stderr,
+            "by neighbours, content and popularity (weight %g, %s %u held-out interactions of "
+            "%u users)\n",
+            (double)w->popularity,
+            w->chosen ? "chosen by" : "as for any site: no other is clearly better by",
+            w->n_pairs, w->n_users);
+}
+
 static int by_first_day(const struct recommend *v, struct store *st, int *ret_code,
                         struct err *err)
 {
@@ -448,10 +474,7 @@ static int by_first_day(const struct recommend *v, struct store *st, int *ret_co
 
     if (r != ERR_OK)
         return r;
-    fprintf(stderr,
-            "metammf: no trained model knows users yet (metammf train): this is the list %s\n",
-            day.personal ? "by neighbours, content and popularity"
-                         : "for a user without items, the most popular first");
+    say_day(&day);
     warm = calloc(day.d.n_items + 1, 1);
     r = warm ? ERR_OK : err_oom(err, "recommend");
     for (size_t i = 0; r == ERR_OK && i < day.d.n_items; i++)

@@ -296,6 +296,9 @@ static int print_text(const struct catalogue *items, const struct list *l, bool 
 static int print_list(const struct recommend *v, const struct catalogue *items,
                       const struct first_day *day, const struct list *l)
 {
+    if (!l->n)
+        fprintf(stderr, "metammf: no item is left for %s, who has %s\n", cli_text(v->user_id),
+                v->seen ? "interactions against all" : "seen all (--with-seen)");
     return v->input.cli->json ? print_json(items, day, l) : print_text(items, l, v->why);
 }
 
@@ -406,7 +409,11 @@ static int by_model(const struct recommend *v, struct store *st, const struct st
     int r = store_read_vectors(st, m->model_id, STORE_SIDE_ITEMS, &items, err);
 
     if (r == ERR_OK && !items.n_rows)
-        r = err_fatal(err, EX_NOINPUT, "no embeddings yet: see metammf train --help");
+        r = err_fatal(err, EX_NOINPUT,
+                      "model %lld has no vectors of items: nothing was imported or ingested "
+                      "(metammf import items, metammf ingest), or metammf model promote %lld "
+                      "makes them",
+                      (long long)m->model_id, (long long)m->model_id);
     if (r == ERR_OK)
         r = user_vector(v, st, m, items.dim, &user, &known, err);
     if (r == ERR_OK)

@@ -15,7 +15,7 @@
  * equals the newest item. Listed is what has been published.
  *
  * It reads and fits everything for one list: for a site's first hundreds of users, not for one that serves.
- * Memory: twice the features, 256 directions of each modality, 40 bytes a pair, the neighbours, 768 bytes an item;
+ * Memory: twice the features, 256 directions of each modality, 40 bytes a pair, the neighbours, 800 bytes an item;
  * 2 GB at the bounds with 400 numbers an item. Figures: docs/measured/lists-quality.md. */
 
 #include "config/err.h"

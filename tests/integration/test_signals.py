@@ -170,6 +170,19 @@ class Seams(unittest.TestCase):
         self.assertLess(self.w.train("--warm")["curve"][0]["loss"], 1.2)
         self.assertEqual(set(self.w.signals()), SIGNALS)
 
+    def test_a_folder_takes_all_of_them_to_another_store(self):
+        out = self.w.dir / "out"
+        self.w.train("--out", out)
+        self.assertEqual(self.w.rows("SELECT count(*) FROM model"), [(0,)])
+        model = self.w.run("model", "import", out, "--promote", "--json")["model_id"]
+        says, neighbours = self.w.says(), self.w.neighbours()
+        self.assert_whole(model, says)
+        self.w.db = self.w.dir / "other.db"
+        self.w.fill()
+        model = self.w.run("model", "import", out, "--promote", "--json")["model_id"]
+        self.assert_whole(model, says)
+        self.assertEqual(self.w.neighbours(), neighbours)
+
     def test_forgotten_users_and_deleted_items_are_out_of_every_signal(self):
         plain = self.w.train(*PLAIN)["model_id"]
         model = self.w.train()["model_id"]

@@ -86,8 +86,8 @@ static const struct argp argp = {
     "further places for them (see also train --cold-length). A user whom the model does not "
     "know gets the mean of its users' vectors, and the neighbours of what they have.\n"
     "Before the first training the list is made of what goes together, what is alike by its "
-    "features and what is popular, of at most 200,000 items and 20,000,000 interactions; a "
-    "user "
+    "features and what is popular, of at most 200,000 items and 20,000,000 interactions; how "
+    "much popularity counts is chosen by hiding some of the site's own interactions. A user "
     "without items gets the most popular ones, then the newest. It says so on standard error.\n"
     "With --json: [{item_id, score, signals, because}]. signals has the parts of the score: "
     "vectors and neighbours, or neighbours, content and popularity before the first training "
@@ -296,6 +296,9 @@ static int print_text(const struct catalogue *items, const struct list *l, bool 
 static int print_list(const struct recommend *v, const struct catalogue *items,
                       const struct first_day *day, const struct list *l)
 {
+    if (!l->n)
+        fprintf(stderr, "metammf: no item is left for %s, who has %s\n", cli_text(v->user_id),
+                v->seen ? "interactions against all" : "seen all (--with-seen)");
     return v->input.cli->json ? print_json(items, day, l) : print_text(items, l, v->why);
 }
 
@@ -406,7 +409,11 @@ static int by_model(const struct recommend *v, struct store *st, const struct st
     int r = store_read_vectors(st, m->model_id, STORE_SIDE_ITEMS, &items, err);
 
     if (r == ERR_OK && !items.n_rows)
-        r = err_fatal(err, EX_NOINPUT, "no embeddings yet: see metammf train --help");
+        r = err_fatal(err, EX_NOINPUT,
+                      "model %lld has no vectors of items: nothing was imported or ingested "
+                      "(metammf import items, metammf ingest), or metammf model promote %lld "
+                      "makes them",
+                      (long long)m->model_id, (long long)m->model_id);
     if (r == ERR_OK)
         r = user_vector(v, st, m, items.dim, &user, &known, err);
     if (r == ERR_OK)
@@ -439,6 +446,32 @@ static int list_of_day(const struct recommend *v, struct store *st, const struct
     return r;
 }
 
+/* What the weight of popularity is by. */
+static void say_day(const struct first_day *day)
+{
+    const struct first_day_weights *w = &day->weights;
+
+    fputs("metammf: no trained model knows users yet (metammf train): this is the list ",
+          stderr);
+    if (!day->personal)
+        fputs("for a user without items, the most popular first\n", stderr);
+    else if (!w->n_pairs)
+        fprintf(
+            stderr,
+            "by neighbours, content and popularity (weight %g, as for any site: it is chosen "
+            "only with %d to %d interactions, and %d users of two items)\n",
+            (double)w->popularity, 2 * FIRST_DAY_USERS_MIN, FIRST_DAY_PAIRS,
+            FIRST_DAY_USERS_MIN);
+    else
+        fprintf(
+            stderr,
+            "by neighbours, content and popularity (weight %g, %s %u held-out interactions of "
+            "%u users)\n",
+            (double)w->popularity,
+            w->chosen ? "chosen by" : "as for any site: no other is clearly better by",
+            w->n_pairs, w->n_users);
+}
+
 static int by_first_day(const struct recommend *v, struct store *st, int *ret_code,
                         struct err *err)
 {
@@ -448,10 +481,7 @@ static int by_first_day(const struct recommend *v, struct store *st, int *ret_co
 
     if (r != ERR_OK)
         return r;
-    fprintf(stderr,
-            "metammf: no trained model knows users yet (metammf train): this is the list %s\n",
-            day.personal ? "by neighbours, content and popularity"
-                         : "for a user without items, the most popular first");
+    say_day(&day);
     warm = calloc(day.d.n_items + 1, 1);
     r = warm ? ERR_OK : err_oom(err, "recommend");
     for (size_t i = 0; r == ERR_OK && i < day.d.n_items; i++)

@@ -20,6 +20,9 @@ struct making {
     struct csr R;  /* users × items */
     uint32_t user; /* UINT32_MAX: not in the store */
     float *X;      /* (I, F) */
+    float *c;      /* (I, C) */
+    size_t C;
+    struct team *team;
 };
 
 void first_day_done(struct first_day *f)
@@ -38,6 +41,8 @@ static void making_done(struct making *m)
 {
     csr_done(&m->R);
     free(m->X);
+    free(m->c);
+    team_free(m->team);
 }
 
 static int read_all(struct store *st, struct first_day *f, struct err *err)
@@ -97,20 +102,12 @@ static int allocate(struct making *m, struct err *err)
 
 /* ---- the parts ---------------------------------------------------------------------------- */
 
-/* To weight times their root mean square over the items that can be listed and of which the part says
- * anything. */
 static void scale_part(struct first_day *f, enum first_day_part p, float weight)
 {
-    double squares = 0, n = 0;
     float *part = f->part[p];
+    double unit = first_day_weights_unit(part, f->d.published, f->d.n_items);
+    float factor = unit > 0 ? weight / (float)unit : 0;
 
-    for (size_t i = 0; i < f->d.n_items; i++) {
-        bool says = f->d.published[i] && fabsf(part[i]) > 0;
-
-        squares += says ? (double)part[i] * (double)part[i] : 0;
-        n += says;
-    }
-    float factor = n > 0 ? weight / (float)sqrt(squares / n) : 0;
     for (size_t i = 0; i < f->d.n_items; i++)
         part[i] *= factor;
     if (p == FIRST_DAY_NEIGHBOURS)
@@ -124,13 +121,9 @@ static int add_neighbours(struct making *m, struct err *err)
     struct because *b = &f->because;
     const uint32_t *mine = m->R.col + m->R.start[m->user];
     size_t n = csr_degree(&m->R, m->user);
-    struct team *team = NULL;
     float ridge;
-    int status = team_new(processors_online(), &team, err);
+    int status = neighbours_build(&m->R, NULL, m->team, &b->rows, &b->scale, &ridge, err);
 
-    if (status == ERR_OK)
-        status = neighbours_build(&m->R, NULL, team, &b->rows, &b->scale, &ridge, err);
-    team_free(team);
     if (status == ERR_OK)
         status = csr_new(1, b->rows.n_rows, n, &b->history, err);
     if (status != ERR_OK)
@@ -198,37 +191,41 @@ static int join_features(struct making *m, struct err *err)
     return ERR_OK;
 }
 
-static int add_content(struct making *m, struct err *err)
+static int fit_content(struct making *m, struct err *err)
 {
-    struct first_day *f = m->f;
+    const struct store_dataset *d = &m->f->d;
     struct columns columns = {0};
-    float user[CONTENT_DIM] = {0}, *c = NULL;
     int status = join_features(m, err);
 
     if (status == ERR_OK)
-        status =
-            columns_fit(m->X, f->d.mask, f->d.n_items, f->d.dim, CONTENT_DIM, &columns, err);
-    size_t C = columns.C;
-    if (status == ERR_OK && C) {
-        c = calloc(f->d.n_items * C + 1, sizeof *c);
-        status = c ? columns_rows(&columns, m->X, f->d.mask, f->d.n_items, c, err)
-                   : err_oom(err, "the content columns");
+        status = columns_fit(m->X, d->mask, d->n_items, d->dim, CONTENT_DIM, &columns, err);
+    m->C = columns.C;
+    if (status == ERR_OK && m->C) {
+        m->c = calloc(d->n_items * m->C + 1, sizeof *m->c);
+        status = m->c ? columns_rows(&columns, m->X, d->mask, d->n_items, m->c, err)
+                      : err_oom(err, "the content columns");
     }
-    if (status == ERR_OK && C) {
-        struct csr mine = {.n_rows = 1,
-                           .n_cols = m->R.n_cols,
-                           .nnz = csr_degree(&m->R, m->user),
-                           .start = (size_t[]){0, csr_degree(&m->R, m->user)},
-                           .col = m->R.col + m->R.start[m->user]};
-
-        columns_users(&mine, c, C, user);
-        for (size_t i = 0; i < f->d.n_items; i++)
-            for (size_t k = 0; k < C; k++)
-                f->part[FIRST_DAY_COLUMNS][i] += user[k] * c[i * C + k];
-    }
-    free(c);
     columns_done(&columns);
+    free(m->X);
+    m->X = NULL;
     return status;
+}
+
+static void add_content(struct making *m)
+{
+    struct first_day *f = m->f;
+    float user[CONTENT_DIM] = {0};
+    struct csr mine = {.n_rows = 1,
+                       .n_cols = m->R.n_cols,
+                       .nnz = csr_degree(&m->R, m->user),
+                       .start = (size_t[]){0, csr_degree(&m->R, m->user)},
+                       .col = m->R.col + m->R.start[m->user]};
+
+    if (m->C)
+        columns_users(&mine, m->c, m->C, user);
+    for (size_t i = 0; i < f->d.n_items; i++)
+        for (size_t k = 0; k < m->C; k++)
+            f->part[FIRST_DAY_COLUMNS][i] += user[k] * m->c[i * m->C + k];
 }
 
 static void add_popularity(struct making *m)
@@ -281,25 +278,39 @@ static int make_order(struct first_day *f, struct err *err)
                                   "and metammf ingest");
 }
 
+static int make_personal(struct making *m, struct err *err)
+{
+    struct first_day *f = m->f;
+    int status = team_new(processors_online(), &m->team, err);
+
+    if (status == ERR_OK)
+        status = fit_content(m, err);
+    if (status == ERR_OK)
+        status = first_day_weights_choose(&m->R, f->d.published, m->c, m->C, m->team,
+                                          &f->weights, err);
+    if (status == ERR_OK)
+        status = add_neighbours(m, err);
+    if (status != ERR_OK)
+        return status;
+    add_content(m);
+    scale_part(f, FIRST_DAY_NEIGHBOURS, 1);
+    scale_part(f, FIRST_DAY_COLUMNS, FIRST_DAY_CONTENT);
+    scale_part(f, FIRST_DAY_POPULARITY, f->weights.popularity);
+    return ERR_OK;
+}
+
 static int make(struct store *st, const char *user_id, struct making *m, struct err *err)
 {
-    static const float weight[FIRST_DAY_PARTS] = {1, FIRST_DAY_CONTENT, FIRST_DAY_POPULAR};
     int status = read_all(st, m->f, err);
 
     if (status == ERR_OK)
         status = make_graph(m, user_id, err);
     if (status == ERR_OK)
         status = allocate(m, err);
-    if (status != ERR_OK)
-        return status;
-    add_popularity(m);
-    if (!m->f->personal)
-        return make_order(m->f, err);
-    status = add_neighbours(m, err);
     if (status == ERR_OK)
-        status = add_content(m, err);
-    for (int p = 0; status == ERR_OK && p < FIRST_DAY_PARTS; p++)
-        scale_part(m->f, (enum first_day_part)p, weight[p]);
+        add_popularity(m);
+    if (status == ERR_OK && m->f->personal)
+        status = make_personal(m, err);
     return status == ERR_OK ? make_order(m->f, err) : status;
 }
 

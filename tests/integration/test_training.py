@@ -617,7 +617,8 @@ class FirstDay(unittest.TestCase):
             self.assertLessEqual(set(x["because"]), seen)
         self.assertTrue(got[0]["because"])
         shown = self.w.run("recommend", "u4", "-k", 1, "--why")
-        self.assertIn("no trained model knows users yet", shown)
+        self.assertRegex(shown, r"no trained model knows users yet .* \(weight [0-9.]+, .* "
+                                r"[0-9]+ held-out interactions of 60 users\)")
         self.assertIn(f'{got[0]["item_id"]}  because of {", ".join(got[0]["because"])}', shown)
         fresh = self.w.run("recommend", "u4", "-k", 3, "--fresh", 2, "--json")
         self.assertEqual({x["item_id"] for x in fresh[1:]}, {"i88", "i89"})

@@ -8,7 +8,7 @@
 #include "daemon/cli/bulk.h"
 #include "daemon/cli/model_write.h"
 #include "daemon/cli/owner.h"
-#include "daemon/cli/signals_text.h"
+#include "daemon/cli/weights.h"
 #include "daemon/retrain/files.h"
 #include "daemon/service/control_client.h"
 #include "daemon/service/model_files.h"
@@ -269,7 +269,7 @@ static int print_text(const struct train *t, const json_t *metrics, int64_t mode
     printf("; on %" JSON_INTEGER_FORMAT " held-out pairs:\n",
            integer(metrics, "n_valid_pairs"));
     print_figures(metrics);
-    cli_signals_text(metrics);
+    weights_print_figures(metrics);
     return cli_finish();
 }
 

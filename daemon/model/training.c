@@ -490,6 +490,8 @@ int training_run(struct store *reader, const struct settings *s,
         status = training_start_find(reader, s, r, &run.data, &run.start, err);
     if (status == ERR_OK)
         status = train(&run, err);
+    if (status == ERR_OK && r->stage)
+        r->stage(r->arg, "figures of what is published");
     if (status == ERR_OK)
         status = write_candidate(&run, dir, ret_metrics, err);
     train_result_done(&run.last);

@@ -292,6 +292,14 @@ class Training(unittest.TestCase):
         for gone in ("--cold-length", "--fused-length"):
             self.w.run("train", gone, "150", code=64)
 
+    def test_what_follows_the_epochs_is_told(self):
+        said = self.w.run("train", "--valid", self.w.dir / "valid.tsv", "--epochs", 2, "--threads", 1,
+                          "--no-promote").splitlines()
+        at = [next(n for n, line in enumerate(said) if line.startswith(stage)) for stage in
+              ("epoch 2/2", "factorisation 1, penalty 0.35", "factorisation 2, ", "content", "neighbours",
+               "weights of the signals", "figures of what is published")]
+        self.assertEqual(at, sorted(at))
+
     def test_as_configured_is_what_the_daemon_trains(self):
         conf = self.w.dir / "trained.conf"
         conf.write_text(f'store = {{ path = "{self.w.db}"; }};\ntraining = {{ backbone = "mf"; '

@@ -52,8 +52,6 @@ extern const char *const settings_backbone_words[], *const settings_fusion_words
 enum { SETTINGS_CHOOSE = -1 }; /* instead of a value: the training chooses, by its data */
 struct settings_training_options {
     int fusion, backbone, item_graph; /* the enums above */
-    int64_t fused_length_percent;     /* of the fused half, beside 1 */
-    int64_t cold_length_percent;      /* fusion/model/cold.h */
     int64_t members;                  /* fusion/train/ensemble.h */
     int64_t epochs, seed, threads;
     bool warm_start; /* from the active model */

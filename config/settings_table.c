@@ -340,15 +340,6 @@ const struct settings_key settings_table[] = {
            "knn: an item borrows from the items that look, sound and read most alike. Without it new "
            "items are recommended less often and less well. Its time grows with the square of the "
            "catalogue. A retraining with fusion none goes without it."),
-    OPTION(SETTINGS_INT, fused_length_percent, "fused-length", 1, 10000, "%", "100", .help =
-           "The length of the fused half of an item's vector, in percent of 1: how much features "
-           "count beside identity. 200 % tells items without interactions apart better, and costs "
-           "1 % of the lists' quality on real data. It does nothing with fusion none."),
-    OPTION(SETTINGS_INT, cold_length_percent, "cold-length", 0, 1000, "%", "125", .help =
-           "The least length of the vector of an item without interactions, in percent of the mean "
-           "length of the others. For an item with n interactions it is divided by sqrt(1 + n). A "
-           "greater length shows new items to more users, and takes the places from known ones. 0 "
-           "leaves vectors as short as they come. It does nothing with fusion none or backbone mf."),
     OPTION(SETTINGS_INT, members, "members", 1, 16, "trainings", "1", .help =
            "How many trainings, alike but for the seed, are averaged into one model. The lists get "
            "better. CPU time and the length of a vector grow as many times, and each item that "

@@ -5,7 +5,7 @@
 #include "daemon/base/json_field.h"
 #include "daemon/base/paths.h"
 #include "daemon/cli/model_write.h"
-#include "daemon/cli/signals_text.h"
+#include "daemon/cli/weights.h"
 #include "daemon/model/active_model.h"
 #include "daemon/model/models.h"
 #include "fusion/file/outfile.h"
@@ -220,7 +220,7 @@ static int print_model(const struct store_model *m, int64_t pinned,
     json_t *object = model_json(m, pinned);
 
     print_row(m, pinned);
-    cli_signals_text(json_field(object, "metrics"));
+    weights_print_figures(json_field(object, "metrics"));
     metrics = cli_json_text(object, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     puts(metrics ? metrics : "");
     free(metrics);

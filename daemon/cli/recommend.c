@@ -83,7 +83,7 @@ static const struct argp argp = {
     "user has "
     "interacted with are left out; an interaction whose kind counts for nothing, such as an "
     "impression, leaves out none. Items without any interaction take part; --fresh keeps "
-    "further places for them (see also train --cold-length). A user whom the model does not "
+    "further places for them. A user whom the model does not "
     "know gets the mean of its users' vectors, and the neighbours of what they have.\n"
     "Before the first training the list is made of what goes together, what is alike by its "
     "features and what is popular, of at most 200,000 items and 20,000,000 interactions; how "

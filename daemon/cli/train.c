@@ -8,7 +8,7 @@
 #include "daemon/cli/bulk.h"
 #include "daemon/cli/model_write.h"
 #include "daemon/cli/owner.h"
-#include "daemon/cli/signals_text.h"
+#include "daemon/cli/weights.h"
 #include "daemon/retrain/files.h"
 #include "daemon/service/control_client.h"
 #include "daemon/service/model_files.h"
@@ -129,6 +129,17 @@ static bool on_sweep(void *arg, uint32_t factorisation, uint32_t sweep, uint32_t
     return !interrupted;
 }
 
+/* In a line of its own, on a terminal too. */
+static void on_stage(void *arg, const char *what)
+{
+    struct train *t = arg;
+    const bool is_drawn = t->is_terminal && t->told_us != t->started_us;
+
+    t->told_us = clock_mono_us();
+    fprintf(stderr, "%s%s%s", is_drawn ? "\n" : "", what, t->is_terminal ? "" : "\n");
+    (void)fflush(stderr);
+}
+
 static void on_signal(int signal)
 {
     static const char text[] =
@@ -184,6 +195,7 @@ static int train_into(struct train *t, const char *dir, json_t **ret_metrics, st
     t->a.r.step = on_step;
     t->a.r.member = on_member;
     t->a.r.sweep = on_sweep;
+    t->a.r.stage = on_stage;
     t->n_members = (uint32_t)t->a.r.options->members;
     t->a.r.arg = t;
     catch_signals();
@@ -269,7 +281,7 @@ static int print_text(const struct train *t, const json_t *metrics, int64_t mode
     printf("; on %" JSON_INTEGER_FORMAT " held-out pairs:\n",
            integer(metrics, "n_valid_pairs"));
     print_figures(metrics);
-    cli_signals_text(metrics);
+    weights_print_figures(metrics);
     return cli_finish();
 }
 

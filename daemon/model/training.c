@@ -11,7 +11,6 @@
 
 #include <jansson.h>
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +42,6 @@ static void choose_shape(const struct settings_training_options *o,
     shape->backbone =
         (enum backbone_kind)backbone_kind_parse(settings_backbone_words[o->backbone]);
     shape->hops = (int32_t)o->layers;
-    shape->fused_length = (float)o->fused_length_percent / 100;
     memcpy(shape->modality_dim, t->d.dim, sizeof shape->modality_dim);
     memcpy(shape->encoder_id, t->d.encoder_id, sizeof shape->encoder_id);
     choose_widths(o, t->F, shape);
@@ -85,7 +83,6 @@ static int choose(const struct training_request *r, const struct training_data *
     o.model.decay = (float)told->decay;
     o.model.id_dropout = (float)told->id_dropout;
     o.model.negatives = told->negatives > 0 ? (uint32_t)told->negatives : 0;
-    o.model.cold_length = (float)told->cold_length_percent / 100;
     o.model.knn.on_block = r->graph;
     o.model.knn.on_block_arg = r->arg;
     o.on_step = r->step;
@@ -200,16 +197,13 @@ static json_t *options_json(const struct train_options *o, const struct trainee 
     for (int32_t n = 1; trainee->n_fused && n <= s->L; n++)
         (void)json_array_append_new(widths, json_integer(s->width[n]));
     return json_pack(
-        "{s:s, s:s, s:s, s:i, s:i, s:i, s:o, s:i, s:i, s:i, s:f, s:f, s:f, s:i, s:i, s:i, s:i, "
-        "s:i}",
+        "{s:s, s:s, s:s, s:i, s:i, s:i, s:o, s:i, s:i, s:i, s:f, s:f, s:f, s:i, s:i, s:i}",
         "fusion", fusion_kind_name(s->fusion), "backbone", backbone_kind_name(s->backbone),
         "item_graph", o->model.item_graph ? "knn" : "none", "dim", (int)joined->D, "members",
         (int)joined->members, "layers", (int)s->hops, "widths", widths, "batch", (int)o->batch,
         "epochs", (int)o->max_epochs, "negatives", (int)trainee->o.negatives, "lr",
         (double)o->model.lr, "decay", (double)o->model.decay, "id_dropout",
-        (double)o->model.id_dropout, "fused_length_percent",
-        (int)lroundf(100 * s->fused_length), "cold_length_percent",
-        (int)lroundf(100 * trainee->o.cold_length), "threads", (int)o->model.threads, "factors",
+        (double)o->model.id_dropout, "threads", (int)o->model.threads, "factors",
         (int)joined->factor_dim, "content", (int)joined->column_dim);
 }
 
@@ -496,6 +490,8 @@ int training_run(struct store *reader, const struct settings *s,
         status = training_start_find(reader, s, r, &run.data, &run.start, err);
     if (status == ERR_OK)
         status = train(&run, err);
+    if (status == ERR_OK && r->stage)
+        r->stage(r->arg, "figures of what is published");
     if (status == ERR_OK)
         status = write_candidate(&run, dir, ret_metrics, err);
     train_result_done(&run.last);

@@ -29,6 +29,8 @@ struct training_request {
     void (*member)(void *arg, uint32_t member); /* begins; from 0 */
     /* One sweep of a factorisation, both from 1. false = give up, as progress says. */
     bool (*sweep)(void *arg, uint32_t factorisation, uint32_t sweep, uint32_t n_sweeps);
+    /* What follows the epochs begins a stage; NULL = none. */
+    void (*stage)(void *arg, const char *what);
     void *arg; /* of all of them */
 };
 

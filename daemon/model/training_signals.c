@@ -8,6 +8,7 @@
 #include "fusion/train/trainee.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -192,6 +193,14 @@ static bool on_sweep(void *arg, uint32_t sweep)
     return !f->stopped;
 }
 
+static void begin_stage(const struct fit *f, const char *what)
+{
+    const struct training_request *r = f->task->r;
+
+    if (r->stage)
+        r->stage(r->arg, what);
+}
+
 /* What was trained is in the checkpoint, if there is one. */
 static int interrupted(const struct training_request *r, struct err *err)
 {
@@ -207,7 +216,11 @@ static int try_factors(struct fit *f, float c, double *best, bool *ret_better, s
     struct als_options o;
     struct als als;
     double ndcg = 0;
+    char what[64];
 
+    (void)snprintf(what, sizeof what, "factorisation %u, penalty %g", f->s.n_tried + 1,
+                   (double)c);
+    begin_stage(f, what);
     als_options_init(&o);
     f->n_sweeps = o.sweeps;
     o.progress = on_sweep;
@@ -268,6 +281,8 @@ static int fit_content(struct fit *f, struct err *err)
 {
     const struct training_data *t = f->task->t;
     const struct trainee *trainee = f->task->trainee;
+
+    begin_stage(f, "content");
     int r = columns_fit(trainee->X, t->d.mask, t->d.n_items, trainee->o.shape.modality_dim,
                         (size_t)f->task->r->options->content, &f->columns, err);
     size_t C = f->columns.C;
@@ -288,6 +303,7 @@ static int fit_content(struct fit *f, struct err *err)
 
 static int fit_neighbours(struct fit *f, struct err *err)
 {
+    begin_stage(f, "neighbours");
     int r = neighbours_build(&f->R, NULL, f->team, &f->s.neighbours, &f->s.neighbour_scale,
                              &f->ridge, err);
     f->s.n_neighbours = r == ERR_OK ? f->s.neighbours.nnz : 0;
@@ -411,8 +427,10 @@ int training_signals_add(const struct training_signals_task *task, struct model 
         r = fit_content(&f, err);
     if (r == ERR_OK && o->neighbours)
         r = fit_neighbours(&f, err);
-    if (r == ERR_OK)
+    if (r == ERR_OK) {
+        begin_stage(&f, "weights of the signals");
         r = choose_weights(&f, *vectors, B, err);
+    }
     if (r == ERR_OK)
         r = put(&f, model, vectors, err);
     if (r == ERR_OK && f.s.chosen.scale.neighbours <= 0)

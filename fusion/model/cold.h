@@ -7,7 +7,8 @@
  * item with n interactions is at least length / sqrt(1 + n) long: optimism that fades as evidence
  * comes in, as the bonus of UCB does (Auer, Cesa-Bianchi and Fischer, 2002). Its direction, and with
  * it every cosine, stays. What other vectors are made of (layers, the item-item graph) is never
- * lengthened. docs/design/fusion/214-cold-length.md */
+ * lengthened. A training takes 1.25 mean lengths (trainee_options_init); a model file says its own,
+ * and those of earlier versions say others. docs/design/fusion/214-cold-length.md */
 
 #include "config/err.h"
 

@@ -168,9 +168,8 @@ int ensemble_add(struct ensemble *e, struct trainee *t, struct err *err)
     const size_t n = (size_t)t->graph.n_nodes * t->D;
     const float cold_length = t->o.cold_length;
 
-    if (e->n == MODEL_MEMBERS_MAX || (e->n > 0 && t->n_content > 0))
-        return err_fatal(err, EX_USAGE,
-                         "an ensemble has at most %d members, and none with content columns",
+    if (e->n == MODEL_MEMBERS_MAX)
+        return err_fatal(err, EX_USAGE, "an ensemble has at most %d members",
                          MODEL_MEMBERS_MAX);
     t->o.cold_length = 0; /* the length is the joined vectors' */
     trainee_forget_cold(t);

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- node inputs: users, [h at its length ‖ content ‖ ID] ---- */
+/* ---- node inputs: users, [h at its length ‖ ID] ---- */
 
 static float norm(const float *h, size_t n)
 {
@@ -36,7 +36,7 @@ static void draw_id_dropout(struct trainee *t, bool training)
 /* The fusion runs over all items, also under mf, where the rows of the batch would do. */
 static void inputs_forward(struct trainee *t, bool training)
 {
-    size_t d = t->n_fused, c = t->n_content, id = t->E - d - c;
+    size_t d = t->n_fused, id = t->E - d;
     memcpy(t->in, t->w + t->user, (size_t)t->data->n_users * t->E * sizeof(float));
     draw_id_dropout(t, training);
     if (d && !t->is_fused)
@@ -48,10 +48,8 @@ static void inputs_forward(struct trainee *t, bool training)
         float scale = t->data->mask[i] ? fused_scale(t, h) : 0;
         for (size_t j = 0; j < d; j++)
             x[j] = scale * h[j];
-        if (c)
-            memcpy(x + d, t->content + i * c, c * sizeof(*x));
         for (size_t j = 0; j < id; j++)
-            x[d + c + j] = t->id_kept[i] ? v[j] : 0;
+            x[d + j] = t->id_kept[i] ? v[j] : 0;
     }
 }
 
@@ -81,15 +79,13 @@ static void fused_backward(struct trainee *t, uint32_t item, const float *de)
 /* Everything but the network, whose gradient gathers in dH. */
 static void inputs_backward(struct trainee *t)
 {
-    size_t d = t->n_fused, c = t->n_content, id = t->E - d - c;
+    size_t d = t->n_fused, id = t->E - d;
     memcpy(t->g + t->user, t->d_in, (size_t)t->data->n_users * t->E * sizeof(float));
-    for (uint32_t u = 0; u < t->data->n_users && c; u++)
-        memset(t->g + t->user + u * t->E + d, 0, c * sizeof(float));
     for (uint32_t i = 0; i < t->data->n_items; i++) {
         size_t row = ((size_t)t->data->n_users + i) * t->E;
         float *dv = t->g + t->item + i * id;
         for (size_t j = 0; j < id; j++)
-            dv[j] = t->id_kept[i] ? t->d_in[row + d + c + j] : 0;
+            dv[j] = t->id_kept[i] ? t->d_in[row + d + j] : 0;
         if (d && t->data->mask[i])
             fused_backward(t, i, t->d_in + row);
     }
@@ -240,7 +236,7 @@ static void add_row(float *g, const float *w, size_t n, float scale)
 static void batch_decay(struct trainee *t, const uint32_t *users, const uint32_t *positives,
                         const uint32_t *negatives, size_t B)
 {
-    size_t E = t->E, id = E - t->n_fused - t->n_content;
+    size_t E = t->E, id = E - t->n_fused;
     float scale = t->o.decay / (float)B;
     for (size_t b = 0; b < B; b++) {
         size_t u = t->user + users[b] * E, p = t->item + positives[b] * id;

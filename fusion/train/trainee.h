@@ -2,12 +2,12 @@
 #define MMF_FUSION_TRAIN_TRAINEE_H
 
 /* A model while it trains: its weights in one flat array, and one step over the whole graph.
- * Legend: U users, I items, N = U+I nodes (users first), F input columns, C content columns,
- * E = d_L + C + id_dim width of a node's input, D width of its output.
+ * Legend: U users, I items, N = U+I nodes (users first), F input columns, E = d_L + id_dim width of
+ * a node's input, D width of its output.
  *
- *   x_u = user row, its content columns zero
- *   x_i = [fuse(X_i) ‖ content (content.h) ‖ ID row, hidden at random with id_dropout]; the fused
- *         half at the length that the shape says
+ *   x_u = user row
+ *   x_i = [fuse(X_i) ‖ ID row, hidden at random with id_dropout]; the fused half at the length that
+ *         the shape says
  *   Z   = backbone(x)                backbone.h
  *   Y_i = Z_i + strength Σ_j S_ij Z_j      the item-item graph, when there is one
  *         Y_i is published, and judged, at the length of cold.h, and trained without
@@ -122,7 +122,6 @@ struct trainee {
     bool knn_is_borrowed;           /* it is somebody else's */
     struct fusenet net;             /* unused with fusion none */
     size_t E, D, n_fused;           /* widths; n_fused = d_L, 0 with fusion none */
-    size_t n_content;               /* C */
     const struct backbone_training *backbone;
     void *state;                                 /* the backbone's */
     struct trainee_weights own[TRAINEE_OWN_MAX]; /* as `tensors` of fusion/model/backbone.h */
@@ -132,7 +131,6 @@ struct trainee {
     float *average;        /* (n_weights), NULL without */
     float *mean, *std_dev; /* (F) */
     float *X;              /* (I, F) standardised, missing modalities zero */
-    float *P, *content;    /* (F, C), (I, C) of length content_scale; NULL without */
     float *H, *dH;       /* (I, d_L) the last layer's h; its gradient since the window began */
     uint32_t window;     /* steps since the network last moved */
     bool is_fused;       /* H and the network's activations belong to the weights w */

@@ -45,8 +45,6 @@ static int export_into(const struct trainee *t, struct model *model, struct err 
         status = put(model, "mmf.mean", F, 0, t->mean, err);
     if (!status && t->n_fused)
         status = put(model, "mmf.std", F, 0, t->std_dev, err);
-    if (!status && t->n_content)
-        status = put(model, "mmf.content", F, t->n_content, t->P, err);
     if (!status && t->knn.nnz)
         status = item_graph_put(model, &t->knn, &t->o.knn, t->o.knn_strength, err);
     const struct similar_items items = {
@@ -110,7 +108,7 @@ static void copy_rows(float *to, size_t n, size_t cols, const struct model_tenso
     copy_columns(to, n, all, from, all, map);
 }
 
-/* The fused half and the ID half; the content columns between them stay zero. */
+/* The fused half and the ID half; an earlier version's model may have content columns between. */
 static void copy_users(struct trainee *t, const struct model *from, const uint32_t *map)
 {
     const struct model_shape *a = &t->o.shape, *b = model_shape(from);

@@ -1,16 +1,12 @@
 /* Memory and initialisation of a trainee. */
 
 #include "fusion/math/gemm.h"
-#include "fusion/model/content.h"
 #include "fusion/train/trainee.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-
-/* Lengths 1 and 3 were not better: docs/design/fusion/213-content-columns.md */
-#define CONTENT_SCALE 2.0F
 
 void trainee_options_paper(struct trainee_options *o)
 {
@@ -83,19 +79,6 @@ static int standardise(struct trainee *t, struct err *err)
     return ERR_OK;
 }
 
-static int make_content(struct trainee *t, struct err *err)
-{
-    size_t I = t->data->n_items, F = (size_t)t->o.shape.F, C = t->n_content;
-    t->P = gemm_alloc(F * C);
-    t->content = gemm_alloc(I * C);
-    if (!t->P || !t->content)
-        return err_oom(err, "the content columns");
-    int status = content_fit(t->X, I, F, C, t->P, err);
-    if (!status)
-        content_rows(t->X, I, F, t->P, C, t->o.shape.content_scale, t->content);
-    return status;
-}
-
 static void complete_shape(struct trainee *t)
 {
     static const int32_t widths[] = {1024, 512, 256, 32};
@@ -116,11 +99,8 @@ static void complete_shape(struct trainee *t)
         s->id_dim = s->fusion == FUSION_NONE ? 2 * s->width[s->L] : s->width[s->L];
     if (!s->hops || !t->backbone->takes_hops)
         s->hops = t->backbone->hops;
-    s->content_dim = !t->n_fused ? 0 : s->content_dim < s->F ? s->content_dim : s->F;
-    if (s->content_dim && s->content_scale <= 0)
-        s->content_scale = CONTENT_SCALE;
-    t->n_content = (size_t)s->content_dim;
-    t->E = t->n_fused + t->n_content + (size_t)s->id_dim;
+    s->content_dim = 0; /* of earlier versions' models alone */
+    t->E = t->n_fused + (size_t)s->id_dim;
     s->has_statistics = true;
     s->trained = true;
     s->members = 1;
@@ -204,8 +184,6 @@ static int seed(struct trainee *t, struct err *err)
     size_t U = t->data->n_users, I = t->data->n_items, id = (size_t)t->o.shape.id_dim;
     seed_ids(t, &t->rng, t->w + t->item, I, id);
     seed_ids(t, &t->rng, t->w + t->user, U, t->E);
-    for (size_t u = 0; u < U && t->n_content; u++)
-        memset(t->w + t->user + u * t->E + t->n_fused, 0, t->n_content * sizeof(float));
     const struct backbone *b = backbone_of(t->o.shape.backbone);
     for (size_t i = 0; i < b->n_tensors; i++) /* biases stay zero */
         if (t->own[i].cols)
@@ -263,8 +241,6 @@ static int prepare(struct trainee *t, struct err *err)
         status = graph_new_like(&t->graph, &t->masked, err);
     if (!status && t->o.shape.F)
         status = standardise(t, err);
-    if (!status && t->n_content)
-        status = make_content(t, err);
     if (!status && t->o.item_graph && t->o.shape.F)
         status = find_item_graph(t, err);
     if (!status)
@@ -331,9 +307,8 @@ void trainee_free(struct trainee *t)
         t->d_in = NULL;
     if (t->backbone->close)
         t->backbone->close(t);
-    float *floats[] = {t->w,     t->g,    t->m,       t->v,  t->mean,   t->std_dev,
-                       t->X,     t->H,    t->dH,      t->in, t->out,    t->d_in,
-                       t->d_out, t->work, t->average, t->P,  t->content};
+    float *floats[] = {t->w,  t->g,  t->m,   t->v,    t->mean,  t->std_dev, t->X,      t->H,
+                       t->dH, t->in, t->out, t->d_in, t->d_out, t->work,    t->average};
     for (size_t i = 0; i < sizeof(floats) / sizeof(*floats); i++)
         free(floats[i]);
     free(t->n_interactions);

@@ -49,8 +49,6 @@ static const struct knob knobs[] = {
     {"id", I32, MODEL(shape.id_dim)},
     {"S", I32, MODEL(shape.S)},
     {"R", I32, MODEL(shape.R)},
-    {"content", I32, MODEL(shape.content_dim)},
-    {"content_scale", F32, MODEL(shape.content_scale)},
     {"fused", F32, MODEL(shape.fused_length)},
     {"idrop", F32, MODEL(id_dropout)},
     {"specific", F32, MODEL(item_specific_scale)},

@@ -3,7 +3,6 @@
 #include "daemon/model/candidate.h"
 #include "fusion/math/gemm.h"
 #include "fusion/math/rng.h"
-#include "fusion/model/content.h"
 #include "fusion/model/internal.h"
 #include "fusion/model/item_graph.h"
 #include "fusion/model/neighbours.h"
@@ -421,7 +420,6 @@ void fixture_train(struct refresh_fixture *f, enum fusion_kind fusion,
 
     if (f->width)
         o.shape.width[2] = f->width;
-    o.shape.content_dim = f->content;
 
     fixture_read_data(f, &w);
     refresh_ok(f, trainee_new(&o, &w.td, &w.t, &f->err));
@@ -524,9 +522,6 @@ static void standardise(struct trainee *t, const struct model *model)
                                   ? (t->data->X[i * F + j] - mean->data[j]) / std->data[j]
                                   : 0;
         }
-    if (t->n_content)
-        content_rows(t->X, t->data->n_items, F, model_tensor(model, "mmf.content")->data,
-                     t->n_content, t->o.shape.content_scale, t->content);
 }
 
 void fixture_read_active(struct refresh_fixture *f, struct model **ret_model,
@@ -613,7 +608,6 @@ void fixture_whole(struct refresh_fixture *f, struct fixture_whole *w)
     fixture_read_active(f, &model, &c);
     const struct model_shape *shape = model_shape(model);
     struct trainee_options o = options(shape->fusion, shape->backbone, false, 1);
-    o.shape.content_dim = shape->content_dim;
     o.meta_gain = o.cold_length = 0; /* the file has the one folded in, and says the other */
     refresh_ok(f, trainee_new(&o, &w->td, &w->t, &f->err));
     uint32_t *users = map_names(w->data.user_id, w->data.n_users, c.user_id, c.n_users);

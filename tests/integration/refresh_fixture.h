@@ -33,7 +33,6 @@ struct refresh_fixture {
     int64_t offset;
     int64_t model_id;
     int32_t width;   /* of the fused half of the models to train, 0 = 6 */
-    int32_t content; /* content columns of them */
     bool signals;    /* factors and content beside them (signals.h) */
     bool neighbours; /* of items, with the weight 0.5 (neighbours.h) */
     int n_failures;  /* so many writes of the refresh thread fail first */

@@ -47,6 +47,8 @@ class Here(Site):
 
 
 class Case(unittest.TestCase):
+    template = None
+
     def setUp(self):
         self.site = Here()
         self.addCleanup(self.site.close)
@@ -62,14 +64,27 @@ class Case(unittest.TestCase):
         return json.loads(self.run_verb(0, *args, "--json", **how).stdout)
 
     def trained(self):
-        """A site with two trained models, at rest: stopped."""
-        s = self.site
+        """A site with two trained models, at rest: stopped. Made once, each case has a copy."""
+        if not Case.template:
+            Case.template = Here()
+            unittest.addModuleCleanup(Case.template.close)
+            self.train(Case.template)
+        there, here = Case.template, self.site
+        for path in there.dir.iterdir():
+            if path == there.store or path.name.startswith(("trained-", "untrained-")):
+                copy = shutil.copytree if path.is_dir() else shutil.copy2
+                copy(path, here.dir / path.name)
+        shutil.copytree(there.spool, here.spool, dirs_exist_ok=True)
+        here.load.n_files, here.load.n_items, here.load.step = (
+            there.load.n_files, there.load.n_items, there.load.step)
+
+    def train(self, s):
         s.start()
         s.fill()
         s.load.put_interactions(6)
         wait_for("interactions", lambda: s.count("interaction_log") == 360)
         for seed in 1, 2:
-            self.json("train", "--epochs", 2, "--threads", 1, "--seed", seed, store=s.here())
+            self.json("train", "--epochs", 2, "--threads", 1, "--seed", seed, store=s.here(), site=s)
         wait_for("refresh", lambda: s.count("touch") == 0)
         self.assertEqual(s.stop()[0], 0)
 
@@ -143,7 +158,7 @@ class Backups(Case):
         s.store = state / "s.db"
         s.write_config(NO_TRAINING)
         os.chmod(s.dir, 0o755)
-        self.trained()
+        self.train(s)
         s.start()
         out = s.dir / "out"
         out.mkdir()
@@ -355,9 +370,12 @@ class Restores(Case):
 
     def elsewhere(self):
         """A folder on another file system, and a link to a store in it."""
-        if not os.access("/dev/shm", os.W_OK):
+        here = os.stat(self.site.dir).st_dev
+        others = [d for d in ("/dev/shm", "/var/tmp", "/tmp")
+                  if os.access(d, os.W_OK) and os.stat(d).st_dev != here]
+        if not others:
             self.skipTest("no other file system here")
-        folder = pathlib.Path(tempfile.mkdtemp(dir="/dev/shm"))
+        folder = pathlib.Path(tempfile.mkdtemp(dir=others[0]))
         self.addCleanup(shutil.rmtree, folder)
         self.new.mkdir()
         (self.new / "s.db").symlink_to(folder / "real.db")

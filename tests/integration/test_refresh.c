@@ -181,7 +181,6 @@ static void item_graph_goes_on_after_training(void **state)
         struct refresh_fixture f;
 
         fixture_fill(&f);
-        f.content = i == 0 ? 5 : 0;
         fixture_train(&f, FUSION_CP, backbones[i], true, 3);
         fixture_start(&f);
         fixture_items(&f, 30, 2);

@@ -24,6 +24,7 @@ import unittest
 
 TOOLS = pathlib.Path(sys.argv.pop(1)).resolve()
 USERS, ITEMS, TASTES = 60, 90, 3
+THREADS = os.environ.get("MMF_THREADS", "1")  # any number gives the same bytes
 
 
 def npy(path, rows):
@@ -72,7 +73,7 @@ class World:
 
     def train(self, *args):
         return self.run("train", "--valid", self.dir / "valid.tsv", "--epochs", 4, "--json",
-                        "--threads", 1, *args)
+                        "--threads", THREADS, *args)
 
     def rows(self, sql, *args):
         db = sqlite3.connect(f"file:{self.db}?mode=ro", uri=True)
@@ -278,29 +279,33 @@ class Training(unittest.TestCase):
         self.w.run("model", "promote", other)
         self.assertEqual(self.w.run("get", "odd", "--json")["model_id"], other)
 
-    def test_cold_length_reaches_what_is_published(self):
-        lengths = []
-        for percent in (0, 400):
-            m = self.w.train("--seed", 3, "--backbone", "lightgcn", "--cold-length", percent,
-                             "--content", 0)
-            self.assertEqual(m["options"]["cold_length_percent"], percent)
-            lengths.append(math.hypot(*self.w.vectors("current_embedding", "item_id")["i89"]))
-        self.assertGreater(lengths[1], 2 * lengths[0])
+    def test_lengths_follow_one_rule(self):
+        """i89 has no interactions: nothing but a fused half of length 1, lengthened where there is a graph."""
+        args = ("--content", 0, "--factors", 0)
+        self.w.train("--backbone", "mf", "--item-graph", "none", *args)
+        self.assertAlmostEqual(math.hypot(*self.w.vectors("current_embedding", "item_id")["i89"]), 1,
+                               places=4)
+        self.w.train("--backbone", "lightgcn", *args)
+        items = self.w.vectors("current_embedding", "item_id")
+        warm = [math.hypot(*items[i]) for i in {i for _, i in self.w.kept}]
+        self.assertGreater(math.hypot(*items["i89"]), 1.2 * sum(warm) / len(warm))
+        for gone in ("--cold-length", "--fused-length"):
+            self.w.run("train", gone, "150", code=64)
 
-    def test_fused_length_reaches_the_model(self):
-        for percent in (100, 250):
-            m = self.w.train("--fused-length", percent, "--backbone", "mf", "--item-graph", "none",
-                             "--content", 0)
-            self.assertEqual(m["options"]["fused_length_percent"], percent)
-            new = self.w.vectors("current_embedding", "item_id")["i89"]  # nothing but a fused half
-            self.assertAlmostEqual(math.hypot(*new), percent / 100, places=4)
+    def test_what_follows_the_epochs_is_told(self):
+        said = self.w.run("train", "--valid", self.w.dir / "valid.tsv", "--epochs", 2, "--threads", 1,
+                          "--no-promote").splitlines()
+        at = [next(n for n, line in enumerate(said) if line.startswith(stage)) for stage in
+              ("epoch 2/2", "factorisation 1, penalty 0.35", "factorisation 2, ", "content", "neighbours",
+               "weights of the signals", "figures of what is published")]
+        self.assertEqual(at, sorted(at))
 
     def test_as_configured_is_what_the_daemon_trains(self):
         conf = self.w.dir / "trained.conf"
         conf.write_text(f'store = {{ path = "{self.w.db}"; }};\ntraining = {{ backbone = "mf"; '
-                        'fused_length_percent = 150; seed = 9; warm_start = false; };\n')
+                        'members = 2; seed = 9; warm_start = false; };\n')
         runs = {"configured": ("--config", conf, "train", "--as-configured"),
-                "told": ("train", "--backbone", "mf", "--fused-length", 150, "--seed", 9),
+                "told": ("train", "--backbone", "mf", "--members", 2, "--seed", 9),
                 "not asked": ("--config", conf, "train"),
                 "told otherwise": ("--config", conf, "train", "--as-configured", "--fusion", "none")}
         metrics, models = {}, {}

@@ -1,89 +1,9 @@
-/* The content columns: directions, whitening, length; in a model file; in training, where they are
- * frozen. */
+/* The content columns of models that earlier versions trained: they load and are served, and a training
+ * may start from one. */
 #include "fusion_fixture.h"
 
-#include "fusion/model/content.h"
 #include "fusion/model/fuse.h"
 #include "fusion/train/trainee.h"
-
-enum { N = 500, F = 40, C = 6 };
-
-/* Six directions along unit vectors, of falling power, and noise far below them. */
-static void draw(float *X)
-{
-    struct rng rng;
-
-    rng_init(&rng, 11);
-    rng_fill(&rng, X, N * F, 0.01F);
-    for (size_t i = 0; i < N; i++)
-        for (size_t c = 0; c < C; c++)
-            X[i * F + 5 * c] += (float)(10 - c) * (2 * rng_float(&rng) - 1);
-}
-
-static void fit_finds_the_directions_and_whitens_them(void **state)
-{
-    static float X[N * F], P[F * C], again[F * C], c[N * C];
-
-    (void)state;
-    draw(X);
-    assert_int_equal(content_fit(X, N, F, C, P, NULL), ERR_OK);
-    for (size_t f = 0; f < F; f++) /* nothing of the noise's columns */
-        for (size_t k = 0; k < C && f % 5 != 0; k++)
-            assert_true(fabsf(P[f * C + k]) < 0.01F);
-    memset(c, 0, sizeof(c));
-    for (size_t i = 0; i < N; i++)
-        for (size_t f = 0; f < F; f++)
-            for (size_t k = 0; k < C; k++)
-                c[i * C + k] += X[i * F + f] * P[f * C + k];
-    for (size_t a = 0; a < C; a++)
-        for (size_t b = 0; b < C; b++) {
-            double sum = 0;
-
-            for (size_t i = 0; i < N; i++)
-                sum += (double)c[i * C + a] * (double)c[i * C + b] / N;
-            assert_true(fabs(sum - (a == b)) < 1e-3);
-        }
-    assert_int_equal(content_fit(X, N, F, C, again, NULL), ERR_OK);
-    assert_memory_equal(P, again, sizeof(P));
-}
-
-static void fit_of_few_directions_leaves_the_rest_zero(void **state)
-{
-    static float X[N * F], P[F * C], all[F * F];
-
-    (void)state;
-    for (size_t i = 0; i < N; i++)
-        for (size_t f = 0; f < F; f++)
-            X[i * F + f] = i % 2 ? 3 : -3;
-    assert_int_equal(content_fit(X, N, F, C, P, NULL), ERR_OK);
-    for (size_t f = 0; f < F; f++) {
-        assert_float_equal(fabsf(P[f * C]), 1.0F / (3 * F), 1e-5F);
-        for (size_t k = 1; k < C; k++)
-            assert_true(P[f * C + k] == 0);
-    }
-    memset(X, 0, sizeof(X));
-    assert_int_equal(content_fit(X, N, F, F, all, NULL), ERR_OK);
-    for (size_t i = 0; i < F * F; i++)
-        assert_true(all[i] == 0);
-}
-
-static void rows_have_the_length_and_zero_stays(void **state)
-{
-    static float X[N * F], P[F * C], c[N * C];
-
-    (void)state;
-    draw(X);
-    memset(X + 7 * F, 0, F * sizeof(*X));
-    assert_int_equal(content_fit(X, N, F, C, P, NULL), ERR_OK);
-    content_rows(X, N, F, P, C, 2.5F, c);
-    for (size_t i = 0; i < N; i++) {
-        double sum = 0;
-
-        for (size_t k = 0; k < C; k++)
-            sum += (double)c[i * C + k] * (double)c[i * C + k];
-        assert_true(i == 7 ? sum == 0 : fabs(sqrt(sum) - 2.5) < 1e-5);
-    }
-}
 
 /* Beside the same model without them, of which nothing else changes. */
 static void fuse_items_content_is_the_textbook(void **state)
@@ -134,6 +54,31 @@ static void fuse_items_content_is_the_textbook(void **state)
     }
 }
 
+/* What a file of an earlier version says is what is served after loading it. */
+static void model_load_with_content_serves_the_same(void **state)
+{
+    const struct fixture_spec with = {FUSION_CP, BACKBONE_LIGHTGCN, false, true, 3};
+    struct model *m = fixture_model(&with, 55), *loaded;
+    float X[FIXTURE_F], want[16], got[16];
+    const uint8_t mask = 7;
+    char path[160];
+    struct rng rng;
+
+    (void)state;
+    rng_init(&rng, 9);
+    rng_fill(&rng, X, FIXTURE_F, 2);
+    snprintf(path, sizeof(path), "%s/content.safetensors", fixture_folder);
+    assert_int_equal(model_save(m, path, NULL), ERR_OK);
+    assert_int_equal(model_load(path, &loaded, NULL), ERR_OK);
+    assert_int_equal(loaded->shape.content_dim, 3);
+    assert_int_equal(loaded->shape.D, m->shape.D);
+    assert_int_equal(fuse_items(m, X, &mask, 1, want, NULL), ERR_OK);
+    assert_int_equal(fuse_items(loaded, X, &mask, 1, got, NULL), ERR_OK);
+    assert_memory_equal(got, want, (size_t)m->shape.D * sizeof(*got));
+    model_free(m);
+    model_free(loaded);
+}
+
 /* A small graph under a fusion of one linear layer, without a kink anywhere. */
 struct world {
     float X[9 * 7];
@@ -147,18 +92,17 @@ static const uint32_t users[] = {0, 1, 2, 3}, positives[] = {0, 2, 4, 6};
 static const uint32_t negatives[] = {1, 3, 5, 0};
 enum { U = 5, I = 9, B = 4 };
 
-static struct trainee *open_trainee(struct world *w, int32_t content)
+static struct trainee *open_trainee(struct world *w)
 {
     struct trainee *t;
     struct err err = {0};
 
-    w->o.shape.content_dim = content;
     if (trainee_new(&w->o, &w->data, &t, &err) != ERR_OK)
         fail_msg("%s", err.text);
     return t;
 }
 
-static void open_world(struct world *w, int32_t content)
+static void open_world(struct world *w)
 {
     struct rng rng;
 
@@ -180,99 +124,60 @@ static void open_world(struct world *w, int32_t content)
                                       .width = {7, 3},
                                       .id_dim = 2,
                                       .fused_length = 1};
-    w->t = open_trainee(w, content);
+    w->t = open_trainee(w);
 }
 
-/* The content columns of the users are held at zero. */
-static bool is_users_content(const struct trainee *t, size_t weight)
-{
-    size_t column = (weight - t->user) % t->E;
-
-    return weight >= t->user && column >= t->n_fused && column < t->n_fused + t->n_content;
-}
-
-static void trainee_gradient_content_equals_differences(void **state)
-{
-    struct world w;
-    double largest = 0;
-
-    (void)state;
-    open_world(&w, 4);
-    struct trainee *t = w.t;
-    float *g = malloc(t->n_weights * sizeof(*g));
-    assert_non_null(g);
-    assert_int_equal(t->E, 3 + 4 + 2);
-    trainee_gradient(t, users, positives, negatives, B, false);
-    memcpy(g, t->g, t->n_weights * sizeof(*g));
-    for (size_t i = 0; i < t->n_weights; i++)
-        largest = fmax(largest, fabs((double)g[i]));
-    for (size_t i = 0; i < t->n_weights; i++) {
-        float weight = t->w[i];
-
-        if (is_users_content(t, i)) {
-            assert_true(g[i] == 0 && weight == 0);
-            continue;
-        }
-        t->w[i] = weight + 5e-4F;
-        double up = trainee_gradient(t, users, positives, negatives, B, false);
-        t->w[i] = weight - 5e-4F;
-        double down = trainee_gradient(t, users, positives, negatives, B, false);
-        t->w[i] = weight;
-        if (fabs((up - down) / 1e-3 - (double)g[i]) > 0.02 * largest)
-            fail_msg("weight %zu: %g, by differences %g", i, (double)g[i], (up - down) / 1e-3);
-    }
-    for (int step = 0; step < 3; step++)
-        trainee_step(t, users, positives, negatives, B);
-    for (size_t i = t->user; i < t->n_weights; i++)
-        assert_true(!is_users_content(t, i) || t->w[i] == 0);
-    free(g);
-    trainee_free(t);
-}
-
-/* To a model with content columns and back: fused halves and identities go along, users' content
- * stays zero. */
+/* From a model with content columns: fused halves and identities go along. */
 static void trainee_warm_start_content_keeps_what_is_common(void **state)
 {
     struct world w;
     struct model *plain, *with;
+    float *data;
 
     (void)state;
-    open_world(&w, 0);
-    struct trainee *to = open_trainee(&w, 4), *back;
+    open_world(&w);
     trainee_step(w.t, users, positives, negatives, B);
     trainee_forward(w.t);
     assert_int_equal(trainee_export(w.t, &plain, NULL), ERR_OK);
-    assert_int_equal(trainee_warm_start(to, plain, NULL, NULL, NULL), ERR_OK);
-    for (size_t u = 0; u < U; u++) {
-        const float *from = w.t->w + w.t->user + u * 5, *row = to->w + to->user + u * 9;
+    struct model_shape shape = plain->shape;
+    shape.content_dim = 4;
+    shape.content_scale = 2;
+    assert_int_equal(model_new_empty("of an earlier version", &with, NULL), ERR_OK);
+    assert_int_equal(model_set_shape(with, &shape, NULL), ERR_OK);
+    for (size_t i = 0; i < plain->n_tensors; i++) {
+        const struct model_tensor *t = &plain->tensors[i];
+        const bool is_user = strcmp(t->name, "user") == 0;
+        const size_t cols = t->n_dims == 2 ? t->shape[1] : 1;
+        const size_t sizes[] = {t->shape[0], is_user ? cols + 4 : cols};
 
-        assert_memory_equal(row, from, 3 * sizeof(*row));
-        for (size_t j = 3; j < 7; j++)
-            assert_true(row[j] == 0);
-        assert_memory_equal(row + 7, from + 3, 2 * sizeof(*row));
+        if (strncmp(t->name, "mmf.knn", 7) == 0)
+            continue;
+        assert_int_equal(model_add_shape(with, t->name, t->n_dims, sizes, &data, NULL), ERR_OK);
+        for (size_t r = 0; r < sizes[0]; r++) /* 3 fused, 4 of content, 2 identity */
+            for (size_t c = 0; c < cols; c++)
+                data[r * sizes[1] + c + (is_user && c >= 3 ? 4 : 0)] = t->data[r * cols + c];
     }
-    trainee_forward(to);
-    assert_int_equal(trainee_export(to, &with, NULL), ERR_OK);
-    back = open_trainee(&w, 0);
+    assert_int_equal(model_add(with, "mmf.content", 7, 4, &data, NULL), ERR_OK);
+    for (size_t i = 0; i < 28; i++)
+        data[i] = (float)i;
+    assert_int_equal(model_finish(with, NULL), ERR_OK);
+    assert_int_equal(with->shape.content_dim, 4);
+    struct trainee *back = open_trainee(&w);
     assert_int_equal(trainee_warm_start(back, with, NULL, NULL, NULL), ERR_OK);
-    assert_memory_equal(back->w + back->user, w.t->w + w.t->user, U * 5 * sizeof(float));
+    assert_memory_equal(back->w, w.t->w, w.t->n_weights * sizeof(float));
     model_free(plain);
     model_free(with);
     trainee_free(w.t);
-    trainee_free(to);
     trainee_free(back);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fit_finds_the_directions_and_whitens_them),
-        cmocka_unit_test(fit_of_few_directions_leaves_the_rest_zero),
-        cmocka_unit_test(rows_have_the_length_and_zero_stays),
         cmocka_unit_test(fuse_items_content_is_the_textbook),
-        cmocka_unit_test(trainee_gradient_content_equals_differences),
+        cmocka_unit_test(model_load_with_content_serves_the_same),
         cmocka_unit_test(trainee_warm_start_content_keeps_what_is_common),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
 }

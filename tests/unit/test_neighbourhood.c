@@ -173,13 +173,70 @@ static struct trainee_options options(const struct kind *k)
                                    .width = {F, 12, 6},
                                    .R = 3,
                                    .fused_length = 1,
-                                   .content_dim = k->content,
+                                   .id_dim = k->content > 0 ? 6 + k->content : 0,
                                    .hops = k->hops};
     o.sage_width[0] = 9;
     o.sage_width[1] = 7;
     o.item_graph = k->item_graph;
     o.knn.k = K;
     return o;
+}
+
+/* ---- a model with content columns, as earlier versions trained them (content.h) ---- */
+
+/* The first identity columns hold what content columns would: of length 2, and none of a user's. */
+static void write_content(struct trainee *t, size_t C, const float *P /* (F, C) */)
+{
+    const size_t id = (size_t)t->o.shape.id_dim;
+
+    for (size_t u = 0; u < N_USERS; u++)
+        memset(t->w + t->user + u * t->E + t->n_fused, 0, C * sizeof(float));
+    for (size_t i = 0; i < N_ITEMS; i++) {
+        float *c = t->w + t->item + i * id;
+        double squares = 0;
+
+        for (size_t j = 0; j < C; j++) {
+            double sum = 0;
+
+            for (size_t f = 0; f < F; f++)
+                sum += (double)t->X[i * F + f] * (double)P[f * C + j];
+            c[j] = (float)sum;
+            squares += sum * sum;
+        }
+        for (size_t j = 0; j < C && squares > 0; j++)
+            c[j] = (float)((double)c[j] * 2 / sqrt(squares));
+    }
+}
+
+/* The same model, those columns made of the features. */
+static struct model *with_content(const struct model *from, size_t C, const float *P)
+{
+    struct model_shape shape = from->shape;
+    struct model *m;
+    float *data;
+
+    shape.content_dim = (int32_t)C;
+    shape.content_scale = 2;
+    shape.id_dim -= (int32_t)C;
+    assert_int_equal(model_new_empty("of an earlier version", &m, NULL), ERR_OK);
+    for (size_t i = 0; i < from->n_texts; i++)
+        assert_int_equal(model_set(m, from->texts[i].key, from->texts[i].value, NULL), ERR_OK);
+    assert_int_equal(model_set_shape(m, &shape, NULL), ERR_OK);
+    for (size_t i = 0; i < from->n_tensors; i++) {
+        const struct model_tensor *t = &from->tensors[i];
+        const bool is_id = strcmp(t->name, "item_E") == 0;
+        const size_t first = is_id ? C : 0, cols = t->n_dims == 2 ? t->shape[1] : 1;
+        const size_t sizes[] = {t->shape[0], cols - first};
+
+        assert_int_equal(model_add_shape(m, t->name, t->n_dims, sizes, &data, NULL), ERR_OK);
+        for (size_t r = 0; r < sizes[0]; r++)
+            memcpy(data + r * sizes[1], t->data + r * cols + first, sizes[1] * sizeof(*data));
+    }
+    assert_int_equal(model_add(m, "mmf.content", F, C, &data, NULL), ERR_OK);
+    memcpy(data, P, F * C * sizeof(*data));
+    assert_int_equal(model_finish(m, NULL), ERR_OK);
+    assert_int_equal(m->shape.content_dim, C);
+    return m;
 }
 
 /* Columns and factors of a training that did not know the last item: nobody had it. */
@@ -231,10 +288,13 @@ static void open_world(struct world *w, const struct kind *k)
     struct trainee_options o = options(k);
     struct ensemble members = {0};
     struct err err = {0};
-    float *backbone;
+    float *backbone, P[F * F];
+    struct rng rng;
 
     memset(w, 0, sizeof(*w));
     draw(w);
+    rng_init(&rng, 3);
+    rng_fill(&rng, P, F * F, 1);
     for (uint32_t m = 0; m < k->members; m++) {
         trainee_free(w->t);
         w->t = NULL;
@@ -242,12 +302,20 @@ static void open_world(struct world *w, const struct kind *k)
         if (trainee_new(&o, &w->data, &w->t, &err) != ERR_OK)
             fail_msg("%s", err.text);
         make_strangers(w->t);
+        if (k->content > 0)
+            write_content(w->t, (size_t)k->content, P);
         if (ensemble_add(&members, w->t, &err) != ERR_OK)
             fail_msg("%s", err.text);
     }
     if (ensemble_join(&members, w->t, &w->model, &backbone, &err) != ERR_OK)
         fail_msg("%s", err.text);
     w->want = backbone;
+    if (k->content > 0) {
+        struct model *joined = w->model;
+
+        w->model = with_content(joined, (size_t)k->content, P);
+        model_free(joined);
+    }
     if (k->signals)
         add_signals(w, backbone);
     assert_int_equal(ensemble_prepare(w->model, &err), ERR_OK);

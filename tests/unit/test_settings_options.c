@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -97,8 +98,6 @@ static void settings_options_of_the_file_and_of_train_differ_where_data_decides(
     assert_int_equal(o->epochs, 200);
     assert_int_equal(o->seed, 1);
     assert_int_equal(o->members, 1);
-    assert_int_equal(o->fused_length_percent, 100);
-    assert_int_equal(o->cold_length_percent, 125);
     assert_int_equal(o->factors, 64);
     assert_int_equal(o->content, 32);
     assert_int_equal(o->neighbours, SETTINGS_NEIGHBOURS_RIDGE);
@@ -107,14 +106,20 @@ static void settings_options_of_the_file_and_of_train_differ_where_data_decides(
 
 static void settings_load_an_option_that_is_no_setting_is_unknown(void **state)
 {
-    static const char text[] = "training = { dim = 32; };";
+    static const char *const keys[] = {"dim", "cold_length_percent", "fused_length_percent"};
     struct settings s = {0};
     struct err err = {0};
 
     (void)state;
-    assert_int_equal(settings_load_text("f", text, sizeof(text) - 1, &s, &err), ERR_FATAL);
-    assert_int_equal(err.exit_code, EX_CONFIG);
-    assert_non_null(strstr(err.text, "unknown key `training.dim`"));
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        char text[64], want[64];
+        int n = snprintf(text, sizeof text, "training = { %s = 32; };", keys[i]);
+
+        (void)snprintf(want, sizeof want, "unknown key `training.%s`", keys[i]);
+        assert_int_equal(settings_load_text("f", text, (size_t)n, &s, &err), ERR_FATAL);
+        assert_int_equal(err.exit_code, EX_CONFIG);
+        assert_non_null(strstr(err.text, want));
+    }
 }
 
 int main(void)

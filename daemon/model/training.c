@@ -274,13 +274,14 @@ static json_t *metrics_json(const struct run *run)
     json_t *seed = json_integer((json_int_t)run->r->options->seed);
 
     return json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:I, s:i, s:i, s:f, s:I, s:I, s:I, s:I, s:o, s:o}",
+        "{s:o, s:o, s:o, s:o, s:o, s:I, s:i, s:i, s:s, s:f, s:I, s:I, s:I, s:I, s:o, s:o}",
         "signals", training_signals_json(&run->result.signals), "calibration",
         training_signals_choice_json(&run->result.signals), "options",
         options_json(&run->o, run->last.trainee, joined), "seed", seed, "encoder_ids",
         encoders_json(joined), "parent", (json_int_t)run->start.row.model_id, "epochs",
-        (int)run->n_epochs, "best_epoch", (int)run->best_epoch, "seconds", run->seconds,
-        "n_items", (json_int_t)t->d.n_items, "n_users", (json_int_t)t->d.n_users, "n_pairs",
+        (int)run->n_epochs, "best_epoch", (int)run->best_epoch, "ended_by",
+        run->last.end == TRAIN_AT_BOUND ? "epochs" : "gain", "seconds", run->seconds, "n_items",
+        (json_int_t)t->d.n_items, "n_users", (json_int_t)t->d.n_users, "n_pairs",
         (json_int_t)t->n_train, "n_valid_pairs", (json_int_t)t->n_test, "curve",
         curve_json(run->curve, run->n_points), "no_history",
         mean_json(&run->result, (size_t)joined->D));

@@ -84,7 +84,7 @@ static void settings_options_of_the_file_and_of_train_differ_where_data_decides(
     assert_int_equal(o->threads, 1);
     assert_true(o->warm_start);
     assert_int_equal(o->batch, SETTINGS_CHOOSE);
-    assert_int_equal(o->dim, 64);
+    assert_int_equal(o->dim, 32);
     o->epochs = 3;
     assert_int_equal(settings_options_reset(&s), ERR_OK);
     assert_int_equal(o->fusion, SETTINGS_CHOOSE);

@@ -263,6 +263,7 @@ struct run {
     size_t n_points;
     uint32_t n_epochs;   /* of all of them */
     uint32_t best_epoch; /* of the first */
+    bool at_bound;       /* one of them ended there */
     double seconds;
     struct result result;
 };
@@ -280,7 +281,7 @@ static json_t *metrics_json(const struct run *run)
         options_json(&run->o, run->last.trainee, joined), "seed", seed, "encoder_ids",
         encoders_json(joined), "parent", (json_int_t)run->start.row.model_id, "epochs",
         (int)run->n_epochs, "best_epoch", (int)run->best_epoch, "ended_by",
-        run->last.end == TRAIN_AT_BOUND ? "epochs" : "gain", "seconds", run->seconds, "n_items",
+        run->at_bound ? "epochs" : "gain", "seconds", run->seconds, "n_items",
         (json_int_t)t->d.n_items, "n_users", (json_int_t)t->d.n_users, "n_pairs",
         (json_int_t)t->n_train, "n_valid_pairs", (json_int_t)t->n_test, "curve",
         curve_json(run->curve, run->n_points), "no_history",
@@ -409,6 +410,7 @@ static int add_curve(struct run *run, struct err *err)
         p->seconds += run->seconds;
     }
     run->n_epochs += x->n_epochs;
+    run->at_bound = run->at_bound || x->end == TRAIN_AT_BOUND;
     run->seconds += x->seconds;
     return ERR_OK;
 }

@@ -363,11 +363,13 @@ class Training(unittest.TestCase):
                 args = ("--members", 2, "--no-promote", "--epochs", epochs, "--seed", seed)
                 whole = self.w.train(*args, "--checkpoint", state)
                 self.assertEqual(whole["epochs"] < 2 * epochs, epochs == 200)
+                self.assertEqual(whole["ended_by"], "gain" if epochs == 200 else "epochs")
                 for gone in ([], [second]):  # nothing left to do; the second one from its start
                     for file in gone:
                         file.unlink()
                     resumed = self.w.train(*args, "--resume", state)
                     self.assertEqual(resumed["epochs"], whole["epochs"])
+                    self.assertEqual(resumed["ended_by"], whole["ended_by"])
                     self.assertEqual(resumed["best_epoch"], whole["best_epoch"])
                     self.assertEqual(resumed["valid"], whole["valid"])
                     self.assertEqual(*[[(p["epoch"], p["ndcg_20"]) for p in m["curve"]]

@@ -319,7 +319,7 @@ class Training(unittest.TestCase):
 
     def test_identity_only_gives_new_items_nothing(self):
         m = self.w.train("--fusion", "none", "--backbone", "mf")
-        self.assertEqual(m["options"]["dim"], 64 + 64)  # and the factors
+        self.assertEqual(m["options"]["dim"], 32 + 64)  # and the factors
         items = self.w.vectors("current_embedding", "item_id")
         self.assertEqual(set(items), {i for _, i in self.w.kept})
         self.w.run("get", "i89", code=66)
@@ -396,7 +396,7 @@ class Training(unittest.TestCase):
         one = self.w.train("--seed", 3, "--no-promote")
         m = self.w.train("--seed", 3, "--members", 3)
         self.assertEqual((m["options"]["members"], m["options"]["dim"]),
-                         (3, one["options"]["dim"] + 2 * 64))
+                         (3, one["options"]["dim"] + 2 * 32))
         losses = [[p["loss"] for p in x["curve"]][:len(one["curve"])] for x in (one, m)]
         self.assertEqual(losses[0], losses[1])
         self.assertGreater(m["epochs"], one["epochs"])

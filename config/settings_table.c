@@ -344,9 +344,9 @@ const struct settings_key settings_table[] = {
            "How many trainings, alike but for the seed, are averaged into one model. The lists get "
            "better. CPU time and the length of a vector grow as many times, and each item that "
            "arrives takes somewhat more work."),
-    OPTION(SETTINGS_INT, epochs, "epochs", 1, 1000000, "epochs", "200", .help =
-           "A training takes at most this many epochs. It stops earlier when NDCG@20 on the held-out "
-           "pairs no longer rises."),
+    OPTION(SETTINGS_INT, epochs, "epochs", 1, 1000000, "epochs", "60", .help =
+           "A training passes over all pairs at most this many times. It stops earlier when NDCG@20 on "
+           "the held-out pairs has risen by less than 1 % in 10 epochs."),
     OPTION(SETTINGS_INT, seed, "seed", 0, INT64_MAX, "", "1", .help =
            "Where the random numbers start: the same seed, data and threads give the same model. "
            "Each retraining adds a number that grows, so that no seed is taken twice."),
@@ -398,7 +398,7 @@ const size_t settings_table_n = sizeof(settings_table) / sizeof(settings_table[0
 
 /* Options of `metammf train` that are no setting: retrainings take the default, or choose. */
 static const struct settings_key train_only[] = {
-    OPTION(SETTINGS_INT, dim, "dim", 2, 4096, "numbers", "64", .check = check_even,
+    OPTION(SETTINGS_INT, dim, "dim", 2, 4096, "numbers", "32", .check = check_even,
            .describes_model = true, .help =
            "How many numbers of a vector are learned, an even number: half of them fused, half "
            "identity."),
@@ -419,11 +419,12 @@ static const struct settings_key train_only[] = {
     OPTION(SETTINGS_INT, layers, "layers", 1, 8, "hops", "2", .describes_model = true,
            .help = "How many hops lightgcn takes."),
     OPTION(SETTINGS_INT, batch, "batch", 1, 10000000, "pairs", NULL,
-           .left_out = "3000; fewer for little data", .help = "How many pairs a step has."),
+           .left_out = "a sixteenth of all, at least 64 and at most 32768",
+           .help = "How many pairs a step has."),
     OPTION(SETTINGS_INT, negatives, "negatives", 1, 64, "items", NULL,
            .left_out = "8; 1 for lightgcn without fusion",
            .help = "Negative items sampled per training pair. 1 is BPR."),
-    OPTION(SETTINGS_REAL, lr, "lr", 0, 10, "", "0.005",
+    OPTION(SETTINGS_REAL, lr, "lr", 0, 10, "", "0.01",
            .help = "The learning rate of Adam. That of the fusion network is 0.001."),
     OPTION(SETTINGS_REAL, decay, "decay", 0, 10, "", "3e-6", .help =
            "The L2 penalty on every weight; for lightgcn without fusion on the rows of a step."),

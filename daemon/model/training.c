@@ -257,6 +257,7 @@ struct run {
     size_t n_points;
     uint32_t n_epochs;   /* of all of them */
     uint32_t best_epoch; /* of the first */
+    bool at_bound;       /* one of them ended there */
     double seconds;
     struct result result;
 };
@@ -268,13 +269,14 @@ static json_t *metrics_json(const struct run *run)
     json_t *seed = json_integer((json_int_t)run->r->options->seed);
 
     return json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:I, s:i, s:i, s:f, s:I, s:I, s:I, s:I, s:o, s:o}",
+        "{s:o, s:o, s:o, s:o, s:o, s:I, s:i, s:i, s:s, s:f, s:I, s:I, s:I, s:I, s:o, s:o}",
         "signals", training_signals_json(&run->result.signals), "calibration",
         training_signals_choice_json(&run->result.signals), "options",
         options_json(&run->o, run->last.trainee, joined), "seed", seed, "encoder_ids",
         encoders_json(joined), "parent", (json_int_t)run->start.row.model_id, "epochs",
-        (int)run->n_epochs, "best_epoch", (int)run->best_epoch, "seconds", run->seconds,
-        "n_items", (json_int_t)t->d.n_items, "n_users", (json_int_t)t->d.n_users, "n_pairs",
+        (int)run->n_epochs, "best_epoch", (int)run->best_epoch, "ended_by",
+        run->at_bound ? "epochs" : "gain", "seconds", run->seconds, "n_items",
+        (json_int_t)t->d.n_items, "n_users", (json_int_t)t->d.n_users, "n_pairs",
         (json_int_t)t->n_train, "n_valid_pairs", (json_int_t)t->n_test, "curve",
         curve_json(run->curve, run->n_points), "no_history",
         mean_json(&run->result, (size_t)joined->D));
@@ -402,6 +404,7 @@ static int add_curve(struct run *run, struct err *err)
         p->seconds += run->seconds;
     }
     run->n_epochs += x->n_epochs;
+    run->at_bound = run->at_bound || x->end == TRAIN_AT_BOUND;
     run->seconds += x->seconds;
     return ERR_OK;
 }

@@ -51,7 +51,7 @@ uint64_t checkpoint_key(const struct train_options *o, const struct trainee_data
     int n = snprintf(text, sizeof(text),
                      "%d %d %d %d %d %d %d %a | %zu %a %a %a %a | %d %u %a %a %a %a | %a %a %d "
                      "%d | %u %u %u | %u %u | %d %a %d "
-                     "%a %a %u %a | %d %u %a",
+                     "%a %a %u %a | %d %u %a | %a %u",
                      s->fusion, s->backbone, s->S, s->R, s->L, s->id_dim, s->hops,
                      (double)s->fused_length, (size_t)m->seed, (double)m->lr, (double)m->decay,
                      (double)m->id_dropout, (double)m->item_specific_scale, m->item_graph,
@@ -61,7 +61,8 @@ uint64_t checkpoint_key(const struct train_options *o, const struct trainee_data
                      m->sage_width[1], o->batch, o->evaluate_every, o->patience, data->n_users,
                      data->n_items, m->decay_kind, (double)m->id_std, m->reference_loss,
                      (double)m->net_lr, (double)m->meta_gain, m->fuse_every, (double)m->average,
-                     m->hide_positives, m->negatives, (double)m->cold_length);
+                     m->hide_positives, m->negatives, (double)m->cold_length,
+                     (double)o->least_gain, o->valid_users);
     const int64_t sums[] = {sum(text, (size_t)n),
                             sum(s->width, sizeof(s->width)),
                             sum(data->pairs, data->n_pairs * sizeof(*data->pairs)),

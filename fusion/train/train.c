@@ -14,7 +14,7 @@
 
 /* ---- sizes ---- */
 
-enum { WIDTH_MAX = 1024, HIDDEN_MAX = 3, BATCH = 3000, BATCH_MIN = 64, STEPS_MIN = 16 };
+enum { WIDTH_MAX = 1024, HIDDEN_MAX = 3, BATCH_MAX = 32768, BATCH_MIN = 64, STEPS = 16 };
 
 void train_widths(int32_t F, int32_t out, struct model_shape *shape)
 {
@@ -30,9 +30,9 @@ void train_widths(int32_t F, int32_t out, struct model_shape *shape)
 
 uint32_t train_batch(size_t n_pairs)
 {
-    size_t batch = n_pairs / STEPS_MIN;
+    size_t batch = n_pairs / STEPS + (n_pairs % STEPS != 0);
 
-    return batch > BATCH ? BATCH : batch < BATCH_MIN ? BATCH_MIN : (uint32_t)batch;
+    return batch > BATCH_MAX ? BATCH_MAX : batch < BATCH_MIN ? BATCH_MIN : (uint32_t)batch;
 }
 
 /* ---- epochs ---- */
@@ -49,6 +49,8 @@ struct loop {
     float *best;                             /* (n_weights) */
     const struct csr_pair *valid;
     size_t n_valid;
+    struct csr_pair *judged; /* (n_judged) those of `valid` that validation ranks for */
+    size_t n_judged;
     struct train_result *r;
     int64_t start_us;
     uint32_t since; /* epochs since the last point of the curve */
@@ -63,6 +65,8 @@ void train_options_init(struct train_options *o)
                                 .batch = 3000,
                                 .evaluate_every = 2,
                                 .patience = 10,
+                                .least_gain = 0.01F,
+                                .valid_users = 4000,
                                 .checkpoint_s = 60};
     trainee_options_init(&o->model);
 }
@@ -243,7 +247,7 @@ static int validate(struct loop *l, struct train_point *point, struct err *err)
     struct evaluate_result result;
     trainee_swap_average(l->t);
     trainee_forward(l->t);
-    int status = train_evaluate(l->t, l->valid, l->n_valid, cuts, 2, &result, err);
+    int status = train_evaluate(l->t, l->judged, l->n_judged, cuts, 2, &result, err);
     if (status)
         return status; /* the training ends */
     point->ndcg_10 = result.at[EVALUATE_OVERALL][0].ndcg;
@@ -271,10 +275,20 @@ static int add_point(struct loop *l, const struct train_point *point, struct err
     return ERR_OK;
 }
 
-static bool out_of_patience(const struct loop *l)
+static bool has_enough(const struct loop *l)
 {
-    uint32_t last = l->r->curve[l->r->n_points - 1].epoch;
-    return last - l->r->best_epoch >= l->o->patience * l->o->evaluate_every;
+    const struct train_point *curve = l->r->curve;
+    uint32_t last = l->r->n_points ? curve[l->r->n_points - 1].epoch : 0;
+    double before = 0, best = 0;
+
+    if (!l->n_valid || last <= l->o->patience)
+        return false;
+    for (size_t i = 0; i < l->r->n_points; i++) {
+        best = curve[i].ndcg > best ? curve[i].ndcg : best;
+        if (curve[i].epoch + l->o->patience <= last)
+            before = best;
+    }
+    return best <= (1 + (double)l->o->least_gain) * before;
 }
 
 static struct checkpoint state(const struct loop *l)
@@ -333,15 +347,15 @@ static int take_point(struct loop *l, struct train_point *point, bool *ret_go_on
     point->seconds = (double)(clock_mono_us() - l->start_us) * 1e-6;
     if (!status)
         status = add_point(l, point, err);
-    *ret_go_on = !status && !(l->n_valid && out_of_patience(l));
+    *ret_go_on = !status && !has_enough(l);
     l->loss = l->since = 0;
     return status;
 }
 
 static int run(struct loop *l, train_progress *progress, void *arg, struct err *err)
 {
-    bool go_on =
-        !(l->n_valid && l->r->n_points && out_of_patience(l)); /* else it was resumed */
+    bool go_on = !has_enough(l); /* else it was resumed */
+    bool given_up = false;
     uint32_t every = l->o->evaluate_every ? l->o->evaluate_every : 1;
     struct train_point point;
     if (l->since && l->r->n_epochs >= l->o->max_epochs) { /* kept before its last point */
@@ -359,12 +373,13 @@ static int run(struct loop *l, train_progress *progress, void *arg, struct err *
             status = take_point(l, &point, &go_on, err);
         if (status)
             return status;
-        if (progress && !progress(arg, l->r->n_epochs, due || last ? &point : NULL))
-            go_on = false;
+        given_up = progress && !progress(arg, l->r->n_epochs, due || last ? &point : NULL);
+        go_on = go_on && !given_up;
         status = last && !due ? ERR_OK : keep(l, last || !go_on, err);
         if (status)
             return status;
     }
+    l->r->end = given_up ? TRAIN_GIVEN_UP : go_on ? TRAIN_AT_BOUND : TRAIN_HAS_ENOUGH;
     trainee_swap_average(l->t); /* what is published */
     if (l->n_valid && l->r->best_epoch)
         memcpy(l->t->w, l->best, l->t->n_weights * sizeof(*l->best));
@@ -391,6 +406,33 @@ static int sum_strengths(struct loop *l, struct err *err)
     return ERR_OK;
 }
 
+/* The pairs of every so many-th user who has any, all of each. */
+static int choose_judged(struct loop *l, struct err *err)
+{
+    size_t n = l->n_valid, n_users = 0, user = 0, most = l->o->valid_users;
+    struct csr_pair *sorted = malloc((n + 1) * sizeof(*sorted));
+
+    if (!sorted)
+        return err_oom(err, "the validation pairs");
+    l->judged = sorted;
+    l->n_judged = n;
+    if (n)
+        memcpy(sorted, l->valid, n * sizeof(*sorted));
+    qsort(sorted, n, sizeof(*sorted), csr_pair_order);
+    for (size_t i = 0; i < n; i++)
+        n_users += !i || sorted[i].row != sorted[i - 1].row;
+    if (!most || n_users <= most)
+        return ERR_OK;
+    l->n_judged = 0;
+    for (size_t i = 0, last = 0; i < n; i++) {
+        user += i && sorted[i].row != last;
+        last = sorted[i].row;
+        if (user * most / n_users != (user + 1) * most / n_users)
+            sorted[l->n_judged++] = sorted[i];
+    }
+    return ERR_OK;
+}
+
 static int loop_init(struct loop *l, struct err *err)
 {
     size_t n = l->data->n_pairs, B = l->o->batch < n ? l->o->batch : n;
@@ -411,7 +453,8 @@ static int loop_init(struct loop *l, struct err *err)
     l->negatives = l->positives + B;
     for (size_t i = 0; i < n; i++)
         l->order[i] = (uint32_t)i;
-    return sum_strengths(l, err);
+    status = sum_strengths(l, err);
+    return status ? status : choose_judged(l, err);
 }
 
 int train_run(const struct train_options *o, const struct trainee_data *data,
@@ -438,6 +481,7 @@ int train_run(const struct train_options *o, const struct trainee_data *data,
     csr_done(&l.seen);
     free(l.order);
     free(l.reach);
+    free(l.judged);
     free(l.users);
     free(l.warm);
     free(l.best);

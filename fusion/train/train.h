@@ -1,9 +1,16 @@
 #ifndef MMF_FUSION_TRAIN_TRAIN_H
 #define MMF_FUSION_TRAIN_TRAIN_H
 
-/* The training loop: epochs of shuffled batches, validation by full ranking every few epochs,
- * early stopping on NDCG@20, the best weights kept. Seeded: the same options, data and number of
- * threads give the same model. Legend as in trainee.h. */
+/* The training loop: epochs of shuffled batches, validation by full ranking every few epochs, the
+ * end when NDCG@20 hardly grows any more, the best weights kept. An epoch is one pass over the
+ * pairs, so that what is counted in epochs follows the data and not the size of a step. Seeded: the
+ * same options, data and number of threads give the same model. Legend as in trainee.h.
+ *
+ * With b(e) the best NDCG@20 up to epoch e, the training ends at epoch e when
+ *
+ *   b(e) <= (1 + least_gain) b(e - patience)
+ *
+ * or at max_epochs, whichever comes first. */
 
 #include "config/err.h"
 #include "fusion/train/evaluate.h"
@@ -19,10 +26,13 @@ struct train_options {
     uint32_t max_epochs;
     uint32_t batch;          /* pairs a step */
     uint32_t evaluate_every; /* epochs */
-    uint32_t patience;       /* validations without a better NDCG@20 before stopping */
-    const char *checkpoint;  /* the file that keeps the state (checkpoint.h); NULL = none */
-    double checkpoint_s;     /* seconds between two; also at the end and when stopped */
-    bool resume;             /* start from that file; it must be there */
+    uint32_t patience;       /* epochs, see above */
+    float least_gain;        /* relative; 0 = any gain counts */
+    uint32_t
+        valid_users; /* validation ranks for so many of the users, evenly spread; 0 = for all */
+    const char *checkpoint; /* the file that keeps the state (checkpoint.h); NULL = none */
+    double checkpoint_s;    /* seconds between two; also at the end and when stopped */
+    bool resume;            /* start from that file; it must be there */
     /* After each step, a sign of life: an epoch may take long. Counts from 1; NULL = none. */
     void (*on_step)(void *arg, uint32_t epoch, size_t step, size_t n_steps);
     void *on_step_arg;
@@ -35,7 +45,8 @@ void train_options_init(struct train_options *o);
  * before the last, which at the paper's F = 2276 gives the paper's 1024, 512, 256, 32, and at
  * F = 128 the 64, 32 that cost 1/30 of those. */
 void train_widths(int32_t F, int32_t out, struct model_shape *shape);
-/* Pairs a step: the paper's 3,000, fewer where an epoch would have less than 16 steps. */
+/* Pairs a step: 16 steps an epoch, within 64 and 32,768 pairs. A step costs a pass over the whole
+ * graph, however many pairs it has (docs/design/fusion/221-sizes-nobody-chose.md). */
 uint32_t train_batch(size_t n_pairs);
 
 /* One point of the learning curve. */
@@ -51,12 +62,20 @@ struct train_point {
 /* After each epoch (point NULL between validations); false stops the training there. */
 typedef bool train_progress(void *arg, uint32_t epoch, const struct train_point *point);
 
+enum train_end {
+    TRAIN_AT_BOUND,   /* max_epochs */
+    TRAIN_HAS_ENOUGH, /* gains were too small */
+    TRAIN_GIVEN_UP,   /* by progress */
+};
+
 struct train_result {
     struct trainee *trainee;   /* holds the best weights; out (N, D) is up to date */
     struct train_point *curve; /* (n_points) */
     size_t n_points;
     uint32_t best_epoch, n_epochs;
-    struct evaluate_result valid; /* of the best weights; n_cuts 0 without validation pairs */
+    enum train_end end;
+    /* Of the best weights, for valid_users; n_cuts 0 without validation pairs. */
+    struct evaluate_result valid;
     double seconds;
 };
 

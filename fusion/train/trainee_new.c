@@ -30,7 +30,7 @@ void trainee_options_paper(struct trainee_options *o)
 void trainee_options_init(struct trainee_options *o)
 {
     trainee_options_paper(o);
-    o->lr = 5e-3F;
+    o->lr = 1e-2F;
     o->net_lr = 1e-3F;
     o->meta_gain = 0.3F;
     o->fuse_every = 5;

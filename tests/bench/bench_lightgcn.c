@@ -124,6 +124,7 @@ static void train_seed(uint64_t seed, unsigned threads)
     o.model = options(seed, threads);
     o.batch = BATCH;
     o.max_epochs = o.evaluate_every = EPOCHS;
+    o.valid_users = 0;
     if (train_run(&o, &data, split.valid, split.n_valid, NULL, NULL, NULL, &r, &err) !=
         ERR_OK) {
         fprintf(stderr, "bench_lightgcn: %s\n", err.text);

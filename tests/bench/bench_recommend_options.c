@@ -116,6 +116,8 @@ void bench_recommend_parse(struct bench *b, int argc, char **argv)
     train_options_init(&b->train);
     trainee_options_paper(&b->train.model);
     b->train.evaluate_every = 1;
+    b->train.least_gain = 0;
+    b->train.valid_users = 0;
     b->runs = b->members = b->seed = 1;
     b->held = 2500;
     if (argc < 2)

@@ -324,7 +324,7 @@ class Training(unittest.TestCase):
 
     def test_identity_only_gives_new_items_nothing(self):
         m = self.w.train("--fusion", "none", "--backbone", "mf")
-        self.assertEqual(m["options"]["dim"], 64 + 64)  # and the factors
+        self.assertEqual(m["options"]["dim"], 32 + 64)  # and the factors
         items = self.w.vectors("current_embedding", "item_id")
         self.assertEqual(set(items), {i for _, i in self.w.kept})
         self.w.run("get", "i89", code=66)
@@ -368,11 +368,13 @@ class Training(unittest.TestCase):
                 args = ("--members", 2, "--no-promote", "--epochs", epochs, "--seed", seed)
                 whole = self.w.train(*args, "--checkpoint", state)
                 self.assertEqual(whole["epochs"] < 2 * epochs, epochs == 200)
+                self.assertEqual(whole["ended_by"], "gain" if epochs == 200 else "epochs")
                 for gone in ([], [second]):  # nothing left to do; the second one from its start
                     for file in gone:
                         file.unlink()
                     resumed = self.w.train(*args, "--resume", state)
                     self.assertEqual(resumed["epochs"], whole["epochs"])
+                    self.assertEqual(resumed["ended_by"], whole["ended_by"])
                     self.assertEqual(resumed["best_epoch"], whole["best_epoch"])
                     self.assertEqual(resumed["valid"], whole["valid"])
                     self.assertEqual(*[[(p["epoch"], p["ndcg_20"]) for p in m["curve"]]
@@ -399,7 +401,7 @@ class Training(unittest.TestCase):
         one = self.w.train("--seed", 3, "--no-promote")
         m = self.w.train("--seed", 3, "--members", 3)
         self.assertEqual((m["options"]["members"], m["options"]["dim"]),
-                         (3, one["options"]["dim"] + 2 * 64))
+                         (3, one["options"]["dim"] + 2 * 32))
         losses = [[p["loss"] for p in x["curve"]][:len(one["curve"])] for x in (one, m)]
         self.assertEqual(losses[0], losses[1])
         self.assertGreater(m["epochs"], one["epochs"])

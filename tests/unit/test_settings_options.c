@@ -59,8 +59,8 @@ static void settings_option_set_from_text_checks(void **state)
     assert_int_equal(o->epochs, 7);
     assert_int_equal(settings_option_set(&s, find("fusion"), "static", NULL), ERR_OK);
     assert_int_equal(o->fusion, SETTINGS_FUSION_STATIC);
-    assert_int_equal(settings_option_set(&s, find("lr"), "1e-2", NULL), ERR_OK);
-    assert_true(o->lr == 0.01);
+    assert_int_equal(settings_option_set(&s, find("lr"), "2e-2", NULL), ERR_OK);
+    assert_true(o->lr == 0.02);
     assert_int_equal(settings_option_set(&s, find("warm"), "true", NULL), ERR_OK);
     assert_true(o->warm_start);
     assert_refused("epochs", "0", "`--epochs` is 0: must be 1 … 1000000 epochs");
@@ -85,7 +85,7 @@ static void settings_options_of_the_file_and_of_train_differ_where_data_decides(
     assert_int_equal(o->threads, 1);
     assert_true(o->warm_start);
     assert_int_equal(o->batch, SETTINGS_CHOOSE);
-    assert_int_equal(o->dim, 64);
+    assert_int_equal(o->dim, 32);
     o->epochs = 3;
     assert_int_equal(settings_options_reset(&s), ERR_OK);
     assert_int_equal(o->fusion, SETTINGS_CHOOSE);
@@ -95,7 +95,7 @@ static void settings_options_of_the_file_and_of_train_differ_where_data_decides(
     assert_int_equal(o->batch, SETTINGS_CHOOSE);
     assert_int_equal(o->negatives, SETTINGS_CHOOSE);
     assert_int_equal(o->backbone, SETTINGS_BACKBONE_LIGHTGCN);
-    assert_int_equal(o->epochs, 200);
+    assert_int_equal(o->epochs, 60);
     assert_int_equal(o->seed, 1);
     assert_int_equal(o->members, 1);
     assert_int_equal(o->factors, 64);

@@ -11,7 +11,7 @@
 
 enum { ROUNDS = 3, VALUES_MAX = 8, TRIALS_MAX = 128 };
 /* What an item without interactions may cost the others at most, of NDCG. */
-#define COLD_COST_MAX .01
+#define COLD_COST_MAX .02
 /* Users with a held-out pair of such an item, for these pairs to say what serves them best. */
 enum { COLD_USERS_MIN = 30 };
 
@@ -362,8 +362,7 @@ static int protect_cold(struct search *s, struct point *p, struct err *err)
             return status;
         for (size_t i = 0; i < n; i++) {
             const struct mean loss = mean_ndcg(base, trial_find(s, &line[i]), s->pass.n_users);
-            if (loss.mean <= loss.error && loss.mean <= COLD_COST_MAX * level &&
-                is_colder(s, &line[i], p))
+            if (loss.mean <= COLD_COST_MAX * level && is_colder(s, &line[i], p))
                 *p = line[i];
         }
     }

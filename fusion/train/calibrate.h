@@ -25,10 +25,10 @@
  *                at most three rounds. The surface is flat: a coordinate stands at its prior value
  *                unless another one gains, over the same users, more than one standard error of
  *                the paired differences; of those the best.
- *   Cold items   With cold items (n_i = 0) and content, of all (w_t, β) that are within one standard
- *                error of what was chosen (paired) and lose at most 1 %: those with the highest
- *                recall of the cold pairs, where 30 users or more have some; else w_t as chosen
- *                and the largest β.
+ *   Cold items   With cold items (n_i = 0) and content, of all (w_t, β) that lose at most 2 % of what
+ *                was chosen: those with the highest recall of the cold pairs, where 30 users or
+ *                more have some; else w_t as chosen and the largest β. (A standard error as the
+ *                limit would leave nothing for new items on a large site.)
  *   Few pairs    With fewer than CALIBRATE_USERS_MIN users or CALIBRATE_PAIRS_MIN pairs that can be
  *                hit (known, not masked) the prior is kept, and `from_prior` says so.
  *   Sample       At most CALIBRATE_USERS_MAX users with a test pair, drawn by the seed, and at most

@@ -61,6 +61,8 @@ static void print_weight(const json_t *signal)
         (void)snprintf(weight, sizeof weight, "%.2f + %.2f/(1+n)",
                        json_field_real(signal, "weight"),
                        json_field_real(signal, "fade_weight"));
+    else if (json_field(signal, "share"))
+        (void)snprintf(weight, sizeof weight, "%.2f/(1+n)", json_field_real(signal, "weight"));
     else
         (void)snprintf(weight, sizeof weight, "%.2f", json_field_real(signal, "weight"));
     printf("%-16s", weight);
@@ -68,7 +70,7 @@ static void print_weight(const json_t *signal)
 
 void weights_print_figures(const struct json_t *metrics)
 {
-    static const char *const names[] = {"trained", "factors", "content", "neighbours"};
+    static const char *const names[] = {"trained", "factors", "content", "mapped", "neighbours"};
     const json_t *signals = json_field(metrics, "signals");
     const json_t *choice = json_field(metrics, "calibration");
 

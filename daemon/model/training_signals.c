@@ -5,6 +5,7 @@
 #include "fusion/model/signals.h"
 #include "fusion/train/als.h"
 #include "fusion/train/evaluate.h"
+#include "fusion/train/mapping_fit.h"
 #include "fusion/train/trainee.h"
 
 #include <jansson.h>
@@ -121,6 +122,8 @@ struct fit {
     struct als als;
     struct columns columns;
     float *content_items, *content_users; /* (I, C), (U, C) */
+    struct mapping_fit mapping;
+    float *mapped_items; /* (I, A) */
     float ridge;
     uint32_t n_sweeps; /* of a factorisation */
     bool stopped;      /* by the caller's sweep */
@@ -137,6 +140,8 @@ static void fit_done(struct fit *f)
     columns_done(&f->columns);
     free(f->content_items);
     free(f->content_users);
+    mapping_fit_done(&f->mapping);
+    free(f->mapped_items);
 }
 
 static int begin(struct fit *f, struct err *err)
@@ -301,6 +306,34 @@ static int fit_content(struct fit *f, struct err *err)
     return r;
 }
 
+/* What the features say of the factors: where it says something, and beside content. */
+static int fit_mapping(struct fit *f, struct err *err)
+{
+    const struct training_data *t = f->task->t;
+    const struct trainee *trainee = f->task->trainee;
+    const struct mapping_fit_task task = {.X = trainee->X,
+                                          .mask = t->d.mask,
+                                          .warm = f->warm,
+                                          .Y = f->als.items,
+                                          .n_items = t->d.n_items,
+                                          .F = (size_t)trainee->o.shape.F,
+                                          .A = f->als.d};
+    int r = mapping_fit(&task, &f->mapping, err);
+
+    if (r != ERR_OK)
+        return r;
+    f->s.mapping = (struct training_mapping){
+        .lambda = f->mapping.lambda, .error = f->mapping.error, .n_items = f->mapping.n_fitted};
+    if (!f->mapping.mapping.A)
+        return ERR_OK;
+    f->mapped_items = malloc((t->d.n_items * f->als.d + 1) * sizeof *f->mapped_items);
+    if (!f->mapped_items)
+        return err_oom(err, "the mapped factors");
+    f->s.has[CALIBRATE_MAPPED] = true;
+    return mapping_rows(&f->mapping.mapping, trainee->X, t->d.mask, t->d.n_items,
+                        f->mapped_items, err);
+}
+
 static int fit_neighbours(struct fit *f, struct err *err)
 {
     begin_stage(f, "neighbours");
@@ -325,6 +358,31 @@ static void rescale(struct calibrate_weights *scale)
     scale->neighbours /= by;
     scale->content /= by;
     scale->fade /= by;
+    scale->mapped /= by;
+}
+
+/* How much of what a new item has is the mapped factors': every item counts as new, and has the
+ * factors that the features of the others suggest. */
+static int choose_mapped_share(struct fit *f, struct calibrate_task task, struct err *err)
+{
+    uint32_t *nobody = calloc(task.n_items + (size_t)1, sizeof *nobody);
+    struct calibrate_result alone;
+
+    if (!nobody)
+        return err_oom(err, "the mapped factors");
+    task.linear[CALIBRATE_TRAINED] = (struct calibrate_vectors){0};
+    task.linear[CALIBRATE_FACTORS] = (struct calibrate_vectors){0};
+    task.linear[CALIBRATE_MAPPED].items = f->mapping.left_out;
+    task.history = NULL;
+    task.n_interactions = nobody;
+    int r = calibrate_run(&task, &alone, err);
+    free(nobody);
+    if (r != ERR_OK)
+        return r;
+    const struct calibrate_weights *w = &alone.weight;
+    const float all = w->content + w->fade + w->mapped;
+    f->s.mapping.share = all > 0 ? w->mapped / all : 0;
+    return ERR_OK;
 }
 
 static int choose_weights(struct fit *f, const float *backbone, size_t B, struct err *err)
@@ -334,12 +392,14 @@ static int choose_weights(struct fit *f, const float *backbone, size_t B, struct
     float *trained = rows_of(&f->held, backbone, B);
     float *factors = rows_of(&f->held, f->als.users ? f->als.users : backbone, A);
     float *content = rows_of(&f->held, f->content_users ? f->content_users : backbone, C);
-    const struct calibrate_task task = {
+    struct calibrate_task task = {
         .n_users = f->held.n_users,
         .n_items = (uint32_t)t->d.n_items,
         .linear = {[CALIBRATE_TRAINED] = {trained, backbone + U * B, (uint32_t)B},
                    [CALIBRATE_FACTORS] = {factors, f->als.items, (uint32_t)A},
-                   [CALIBRATE_CONTENT] = {content, f->content_items, (uint32_t)C}},
+                   [CALIBRATE_CONTENT] = {content, f->content_items, (uint32_t)C},
+                   [CALIBRATE_MAPPED] = {factors, f->mapped_items,
+                                         f->mapped_items ? (uint32_t)A : 0}},
         .history = f->s.has[CALIBRATE_NEIGHBOURS] ? &f->held.history : NULL,
         .rows = &f->s.neighbours,
         .scale = f->s.neighbour_scale,
@@ -349,8 +409,13 @@ static int choose_weights(struct fit *f, const float *backbone, size_t B, struct
         .test_item = f->held.item,
         .team = f->team,
         .seed = (uint64_t)f->task->r->options->seed};
-    int r = trained && factors && content ? calibrate_run(&task, &f->s.chosen, err)
-                                          : err_oom(err, "the weights of the signals");
+    int r = trained && factors && content ? ERR_OK : err_oom(err, "the weights of the signals");
+
+    if (r == ERR_OK && f->mapped_items)
+        r = choose_mapped_share(f, task, err);
+    task.mapped_share = f->s.mapping.share;
+    if (r == ERR_OK)
+        r = calibrate_run(&task, &f->s.chosen, err);
 
     free(trained);
     free(factors);
@@ -372,8 +437,10 @@ static int put(struct fit *f, struct model *model, float **vectors, struct err *
                                     .content = w->content,
                                     .fade = w->fade,
                                     .neighbours = w->neighbours,
-                                    .ridge = f->ridge};
+                                    .ridge = f->ridge,
+                                    .mapped = w->mapped};
     const struct signals_tensors tensors = {.columns = &f->columns,
+                                            .mapping = &f->mapping.mapping,
                                             .mean = trainee->mean,
                                             .std_dev = trainee->std_dev,
                                             .factors = f->als.items,
@@ -386,6 +453,7 @@ static int put(struct fit *f, struct model *model, float **vectors, struct err *
                                         .factor_items = f->als.items,
                                         .content_users = f->content_users,
                                         .content_items = f->content_items,
+                                        .mapped_items = f->mapped_items,
                                         .n_interactions = trainee->n_interactions};
     float *joined = NULL;
     int r = signals_put(model, &weights, &tensors, err);
@@ -425,6 +493,8 @@ int training_signals_add(const struct training_signals_task *task, struct model 
         r = fit_factors(&f, err);
     if (r == ERR_OK && o->content && task->trainee->o.shape.fusion != FUSION_NONE)
         r = fit_content(&f, err);
+    if (r == ERR_OK && f.columns.C && f.als.d)
+        r = fit_mapping(&f, err);
     if (r == ERR_OK && o->neighbours)
         r = fit_neighbours(&f, err);
     if (r == ERR_OK) {
@@ -462,9 +532,9 @@ static json_t *signal_json(const struct training_signals *s, enum calibrate_sign
 {
     const struct calibrate_result *x = &s->chosen;
     const float weights[] = {x->weight.trained, x->weight.factors, x->weight.content,
-                             x->weight.neighbours};
+                             x->weight.mapped, x->weight.neighbours};
     const float scales[] = {x->scale.trained, x->scale.factors, x->scale.content,
-                            x->scale.neighbours};
+                            x->scale.mapped, x->scale.neighbours};
     json_t *object =
         json_pack("{s:f, s:f, s:o, s:o}", "weight", (double)weights[signal], "scale",
                   (double)scales[signal], "alone", figures_json(&x->alone[signal]), "without",
@@ -474,6 +544,11 @@ static json_t *signal_json(const struct training_signals *s, enum calibrate_sign
         (void)json_object_update_new(
             object, json_pack("{s:f, s:f, s:i}", "fade_weight", (double)x->weight.fade, "fade",
                               (double)x->scale.fade, "numbers", (int)s->column_dim));
+    if (signal == CALIBRATE_MAPPED)
+        (void)json_object_update_new(
+            object, json_pack("{s:f, s:f, s:f, s:I}", "share", (double)s->mapping.share,
+                              "lambda", (double)s->mapping.lambda, "error_left_out",
+                              s->mapping.error, "items", (json_int_t)s->mapping.n_items));
     if (signal == CALIBRATE_FACTORS)
         (void)json_object_update_new(object,
                                      json_pack("{s:f, s:i, s:i}", "c", (double)s->c, "numbers",

@@ -176,7 +176,7 @@ static int ask_items(void *arg, const int64_t *nodes, size_t n, float *ret_x, st
 {
     struct refresh_world *w = arg;
     const struct model_shape *shape = model_shape(w->active.model);
-    size_t d = w->fuse ? model_feature_width(shape) : 0, C = (size_t)shape->column_dim;
+    size_t d = w->fuse ? model_feature_width(shape) : 0, C = model_column_width(shape);
     size_t width = d + (size_t)(shape->id_dim + shape->factor_dim) + C;
     float *features = malloc(BLOCK * (d + C) * sizeof(*features) + 1);
     float *content = features ? features + BLOCK * d : NULL;

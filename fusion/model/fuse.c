@@ -342,7 +342,8 @@ static void backbone_block(struct fuse_context *c, size_t n)
         b->alone(c->plan, &rows);
 }
 
-/* Unit content columns of the n rows whose standardised features are in c->x, in c->e. */
+/* Of the n rows whose standardised features are in c->x: unit content columns in c->e, and mapped
+ * factors, if the model has them, in c->y. */
 static void columns_run(struct fuse_context *c, const uint8_t *mask, size_t n)
 {
     const struct columns_block block = {.n = n,
@@ -356,6 +357,9 @@ static void columns_run(struct fuse_context *c, const uint8_t *mask, size_t n)
                                         .scratch = c->scratch};
 
     columns_plan_run(c->plan->columns_plan, &block);
+    if (c->plan->mapping_plan != NULL)
+        mapping_plan_run(c->plan->mapping_plan, c->x, c->ldx, mask, n, c->y, c->ldy,
+                         c->scratch);
 }
 
 /* c->h holds n rows of width B, and then the published ones of width D. */
@@ -372,6 +376,7 @@ static void signals_block(struct fuse_context *c, const uint8_t *mask,
         const struct signals_row row = {.backbone = h,
                                         .factors = h + B,
                                         .content = c->e + i * c->ldh,
+                                        .mapped = c->y + i * c->ldy,
                                         .n_interactions =
                                             n_interactions ? n_interactions[i] : 0};
 
@@ -455,7 +460,8 @@ int fuse_features_in(struct fuse_context *c, const float *X, const uint8_t *mask
 int fuse_columns_in(struct fuse_context *c, const float *X, const uint8_t *mask, size_t B,
                     float *ret_c, struct err *err)
 {
-    const size_t F = (size_t)c->model->shape.F, C = (size_t)c->model->shape.column_dim;
+    const struct model_shape *s = &c->model->shape;
+    const size_t F = (size_t)s->F, C = (size_t)s->column_dim, width = model_column_width(s);
     size_t bad;
 
     for (size_t b = 0; b < B && C > 0; b += c->rows) {
@@ -463,9 +469,14 @@ int fuse_columns_in(struct fuse_context *c, const float *X, const uint8_t *mask,
 
         standardise(c, X + b * F, mask + b, n);
         columns_run(c, mask + b, n);
-        copy_rows(c->e, c->ldh, n, C, ret_c + b * C);
+        for (size_t i = 0; i < n; i++) {
+            float *row = ret_c + (b + i) * width;
+
+            memcpy(row, c->e + i * c->ldh, C * sizeof(*row));
+            memcpy(row + C, c->y + i * c->ldy, (width - C) * sizeof(*row));
+        }
     }
-    bad = C > 0 ? first_not_finite(ret_c, B, C) : NO_ROW;
+    bad = C > 0 ? first_not_finite(ret_c, B, width) : NO_ROW;
     if (bad == NO_ROW)
         return ERR_OK;
     return err_fatal(

@@ -74,9 +74,10 @@ int fuse_similar_in(struct fuse_context *context, const float *X, uint8_t mask,
 int fuse_features_in(struct fuse_context *context, const float *X, const uint8_t *mask,
                      size_t B, float *ret_E, struct err *err);
 
-/* The content columns of signals.h before they are weighed: of unit length, or zero. */
+/* What signals.h weighs of an item's features, [c ‖ m]: the content columns, of unit length or zero,
+ * and the mapped factors. */
 int fuse_columns_in(struct fuse_context *context, const float *X, const uint8_t *mask, size_t B,
-                    float *ret_c /* (B, C) */, struct err *err);
+                    float *ret_c /* (B, model_column_width) */, struct err *err);
 
 /* How much of an item's fusion was generated for it: h W_i = h M + h ΔW_i, layer by layer, h being
  * the layer's input and ΔW_i what the meta information s_i makes of the layer's tensor. Static

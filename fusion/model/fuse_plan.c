@@ -94,6 +94,19 @@ static int pack_columns(const struct model *m, struct fuse_plan *p, struct err *
     return ERR_OK;
 }
 
+static int pack_mapping(const struct model *m, struct fuse_plan *p, struct err *err)
+{
+    struct mapping mapping;
+
+    signals_mapping(m, &mapping);
+    int status = mapping_plan_new(&mapping, &p->mapping_plan, err);
+    if (status != ERR_OK)
+        return status;
+    if (mapping_plan_width(p->mapping_plan) > p->columns)
+        p->columns = mapping_plan_width(p->mapping_plan);
+    return ERR_OK;
+}
+
 static int pack_rest(const struct model *m, struct fuse_plan *p, struct err *err)
 {
     const struct backbone *b = backbone_of(m->shape.backbone);
@@ -115,6 +128,8 @@ static int pack_rest(const struct model *m, struct fuse_plan *p, struct err *err
         status = pack_content(m, p, err);
     if (status == ERR_OK && m->shape.column_dim > 0)
         status = pack_columns(m, p, err);
+    if (status == ERR_OK && m->shape.mapped_dim > 0)
+        status = pack_mapping(m, p, err);
     /* h rows are written in whole panels, and hold the item embedding before the backbone and the
      * published one after it. */
     if (p->n_layers > 0)
@@ -165,6 +180,7 @@ void fuse_plan_free(struct fuse_plan *plan)
     gemm_done(&plan->W2);
     gemm_done(&plan->content);
     columns_plan_free(plan->columns_plan);
+    mapping_plan_free(plan->mapping_plan);
     for (int i = 0; i < FUSE_OWN_MAX; i++)
         gemm_done(&plan->own[i].W);
     free(plan);

@@ -39,6 +39,7 @@ struct fuse_plan {
     struct fuse_linear own[FUSE_OWN_MAX]; /* the backbone's; K = 0 where it has fewer */
     struct gemm_matrix content;           /* (F, C), K = 0 without content columns */
     struct columns_plan *columns_plan;    /* content of signals.h, NULL = none */
+    struct mapping_plan *mapping_plan;    /* of signals.h, NULL = none */
     struct similar *similar;              /* the item-item graph, NULL = none */
     size_t columns;                       /* the widest row of a product, padded */
     size_t hidden;                        /* the widest h, padded */

@@ -36,7 +36,8 @@ int neighbourhood_new(const struct model *model, const struct neighbourhood_sour
     h->model = model;
     h->strength = strength;
     h->cold_length = s->cold_length;
-    int status = neighbourhood_cache_init(&h->cache, source, h->E + h->A + h->C, err);
+    int status =
+        neighbourhood_cache_init(&h->cache, source, h->E + h->A + model_column_width(s), err);
     if (status == ERR_OK && signals_fold(model, &h->fold)) {
         h->fold_scratch = gemm_alloc(fold_scratch(&h->fold));
         status = h->fold_scratch ? ERR_OK : err_oom(err, "a neighbourhood");
@@ -225,6 +226,7 @@ static int add_signals(struct neighbourhood *h, const struct node *v, float *y, 
         const struct signals_row row = {.backbone = y,
                                         .factors = factors_of(h, item),
                                         .content = content_of(h, item),
+                                        .mapped = content_of(h, item) + h->C,
                                         .n_interactions = v->degree};
         signals_item(h->model, &row, y);
         return ERR_OK;

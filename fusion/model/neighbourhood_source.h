@@ -34,8 +34,8 @@ struct neighbourhood_source {
     int (*edges)(void *arg, int64_t node, const int64_t **ret_nodes, size_t *ret_n,
                  struct err *err);
     int (*degree)(void *arg, int64_t node, uint32_t *ret_degree, struct err *err);
-    /* [e⁰ ‖ factors ‖ content] of n items: ret_x (n, E + A + C), all of it: their row of
-     * signals_factors, zeros without, and fuse_columns_in. */
+    /* [e⁰ ‖ factors ‖ columns] of n items: ret_x (n, E + A + model_column_width), all of it: their
+     * row of signals_factors, zeros without, and fuse_columns_in. */
     int (*items)(void *arg, const int64_t *nodes, size_t n, float *ret_x, struct err *err);
     /* e⁰ (E) of a user, which lives as long as the neighbourhood; NULL = not in the model. */
     const float *(*user)(void *arg, int64_t node);

@@ -33,6 +33,7 @@ struct model_shape {
     int32_t B;                           /* a node's vector after the backbone */
     int32_t factor_dim;                  /* A: factors (signals.h), 0 = none */
     int32_t column_dim;                  /* C: content of signals.h, 0 = none */
+    int32_t mapped_dim;                  /* A with a mapping (mapping.h), else 0 */
     int32_t D;                           /* = B + A + C, a vector as published */
     float cold_length;                   /* cold.h; 0 = vectors as they come */
     int32_t members;     /* trainings side by side (ensemble.h), 1 = no ensemble */
@@ -54,6 +55,12 @@ static inline size_t model_feature_width(const struct model_shape *s)
 static inline bool model_has_features(const struct model_shape *s)
 {
     return s->L > 0 || s->column_dim > 0;
+}
+
+/* What an item's features say before it is weighed (fuse_columns_in): [c ‖ m]. */
+static inline size_t model_column_width(const struct model_shape *s)
+{
+    return (size_t)(s->column_dim + s->mapped_dim);
 }
 
 /* Whether vectors hold more than the backbone's: then an item's, and a user's, change with its

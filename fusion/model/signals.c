@@ -9,15 +9,15 @@
 
 #define SIGNALS_MAX 1e6F /* a scale beyond it is none that a training finds */
 
-enum { NUMBERS = 6, KEY_BYTES = 64 };
+enum { NUMBERS = 7, NUMBERS_MIN = 6, KEY_BYTES = 64 };
 
-static const char *const names[NUMBERS] = {"trained", "factors",    "content",
-                                           "fade",    "neighbours", "ridge"};
+static const char *const names[NUMBERS] = {"trained",    "factors", "content", "fade",
+                                           "neighbours", "ridge",   "mapped"};
 
 static float *number_of(struct signals *s, size_t i)
 {
-    float *const numbers[NUMBERS] = {&s->trained, &s->factors,    &s->content,
-                                     &s->fade,    &s->neighbours, &s->ridge};
+    float *const numbers[NUMBERS] = {&s->trained,    &s->factors, &s->content, &s->fade,
+                                     &s->neighbours, &s->ridge,   &s->mapped};
 
     return numbers[i];
 }
@@ -80,15 +80,26 @@ void signals_columns(const struct model *model, struct columns *ret)
     *ret = columns;
 }
 
+void signals_mapping(const struct model *model, struct mapping *ret)
+{
+    const struct model_tensor *W = model_tensor(model, "mmf.mapping");
+
+    *ret = (struct mapping){.F = W->shape[0],
+                            .A = W->shape[1],
+                            .weight = W->data,
+                            .bias = model_tensor(model, "mmf.mapping.bias")->data};
+}
+
 /* ---- what a file says ------------------------------------------------------------------------ */
 
 static int bad_numbers(const struct model *m, struct err *err)
 {
-    return model_wrong(m, "mmf.signals",
-                       "is not six scales from 0 to 1000000, trained= to ridge=", err);
+    return model_wrong(
+        m, "mmf.signals",
+        "is not six or seven scales from 0 to 1000000, trained= to ridge= or mapped=", err);
 }
 
-/* "trained=1 factors=0 …": these names, in this order. */
+/* "trained=1 factors=0 …": these names, in this order, the last of them or not. */
 static int read_numbers(struct model *m, const char *text, struct err *err)
 {
     struct signals s = {0};
@@ -104,7 +115,11 @@ static int read_numbers(struct model *m, const char *text, struct err *err)
         if (*text < '0' || *text > '9') /* no sign, no space, no "inf" */
             return bad_numbers(m, err);
         *number = strtof(text, &end);
-        if (!(*number >= 0 && *number <= SIGNALS_MAX) || *end != (i + 1 < NUMBERS ? ' ' : '\0'))
+        if (!(*number >= 0 && *number <= SIGNALS_MAX))
+            return bad_numbers(m, err);
+        if (*end == '\0' && i + 1 >= NUMBERS_MIN)
+            break;
+        if (*end != ' ' || i + 1 == NUMBERS)
             return bad_numbers(m, err);
         text = end + 1;
     }
@@ -194,6 +209,29 @@ static int derive_columns(struct model *m, struct err *err)
     return ERR_OK;
 }
 
+static int derive_mapping(struct model *m, struct err *err)
+{
+    const struct model_tensor *W = model_tensor(m, "mmf.mapping");
+    const struct model_tensor *b = model_tensor(m, "mmf.mapping.bias");
+    const size_t A = (size_t)m->shape.factor_dim;
+
+    if (W == NULL && b == NULL)
+        return m->signals.mapped > 0
+                   ? model_missing(m, "mmf.mapping", "its scale in mmf.signals", err)
+                   : ERR_OK;
+    if (W == NULL || b == NULL || A == 0 || m->shape.column_dim == 0)
+        return model_wrong(m, "mmf.mapping",
+                           "goes with mmf.mapping.bias, mmf.factors and mmf.columns.join, of "
+                           "which one is missing",
+                           err);
+    int status = model_expect(m, W, (size_t)m->shape.F, A, "mmf.factors", err);
+    if (status == ERR_OK)
+        status = model_expect(m, b, A, 0, "mmf.factors", err);
+    if (status == ERR_OK)
+        m->shape.mapped_dim = (int32_t)A;
+    return status;
+}
+
 int signals_derive(struct model *m, struct err *err)
 {
     const char *text = model_text(m, "mmf.signals");
@@ -206,6 +244,8 @@ int signals_derive(struct model *m, struct err *err)
         status = derive_factors(m, err);
     if (status == ERR_OK)
         status = derive_columns(m, err);
+    if (status == ERR_OK)
+        status = derive_mapping(m, err);
     if (status != ERR_OK)
         return status;
     if (text == NULL && model_has_signals(&m->shape))
@@ -230,6 +270,8 @@ void signals_item(const struct model *model, const struct signals_row *row, floa
 
     scale_to(row->backbone, B, model->signals.trained, ret_y);
     scale_to(row->factors, A, model->signals.factors, ret_y + B);
+    for (size_t j = 0; s->mapped_dim > 0 && j < A; j++)
+        ret_y[B + j] += signals_mapped(&model->signals, row->n_interactions) * row->mapped[j];
     scale_to(row->content, C, signals_content(&model->signals, row->n_interactions),
              ret_y + B + A);
 }
@@ -257,6 +299,8 @@ int signals_join(const struct model *model, const struct signals_parts *p, float
         const struct signals_row row = {.backbone = p->backbone + (p->n_users + i) * B,
                                         .factors = A > 0 ? p->factor_items + i * A : NULL,
                                         .content = C > 0 ? p->content_items + i * C : NULL,
+                                        .mapped =
+                                            s->mapped_dim > 0 ? p->mapped_items + i * A : NULL,
                                         .n_interactions = p->n_interactions[i]};
 
         signals_item(model, &row, vectors + (p->n_users + i) * D);

@@ -55,15 +55,23 @@ static int put_columns(struct model *model, const struct signals_tensors *t, str
     return status == ERR_OK ? put(model, "mmf.std", F, 0, t->std_dev, err) : status;
 }
 
+static int put_mapping(struct model *model, const struct mapping *m, struct err *err)
+{
+    int status = put(model, "mmf.mapping", m->F, m->A, m->weight, err);
+
+    return status == ERR_OK ? put(model, "mmf.mapping.bias", m->A, 0, m->bias, err) : status;
+}
+
 /* As signals_derive reads them. */
 static int put_numbers(struct model *model, const struct signals *s, struct err *err)
 {
     char text[256];
 
     snprintf(text, sizeof(text),
-             "trained=%.9g factors=%.9g content=%.9g fade=%.9g neighbours=%.9g ridge=%.9g",
+             "trained=%.9g factors=%.9g content=%.9g fade=%.9g neighbours=%.9g ridge=%.9g "
+             "mapped=%.9g",
              (double)s->trained, (double)s->factors, (double)s->content, (double)s->fade,
-             (double)s->neighbours, (double)s->ridge);
+             (double)s->neighbours, (double)s->ridge, (double)s->mapped);
     return model_set(model, "mmf.signals", text, err);
 }
 
@@ -76,5 +84,7 @@ int signals_put(struct model *model, const struct signals *signals,
         status = put_factors(model, tensors, err);
     if (status == ERR_OK && tensors->columns != NULL && tensors->columns->C > 0)
         status = put_columns(model, tensors, err);
+    if (status == ERR_OK && tensors->mapping != NULL && tensors->mapping->A > 0)
+        status = put_mapping(model, tensors->mapping, err);
     return status == ERR_OK ? model_finish(model, err) : status;
 }

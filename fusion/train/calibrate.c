@@ -11,19 +11,19 @@
 
 enum { ROUNDS = 3, VALUES_MAX = 8, TRIALS_MAX = 128 };
 /* What an item without interactions may cost the others at most, of NDCG. */
-#define COLD_COST_MAX .01
+#define COLD_COST_MAX .02
 /* Users with a held-out pair of such an item, for these pairs to say what serves them best. */
 enum { COLD_USERS_MIN = 30 };
 
 const char *calibrate_signal_name(enum calibrate_signal signal)
 {
     static const char *const names[CALIBRATE_SIGNALS] = {"trained", "factors", "content",
-                                                         "neighbours"};
+                                                         "mapped", "neighbours"};
     return names[signal];
 }
 
 /* A weight that is searched for. */
-enum coordinate { SHARE, NEIGHBOURS, CONTENT, FADE, COORDINATES };
+enum coordinate { SHARE, NEIGHBOURS, CONTENT, FADE, MAPPED, COORDINATES };
 
 static const struct grid {
     size_t n, prior; /* values, and which is the prior */
@@ -33,6 +33,7 @@ static const struct grid {
     [NEIGHBOURS] = {7, 3, {0, .05F, .1F, .2F, .3F, .5F, .8F}},
     [CONTENT] = {5, 2, {0, .05F, .1F, .2F, .4F}},
     [FADE] = {8, 2, {0, .25F, .5F, .75F, 1, 1.5F, 2, 3}},
+    [MAPPED] = {5, 2, {0, .25F, .5F, .75F, 1}},
 };
 
 struct point {
@@ -128,7 +129,7 @@ static int float_order(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The median of what is above 0 in a column of (n, 4); 0 when nothing is. */
+/* The median of what is above 0 in a column of (n, CALIBRATE_SIGNALS); 0 when nothing is. */
 static float median(const float *deviation, uint32_t n, int column, float *scratch /* (n) */)
 {
     uint32_t m = 0;
@@ -166,14 +167,24 @@ static int measure_units(struct search *s, struct err *err)
 
 /* ---- settings ----------------------------------------------------------------------------------- */
 
-static struct calibrate_weights weights_at(const struct point *p)
+static bool stands_alone(const struct search *s)
 {
+    const bool *has = s->r->has;
+    return !has[CALIBRATE_TRAINED] && !has[CALIBRATE_FACTORS] && !has[CALIBRATE_NEIGHBOURS];
+}
+
+static struct calibrate_weights weights_at(const struct search *s, const struct point *p)
+{
+    const float fade = grids[FADE].value[p->at[FADE]];
+    const float mapped =
+        stands_alone(s) ? grids[MAPPED].value[p->at[MAPPED]] : s->task->mapped_share;
     const float share = grids[SHARE].value[p->at[SHARE]];
     return (struct calibrate_weights){.trained = share,
                                       .factors = 1 - share,
                                       .neighbours = grids[NEIGHBOURS].value[p->at[NEIGHBOURS]],
                                       .content = grids[CONTENT].value[p->at[CONTENT]],
-                                      .fade = grids[FADE].value[p->at[FADE]]};
+                                      .fade = fade * (1 - mapped),
+                                      .mapped = fade * mapped};
 }
 
 /* What is left of weights when only some signals are there. */
@@ -188,8 +199,14 @@ static struct calibrate_weights keep_signals(struct calibrate_weights w, const b
         w.neighbours = 0;
     else if (!linear)
         w.neighbours = 1;
-    if (!has[CALIBRATE_CONTENT])
+    if (!has[CALIBRATE_MAPPED]) {
+        w.fade += w.mapped;
+        w.mapped = 0;
+    }
+    if (!has[CALIBRATE_CONTENT]) {
+        w.mapped += has[CALIBRATE_MAPPED] ? w.fade : 0;
         w.content = w.fade = 0;
+    }
     return w;
 }
 
@@ -202,12 +219,22 @@ static struct calibrate_weights in_units(struct calibrate_weights w, const float
         .neighbours = w.neighbours > 0 ? w.neighbours / unit[CALIBRATE_NEIGHBOURS] : 0,
         .content = w.content > 0 ? w.content / content : 0,
         .fade = w.fade > 0 ? w.fade / content : 0,
+        .mapped = w.mapped > 0 ? w.mapped / unit[CALIBRATE_MAPPED] : 0,
     };
 }
 
 static bool says_nothing(struct calibrate_weights w)
 {
-    return !(w.trained > 0 || w.factors > 0 || w.neighbours > 0 || w.content > 0 || w.fade > 0);
+    return !(w.trained > 0 || w.factors > 0 || w.neighbours > 0 || w.content > 0 ||
+             w.fade > 0 || w.mapped > 0);
+}
+
+static struct point prior_point(void)
+{
+    struct point p;
+    for (int c = 0; c < COORDINATES; c++)
+        p.at[c] = grids[c].prior;
+    return p;
 }
 
 static bool is_free(const struct search *s, enum coordinate c)
@@ -219,8 +246,12 @@ static bool is_free(const struct search *s, enum coordinate c)
         return has[CALIBRATE_TRAINED] && has[CALIBRATE_FACTORS];
     case NEIGHBOURS:
         return has[CALIBRATE_NEIGHBOURS] && linear;
-    default:
+    case CONTENT:
         return has[CALIBRATE_CONTENT];
+    case MAPPED:
+        return has[CALIBRATE_CONTENT] && has[CALIBRATE_MAPPED] && stands_alone(s);
+    default:
+        return has[CALIBRATE_CONTENT] || has[CALIBRATE_MAPPED];
     }
 }
 
@@ -242,7 +273,7 @@ static int try_points(struct search *s, const struct point *points, size_t n, st
     const size_t U = s->pass.n_users;
     size_t n_missing = 0;
     for (size_t i = 0; i < n; i++) {
-        const struct calibrate_weights w = keep_signals(weights_at(&points[i]), s->r->has);
+        const struct calibrate_weights w = keep_signals(weights_at(s, &points[i]), s->r->has);
         if (trial_find(s, &points[i]))
             continue;
         settings[n_missing] = in_units(w, s->r->unit);
@@ -276,7 +307,7 @@ static size_t line_of(const struct search *s, const struct point *p, enum coordi
     for (size_t i = 0; i < grids[c].n; i++) {
         struct point at = *p;
         at.at[c] = i;
-        if (!says_nothing(keep_signals(weights_at(&at), s->r->has)))
+        if (!says_nothing(keep_signals(weights_at(s, &at), s->r->has)))
             ret_points[n++] = at;
     }
     return n;
@@ -331,8 +362,7 @@ static int protect_cold(struct search *s, struct point *p, struct err *err)
             return status;
         for (size_t i = 0; i < n; i++) {
             const struct mean loss = mean_ndcg(base, trial_find(s, &line[i]), s->pass.n_users);
-            if (loss.mean <= loss.error && loss.mean <= COLD_COST_MAX * level &&
-                is_colder(s, &line[i], p))
+            if (loss.mean <= COLD_COST_MAX * level && is_colder(s, &line[i], p))
                 *p = line[i];
         }
     }
@@ -387,14 +417,17 @@ static void report_add(const struct search *s, struct report *report,
 static int make_report(struct search *s, struct err *err)
 {
     struct calibrate_result *r = s->r;
-    const struct point prior = {
-        {grids[SHARE].prior, grids[NEIGHBOURS].prior, grids[CONTENT].prior, grids[FADE].prior}};
+    const struct point prior = prior_point();
     struct report report = {0};
     report_add(s, &report, r->weight, &r->all);
-    report_add(s, &report, keep_signals(weights_at(&prior), r->has), &r->prior);
+    report_add(s, &report, keep_signals(weights_at(s, &prior), r->has), &r->prior);
     for (int k = 0; k < CALIBRATE_SIGNALS; k++) {
         bool without[CALIBRATE_SIGNALS], alone[CALIBRATE_SIGNALS] = {false};
-        const struct calibrate_weights one = {1, 1, 1, 1, 0};
+        const struct calibrate_weights one = {.trained = 1,
+                                              .factors = 1,
+                                              .content = 1,
+                                              .mapped = k == CALIBRATE_MAPPED,
+                                              .neighbours = 1};
         if (!r->has[k])
             continue;
         memcpy(without, r->has, sizeof(without));
@@ -435,15 +468,14 @@ static void count_users(const struct calibrate_pass *p, struct calibrate_result 
 static int calibrate(struct search *s, struct err *err)
 {
     struct calibrate_result *r = s->r;
-    struct point p = {
-        {grids[SHARE].prior, grids[NEIGHBOURS].prior, grids[CONTENT].prior, grids[FADE].prior}};
+    struct point p = prior_point();
     count_users(&s->pass, r);
     int status = measure_units(s, err);
     if (!status && !r->from_prior)
         status = search_run(s, &p, err);
     if (status)
         return status;
-    r->weight = keep_signals(weights_at(&p), r->has);
+    r->weight = keep_signals(weights_at(s, &p), r->has);
     r->scale = in_units(r->weight, r->unit);
     r->n_tried = s->n_trials;
     return make_report(s, err);

@@ -3,10 +3,11 @@
 
 /* The weights of a model's signals, chosen on held-out pairs. A score is
  *
- *   score(u,i) = w_t T_ui/g_t + w_f F_ui/g_f + (α + β/(1+n_i)) C_ui/g_c + w_n N_ui/g_n
+ *   score(u,i) = w_t T_ui/g_t + w_f F_ui/g_f + α C_ui/g_c
+ *                + β/(1+n_i) ((1-μ) C_ui/g_c + μ M_ui/g_m) + w_n N_ui/g_n
  *
- * with T, F, C the dot products of the trained vectors, the factors and the content columns,
- * N_ui = Σ_{j∈R_u} rows_ji · scale_i the neighbours, n_i the users of item i. Weights of a
+ * with T, F, C, M the dot products of the trained vectors, the factors, the content columns and the
+ * factors that features suggest (mapping.h), N_ui = Σ_{j∈R_u} rows_ji · scale_i the neighbours, n_i the users of item i. Weights of a
  * linear combination, found by coordinate search on the metric itself: Metzler and Croft, "Linear
  * feature-based models for information retrieval", 2007 (coordinate ascent).
  *
@@ -15,18 +16,19 @@
  *                deviation say nothing and are left out. A signal without a row that says
  *                something has g_k = 0 and counts as absent.
  *   Grid         w_t = 1 - w_f ∈ {0, .25, .5, .75, 1}, w_n ∈ {0, .05, .1, .2, .3, .5, .8},
- *                α ∈ {0, .05, .1, .2, .4}, β ∈ {0, .25, .5, .75, 1, 1.5, 2, 3}. An absent signal
- *                has weight 0. Of w_t and w_f one alone is 1; without both w_n is 1.
+ *                α ∈ {0, .05, .1, .2, .4}, β ∈ {0, .25, .5, .75, 1, 1.5, 2, 3}, and μ ∈ {0, .25, .5,
+ *                .75, 1} where content and mapped factors stand alone, else as the task says. An
+ *                absent signal has weight 0, and its part of β goes to the other. Of w_t and w_f one alone is 1; without both w_n is 1.
  *   Objective    NDCG@20, the mean over the users with a test pair; an unknown or masked test item
  *                is a miss. Ranks are exact, ties by the lower row.
- *   Search       from the prior w_t = .5, w_n = .2, α = .1, β = .5 one coordinate after the other,
+ *   Search       from the prior w_t = .5, w_n = .2, α = .1, β = .5, μ = .5 one coordinate after the other,
  *                at most three rounds. The surface is flat: a coordinate stands at its prior value
  *                unless another one gains, over the same users, more than one standard error of
  *                the paired differences; of those the best.
- *   Cold items   With cold items (n_i = 0) and content, of all (w_t, β) that are within one standard
- *                error of what was chosen (paired) and lose at most 1 %: those with the highest
- *                recall of the cold pairs, where 30 users or more have some; else w_t as chosen
- *                and the largest β.
+ *   Cold items   With cold items (n_i = 0) and content, of all (w_t, β) that lose at most 2 % of what
+ *                was chosen: those with the highest recall of the cold pairs, where 30 users or
+ *                more have some; else w_t as chosen and the largest β. (A standard error as the
+ *                limit would leave nothing for new items on a large site.)
  *   Few pairs    With fewer than CALIBRATE_USERS_MIN users or CALIBRATE_PAIRS_MIN pairs that can be
  *                hit (known, not masked) the prior is kept, and `from_prior` says so.
  *   Sample       At most CALIBRATE_USERS_MAX users with a test pair, drawn by the seed, and at most
@@ -53,7 +55,8 @@ enum calibrate_signal {
     CALIBRATE_TRAINED,
     CALIBRATE_FACTORS,
     CALIBRATE_CONTENT,
-    CALIBRATE_LINEAR, /* the first three are linear */
+    CALIBRATE_MAPPED,
+    CALIBRATE_LINEAR, /* the first four are linear */
     CALIBRATE_NEIGHBOURS = CALIBRATE_LINEAR,
     CALIBRATE_SIGNALS
 };
@@ -70,6 +73,7 @@ struct calibrate_task {
     uint32_t n_users; /* >= 1; a user without test pairs serves the units alone */
     uint32_t n_items; /* 1 … INT32_MAX */
     struct calibrate_vectors linear[CALIBRATE_LINEAR];
+    float mapped_share;             /* μ beside other signals than content and the mapped */
     const struct csr *history;      /* (U, J) items of each user; NULL = no neighbours */
     const struct csr *rows;         /* (J, I) */
     const float *scale;             /* (I); NULL = 1 */
@@ -83,7 +87,8 @@ struct calibrate_task {
 
 struct calibrate_weights {
     float trained, factors, neighbours;
-    float content, fade; /* α, β */
+    float content, fade; /* α, β (1-μ) */
+    float mapped;        /* β μ */
 };
 
 struct calibrate_figures {

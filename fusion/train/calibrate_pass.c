@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Users of a block and items of a chunk: the scores of three signals stay in L2. */
+/* Users of a block and items of a chunk: the scores of four signals stay in L2. */
 enum { BLOCK_USERS = 96, BLOCK_USERS_MIN = 8, CHUNK = 512 };
 /* Floats of the neighbours' rows of a block, whole over the items. */
 #define BLOCK_FLOATS ((size_t)1 << 24)
@@ -132,7 +132,7 @@ struct bench {
     float *part[CALIBRATE_LINEAR]; /* (block, CHUNK) */
     float *neighbours;             /* (block, I) by place; NULL = absent */
     float *mixed;                  /* (CHUNK) */
-    float *content;                /* (S, CHUNK) α + β/(1+n_i) of each setting */
+    float *content, *mapped;       /* (S, CHUNK) what they count for in each setting */
     const float *zeros;            /* (CHUNK) the row of an absent signal, inside `mixed` */
 };
 
@@ -145,6 +145,7 @@ static void bench_done(struct bench *b)
     free(b->neighbours);
     free(b->mixed);
     free(b->content);
+    free(b->mapped);
 }
 
 static int bench_init(struct bench *b, const struct calibrate_pass *p, size_t n_settings,
@@ -163,9 +164,10 @@ static int bench_init(struct bench *b, const struct calibrate_pass *p, size_t n_
     b->x = gemm_alloc(p->block * D);
     b->mixed = gemm_alloc((size_t)2 * CHUNK);
     b->content = gemm_alloc((n_settings ? n_settings : 1) * CHUNK);
+    b->mapped = gemm_alloc((n_settings ? n_settings : 1) * CHUNK);
     if (p->has[CALIBRATE_NEIGHBOURS])
         ok = (b->neighbours = gemm_alloc((size_t)p->block * p->task->n_items)) && ok;
-    if (!ok || !b->scratch || !b->x || !b->mixed || !b->content) {
+    if (!ok || !b->scratch || !b->x || !b->mixed || !b->content || !b->mapped) {
         bench_done(b);
         return err_oom(err, "a calibration");
     }
@@ -372,19 +374,23 @@ int calibrate_pass_deviations(const struct calibrate_pass *pass, const uint32_t 
 /* ---- ranks -------------------------------------------------------------------------------------- */
 
 /* The score of a setting: the same expression for a test item and for those beside it. */
-static inline float mix(const struct calibrate_weights *w, float content, float t, float f,
-                        float c, float n)
+static inline float mix(const struct calibrate_weights *w, float content, float mapped, float t,
+                        float f, float c, float m, float n)
 {
-    return ((w->trained * t + w->factors * f) + content * c) + w->neighbours * n;
+    return (((w->trained * t + w->factors * f) + content * c) + mapped * m) + w->neighbours * n;
 }
 
+/* of: what each signal says of the items. */
 CLONES static void mix_chunk(const struct calibrate_weights *w, const float *content,
-                             const float *t, const float *f, const float *c, const float *n,
+                             const float *mapped, const float *const of[CALIBRATE_SIGNALS],
                              size_t n_items, float *restrict ret)
 {
     const struct calibrate_weights own = *w;
+    const float *t = of[CALIBRATE_TRAINED], *f = of[CALIBRATE_FACTORS];
+    const float *c = of[CALIBRATE_CONTENT], *m = of[CALIBRATE_MAPPED];
+    const float *n = of[CALIBRATE_NEIGHBOURS];
     for (size_t i = 0; i < n_items; i++)
-        ret[i] = mix(&own, content[i], t[i], f[i], c[i], n[i]);
+        ret[i] = mix(&own, content[i], mapped[i], t[i], f[i], c[i], m[i], n[i]);
 }
 
 CLONES static uint32_t count_above(const float *score, const uint32_t *item, size_t n,
@@ -471,8 +477,8 @@ static void count_user(struct contest *c, uint32_t a, uint32_t at, uint32_t n)
             if (p->place[i] == MISS || *above >= CALIBRATE_K)
                 continue;
             if (!is_mixed) {
-                mix_chunk(&c->job->settings[s], b->content + s * CHUNK, part[0], part[1],
-                          part[2], part[3], n, b->mixed);
+                mix_chunk(&c->job->settings[s], b->content + s * CHUNK, b->mapped + s * CHUNK,
+                          part, n, b->mixed);
                 for (size_t m = 0; m < n_masked; m++)
                     b->mixed[mask[m] - at] = -INFINITY;
                 is_mixed = true;
@@ -495,9 +501,11 @@ static void contest_run(struct contest *c)
     for (uint32_t at = 0; at < I && c->n_alive; at += CHUNK) {
         const uint32_t n = I - at < CHUNK ? I - at : CHUNK;
         for (size_t s = 0; s < job->n_settings; s++)
-            for (uint32_t i = 0; i < n; i++)
+            for (uint32_t i = 0; i < n; i++) {
                 c->b->content[s * CHUNK + i] =
                     job->settings[s].content + job->settings[s].fade * p->fade[at + i];
+                c->b->mapped[s * CHUNK + i] = job->settings[s].mapped * p->fade[at + i];
+            }
         chunk_scores(c->b, c->row, c->n_alive, at);
         for (uint32_t a = 0; a < c->n_alive; a++)
             count_user(c, a, at, n);
@@ -549,7 +557,9 @@ static void rank_block(struct job *job, struct bench *b, uint32_t first, uint32_
         for (size_t s = 0; s < S; s++) {
             const struct calibrate_weights *w = &job->settings[s];
             c.limit[i * S + s] =
-                mix(w, w->content + w->fade * fade, score[0], score[1], score[2], score[3]);
+                mix(w, w->content + w->fade * fade, w->mapped * fade, score[CALIBRATE_TRAINED],
+                    score[CALIBRATE_FACTORS], score[CALIBRATE_CONTENT], score[CALIBRATE_MAPPED],
+                    score[CALIBRATE_NEIGHBOURS]);
         }
     }
     for (uint32_t slot = 0; slot < n; slot++) {

@@ -30,10 +30,10 @@ struct calibrate_pass {
     struct gemm_matrix items[CALIBRATE_LINEAR]; /* rows by place */
     struct csr seen;                            /* (U, I) by place */
     size_t *start;                              /* (U + 1) */
-    uint32_t *place;         /* (P) of the test items, UINT32_MAX = a sure miss */
-    uint8_t *cold;           /* (P) */
-    float *score;            /* (P, 4) of each signal, by enum calibrate_signal */
-    size_t n_usable;         /* pairs that are no sure miss */
+    uint32_t *place; /* (P) of the test items, UINT32_MAX = a sure miss */
+    uint8_t *cold;   /* (P) */
+    float *score;    /* (P, CALIBRATE_SIGNALS) of each signal, by enum calibrate_signal */
+    size_t n_usable; /* pairs that are no sure miss */
     uint32_t n_users_usable; /* users with such a pair */
     uint32_t block;          /* users of a block */
 };
@@ -46,7 +46,8 @@ void calibrate_pass_close(struct calibrate_pass *pass);
 
 /* The standard deviation of each signal's row over all items, for any rows of the task. */
 int calibrate_pass_deviations(const struct calibrate_pass *pass, const uint32_t *user,
-                              uint32_t n_users, float *ret_deviation /* (n_users, 4) */,
+                              uint32_t n_users,
+                              float *ret_deviation /* (n_users, CALIBRATE_SIGNALS) */,
                               struct err *err);
 
 struct calibrate_outcome {

@@ -461,6 +461,15 @@ void fixture_train(struct refresh_fixture *f, enum fusion_kind fusion,
 
 /* ---- the thread ------------------------------------------------------------------------------------ */
 
+void fixture_news(struct refresh_fixture *f)
+{
+    fixture_items(f, 30, 1);
+    /* In one transaction: a vector is made anew when its own node is touched, so that u99's would
+     * otherwise be of the time before u3 met i30. */
+    fixture_pairs(f, (const uint32_t[][2]){{3, 7}, {99, 7}, {3, 30}, {4, 28}}, 4);
+    fixture_settle(f);
+}
+
 void fixture_start(struct refresh_fixture *f)
 {
     struct refresh_options o = {.settings = &f->s, .writer = {write_directly, f}};

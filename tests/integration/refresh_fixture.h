@@ -50,6 +50,9 @@ void fixture_close(struct refresh_fixture *f);
 /* Items i<first> … with random features; pairs (user, item) in one batch. */
 void fixture_items(struct refresh_fixture *f, size_t first, size_t n);
 void fixture_pairs(struct refresh_fixture *f, const uint32_t (*pairs)[2], size_t n);
+/* i30 comes, which a model of fixture_fill does not know, and with it, in one batch: u3 has it and i7, a
+ * stranger u99 has i7, u4 has i28, which nobody had. Settled. */
+void fixture_news(struct refresh_fixture *f);
 void fixture_interact(struct refresh_fixture *f, const char *user, const char *item);
 /* The same of any kind. */
 void fixture_react(struct refresh_fixture *f, const char *user, const char *item,

@@ -76,10 +76,16 @@ class Load:
                  for k in range(self.step, self.step + n) for u in range(N_USERS))
         self.step += n
 
+    def n_waiting(self):
+        """Files that the daemon has not read to their end."""
+        return sum(1 for _ in pathlib.Path(self.site.spool).glob("*.ndjson"))
+
     def run(self):
+        """As fast as a slow build keeps up with."""
         while not self.over.wait(0.2):
-            self.put_items(20)
-            self.put_interactions(1)
+            if self.n_waiting() < 4:
+                self.put_items(20)
+                self.put_interactions(1)
 
     def start(self):
         self.over.clear()
@@ -137,13 +143,18 @@ def back_up_under_load(site, load, folder):
     return f"{folder}/load-{n}"
 
 
-def at_rest(site):
-    """Nothing waits: not in the spool, not for refresh."""
+def at_rest(site, load):
+    """Nothing waits: not in the spool, not for refresh, which looks at what came since the training after a
+    start, before there is a touch of it: its vectors have been the same for two seconds."""
+    seen = []
+
     def quiet():
         status = done(site, "status")
-        return (sum(status["daemon"]["queue"].values()) == 0 and
-                query(site.store, "SELECT count(*) FROM touch")[0][0] == 0)
-    wait_for("rest", quiet)
+        seen.append(vectors(site.store))
+        return (load.n_waiting() == 0 and sum(status["daemon"]["queue"].values()) == 0 and
+                query(site.store, "SELECT count(*) FROM touch")[0][0] == 0 and
+                len(seen) > 1 and seen[-2] == seen[-1])
+    wait_for("rest", quiet, every_s=2)
 
 
 def restore(there, folder):
@@ -184,7 +195,7 @@ def drill(here, there, folder, items=1000):
     there.stop()
 
     here.rest()
-    at_rest(here)
+    at_rest(here, load)
     done(here, "backup", f"{folder}/rest")
     check_files(f"{folder}/rest")
     report = done(there, "restore", "--force", f"{folder}/rest")

@@ -71,11 +71,7 @@ static void interactions_move_vectors_to_the_whole_pass(void **state)
         fixture_start(&f);
         fixture_settle(&f);
         int64_t before = seq(&f);
-        fixture_items(&f, 30, 1); /* the model knows neither it nor user 99 */
-        /* In one transaction: a vector is made anew when its own node is touched, so that u99's
-         * would otherwise be of the time before u3 met i30. */
-        fixture_pairs(&f, (const uint32_t[][2]){{3, 7}, {99, 7}, {3, 30}, {4, 28}}, 4);
-        fixture_settle(&f);
+        fixture_news(&f);
         check(&f, touched, sizeof(touched) / sizeof(touched[0]));
         assert_true(seq(&f) > before);
         assert_int_equal(is_warm(&f, "i30"), 1);
@@ -115,9 +111,7 @@ static void signals_follow_to_the_whole_pass(void **state)
         fixture_train(&f, with[i].fusion, with[i].backbone, with[i].item_graph, 3);
         fixture_start(&f);
         fixture_settle(&f);
-        fixture_items(&f, 30, 1);
-        fixture_pairs(&f, (const uint32_t[][2]){{3, 7}, {99, 7}, {3, 30}, {4, 28}}, 4);
-        fixture_settle(&f);
+        fixture_news(&f);
         check(&f, touched, compares_stranger ? 6 : 5);
         assert_int_equal(is_warm(&f, "i30"), 1);
         assert_int_equal(is_warm(&f, "i28"), 1);

@@ -52,9 +52,7 @@ static void rows_of_touched_items_follow(void **state)
         assert_int_equal(fixture_check_row(&f, "i28"), 0);
         fixture_start(&f);
         fixture_settle(&f);
-        fixture_items(&f, 30, 1);
-        fixture_pairs(&f, (const uint32_t[][2]){{3, 7}, {99, 7}, {3, 30}, {4, 28}}, 4);
-        fixture_settle(&f);
+        fixture_news(&f);
         assert_true(fixture_check_row(&f, "i7") > 0);
         assert_true(fixture_check_row(&f, "i30") > 0);
         assert_true(fixture_check_row(&f, "i28") > 0);

@@ -232,7 +232,7 @@ static int join_tensor(struct ensemble *e, size_t tensor, struct model *joined, 
 static bool is_signal(const char *name)
 {
     return strncmp(name, "mmf.factors", 11) == 0 || strncmp(name, "mmf.columns.", 12) == 0 ||
-           strcmp(name, "mmf.signals") == 0;
+           strncmp(name, "mmf.mapping", 11) == 0 || strcmp(name, "mmf.signals") == 0;
 }
 
 /* All but the signals, and what model_set_shape says only where there is something to be said. */

@@ -9,7 +9,8 @@
 #include <string.h>
 
 enum { ROWS = 2048, LAMBDAS = 9 };
-/* A direction of the features that holds less than this of the first one is rounding. */
+/* A direction of the features that holds less than this of the first one is rounding, and so are
+ * factors whose spread is less than this of their size. */
 #define FLOOR 1e-9
 
 struct work {
@@ -203,20 +204,22 @@ static void add_errors(struct work *w, size_t n, double *error /* (LAMBDAS) */)
     }
 }
 
-/* The mean of the others misses y_i by y_i n / (n - 1), which is what error is measured by. */
+/* The mean of the others misses y_i by y_i n / (n - 1), which is what error is measured by; 0 for
+ * factors that differ by rounding alone. */
 static double spread_of(const struct work *w)
 {
     const struct mapping_fit_task *t = w->t;
     const double out = (double)w->n / (double)(w->n - 1);
-    double sum = 0;
+    double sum = 0, whole = 0;
 
     for (size_t i = 0; i < w->n; i++)
         for (size_t a = 0; a < t->A; a++) {
-            const double y = (double)t->Y[w->item[i] * t->A + a] - w->mean_y[a];
+            const double of = (double)t->Y[w->item[i] * t->A + a], y = of - w->mean_y[a];
 
             sum += y * y;
+            whole += of * of;
         }
-    return sum * out * out;
+    return sum > FLOOR * whole ? sum * out * out : 0;
 }
 
 static void choose_lambda(struct work *w, struct mapping_fit *fit)

@@ -1,7 +1,7 @@
 #ifndef MMF_TESTS_CALIBRATE_FIXTURE_H
 #define MMF_TESTS_CALIBRATE_FIXTURE_H
 
-/* Small sites with four signals, and the textbook version of a calibration: it ranks every item of every
+/* Small sites with five signals, and the textbook version of a calibration: it ranks every item of every
  * user for every setting, one after the other. */
 
 #include "fusion_fixture.h"
@@ -11,6 +11,9 @@
 
 /* More than one block of users, more than one chunk of items. */
 enum { U = 130, I = 540, D = 4, TESTS = 3, HISTORY = 6, NEAR = 8 };
+
+/* Of the fade, exact in binary. */
+#define MAPPED_SHARE .25F
 
 /* A site: everything that a task points at. */
 struct site {
@@ -74,6 +77,7 @@ static inline void site_init(struct site *s, uint64_t seed)
             s->test_item[n - 1] = I - 1 - u % 20;
         s->test_start[u + 1] = n;
     }
+    s->task.mapped_share = MAPPED_SHARE;
     s->task.n_users = U;
     s->task.n_items = I;
     s->task.history = s->task.seen = &s->history;
@@ -102,9 +106,9 @@ static inline void fill_table(const struct calibrate_task *t)
              t->rows && h < t->history->start[u + 1]; h++)
             for (size_t e = t->rows->start[t->history->col[h]];
                  e < t->rows->start[t->history->col[h] + 1]; e++)
-                table[3][u][t->rows->col[e]] += t->rows->value[e];
+                table[CALIBRATE_NEIGHBOURS][u][t->rows->col[e]] += t->rows->value[e];
         for (uint32_t i = 0; i < t->n_items; i++)
-            table[3][u][i] *= t->scale[i];
+            table[CALIBRATE_NEIGHBOURS][u][i] *= t->scale[i];
     }
 }
 
@@ -131,7 +135,7 @@ static inline void mix_row(const struct calibrate_task *t, const struct calibrat
         float fade = (float)(1 / (1 + (double)t->n_interactions[i]));
         ret_score[i] = w->trained * table[0][u][i] + w->factors * table[1][u][i] +
                        (w->content + w->fade * fade) * table[2][u][i] +
-                       w->neighbours * table[3][u][i];
+                       w->mapped * fade * table[3][u][i] + w->neighbours * table[4][u][i];
     }
 }
 
@@ -198,7 +202,8 @@ static inline struct calibrate_weights by_units(struct calibrate_weights w,
     w.factors = r->has[1] ? w.factors / g[1] : 0;
     w.content = r->has[2] ? w.content / g[2] : 0;
     w.fade = r->has[2] ? w.fade / g[2] : 0;
-    w.neighbours = r->has[3] ? w.neighbours / g[3] : 0;
+    w.mapped = r->has[3] ? w.mapped / g[3] : 0;
+    w.neighbours = r->has[4] ? w.neighbours / g[4] : 0;
     return w;
 }
 
@@ -215,38 +220,92 @@ static inline void paired(const struct oracle *a, const struct oracle *b, double
     *error = sqrt(squares / (n - 1) / n);
 }
 
-/* The search as the header has it, all four signals there. */
-static const float values[4][9] = {{0, .25F, .5F, .75F, 1, -1},
-                                   {0, .05F, .1F, .2F, .3F, .5F, .8F, -1},
-                                   {0, .05F, .1F, .2F, .4F, -1},
-                                   {0, .25F, .5F, .75F, 1, 1.5F, 2, 3, -1}};
-static const float priors[4] = {.5F, .2F, .1F, .5F};
+/* The search as the header has it, all five signals there, or content and mapped factors alone. */
+enum { SHARE, NEAREST, ALPHA, BETA, MU, COORDINATES };
+static const float values[COORDINATES][9] = {{0, .25F, .5F, .75F, 1, -1},
+                                             {0, .05F, .1F, .2F, .3F, .5F, .8F, -1},
+                                             {0, .05F, .1F, .2F, .4F, -1},
+                                             {0, .25F, .5F, .75F, 1, 1.5F, 2, 3, -1},
+                                             {0, .25F, .5F, .75F, 1, -1}};
+static const float priors[COORDINATES] = {.5F, .2F, .1F, .5F, .5F};
 
-static inline void rank_at(const struct calibrate_task *t, const struct calibrate_result *r,
+static inline bool is_alone(const struct calibrate_result *r)
+{
+    return !r->has[CALIBRATE_TRAINED];
+}
+
+static inline bool is_searched(const struct calibrate_result *r, int c)
+{
+    return c == ALPHA || c == BETA || (c == MU) == is_alone(r);
+}
+
+/* false = the point says nothing. */
+static inline bool rank_at(const struct calibrate_task *t, const struct calibrate_result *r,
                            const float *x, struct oracle *ret)
 {
-    struct calibrate_weights w = {x[0], 1 - x[0], x[1], x[2], x[3]};
+    const float mu = is_alone(r) ? x[MU] : t->mapped_share;
+    const struct calibrate_weights w = {.trained = x[SHARE],
+                                        .factors = 1 - x[SHARE],
+                                        .neighbours = x[NEAREST],
+                                        .content = x[ALPHA],
+                                        .fade = x[BETA] * (1 - mu),
+                                        .mapped = x[BETA] * mu};
+    if (is_alone(r) && !(x[ALPHA] > 0 || x[BETA] > 0))
+        return false;
     rank_all(t, by_units(w, r), ret);
+    return true;
+}
+
+static inline void protect_naively(const struct calibrate_task *t,
+                                   const struct calibrate_result *r, float *x)
+{
+    static struct oracle base, other;
+    const float share = x[SHARE];
+    float best[2] = {x[SHARE], x[BETA]};
+    rank_at(t, r, x, &base);
+    const double level = sum_of(base.ndcg, base.n_users) / base.n_users;
+    double coldest = sum_of(base.recall_cold, base.n_users), mean, error;
+    for (const float *z = values[SHARE]; *z >= 0; z++)
+        for (const float *v = values[BETA]; *v >= 0; v++) {
+            x[SHARE] = *z;
+            x[BETA] = *v;
+            if ((is_alone(r) && *z != share) || !rank_at(t, r, x, &other))
+                continue;
+            paired(&other, &base, &mean, &error);
+            const double cold = sum_of(other.recall_cold, other.n_users);
+            const bool colder =
+                r->n_users_cold < 30 ? *z == share && *v > best[1] : cold > coldest;
+            if (-mean <= .02 * level && colder) {
+                best[0] = *z;
+                best[1] = *v;
+                coldest = cold;
+            }
+        }
+    x[SHARE] = best[0];
+    x[BETA] = best[1];
 }
 
 static inline void search_naively(const struct calibrate_task *t,
                                   const struct calibrate_result *r,
-                                  float *x /* (4) share, neighbours, α, β */)
+                                  float *x /* (COORDINATES) */)
 {
     static struct oracle base, other;
     double mean, error;
     memcpy(x, priors, sizeof(priors));
-    float before[4] = {-1};
+    float before[COORDINATES] = {-1};
     for (int round = 0; round < 3 && memcmp(before, x, sizeof(before)) != 0; round++) {
         memcpy(before, x, sizeof(before));
-        for (int c = 0; c < 4; c++) {
+        for (int c = 0; c < COORDINATES; c++) {
             double best = 0;
             float at = priors[c];
+            if (!is_searched(r, c))
+                continue;
             x[c] = priors[c];
             rank_at(t, r, x, &base);
             for (const float *v = values[c]; *v >= 0; v++) {
                 x[c] = *v;
-                rank_at(t, r, x, &other);
+                if (!rank_at(t, r, x, &other))
+                    continue;
                 paired(&other, &base, &mean, &error);
                 if (mean > error && mean > best) {
                     best = mean;
@@ -256,28 +315,7 @@ static inline void search_naively(const struct calibrate_task *t,
             x[c] = at;
         }
     }
-    const float share = x[0];
-    float best[2] = {x[0], x[3]};
-    rank_at(t, r, x, &base);
-    double coldest = sum_of(base.recall_cold, base.n_users);
-    for (const float *z = values[0]; *z >= 0; z++)
-        for (const float *v = values[3]; *v >= 0; v++) {
-            x[0] = *z;
-            x[3] = *v;
-            rank_at(t, r, x, &other);
-            paired(&other, &base, &mean, &error);
-            const double cold = sum_of(other.recall_cold, other.n_users);
-            const bool colder =
-                r->n_users_cold < 30 ? *z == share && *v > best[1] : cold > coldest;
-            if (-mean <= error &&
-                -mean <= .01 * sum_of(base.ndcg, base.n_users) / base.n_users && colder) {
-                best[0] = *z;
-                best[1] = *v;
-                coldest = cold;
-            }
-        }
-    x[0] = best[0];
-    x[3] = best[1];
+    protect_naively(t, r, x);
 }
 
 static inline struct calibrate_result run(const struct calibrate_task *t)

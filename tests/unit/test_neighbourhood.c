@@ -63,7 +63,7 @@ static int world_items(void *arg, const int64_t *nodes, size_t n, float *ret_x, 
     struct world *w = arg;
     const struct model_shape *s = model_shape(w->model);
     size_t d = model_feature_width(s), id = (size_t)s->id_dim, A = (size_t)s->factor_dim;
-    size_t width = d + id + A + (size_t)s->column_dim, n_rows;
+    size_t width = d + id + A + model_column_width(s), n_rows;
     const float *factors = signals_factors(w->model, &n_rows, &A);
     struct fuse_context *context;
 
@@ -242,8 +242,11 @@ static struct model *with_content(const struct model *from, size_t C, const floa
 /* Columns and factors of a training that did not know the last item: nobody had it. */
 static void add_signals(struct world *w, float *backbone)
 {
-    const struct signals weights = {.trained = 0.7F, .factors = 3, .content = 0.2F, .fade = 2};
+    const struct signals weights = {
+        .trained = 0.7F, .factors = 3, .content = 0.2F, .fade = 2, .mapped = 1.5F};
     static float content[(N_USERS + N_ITEMS) * COLUMNS];
+    static float weight[F * FACTORS], bias[FACTORS], mapped[N_ITEMS * FACTORS];
+    const struct mapping mapping = {F, FACTORS, weight, bias};
     struct csr_pair known[N_PAIRS];
     struct columns columns;
     struct als_options o;
@@ -266,15 +269,20 @@ static void add_signals(struct world *w, float *backbone)
     float *items = content + N_USERS * COLUMNS;
     assert_int_equal(columns_rows(&columns, w->t->X, w->mask, N_ITEMS, items, NULL), ERR_OK);
     columns_users(&all, items, COLUMNS, content);
+    fixture_fill(21, weight, (size_t)F * FACTORS, 0.3F);
+    fixture_fill(22, bias, FACTORS, 0.3F);
+    assert_int_equal(mapping_rows(&mapping, w->t->X, w->mask, N_ITEMS, mapped, NULL), ERR_OK);
     const struct signals_tensors tensors = {.columns = &columns,
+                                            .mapping = &mapping,
                                             .mean = w->t->mean,
                                             .std_dev = w->t->std_dev,
                                             .factors = als.items,
                                             .n_items = N_ITEMS,
                                             .fold = &als.fold};
     assert_int_equal(signals_put(w->model, &weights, &tensors, NULL), ERR_OK);
-    const struct signals_parts parts = {N_USERS,   N_ITEMS, backbone, als.users,
-                                        als.items, content, items,    w->t->n_interactions};
+    const struct signals_parts parts = {N_USERS,   N_ITEMS,   backbone,
+                                        als.users, als.items, content,
+                                        items,     mapped,    w->t->n_interactions};
     assert_int_equal(signals_join(w->model, &parts, &w->want, NULL), ERR_OK);
     free(backbone);
     als_done(&als);

@@ -11,7 +11,8 @@ static const struct signals weights = {.trained = 0.7F,
                                        .content = 0.123456789F,
                                        .fade = 6.0F / 7,
                                        .neighbours = 0.25F,
-                                       .ridge = 1234.5F};
+                                       .ridge = 1234.5F,
+                                       .mapped = 0.4F};
 static const struct fixture_spec cp = {FUSION_CP, BACKBONE_LIGHTGCN, false, true, 0};
 static const struct fixture_spec none = {FUSION_NONE, BACKBONE_LIGHTGCN, false, true, 0};
 
@@ -23,6 +24,8 @@ struct world {
     uint8_t mask[ROWS];
     uint32_t n_interactions[ROWS];
     struct columns columns;
+    float weight[F * A], bias[A];
+    struct mapping mapping;
     float factors[I * A], power[A];
     struct fold fold;
 };
@@ -48,6 +51,9 @@ static void open_world(struct world *w, const struct model *m)
                                           : 0;
         }
     }
+    fixture_fill(33, w->weight, (size_t)F * A, 1);
+    fixture_fill(34, w->bias, A, 1);
+    w->mapping = (struct mapping){F, A, w->weight, w->bias};
     for (size_t a = 0; a < A; a++)
         w->power[a] = 1.5F + (float)a / 3;
     w->fold = (struct fold){.d = A, .lambda = 0.1F, .power = w->power};
@@ -57,8 +63,11 @@ static void open_world(struct world *w, const struct model *m)
 
 static struct signals_tensors tensors_of(const struct world *w)
 {
-    return (struct signals_tensors){
-        .columns = &w->columns, .factors = w->factors, .n_items = I, .fold = &w->fold};
+    return (struct signals_tensors){.columns = &w->columns,
+                                    .mapping = &w->mapping,
+                                    .factors = w->factors,
+                                    .n_items = I,
+                                    .fold = &w->fold};
 }
 
 /* A joined model with all signals, unprepared. */
@@ -102,6 +111,8 @@ static void put_save_load_gives_the_same_model(void **state)
         assert_int_equal(s->B, k == 0 ? 8 : 4);
         assert_int_equal(s->factor_dim, A);
         assert_int_equal(s->column_dim, C);
+        assert_int_equal(s->mapped_dim, A);
+        assert_int_equal(model_column_width(s), C + A);
         assert_int_equal(s->D, s->B + A + C);
         assert_memory_equal(signals_of(loaded), &weights, sizeof(weights));
         assert_memory_equal(signals_factors(loaded, &n, &width), w.factors, sizeof(w.factors));
@@ -109,6 +120,12 @@ static void put_save_load_gives_the_same_model(void **state)
         assert_int_equal(width, A);
         assert_true(signals_fold(loaded, &fold));
         assert_int_equal(fold.d, A);
+        struct mapping mapping;
+        signals_mapping(loaded, &mapping);
+        assert_int_equal(mapping.F, F);
+        assert_int_equal(mapping.A, A);
+        assert_memory_equal(mapping.weight, w.weight, sizeof(w.weight));
+        assert_memory_equal(mapping.bias, w.bias, sizeof(w.bias));
         assert_true(fold.lambda == w.fold.lambda);
         assert_memory_equal(fold.power, w.power, sizeof(w.power));
         assert_int_equal(fuse_items(m, w.X, w.mask, ROWS, e, NULL), ERR_OK);
@@ -258,6 +275,48 @@ static void load_of_tensors_that_do_not_fit_is_refused(void **state)
     assert_refused(without("mmf.columns.acoustic"), "mmf.columns.join", "(K, C)");
 }
 
+static void load_of_a_mapping_that_does_not_fit_is_refused(void **state)
+{
+    struct model *m;
+
+    (void)state;
+    assert_refused(reshaped("mmf.mapping", F + 1, A), "mmf.mapping", "mmf.factors");
+    assert_refused(reshaped("mmf.mapping", F, A + 1), "mmf.mapping", "mmf.factors");
+    assert_refused(reshaped("mmf.mapping", F, 0), "mmf.mapping", "mmf.factors");
+    assert_refused(reshaped("mmf.mapping.bias", A + 1, 0), "mmf.mapping.bias", "mmf.factors");
+    assert_refused(reshaped("mmf.mapping.bias", A, 1), "mmf.mapping.bias", "mmf.factors");
+    assert_refused(without("mmf.mapping"), "mmf.mapping", "missing");
+    assert_refused(without("mmf.mapping.bias"), "mmf.mapping", "missing");
+    m = without("mmf.mapping"); /* and of both, the scale has nothing */
+    rename_tensor(m, "mmf.mapping.bias");
+    assert_refused(m, "mmf.mapping", "its scale");
+    m = whole();
+    tensor(m, "mmf.mapping")->data[F] = INFINITY;
+    assert_refused(m, "mmf.mapping", "");
+    m = whole();
+    tensor(m, "mmf.mapping.bias")->data[0] = NAN;
+    assert_refused(m, "mmf.mapping.bias", "NaN");
+}
+
+/* A file that an older version has written. */
+static void load_of_six_numbers_has_nothing_mapped(void **state)
+{
+    struct model *m;
+
+    (void)state;
+    m = said("mmf.signals", "trained=1 factors=2 content=3 fade=4 neighbours=5 ridge=6");
+    assert_int_equal(model_finish(m, NULL), ERR_OK);
+    assert_true(signals_of(m)->ridge == 6);
+    assert_true(signals_of(m)->mapped == 0);
+    model_free(m);
+    m = said("mmf.signals",
+             "trained=1 factors=2 content=3 fade=4 neighbours=5 ridge=6 mapped=7");
+    assert_int_equal(model_finish(m, NULL), ERR_OK);
+    assert_true(signals_of(m)->ridge == 6);
+    assert_true(signals_of(m)->mapped == 7);
+    model_free(m);
+}
+
 static void load_of_numbers_that_are_none_is_refused(void **state)
 {
     static const char *const numbers[] = {
@@ -273,6 +332,12 @@ static void load_of_numbers_that_are_none_is_refused(void **state)
         "trained=1 factors=1 content=1 fade=1e7 neighbours=1 ridge=1",
         "trained=1 factors=1 content=1 fade=1 neighbours= 1 ridge=1",
         "trained=1 factors=1 content=1 fade=1 neighbours=1 ridge=",
+        "trained=1 factors=1 content=1 fade=1 neighbours=1 ridge=1 mapped=",
+        "trained=1 factors=1 content=1 fade=1 neighbours=1 ridge=1 mapped=1 ",
+        "trained=1 factors=1 content=1 fade=1 neighbours=1 ridge=1 mapped=-1",
+        "trained=1 factors=1 content=1 fade=1 neighbours=1 ridge=1 mapped=nan",
+        "trained=1 factors=1 content=1 fade=1 neighbours=1 ridge=1 mapped=1 more=1",
+        "trained=1 factors=1 content=1 fade=1 neighbours=1 mapped=1 ridge=1",
     };
     static const char *const lambdas[] = {"0", "-1", "nan", "inf", "1e-60", ""};
     struct model *m;
@@ -343,7 +408,7 @@ static void put_of_what_is_not_finite_is_refused(void **state)
 /* The model before it had signals, and what it then publishes. */
 static void check_rows(const struct fixture_spec *spec)
 {
-    static float e[ROWS * 64], alone[64], plain[ROWS * 64], c[ROWS * C];
+    static float e[ROWS * 64], alone[64], plain[ROWS * 64], c[ROWS * C], mapped[ROWS * A];
     static struct world w;
     struct model *m = make(&w, spec), *before = fixture_model(spec, 5);
     const size_t B = (size_t)m->shape.B, D = (size_t)m->shape.D;
@@ -352,14 +417,16 @@ static void check_rows(const struct fixture_spec *spec)
     assert_int_equal(fuse_later_items(before, w.X, w.mask, w.n_interactions, ROWS, plain, NULL),
                      ERR_OK);
     assert_int_equal(columns_rows(&w.columns, w.Z, w.mask, ROWS, c, NULL), ERR_OK);
+    assert_int_equal(mapping_rows(&w.mapping, w.Z, w.mask, ROWS, mapped, NULL), ERR_OK);
     assert_int_equal(fuse_later_items(m, w.X, w.mask, w.n_interactions, ROWS, e, NULL), ERR_OK);
     for (size_t i = 0; i < ROWS; i++) {
-        const float fade = weights.content + weights.fade / (1 + (float)w.n_interactions[i]);
+        const float n = 1 + (float)w.n_interactions[i];
+        const float fade = weights.content + weights.fade / n;
 
         for (size_t j = 0; j < B; j++)
             assert_true(e[i * D + j] == weights.trained * plain[i * B + j]);
         for (size_t j = 0; j < A; j++)
-            assert_true(e[i * D + B + j] == 0);
+            assert_true(e[i * D + B + j] == weights.mapped / n * mapped[i * A + j]);
         for (size_t j = 0; j < C; j++)
             assert_true(e[i * D + B + A + j] == fade * c[i * C + j]);
         assert_true(fuse_is_zero(e + i * D, (int32_t)D) == (w.mask[i] == 0));
@@ -373,7 +440,30 @@ static void check_rows(const struct fixture_spec *spec)
     columns_done(&w.columns);
 }
 
-static void fuse_rows_are_backbone_zero_factors_and_content(void **state)
+/* [c ‖ m] as a neighbourhood asks for them. */
+static void fuse_columns_in_is_content_beside_mapped_factors(void **state)
+{
+    static float both[ROWS * (C + A)], c[ROWS * C], mapped[ROWS * A];
+    static struct world w;
+    struct model *m = make(&w, &cp);
+    struct fuse_context *context;
+
+    (void)state;
+    prepare(m);
+    assert_int_equal(columns_rows(&w.columns, w.Z, w.mask, ROWS, c, NULL), ERR_OK);
+    assert_int_equal(mapping_rows(&w.mapping, w.Z, w.mask, ROWS, mapped, NULL), ERR_OK);
+    assert_int_equal(fuse_context_new(m, 7, &context, NULL), ERR_OK);
+    assert_int_equal(fuse_columns_in(context, w.X, w.mask, ROWS, both, NULL), ERR_OK);
+    for (size_t i = 0; i < ROWS; i++) {
+        assert_memory_equal(both + i * (C + A), c + i * C, C * sizeof(*c));
+        assert_memory_equal(both + i * (C + A) + C, mapped + i * A, A * sizeof(*c));
+    }
+    fuse_context_free(context);
+    model_free(m);
+    columns_done(&w.columns);
+}
+
+static void fuse_rows_are_backbone_mapped_factors_and_content(void **state)
 {
     static const struct fixture_spec specs[] = {{FUSION_CP, BACKBONE_LIGHTGCN, false, true, 0},
                                                 {FUSION_STATIC, BACKBONE_SAGE, false, true, 0},
@@ -384,8 +474,8 @@ static void fuse_rows_are_backbone_zero_factors_and_content(void **state)
         check_rows(&specs[i]);
 }
 
-/* Without fusion a new item has its content alone. */
-static void fuse_rows_without_fusion_are_content(void **state)
+/* Without fusion a new item has what its features say alone. */
+static void fuse_rows_without_fusion_are_mapped_factors_and_content(void **state)
 {
     static const struct fixture_spec specs[] = {
         {FUSION_NONE, BACKBONE_LIGHTGCN, false, true, 0},
@@ -401,7 +491,7 @@ static void fuse_rows_without_fusion_are_content(void **state)
 static void join_lays_the_parts_side_by_side(void **state)
 {
     enum { U = 2, B = 8, D = B + A + C };
-    static float backbone[(U + I) * B], p[U * A], cu[U * C], ci[I * C];
+    static float backbone[(U + I) * B], p[U * A], cu[U * C], ci[I * C], mi[I * A];
     const uint32_t n[I] = {0, 1, 2, 30, 0, 7};
     static struct world w;
     struct model *m = make(&w, &cp);
@@ -412,7 +502,8 @@ static void join_lays_the_parts_side_by_side(void **state)
     fixture_fill(2, p, U * A, 1);
     fixture_fill(3, cu, U * C, 1);
     fixture_fill(4, ci, I * C, 1);
-    const struct signals_parts parts = {U, I, backbone, p, w.factors, cu, ci, n};
+    fixture_fill(6, mi, (size_t)I * A, 1);
+    const struct signals_parts parts = {U, I, backbone, p, w.factors, cu, ci, mi, n};
     assert_int_equal(signals_join(m, &parts, &y, NULL), ERR_OK);
     for (size_t u = 0; u < U; u++) {
         assert_memory_equal(y + u * D, backbone + u * B, B * sizeof(*y));
@@ -425,7 +516,10 @@ static void join_lays_the_parts_side_by_side(void **state)
         for (size_t j = 0; j < B; j++)
             assert_true(row[j] == weights.trained * backbone[(U + i) * B + j]);
         for (size_t j = 0; j < A; j++)
-            assert_true(row[B + j] == weights.factors * w.factors[i * A + j]);
+            assert_float_equal(row[B + j],
+                               weights.factors * w.factors[i * A + j] +
+                                   weights.mapped / (float)(1 + n[i]) * mi[i * A + j],
+                               1e-7F);
         for (size_t j = 0; j < C; j++)
             assert_float_equal(
                 row[B + A + j],
@@ -444,11 +538,14 @@ int main(void)
         cmocka_unit_test(model_without_signals_has_its_backbone_alone),
         cmocka_unit_test(put_of_numbers_alone_scales_the_backbone),
         cmocka_unit_test(load_of_tensors_that_do_not_fit_is_refused),
+        cmocka_unit_test(load_of_a_mapping_that_does_not_fit_is_refused),
+        cmocka_unit_test(load_of_six_numbers_has_nothing_mapped),
         cmocka_unit_test(load_of_numbers_that_are_none_is_refused),
         cmocka_unit_test(load_of_scales_without_tensors_is_refused),
         cmocka_unit_test(put_of_what_is_not_finite_is_refused),
-        cmocka_unit_test(fuse_rows_are_backbone_zero_factors_and_content),
-        cmocka_unit_test(fuse_rows_without_fusion_are_content),
+        cmocka_unit_test(fuse_columns_in_is_content_beside_mapped_factors),
+        cmocka_unit_test(fuse_rows_are_backbone_mapped_factors_and_content),
+        cmocka_unit_test(fuse_rows_without_fusion_are_mapped_factors_and_content),
         cmocka_unit_test(join_lays_the_parts_side_by_side),
     };
 

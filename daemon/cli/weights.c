@@ -70,7 +70,8 @@ static void print_weight(const json_t *signal)
 
 void weights_print_figures(const struct json_t *metrics)
 {
-    static const char *const names[] = {"trained", "factors", "content", "mapped", "neighbours"};
+    static const char *const names[] = {"trained", "factors", "content", "mapped",
+                                        "neighbours"};
     const json_t *signals = json_field(metrics, "signals");
     const json_t *choice = json_field(metrics, "calibration");
 

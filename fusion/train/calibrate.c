@@ -11,7 +11,8 @@
 
 enum { ROUNDS = 3, VALUES_MAX = 8, TRIALS_MAX = 128 };
 /* What an item without interactions may cost the others at most, of NDCG. */
-#define COLD_COST_MAX .02
+#define COLD_COST_MAX  .02 /* where held-out pairs of such items say that it serves them */
+#define COLD_COST_ELSE .01
 /* Users with a held-out pair of such an item, for these pairs to say what serves them best. */
 enum { COLD_USERS_MIN = 30 };
 
@@ -353,6 +354,8 @@ static int protect_cold(struct search *s, struct point *p, struct err *err)
     const struct point chosen = *p;
     const struct calibrate_outcome *base = trial_find(s, &chosen);
     const double level = base ? mean_ndcg(base, NULL, s->pass.n_users).mean : 0;
+    const double most =
+        (s->r->n_users_cold < COLD_USERS_MIN ? COLD_COST_ELSE : COLD_COST_MAX) * level;
     const size_t n_shares = is_free(s, SHARE) ? line_of(s, p, SHARE, shares) : 1;
 
     for (size_t k = 0; k < n_shares && level > 0; k++) {
@@ -362,7 +365,7 @@ static int protect_cold(struct search *s, struct point *p, struct err *err)
             return status;
         for (size_t i = 0; i < n; i++) {
             const struct mean loss = mean_ndcg(base, trial_find(s, &line[i]), s->pass.n_users);
-            if (loss.mean <= COLD_COST_MAX * level && is_colder(s, &line[i], p))
+            if (loss.mean <= most && is_colder(s, &line[i], p))
                 *p = line[i];
         }
     }

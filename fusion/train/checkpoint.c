@@ -48,21 +48,20 @@ uint64_t checkpoint_key(const struct train_options *o, const struct trainee_data
 
     for (int i = 0; i < MODALITY_COUNT; i++)
         F += (size_t)s->modality_dim[i];
-    int n = snprintf(text, sizeof(text),
-                     "%d %d %d %d %d %d %d %a | %zu %a %a %a %a | %d %u %a %a %a %a | %a %a %d "
-                     "%d | %u %u %u | %u %u | %d %a %d "
-                     "%a %a %u %a | %d %u %a | %a %u",
-                     s->fusion, s->backbone, s->S, s->R, s->L, s->id_dim, s->hops,
-                     (double)s->fused_length, (size_t)m->seed, (double)m->lr, (double)m->decay,
-                     (double)m->id_dropout, (double)m->item_specific_scale, m->item_graph,
-                     m->knn.k, (double)m->knn.weight[0], (double)m->knn.weight[1],
-                     (double)m->knn.weight[2], (double)m->knn_strength,
-                     (double)m->sage_dropout[0], (double)m->sage_dropout[1], m->sage_width[0],
-                     m->sage_width[1], o->batch, o->evaluate_every, o->patience, data->n_users,
-                     data->n_items, m->decay_kind, (double)m->id_std, m->reference_loss,
-                     (double)m->net_lr, (double)m->meta_gain, m->fuse_every, (double)m->average,
-                     m->hide_positives, m->negatives, (double)m->cold_length,
-                     (double)o->least_gain, o->valid_users);
+    int n = snprintf(
+        text, sizeof(text),
+        "%d %d %d %d %d %d %d %a | %zu %a %a %a %a | %d %u %a %a %a %a | %a %a %d "
+        "%d | %u %u %u | %u %u | %d %a %d "
+        "%a %a %u %a | %d %u %a | %a %u",
+        s->fusion, s->backbone, s->S, s->R, s->L, s->id_dim, s->hops, (double)s->fused_length,
+        (size_t)m->seed, (double)m->lr, (double)m->decay, (double)m->id_dropout,
+        (double)m->item_specific_scale, m->item_graph, m->knn.k, (double)m->knn.weight[0],
+        (double)m->knn.weight[1], (double)m->knn.weight[2], (double)m->knn_strength,
+        (double)m->sage_dropout[0], (double)m->sage_dropout[1], m->sage_width[0],
+        m->sage_width[1], o->batch, o->evaluate_every, o->patience, data->n_users,
+        data->n_items, m->decay_kind, (double)m->id_std, m->reference_loss, (double)m->net_lr,
+        (double)m->meta_gain, m->fuse_every, (double)m->average, m->hide_positives,
+        m->negatives, (double)m->cold_length, (double)o->least_gain, o->valid_users);
     const int64_t sums[] = {sum(text, (size_t)n),
                             sum(s->width, sizeof(s->width)),
                             sum(data->pairs, data->n_pairs * sizeof(*data->pairs)),

@@ -27,8 +27,8 @@
  *                the paired differences; of those the best.
  *   Cold items   With cold items (n_i = 0) and content, of all (w_t, β) that lose at most 2 % of what
  *                was chosen: those with the highest recall of the cold pairs, where 30 users or
- *                more have some; else w_t as chosen and the largest β that loses at most 1 %. (A standard error as the
- *                limit would leave nothing for new items on a large site.)
+ *                more have some; else w_t as chosen and the largest β that loses at most 1 %. (A
+ *                standard error as the limit would leave nothing for new items on a large site.)
  *   Few pairs    With fewer than CALIBRATE_USERS_MIN users or CALIBRATE_PAIRS_MIN pairs that can be
  *                hit (known, not masked) the prior is kept, and `from_prior` says so.
  *   Sample       At most CALIBRATE_USERS_MAX users with a test pair, drawn by the seed, and at most

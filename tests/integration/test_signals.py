@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A model with all four signals (trained, factors, content, neighbours) through what happens to a model: it is
+"""A model with all signals (trained, factors, content, mapped, neighbours) through what happens to a model: it is
 interrupted and resumed, starts another one, makes way for one without signals and comes back, loses its rows to
 retention, is backed up, loses users and items, follows interactions while a daemon runs; and catalogues that leave
 a signal nothing to say.
@@ -23,7 +23,7 @@ import processtest  # noqa: E402
 import test_training  # noqa: E402
 from processtest import TOOLS, wait_for  # noqa: E402
 
-SIGNALS = {"trained", "factors", "content", "fade", "neighbours"}
+SIGNALS = {"trained", "factors", "content", "fade", "mapped", "neighbours"}
 PLAIN = ("--factors", 0, "--content", 0, "--neighbours", "none")
 ROWS = {"embedding": "rid, dim, checksum, state, vec", "user_embedding": "uid, dim, checksum, vec",
         "neighbour": "rid, checksum, unit, list", "neighbour_scale": "rid, scale", "signal": "name, weight"}
@@ -115,7 +115,7 @@ class Seams(unittest.TestCase):
         for option, numbers in lengths.items():
             without = self.w.train("--warm", option, "none" if option == "--neighbours" else 0)
             self.assertLess(without["curve"][0]["loss"], first)
-            gone = {"--factors": {"factors"}, "--content": {"content", "fade"},
+            gone = {"--factors": {"factors", "mapped"}, "--content": {"content", "fade", "mapped"},
                     "--neighbours": {"neighbours"}}[option]
             self.assertEqual(set(self.w.signals()), SIGNALS - gone)
             self.assertEqual(without["options"]["dim"], cold["options"]["dim"] - numbers)

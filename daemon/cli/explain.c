@@ -62,11 +62,14 @@ static const struct argp argp = {
     "change. What interactions add to a warm item's vector belongs to no modality.\n"
     "A layer computes h W = h M + h dW: M is common to all items, dW is generated from this "
     "item's meta information s. Both lengths are shown for each layer.\n"
-    "Under signals stands what each counts (view current_signal) and what the item's content "
-    "counts with as many users as it has. Whoever interacts with the item is recommended those "
+    "Under signals stands what each counts (view current_signal), and what the item's content "
+    "and "
+    "the factors that its features suggest count with as many users as it has. Whoever "
+    "interacts with the item is recommended those "
     "under because, by what is added to their scores.\n"
     "With --json one object: item_id, state, embedding, model, source, trail, modalities, "
-    "missing, fusion, neighbours, because (signals, users, content, recommends), flags.\n\n"
+    "missing, fusion, neighbours, because (signals, users, content, mapped, recommends), "
+    "flags.\n\n"
     "Example:\n"
     "  metammf --store /var/lib/metammfd/metammf.db explain v1",
     cli_common,

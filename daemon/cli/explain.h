@@ -22,6 +22,7 @@ struct explain_signals {
     struct json_t *weights; /* as the view current_signal; owned */
     uint32_t n_users;       /* who have an edge with it */
     double content;         /* what its content counts with so many; 0 = the model has none */
+    double mapped;          /* and the factors that its features suggest */
     struct explain_row {
         const char *item_id;
         double weight; /* what an interaction with the item adds to this one's score */

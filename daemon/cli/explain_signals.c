@@ -94,6 +94,8 @@ int explain_signals_read(struct store *st, int64_t model_id, const struct model 
         r = store_read_degree(st, STORE_SIDE_ITEMS, rid, &s.n_users, err);
     if (r == ERR_OK && model && model_shape(model)->column_dim > 0)
         s.content = (double)signals_content(signals_of(model), s.n_users);
+    if (r == ERR_OK && model && model_shape(model)->mapped_dim > 0)
+        s.mapped = (double)signals_mapped(signals_of(model), s.n_users);
     if (r == ERR_OK)
         r = read_rows(st, model_id, rid, all, k, &s, err);
     if (r == ERR_OK)
@@ -111,6 +113,7 @@ json_t *explain_signals_json(const struct explain_signals *s)
         (void)json_array_append_new(array,
                                     json_pack("{s:s, s:f}", "item_id", s->rows[i].item_id,
                                               "weight", s->rows[i].weight));
-    return json_pack("{s:O, s:I, s:f, s:o}", "signals", s->weights, "users",
-                     (json_int_t)s->n_users, "content", s->content, "recommends", array);
+    return json_pack("{s:O, s:I, s:f, s:f, s:o}", "signals", s->weights, "users",
+                     (json_int_t)s->n_users, "content", s->content, "mapped", s->mapped,
+                     "recommends", array);
 }

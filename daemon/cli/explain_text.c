@@ -159,6 +159,7 @@ static void print_because(const json_t *root)
 {
     const json_t *because = json_field(root, "because"), *row;
     double content = json_field_real(because, "content");
+    double mapped = json_field_real(because, "mapped");
     size_t i;
 
     fputs("\nsignals      ", stdout);
@@ -166,6 +167,8 @@ static void print_because(const json_t *root)
     if (content > 0)
         printf("             content counts %.4g for an item of %" PRId64 " users\n", content,
                json_field_int(because, "users"));
+    if (mapped > 0)
+        printf("             the factors that its features suggest count %.4g\n", mapped);
     if (json_array_size(json_field(because, "recommends")) == 0)
         return;
     fputs("because      of it are recommended\n", stdout);

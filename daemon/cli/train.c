@@ -259,7 +259,8 @@ static void print_course(const struct train *t, const json_t *metrics)
     else
         printf("%" JSON_INTEGER_FORMAT " epochs in %.1f s, best %" JSON_INTEGER_FORMAT,
                integer(metrics, "epochs"), seconds, integer(metrics, "best_epoch"));
-    if (strcmp(cli_field(metrics, "ended_by"), "epochs") == 0)
+    if (integer(metrics, "n_valid_pairs") > 0 &&
+        strcmp(cli_field(metrics, "ended_by"), "epochs") == 0)
         printf(" (all that --epochs %" PRId64 " allows)", t->a.r.options->epochs);
 }
 

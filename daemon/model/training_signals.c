@@ -9,6 +9,7 @@
 #include "fusion/train/trainee.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -318,6 +319,8 @@ static int fit_mapping(struct fit *f, struct err *err)
                                           .n_items = t->d.n_items,
                                           .F = (size_t)trainee->o.shape.F,
                                           .A = f->als.d};
+
+    begin_stage(f, "mapped factors");
     int r = mapping_fit(&task, &f->mapping, err);
 
     if (r != ERR_OK)
@@ -347,11 +350,14 @@ static int fit_neighbours(struct fit *f, struct err *err)
 /* ---- their weights --------------------------------------------------------------------------- */
 
 /* Lists do not change by a factor on all of it: what was trained keeps the length that its options
- * give it. */
+ * give it, unless a signal of tiny numbers would need more than a model may say. */
 static void rescale(struct calibrate_weights *scale)
 {
     const bool says = scale->trained > 0 || scale->factors > 0;
-    const float by = scale->trained > 0 ? scale->trained : 1;
+    const float largest = fmaxf(fmaxf(scale->factors, scale->neighbours),
+                                fmaxf(fmaxf(scale->content, scale->fade), scale->mapped));
+    const float by =
+        fmaxf(scale->trained > 0 ? scale->trained : 1, largest / (SIGNALS_SCALE_MAX / 2));
 
     scale->trained = says ? scale->trained / by : 1; /* of vectors that are all alike */
     scale->factors /= by;
@@ -440,7 +446,8 @@ static int put(struct fit *f, struct model *model, float **vectors, struct err *
                                     .ridge = f->ridge,
                                     .mapped = w->mapped};
     const struct signals_tensors tensors = {.columns = &f->columns,
-                                            .mapping = &f->mapping.mapping,
+                                            .mapping =
+                                                w->mapped > 0 ? &f->mapping.mapping : NULL,
                                             .mean = trainee->mean,
                                             .std_dev = trainee->std_dev,
                                             .factors = f->als.items,

@@ -3,8 +3,8 @@
 
 /* Inside daemon/model: what a training adds to what its backbone has learned (fusion/model/signals.h):
  * factors and neighbours in closed form from the interactions, content and mapped factors from the
- * features, and for each the weight that the held-out pairs give it. The vectors grow by their columns, the neighbours go
- * beside them. */
+ * features, and for each the weight that the held-out pairs give it. The vectors grow by their
+ * columns, the neighbours go beside them. */
 
 #include "daemon/model/training.h"
 #include "fusion/train/calibrate.h"
@@ -18,8 +18,10 @@ struct training_signals {
     uint32_t factor_dim, n_tried; /* numbers of a vector; factorisations until c was chosen */
     uint32_t column_dim;
     struct training_mapping {
-        float lambda, share; /* of mapping_fit.h; μ of calibrate.h */
-        double error;        /* of the items left out, of the variance; 1 = no mapping */
+        float lambda; /* of mapping_fit.h */
+        /* μ of calibrate.h: β μ / (α + β) of content and mapped factors alone, every item new. */
+        float share;
+        double error; /* of the items left out, of the variance; 1 = no mapping */
         size_t n_items;
     } mapping;
     size_t n_neighbours;    /* entries of all rows, also of those that count for nothing */

@@ -136,7 +136,7 @@ static const float *ask_user(void *arg, int64_t node)
 }
 
 /* What the features of at most BLOCK items give: for the backbone (n, model_feature_width), and the
- * content columns (n, C). */
+ * columns of signals.h (n, model_column_width). */
 static int fuse_block(struct refresh_world *w, const int64_t *nodes, size_t n, float *ret_x,
                       float *ret_c, struct err *err)
 {
@@ -176,9 +176,9 @@ static int ask_items(void *arg, const int64_t *nodes, size_t n, float *ret_x, st
 {
     struct refresh_world *w = arg;
     const struct model_shape *shape = model_shape(w->active.model);
-    size_t d = w->fuse ? model_feature_width(shape) : 0, C = model_column_width(shape);
-    size_t width = d + (size_t)(shape->id_dim + shape->factor_dim) + C;
-    float *features = malloc(BLOCK * (d + C) * sizeof(*features) + 1);
+    size_t d = w->fuse ? model_feature_width(shape) : 0, columns = model_column_width(shape);
+    size_t width = d + (size_t)(shape->id_dim + shape->factor_dim) + columns;
+    float *features = malloc(BLOCK * (d + columns) * sizeof(*features) + 1);
     float *content = features ? features + BLOCK * d : NULL;
     int status = features ? ERR_OK : err_oom(err, "items' inputs");
 
@@ -192,7 +192,7 @@ static int ask_items(void *arg, const int64_t *nodes, size_t n, float *ret_x, st
             float *x = ret_x + (first + i) * width;
 
             memcpy(x, features + i * d, d * sizeof(*x));
-            memcpy(x + width - C, content + i * C, C * sizeof(*x));
+            memcpy(x + width - columns, content + i * columns, columns * sizeof(*x));
             lay_known(w, nodes[first + i], d, x);
         }
     }

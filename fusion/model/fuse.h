@@ -32,7 +32,8 @@ int fuse_forward(const struct model *model, const float *X /* (B, F) */, size_t 
  * A model that was trained with the item-item graph adds what the item borrows from its nearest
  * neighbours (similar.h).
  * A trained model brings what is shorter to its cold_length (cold.h).
- * A model with more signals scales that and adds zero factors and the item's content (signals.h);
+ * A model with more signals scales that and adds the factors that the item's features suggest, if any, and its
+ * content (signals.h);
  * without fusion the backbone's part is zero.
  * A model of the authors (no mmf.mean) is applied as they do: no standardising, no length. */
 int fuse_items(const struct model *model, const float *X /* (B, F) */,
@@ -40,7 +41,8 @@ int fuse_items(const struct model *model, const float *X /* (B, F) */,
                struct err *err);
 
 /* The same of items that have interactions by now, n_interactions (B), of which the model knows
- * nothing: they count for the length (cold.h) and for what content weighs. NULL = none. */
+ * nothing: they count for the length (cold.h) and for what content
+ * and suggested factors weigh. NULL = none. */
 int fuse_later_items(const struct model *model, const float *X, const uint8_t *mask,
                      const uint32_t *n_interactions, size_t B, float *ret_E, struct err *err);
 

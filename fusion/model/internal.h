@@ -22,6 +22,7 @@
  *   mmf.mean (F)  mmf.std (F)                   standardisation
  *   mmf.content (F, content_dim)                content.h; the length is metadata mmf.content_scale
  *   mmf.factors (I, A)  .power (A)  mmf.columns.visual (F_m, K_m) …  .join (K, C)      signals.h
+ *   mmf.mapping (F, A)  .bias (A)               mapping.h
  * Metadata: mmf.fusion, mmf.backbone, mmf.modality_dim "2048,128,100", mmf.encoder_id.visual …,
  * mmf.trained, mmf.unit_length, mmf.fused_length (1 without), mmf.hops, mmf.id_dim, mmf.content_scale,
  * mmf.cold_length, mmf.members, mmf.signals, mmf.factors.lambda. */

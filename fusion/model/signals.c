@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SIGNALS_MAX 1e6F /* a scale beyond it is none that a training finds */
-
 enum { NUMBERS = 7, NUMBERS_MIN = 6, KEY_BYTES = 64 };
 
 static const char *const names[NUMBERS] = {"trained",    "factors", "content", "fade",
@@ -115,7 +113,7 @@ static int read_numbers(struct model *m, const char *text, struct err *err)
         if (*text < '0' || *text > '9') /* no sign, no space, no "inf" */
             return bad_numbers(m, err);
         *number = strtof(text, &end);
-        if (!(*number >= 0 && *number <= SIGNALS_MAX))
+        if (!(*number >= 0 && *number <= SIGNALS_SCALE_MAX))
             return bad_numbers(m, err);
         if (*end == '\0' && i + 1 >= NUMBERS_MIN)
             break;

@@ -10,12 +10,14 @@
  *   y, p     factors of the interactions alone: y_i a row of the model, p_u the exact fold of the
  *            items of u (fold.h); items without a trained row have zeros and take no part in a fold
  *   m        the factors that the item's features suggest (mapping.h)
- *   c, ĉ     content (columns.h), which fades as evidence comes in, as m does: n_i users have item i
+ *   c, ĉ     content (columns.h), which fades as evidence comes in, as m does; n_i users have
+ *            item i
  *   W        neighbours in closed form, beside the vectors; R_u the items of user u
  *
  * The first three are columns of the published vectors, all scales on the items' side:
  *
- *   item = [s_t v_i ‖ s_f y_i + γ/(1 + n_i) m_i ‖ (α + β/(1 + n_i)) c_i]      user = [v_u ‖ p_u ‖ ĉ_u]
+ *   item = [s_t v_i ‖ s_f y_i + γ/(1 + n_i) m_i ‖ (α + β/(1 + n_i)) c_i]
+ *   user = [v_u ‖ p_u ‖ ĉ_u]
  *
  * so that whatever takes a model's vectors takes all of them. A model without the metadata
  * mmf.signals publishes what its backbone gives.
@@ -35,6 +37,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define SIGNALS_SCALE_MAX 1e6F /* a scale beyond it is none that a training finds */
 
 struct signals {
     float trained, factors; /* s_t, s_f */
@@ -65,9 +69,9 @@ bool signals_fold(const struct model *model, struct fold *ret_fold);
 struct signals_tensors {
     const struct columns *columns; /* NULL or C 0 = no content */
     const struct mapping *mapping; /* NULL or A 0 = none; needs columns and factors */
-    const float *mean,
-        *std_dev;            /* (F) that its features were standardised with: for a model that
-                                    * does not hold them (fusion none), else NULL is fine */
+    /* (F) that its features were standardised with: for a model that does not hold them (fusion
+     * none), else NULL is fine. */
+    const float *mean, *std_dev;
     const float *factors;    /* (I, A); NULL = none */
     size_t n_items;          /* I */
     const struct fold *fold; /* of users, with factors */

@@ -7,26 +7,28 @@
  *                + β/(1+n_i) ((1-μ) C_ui/g_c + μ M_ui/g_m) + w_n N_ui/g_n
  *
  * with T, F, C, M the dot products of the trained vectors, the factors, the content columns and the
- * factors that features suggest (mapping.h), N_ui = Σ_{j∈R_u} rows_ji · scale_i the neighbours, n_i the users of item i. Weights of a
- * linear combination, found by coordinate search on the metric itself: Metzler and Croft, "Linear
- * feature-based models for information retrieval", 2007 (coordinate ascent).
+ * factors that features suggest (mapping.h), N_ui = Σ_{j∈R_u} rows_ji · scale_i the neighbours, n_i
+ * the users of item i. Weights of a linear combination, found by coordinate search on the metric
+ * itself: Metzler and Croft, "Linear feature-based models for information retrieval", 2007
+ * (coordinate ascent).
  *
  *   Unit         g_k: median over at most CALIBRATE_UNIT_USERS users of the standard deviation of
  *                the signal's row over all items (content: without the fade). Rows without any
  *                deviation say nothing and are left out. A signal without a row that says
  *                something has g_k = 0 and counts as absent.
  *   Grid         w_t = 1 - w_f ∈ {0, .25, .5, .75, 1}, w_n ∈ {0, .05, .1, .2, .3, .5, .8},
- *                α ∈ {0, .05, .1, .2, .4}, β ∈ {0, .25, .5, .75, 1, 1.5, 2, 3}, and μ ∈ {0, .25, .5,
- *                .75, 1} where content and mapped factors stand alone, else as the task says. An
- *                absent signal has weight 0, and its part of β goes to the other. Of w_t and w_f one alone is 1; without both w_n is 1.
+ *                α ∈ {0, .05, .1, .2, .4}, β ∈ {0, .25, .5, .75, 1, 1.5, 2, 3}, and
+ *                μ ∈ {0, .25, .5, .75, 1} where content and mapped factors stand alone, else as
+ *                the task says. An absent signal has weight 0, and its part of β goes to the other.
+ *                Of w_t and w_f one alone is 1; without both w_n is 1.
  *   Objective    NDCG@20, the mean over the users with a test pair; an unknown or masked test item
  *                is a miss. Ranks are exact, ties by the lower row.
- *   Search       from the prior w_t = .5, w_n = .2, α = .1, β = .5, μ = .5 one coordinate after the other,
- *                at most three rounds. The surface is flat: a coordinate stands at its prior value
+ *   Search       from the prior w_t = .5, w_n = .2, α = .1, β = .5, μ = .5 one coordinate after the
+ *                other, at most three rounds. The surface is flat: a coordinate stands at its prior value
  *                unless another one gains, over the same users, more than one standard error of
  *                the paired differences; of those the best.
- *   Cold items   With cold items (n_i = 0) and content, of all (w_t, β) that lose at most 2 % of what
- *                was chosen: those with the highest recall of the cold pairs, where 30 users or
+ *   Cold items   With cold items (n_i = 0) and content or mapped factors, of all (w_t, β) that lose
+ *                at most 2 % of what was chosen: those with the highest recall of the cold pairs, where 30 users or
  *                more have some; else w_t as chosen and the largest β that loses at most 1 %. (A
  *                standard error as the limit would leave nothing for new items on a large site.)
  *   Few pairs    With fewer than CALIBRATE_USERS_MIN users or CALIBRATE_PAIRS_MIN pairs that can be
@@ -112,7 +114,7 @@ struct calibrate_result {
     struct calibrate_figures prior; /* with the prior */
     double ndcg_error;              /* standard error of all.ndcg */
     /* A signal that is absent has figures of 0. Without w_t, w_f is 1, and the other way round.
-     * Content alone is without the fade. */
+     * Content alone is without the fade, the mapped factors alone are with it. */
     struct calibrate_figures without[CALIBRATE_SIGNALS], alone[CALIBRATE_SIGNALS];
     double seconds;
 };

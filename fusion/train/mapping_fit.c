@@ -301,7 +301,7 @@ static int fit_all(struct work *w, struct mapping_fit *fit, struct err *err)
     if (status != ERR_OK || w->K == 0)
         return status;
     choose_lambda(w, fit);
-    if (!(fit->error < 1))
+    if (!(fit->error <= 1 - MAPPING_GAIN_MIN - MAPPING_CHANCE / (double)w->n))
         return ERR_OK;
     status = make_mapping(w, fit, err);
     if (status == ERR_OK && !(fit->left_out = malloc(t->n_items * t->A * sizeof(float))))

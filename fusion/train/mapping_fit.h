@@ -18,6 +18,10 @@
 #include <stdint.h>
 
 enum { MAPPING_DIRECTIONS = 512, MAPPING_ITEMS_MIN = 20 };
+/* What a mapping of n items has to explain of the variance, GAIN_MIN + CHANCE / n: of several λ the
+ * best one explains a little by chance, the more the fewer items there are. */
+#define MAPPING_GAIN_MIN .01
+#define MAPPING_CHANCE   3.0
 
 struct mapping_fit_task {
     const float *X;      /* (I, F) standardised, missing modalities zero */
@@ -28,12 +32,12 @@ struct mapping_fit_task {
 };
 
 struct mapping_fit {
-    struct mapping mapping; /* A 0: nothing that beats the mean, or too few items */
+    struct mapping mapping; /* A 0: it explains too little, or too few items */
     float *left_out; /* (I, A) m_i^(-i) of the fitted items, m_i of the others; NULL with A 0 */
     size_t n_fitted;
     float lambda;
-    double
-        error; /* of the items left out, as a share of the variance: 1 = as good as the mean */
+    /* Of the items left out, as a share of the variance: 1 = as good as the mean. */
+    double error;
 };
 
 /* Deterministic for one number of BLAS threads. ERR_RETRY without memory, ERR_FATAL EX_SOFTWARE when

@@ -28,8 +28,8 @@ struct train_options {
     uint32_t evaluate_every; /* epochs */
     uint32_t patience;       /* epochs, see above */
     float least_gain;        /* relative; 0 = any gain counts */
-    uint32_t
-        valid_users; /* validation ranks for so many of the users, evenly spread; 0 = for all */
+    /* Validation ranks for so many of the users, evenly spread; 0 = for all. */
+    uint32_t valid_users;
     const char *checkpoint; /* the file that keeps the state (checkpoint.h); NULL = none */
     double checkpoint_s;    /* seconds between two; also at the end and when stopped */
     bool resume;            /* start from that file; it must be there */
@@ -38,6 +38,7 @@ struct train_options {
     void *on_step_arg;
 };
 
+/* 200 epochs of 3,000 pairs a step; `metammf train` has its own (config/settings_table.c, train_batch). */
 void train_options_init(struct train_options *o);
 
 /* Sizes for data that nobody has tuned a model for. Widths of the fusion network for F columns,

@@ -72,6 +72,10 @@ class Seams(unittest.TestCase):
         self.assertEqual(set(self.w.signals()), SIGNALS)
         self.assertEqual(self.w.says(), says)
         self.assertEqual(self.w.verified(), ({"equal", "close"}, 0))
+        because, w = self.w.run("explain", "i3", "--json")["because"], self.w.signals()
+        faded = 1 + because["users"]
+        self.assertAlmostEqual(because["mapped"], w["mapped"] / faded, places=5)
+        self.assertAlmostEqual(because["content"], w["content"] + w["fade"] / faded, places=5)
 
     def age(self, model_id):
         """Its metrics know no signals, as those of an earlier version."""

@@ -296,7 +296,7 @@ class Training(unittest.TestCase):
         said = self.w.run("train", "--valid", self.w.dir / "valid.tsv", "--epochs", 2, "--threads", 1,
                           "--no-promote").splitlines()
         at = [next(n for n, line in enumerate(said) if line.startswith(stage)) for stage in
-              ("epoch 2/2", "factorisation 1, penalty 0.35", "factorisation 2, ", "content", "neighbours",
+              ("epoch 2/2", "factorisation 1, penalty 0.35", "factorisation 2, ", "content", "mapped factors", "neighbours",
                "weights of the signals", "figures of what is published")]
         self.assertEqual(at, sorted(at))
 

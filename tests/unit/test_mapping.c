@@ -295,7 +295,7 @@ static void mapping_fit_is_the_ridge_with_every_item_left_out(void **state)
     (void)state;
     open_site(&s, F, 1, .1F);
     assert_fit_is_naive(&s, &little);
-    open_site(&s, F, .05F, 1);
+    open_site(&s, F, .2F, 1);
     assert_fit_is_naive(&s, &much);
     assert_true(much > little); /* noise asks for a larger penalty */
 }
@@ -357,6 +357,23 @@ static void assert_no_mapping(const struct mapping_fit_task *task, size_t n_fitt
     assert_null(fit.left_out);
     assert_true(fit.error >= 1);
     mapping_fit_done(&fit);
+}
+
+/* One feature that has nothing to do with the factors: of nine λ the best explains a little by chance. */
+static void mapping_fit_of_chance_is_none(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 100; seed < 140; seed++) {
+        struct site s;
+        struct mapping_fit fit;
+
+        open_site(&s, 1, 0, 1);
+        fixture_fill(seed, s.X, ITEMS, 1);
+        fixture_fill(seed + 100, s.Y, (size_t)ITEMS * A, 1);
+        assert_int_equal(mapping_fit(&s.task, &fit, NULL), ERR_OK);
+        assert_int_equal(fit.mapping.A, 0);
+        mapping_fit_done(&fit);
+    }
 }
 
 static void mapping_fit_of_noise_is_none(void **state)
@@ -448,6 +465,7 @@ int main(void)
         cmocka_unit_test(mapping_fit_of_planted_factors_finds_them),
         cmocka_unit_test(mapping_fit_leaves_out_what_is_not_fitted),
         cmocka_unit_test(mapping_fit_of_noise_is_none),
+        cmocka_unit_test(mapping_fit_of_chance_is_none),
         cmocka_unit_test(mapping_fit_of_few_items_is_none),
         cmocka_unit_test(mapping_fit_of_constant_features_is_none),
         cmocka_unit_test(mapping_fit_of_zero_factors_is_none),
